@@ -1,0 +1,43 @@
+# Everything a person or CI needs: each target makes the environment when it is missing.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+READY := $(VENV)/.ready
+READY_FOR_WORK := $(VENV)/.ready-for-work
+
+.PHONY: demo test test-slow check bench clean help
+
+help:  ## say what can be made
+	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
+
+$(READY): pyproject.toml
+	@echo "making $(VENV) (about two minutes the first time)"
+	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	@$(BIN)/python -c 'import sys; sys.exit("isoflop needs Python 3.11 or newer: make PYTHON=python3.11 …") if sys.version_info < (3, 11) else None'
+	@$(BIN)/pip install --quiet --disable-pip-version-check -e .
+	@touch $@
+
+$(READY_FOR_WORK): $(READY)
+	@$(BIN)/pip install --quiet --disable-pip-version-check -e ".[test,check]"
+	@touch $@
+
+demo: $(READY)  ## train a small sweep, land it, fit, cross-validate, extrapolate
+	@$(BIN)/isoflop demo
+
+test: $(READY_FOR_WORK)  ## run the tests (about ten minutes on two cores)
+	@$(BIN)/python -m pytest
+
+test-slow: $(READY_FOR_WORK)  ## run the slow tests too
+	@$(BIN)/python -m pytest -m "slow or not slow"
+
+check: $(READY_FOR_WORK)  ## lint, types, layering
+	@$(BIN)/ruff check .
+	@$(BIN)/ruff format --check .
+	@$(BIN)/mypy
+	@$(BIN)/lint-imports
+
+bench: $(READY_FOR_WORK)  ## print the benchmarks
+	@$(BIN)/python -m tests.bench
+
+clean:  ## remove the environment and the demo's lake
+	@rm -rf $(VENV) demo.duckdb demo.duckdb.*

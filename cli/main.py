@@ -1,0 +1,112 @@
+"""The command `isoflop`: one function for each subcommand, each in a module of its own.
+
+Answers go to stdout, notes and errors to stderr. Exit codes: 0 answered, 1 the question failed,
+2 usage, 3 lake unreadable, 4 a run failed, 130 interrupted.
+"""
+
+from __future__ import annotations
+
+import sys
+from typing import Annotated
+
+import typer
+
+from isoflop.cli.demo import demo
+from isoflop.cli.extrapolate import extrapolate
+from isoflop.cli.fit import fit
+from isoflop.cli.import_ import import_
+from isoflop.cli.lake import lake_app
+from isoflop.cli.laws import laws
+from isoflop.cli.logs import logs
+from isoflop.cli.plot.command import plot
+from isoflop.cli.runs import runs
+from isoflop.cli.shell import shell
+from isoflop.cli.sql import sql
+from isoflop.cli.status import status
+from isoflop.cli.submit import submit
+from isoflop.cli.sweep import sweep
+from isoflop.cli.tui.command import tui
+
+HELP = """The lakehouse for neural scaling laws: train, store, fit, extrapolate.
+
+A sweep file goes in, runs land in a lake, laws come out, and every step is SQL.
+
+  isoflop demo                                    the whole way, on this machine
+  isoflop sweep sweep.yaml                        train and time the runs of a file
+  isoflop import runs.csv --map params=N          take in runs from elsewhere
+  isoflop sql "FIT loss ~ chinchilla(params, tokens) FROM runs"
+  isoflop tui                                     look at runs, laws and forecasts
+"""
+
+INTERRUPTED = 130
+
+app = typer.Typer(
+    help=HELP, no_args_is_help=True, add_completion=False, rich_markup_mode=None, pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110},
+)  # fmt: skip
+
+SECTIONS = {
+    "train": (demo, sweep, submit, status, logs),
+    "ask": (sql, shell, fit, extrapolate, laws, runs),
+    "see": (tui, plot),
+}
+
+for functions in SECTIONS.values():
+    for function in functions:
+        app.command(function.__name__)(function)
+app.command("import")(import_)
+app.add_typer(lake_app, name="lake")
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        from isoflop.lakehouse.provenance import code_version
+
+        print(f"isoflop {code_version()}")
+        raise typer.Exit
+
+
+@app.callback()
+def options(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version and stop.")
+    ] = False,
+) -> None:
+    """Options before the subcommand."""
+
+
+options.__doc__ = HELP
+
+
+def main() -> None:
+    """Run the command line and leave with its exit code."""
+    try:
+        app()
+    except KeyboardInterrupt:
+        print("interrupted", file=sys.stderr)
+        sys.exit(INTERRUPTED)
+    except BrokenPipeError:
+        sys.stderr.close()  # the reader, `head` perhaps, has seen enough
+        sys.exit(0)
+    except Exception as error:
+        sys.exit(_report(error))
+
+
+def _report(error: Exception) -> int:
+    """Print an error a person can act on and return its exit code; anything else is a bug and keeps its traceback."""
+    from isoflop.lakehouse.errors import IsoflopError
+
+    if isinstance(error, IsoflopError):
+        print(_labelled(str(error)), file=sys.stderr)
+        return error.exit_code
+    if type(error).__module__ == "_duckdb":
+        print(str(error), file=sys.stderr)
+        return 1
+    if isinstance(error, OSError) and error.errno is not None:
+        print(f"error: {error.strerror}: {error.filename or ''}", file=sys.stderr)
+        return 3
+    raise error
+
+
+def _labelled(text: str) -> str:
+    return text if " Error: " in text.partition("\n")[0] else f"error: {text}"

@@ -1,0 +1,149 @@
+"""What a command prints: answers on stdout, everything else on stderr."""
+
+from __future__ import annotations
+
+import json
+import math
+import sys
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+    from rich.console import Console
+
+    from isoflop.lakehouse import Answer
+
+MAX_TABLE_ROWS = 200
+
+
+def note(text: str) -> None:
+    """Say something that is not the answer."""
+    print(text, file=sys.stderr)
+
+
+def warn(text: str) -> None:
+    """Say something that a reader must not overlook, in yellow where there is colour."""
+    stderr_console().print(text, style="yellow", markup=False, highlight=False, soft_wrap=True)
+
+
+def stdout_console() -> Console:
+    """Return a console for answers; wide when the output is not a terminal, so that nothing is cut."""
+    from rich.console import Console
+
+    return Console(highlight=False, soft_wrap=False, width=None if sys.stdout.isatty() else 200)
+
+
+def stderr_console() -> Console:
+    """Return a console for progress and notes."""
+    from rich.console import Console
+
+    return Console(stderr=True, highlight=False)
+
+
+def show(answer: Answer, format: str | None = None, *, title: str | None = None) -> None:
+    """Print an answer on stdout in `format`, its notes on stderr."""
+    match format or "table":
+        case "json":
+            print(json.dumps([_plain(row) for row in answer.records()], indent=2, ensure_ascii=False))
+        case "csv":
+            _write_csv(answer.arrow())
+        case "arrow":
+            _write_arrow(answer.arrow())
+        case "markdown":
+            print(_markdown(answer))
+        case _:
+            _print_table(answer, title)
+    for line in answer.notes:
+        warn(line)
+
+
+def _plain(value: Any) -> Any:
+    """Return a value that JSON has: NaN and infinities become text, times ISO text."""
+    match value:
+        case dict():
+            return {key: _plain(item) for key, item in value.items()}
+        case list() | tuple():
+            return [_plain(item) for item in value]
+        case float() if not math.isfinite(value):
+            return str(value)
+        case bool() | int() | float() | str() | None:
+            return value
+        case _:
+            return value.isoformat(sep=" ") if hasattr(value, "isoformat") and hasattr(value, "hour") else str(value)
+
+
+def _flat(table: pa.Table) -> tuple[list[str], list[list[str]]]:
+    from isoflop.lakehouse.answers import plain
+
+    return list(table.column_names), [[plain(value) for value in row.values()] for row in table.to_pylist()]
+
+
+def _write_csv(table: pa.Table) -> None:
+    import csv
+
+    writer = csv.writer(sys.stdout, lineterminator="\n")
+    writer.writerow(table.column_names)
+    for row in table.to_pylist():
+        writer.writerow(
+            [
+                "" if value is None else json.dumps(_plain(value)) if isinstance(value, dict | list) else value
+                for value in row.values()
+            ]
+        )
+
+
+def _write_arrow(table: pa.Table) -> None:
+    import pyarrow as pa
+
+    with pa.ipc.new_stream(sys.stdout.buffer, table.schema) as stream:
+        stream.write_table(table)
+
+
+def _markdown(answer: Answer) -> str:
+    columns, rows = _flat(answer.arrow())
+    escaped = [[cell.replace("|", "\\|").replace("\n", " ") for cell in row] for row in rows]
+    lines = ["| " + " | ".join(columns) + " |", "|" + " --- |" * len(columns)]
+    return "\n".join([*lines, *("| " + " | ".join(row) + " |" for row in escaped)])
+
+
+def _print_table(answer: Answer, title: str | None) -> None:
+    """Print a table; a single wide row stands on its side, one line a column."""
+    from rich import box
+    from rich.table import Table
+
+    columns, rows = _flat(answer.arrow())
+    if not columns:
+        return
+    console = stdout_console()
+    width = (
+        sum(max(len(name), *(min(len(row[i]), 40) for row in rows[:50]), 3) + 2 for i, name in enumerate(columns))
+        if rows
+        else 0
+    )
+    if len(rows) == 1 and width > console.width:
+        columns, rows = ["column", "value"], [list(pair) for pair in zip(columns, rows[0], strict=True)]
+    table = Table(box=box.SIMPLE_HEAD, title=title, title_justify="left", pad_edge=False, show_edge=False)
+    right = [bool(rows) and all(_is_number(row[i]) for row in rows) for i in range(len(columns))]
+    for name, is_number in zip(columns, right, strict=True):
+        table.add_column(name, justify="right" if is_number else "left", overflow="fold")
+    for row in rows[:MAX_TABLE_ROWS]:
+        table.add_row(*(_safe(cell) for cell in row))
+    console.print(table)
+    if len(rows) > MAX_TABLE_ROWS:
+        note(f"{MAX_TABLE_ROWS} of {len(rows)} rows shown; --format csv prints them all")
+
+
+def _safe(cell: str) -> str:
+    from rich.markup import escape
+
+    return escape(cell)
+
+
+def _is_number(cell: str) -> bool:
+    if cell == "-":
+        return True
+    try:
+        float(cell)
+    except ValueError:
+        return False
+    return True

@@ -1,0 +1,33 @@
+"""isoflop: the lakehouse for neural scaling laws.
+
+>>> import isoflop
+>>> lake = isoflop.open("runs.duckdb")                                     # doctest: +SKIP
+>>> lake.sql("FIT loss ~ chinchilla(params, tokens) FROM runs")            # doctest: +SKIP
+"""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from isoflop.lakehouse import Lakehouse
+
+__all__ = ["open"]
+
+
+def open(address: str | os.PathLike[str] | None = None) -> Lakehouse:
+    """Open a lakehouse, making it when it is missing; other processes can use it while it is open.
+
+    Parameters
+    ----------
+    address : path of its `.duckdb` file; None takes the environment's ISOFLOP_LAKE, else `./isoflop.duckdb`
+
+    Raises
+    ------
+    isoflop.lakehouse.errors.StoreError : if it cannot be opened
+    """
+    from isoflop.lakehouse import Lakehouse
+    from isoflop.queries.language import execute
+
+    return Lakehouse(address, language=execute, hold=True)

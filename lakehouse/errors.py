@@ -1,0 +1,133 @@
+"""Every error a person can cause or meet, with the exit code the command line gives it.
+
+IsoflopError
+ ├─ UsageError          2  a wrong option or a wrong file given as an argument
+ ├─ StoreError          3  the lakehouse cannot be opened, read or written
+ ├─ RecordError         1  a value that no run can have
+ ├─ StatementError      1  a statement that cannot be answered, with a caret under its token
+ │   ├─ QuerySyntaxError     it does not parse
+ │   └─ UnknownName          a law, column or option that does not exist
+ ├─ UnitMismatch        1  two quantities that cannot be compared
+ ├─ EmptySelection      1  no rows left to work on
+ ├─ FitError            1  a fit with nothing to return
+ └─ RunFailed           4  a training run that did not finish
+
+A message has three parts: what is wrong with the value seen, what was expected, what to do.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+from pathlib import Path
+
+
+class IsoflopError(Exception):
+    """The root of the tree; `exit_code` is what the process returns."""
+
+    exit_code = 1
+
+    def __init__(self, message: str, *, hint: str | None = None) -> None:
+        self.message = message
+        self.hint = hint
+        super().__init__(message if hint is None else f"{message}\nHint: {hint}")
+
+
+class UsageError(IsoflopError):
+    """A wrong option, or a wrong file given as an argument."""
+
+    exit_code = 2
+
+
+class StoreError(IsoflopError):
+    """The lakehouse cannot be opened, read or written."""
+
+    exit_code = 3
+
+
+class RecordError(IsoflopError):
+    """A value that no run can have."""
+
+
+class UnitMismatch(IsoflopError):
+    """Two quantities that cannot be compared."""
+
+
+class EmptySelection(IsoflopError):
+    """No rows are left to work on."""
+
+
+class FitError(IsoflopError):
+    """A fit with nothing to return."""
+
+
+class RunFailed(IsoflopError):
+    """A training run that did not finish."""
+
+    exit_code = 4
+
+
+class StatementError(IsoflopError):
+    """A statement that cannot be answered, printed as DuckDB prints its own.
+
+    Parameters
+    ----------
+    kind : class shown to people: `Parser`, `Binder`, `Catalog`, `Data` or `Fit`
+    message : one line, lower case
+    text : the whole statement as it was typed
+    start, end : character positions in `text` that the caret underlines
+    hint : what to do about it
+    """
+
+    def __init__(self, kind: str, message: str, text: str, start: int, end: int, *, hint: str | None = None) -> None:
+        self.kind, self.text, self.start, self.end = kind, text, start, end
+        super().__init__(f"{kind} Error: {message}\n\n{underline(text, start, end)}", hint=hint)
+
+
+class QuerySyntaxError(StatementError):
+    """A statement that does not parse."""
+
+
+class UnknownName(StatementError):
+    """A law, column, form or option that does not exist."""
+
+
+class FileError(UsageError):
+    """A wrong line in a file a person wrote, printed as `file:line: message`."""
+
+    def __init__(self, path: str | Path, line: int | None, message: str, *, hint: str | None = None) -> None:
+        where = f"{path}:{line}" if line is not None else str(path)
+        super().__init__(f"{where}: {message}", hint=hint)
+
+
+def underline(text: str, start: int, end: int) -> str:
+    """Return the line that holds `start` with a caret under each character up to `end`.
+
+    Example
+    -------
+    >>> print(underline("FIT loss ~ chinchila(n)", 11, 20))
+    LINE 1: FIT loss ~ chinchila(n)
+                       ^^^^^^^^^
+    """
+    start = min(max(start, 0), len(text))
+    first = text.rfind("\n", 0, start) + 1
+    last = text.find("\n", start)
+    last = len(text) if last < 0 else last
+    label = f"LINE {text.count(chr(10), 0, start) + 1}: "
+    line = text[first:last].replace("\t", " ")
+    return f"{label}{line}\n{' ' * (len(label) + start - first)}{'^' * max(1, min(end, last) - start)}"
+
+
+def nearest(word: str, known: Iterable[str]) -> str | None:
+    """Return the known name closest to `word`, or None when nothing is close."""
+    by_lower = {name.lower(): name for name in known}
+    found = difflib.get_close_matches(word.lower(), by_lower, n=1, cutoff=0.6)
+    return by_lower[found[0]] if found else None
+
+
+def did_you_mean(word: str, known: Iterable[str], otherwise: str | None = None) -> str | None:
+    """Return the hint for an unknown name: the nearest one, else `otherwise`."""
+    best = nearest(word, known)
+    if best is None:
+        return otherwise
+    return f"did you mean '{best}'?" + (f" {otherwise}" if otherwise else "")

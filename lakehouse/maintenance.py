@@ -1,0 +1,75 @@
+"""Looking after a lake: what it holds, and whether anything is lost, doubled or left over."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from isoflop.lakehouse.answers import Answer
+from isoflop.lakehouse.units import format_bytes
+from isoflop.lakehouse.writer import UNREADABLE
+
+if TYPE_CHECKING:
+    from isoflop.lakehouse.lake import Lakehouse
+
+CONTENTS = """
+SELECT (SELECT max(version) FROM store.schema_migrations) AS schema_version,
+       (SELECT count(*) FROM store.runs) AS runs, (SELECT count(*) FROM store.attempts) AS attempts,
+       (SELECT count(*) FROM store.sweeps) AS sweeps, (SELECT count(*) FROM store.metrics) AS points,
+       (SELECT count(*) FROM store.batches) AS batches, (SELECT count(DISTINCT name) FROM store.laws) AS laws
+"""
+
+# Each finds rows that cannot be in a whole store: kind, subject, detail.
+CHECKS = (
+    """SELECT 'run twice' AS kind, run_id AS subject, count(*) || ' rows in runs' AS detail
+       FROM store.runs GROUP BY run_id HAVING count(*) > 1""",
+    """SELECT 'attempt twice', run_id || '/' || attempt, count(*) || ' rows in attempts'
+       FROM store.attempts GROUP BY run_id, attempt HAVING count(*) > 1""",
+    """SELECT 'gap in sequence', run_id || '/' || attempt,
+              'batches up to ' || max(sequence) || ', ' || count(*) || ' committed'
+       FROM store.batches GROUP BY run_id, attempt HAVING max(sequence) + 1 <> count(*)""",
+    """SELECT 'points without run', m.run_id, count(*) || ' points'
+       FROM store.metrics m ANTI JOIN store.runs r USING (run_id) GROUP BY m.run_id""",
+    """SELECT 'points differ from ledger', b.run_id || '/' || b.attempt,
+              b.points || ' in the ledger, ' || coalesce(m.points, 0) || ' stored'
+       FROM (SELECT run_id, attempt, sum(points)::BIGINT AS points FROM store.batches GROUP BY ALL) b
+       LEFT JOIN (SELECT run_id, attempt, count(*) AS points FROM store.metrics GROUP BY ALL) m USING (run_id, attempt)
+       WHERE b.points <> coalesce(m.points, 0)""",
+    """SELECT 'finals disagree', f.run_id || '/' || f.attempt || ' ' || f.metric,
+              f.count || ' counted, ' || coalesce(m.n, 0) || ' stored'
+       FROM store.finals f
+       LEFT JOIN (SELECT run_id, attempt, metric, count(*) AS n FROM store.metrics GROUP BY ALL) m
+       USING (run_id, attempt, metric)
+       WHERE f.count <> coalesce(m.n, 0)""",
+)
+
+
+def describe(lake: Lakehouse) -> Answer:
+    """Return one row about the lake: address, size, schema, how many of everything."""
+    size = sum(
+        path.stat().st_size for path in (lake.path, lake.path.with_name(lake.path.name + ".wal")) if path.exists()
+    )
+    waiting = len(list(lake.spool_folder.glob("*.parquet"))) if lake.spool_folder.is_dir() else 0
+    table = lake.query(
+        f"SELECT ? AS address, ? AS size, c.*, ? AS waiting_batches, version() AS duckdb_version FROM ({CONTENTS}) c",
+        [lake.address, format_bytes(size), waiting],
+    )
+    return Answer(table, statement=CONTENTS.strip())
+
+
+def find_problems(lake: Lakehouse) -> Answer:
+    """Return a row for everything that is lost, doubled or left over; no rows for a whole store."""
+    import pyarrow as pa
+
+    lake.drain()
+    statement = " UNION ALL ".join(f"({check})" for check in CHECKS)
+    found = lake.query(statement)
+    left = sorted(path.name for path in lake.spool_folder.glob("*.parquet")) if lake.spool_folder.is_dir() else []
+    unreadable = lake.spool_folder / UNREADABLE
+    broken = sorted(path.name for path in unreadable.iterdir()) if unreadable.is_dir() else []
+    rows = [
+        *found.to_pylist(),
+        *({"kind": "batch left in the spool", "subject": name, "detail": "isoflop lake ingest"} for name in left),
+        *({"kind": "file is not a batch", "subject": name, "detail": f"in {unreadable}"} for name in broken),
+    ]
+    schema = pa.schema([("kind", pa.string()), ("subject", pa.string()), ("detail", pa.string())])
+    return Answer(pa.Table.from_pylist(rows, schema=schema), statement=statement)

@@ -1,0 +1,230 @@
+"""Recording runs, sweeps and attempts: plain statements that work from any process."""
+
+from __future__ import annotations
+
+import json
+import secrets
+from collections.abc import Iterable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from isoflop.lakehouse.provenance import code_version
+from isoflop.lakehouse.records import RunRecord, canonical_json, digest
+from isoflop.lakehouse.schema.views import RESERVED, view_statements
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+    from isoflop.lakehouse.lake import Lakehouse
+
+NOW = "(now() AT TIME ZONE 'UTC')::TIMESTAMP"
+WIDER = {("BOOLEAN", "BIGINT"): "BIGINT", ("BIGINT", "DOUBLE"): "DOUBLE", ("BOOLEAN", "DOUBLE"): "DOUBLE"}
+COUNTS = ("params", "params_non_embedding", "tokens", "steps", "flops", "memcpy_bytes")
+
+
+def record_runs(lake: Lakehouse, runs: Sequence[RunRecord]) -> int:
+    """Add the runs that are not known; new config keys become columns. Returns how many were added."""
+    statements, table = insertion(lake, runs)
+    if table is None:
+        return 0
+    lake.write(statements, {"_new_runs": table})
+    return int(table.num_rows)
+
+
+def record_sweep(lake: Lakehouse, *, name: str, spec: str, runs: Sequence[RunRecord], sweep_id: str | None) -> str:
+    """Record a sweep, its runs and which run belongs to it, in one transaction."""
+    import pyarrow as pa
+
+    sweep_id = sweep_id or digest(canonical_json({"name": name, "spec": spec}))
+    statements, table = insertion(lake, runs)
+    members = pa.table({"run_id": [run.run_id for run in runs], "position": pa.array(range(len(runs)), pa.int64())})
+    relations = {"_members": members} if table is None else {"_members": members, "_new_runs": table}
+    statements += [
+        (
+            f"INSERT INTO store.sweeps (sweep_id, name, spec, code_version, created_at) SELECT ?, ?, ?, ?, {NOW} "
+            "WHERE NOT EXISTS (SELECT 1 FROM store.sweeps WHERE sweep_id = ?)",
+            [sweep_id, name, spec, code_version(), sweep_id],
+        ),
+        (
+            "INSERT INTO store.sweep_runs (sweep_id, run_id, position) SELECT ?, m.run_id, m.position FROM _members m "
+            "ANTI JOIN (SELECT run_id FROM store.sweep_runs WHERE sweep_id = ?) k USING (run_id)",
+            [sweep_id, sweep_id],
+        ),
+    ]
+    lake.write(statements, relations)
+    return sweep_id
+
+
+def begin_attempts(lake: Lakehouse, run_ids: Sequence[str], driver: str) -> dict[str, int]:
+    """Reserve attempt numbers; the driver's label carries a word that finds them again."""
+    import pyarrow as pa
+
+    word = secrets.token_hex(4)
+    wanted = pa.table({"run_id": pa.array(list(run_ids), pa.string())})
+    lake.write(
+        [
+            (
+                "INSERT INTO store.attempts (run_id, attempt, status, driver, results) "
+                "SELECT w.run_id, coalesce(max(a.attempt), 0) + 1, 'queued', ?, json_object('reservation', ?::VARCHAR) "
+                "FROM _wanted w LEFT JOIN store.attempts a USING (run_id) GROUP BY w.run_id",
+                [driver, word],
+            )
+        ],
+        {"_wanted": wanted},
+    )
+    rows = lake.query(
+        "SELECT run_id, attempt FROM store.attempts WHERE driver = ? AND (results->>'reservation') = ?", [driver, word]
+    ).to_pylist()
+    return {row["run_id"]: row["attempt"] for row in rows}
+
+
+def end_attempt(lake: Lakehouse, run_id: str, attempt: int, status: str, reason: str | None, error: str | None) -> None:
+    """Close an attempt that is still open."""
+    lake.write(
+        [
+            (
+                f"UPDATE store.attempts SET status = ?, reason = ?, error = ?, finished_at = {NOW} "
+                "WHERE run_id = ? AND attempt = ? AND status IN ('queued', 'running')",
+                [status, reason, error, run_id, attempt],
+            )
+        ]
+    )
+
+
+def insertion(
+    lake: Lakehouse, runs: Sequence[RunRecord], replacing: Sequence[str] = ()
+) -> tuple[list[tuple[str, Any]], pa.Table | None]:
+    """Return the statements that add the unknown runs, and their rows as relation `_new_runs`.
+
+    Known runs whose ids stand in `replacing` are written anew instead of left alone.
+    """
+    import pyarrow as pa
+
+    unique = {run.run_id: run for run in runs}
+    ids = pa.table({"run_id": pa.array(list(unique), pa.string())})
+    known = lake.query("SELECT run_id FROM store.runs SEMI JOIN _ids USING (run_id)", None, {"_ids": ids})["run_id"]
+    for run_id in set(known.to_pylist()) - set(replacing):
+        del unique[run_id]
+    if not unique:
+        return [], None
+    types = _column_types(lake)
+    settings = [_settings(run) for run in unique.values()]
+    altered = _altered(types, settings)
+    statements: list[tuple[str, Any]] = []
+    if replacing:
+        statements.append(("DELETE FROM store.runs WHERE run_id IN (SELECT unnest(?))", [list(replacing)]))
+    for name, (kind, is_new) in altered.items():
+        verb = f'ADD COLUMN IF NOT EXISTS "{name}" {kind}' if is_new else f'ALTER COLUMN "{name}" TYPE {kind}'
+        statements.append((f"ALTER TABLE store.runs {verb}", None))
+    types.update({name: kind for name, (kind, _) in altered.items()})
+    table = _rows(list(unique.values()), settings, types)
+    columns = ", ".join(
+        f'"{name}"::{types[name]} AS "{name}"'
+        for name in table.column_names
+        if name in types and name not in ("config", "tags")
+    )
+    statements.append(
+        (
+            f"INSERT INTO store.runs BY NAME SELECT {columns}, config::JSON AS config, tags, {NOW} AS created_at "
+            "FROM _new_runs",
+            None,
+        )
+    )
+    if altered:
+        statements += [(text, None) for text in view_statements(list(types))]
+    return statements, table
+
+
+def _settings(run: RunRecord) -> dict[str, Any]:
+    """Return the scalars of a run that become columns."""
+    both = {**run.config, **run.extra}
+    return {
+        name: value.item() if hasattr(value, "item") else value
+        for name, value in both.items()
+        if name.lower() not in RESERVED and (hasattr(value, "item") or isinstance(value, bool | int | float | str))
+    }
+
+
+def _column_types(lake: Lakehouse) -> dict[str, str]:
+    rows = lake.query(
+        "SELECT column_name AS name, data_type AS type FROM duckdb_columns() "
+        "WHERE schema_name = 'store' AND table_name = 'runs' ORDER BY column_index"
+    ).to_pylist()
+    return {row["name"]: row["type"] for row in rows}
+
+
+def _kind(value: object) -> str:
+    match value:
+        case bool():
+            return "BOOLEAN"
+        case int():
+            return "BIGINT" if -(2**63) <= value < 2**63 else "DOUBLE"
+        case float():
+            return "DOUBLE"
+        case _:
+            return "VARCHAR"
+
+
+def _widest(kinds: Iterable[str]) -> str:
+    current: str | None = None
+    for kind in kinds:
+        if current is None or current == kind:
+            current = kind
+        else:
+            current = WIDER.get((current, kind)) or WIDER.get((kind, current)) or "VARCHAR"
+    return current or "VARCHAR"
+
+
+def _altered(types: Mapping[str, str], settings: Sequence[Mapping[str, Any]]) -> dict[str, tuple[str, bool]]:
+    """Return the columns to add or widen: name -> (type, whether it is new)."""
+    lower = {name.lower(): name for name in types}
+    kinds: dict[str, set[str]] = {}
+    for row in settings:
+        for name, value in row.items():
+            kinds.setdefault(lower.get(name.lower(), name), set()).add(_kind(value))
+            lower.setdefault(name.lower(), name)
+    changes: dict[str, tuple[str, bool]] = {}
+    for name, found in kinds.items():
+        old = types.get(name)
+        wanted = _widest(sorted(found) if old is None else [old, *sorted(found)])
+        if wanted != old:
+            changes[name] = (wanted, old is None)
+    return changes
+
+
+def _rows(runs: Sequence[RunRecord], settings: Sequence[Mapping[str, Any]], types: Mapping[str, str]) -> pa.Table:
+    import pyarrow as pa
+
+    canonical = {name.lower(): name for name in types}
+    columns: dict[str, list[Any]] = {"run_id": [run.run_id for run in runs]}
+    for name in ("name", "family", "source", "seed", *COUNTS):
+        columns[name] = [getattr(run, name) for run in runs]
+    columns["config"] = [json.dumps({**run.config, **run.extra}, default=_jsonable) for run in runs]
+    for position, row in enumerate(settings):
+        for given, value in row.items():
+            name = canonical[given.lower()]
+            cells = columns.setdefault(name, [None] * len(runs))
+            cells[position] = value
+    arrays = {name: _array(cells, types[name]) for name, cells in columns.items()}
+    arrays["tags"] = pa.array([list(run.tags) for run in runs], pa.list_(pa.string()))
+    return pa.table(arrays)
+
+
+def _array(cells: list[Any], kind: str) -> pa.Array:
+    import pyarrow as pa
+
+    match kind:
+        case "DOUBLE":
+            return pa.array([None if cell is None else float(cell) for cell in cells], pa.float64())
+        case "BIGINT":
+            return pa.array([None if cell is None else int(cell) for cell in cells], pa.int64())
+        case "BOOLEAN":
+            return pa.array(cells, pa.bool_())
+        case _:
+            return pa.array(
+                [None if cell is None else cell if isinstance(cell, str) else json.dumps(cell) for cell in cells],
+                pa.string(),
+            )
+
+
+def _jsonable(value: object) -> object:
+    return value.item() if hasattr(value, "item") else str(value)

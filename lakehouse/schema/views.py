@@ -1,0 +1,122 @@
+"""The views people query. They are made anew whenever a config key becomes a column."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import duckdb
+
+# Columns of store.runs that open the view, in the order people look for them.
+LEADING = ("run_id", "name", "family", "source", "seed", "tags", "config")
+COUNTS = ("params", "params_non_embedding", "tokens", "steps", "flops", "memcpy_bytes")
+HIDDEN = ("created_at",)
+ATTEMPT_COLUMNS = (
+    "attempt", "reason", "host", "device", "started_at", "heartbeat_at", "finished_at", "validation_loss",
+    "irreducible_loss", "corpus_hash", "step_seconds", "train_seconds", "compile_seconds", "peak_memory_bytes",
+    "hardware", "results", "error", "code_version",
+)  # fmt: skip
+# A config key with one of these names stays in `config` only: the view has the name already.
+RESERVED = frozenset(
+    (
+        *LEADING,
+        *COUNTS,
+        *HIDDEN,
+        *ATTEMPT_COLUMNS,
+        "loss",
+        "status",
+        "sweep_id",
+        "submitted_at",
+        "last_step",
+        "traceback",
+        "step",
+        "seconds",
+        "point_attempt",
+    )
+)
+
+NEWEST_ATTEMPT = (
+    "SELECT * FROM store.attempts QUALIFY row_number() OVER (PARTITION BY run_id ORDER BY attempt DESC) = 1"
+)
+
+# A resumed attempt takes over after the step it resumed from; a fresh one replaces every earlier step.
+CURVES = """
+CREATE OR REPLACE VIEW main.curves AS
+WITH taken_over AS (
+    SELECT run_id, attempt,
+           min(coalesce(resumed_step, -9223372036854775807)) OVER (
+               PARTITION BY run_id ORDER BY attempt ROWS BETWEEN 1 FOLLOWING AND UNBOUNDED FOLLOWING) AS last_valid_step
+    FROM store.attempts
+),
+points AS (
+    SELECT m.run_id, m.attempt, m.step, m.value AS loss, m.seconds
+    FROM store.metrics m JOIN taken_over t USING (run_id, attempt)
+    WHERE m.metric = 'loss' AND (t.last_valid_step IS NULL OR m.step <= t.last_valid_step)
+)
+SELECT p.run_id, p.step,
+       coalesce(tok.value, p.step * (r.tokens / r.steps)) AS tokens,
+       coalesce(fl.value, p.step * (r.flops / r.steps)) AS flops,
+       p.seconds, p.loss, r.* EXCLUDE (run_id, tokens, flops, loss), p.attempt AS point_attempt
+FROM points p
+JOIN main.runs r USING (run_id)
+LEFT JOIN (SELECT run_id, attempt, step, value FROM store.metrics WHERE metric = 'tokens') tok
+    ON tok.run_id = p.run_id AND tok.attempt = p.attempt AND tok.step = p.step
+LEFT JOIN (SELECT run_id, attempt, step, value FROM store.metrics WHERE metric = 'flops') fl
+    ON fl.run_id = p.run_id AND fl.attempt = p.attempt AND fl.step = p.step
+"""
+
+SWEEPS = """
+CREATE OR REPLACE VIEW main.sweeps AS
+SELECT s.sweep_id, s.name, s.created_at, count(r.run_id) AS runs,
+       count(*) FILTER (r.status = 'queued') AS queued, count(*) FILTER (r.status = 'running') AS running,
+       count(*) FILTER (r.status = 'finished') AS finished, count(*) FILTER (r.status = 'failed') AS failed,
+       count(*) FILTER (r.status = 'lost') AS lost, s.code_version, s.spec
+FROM store.sweeps s
+LEFT JOIN store.sweep_runs m USING (sweep_id)
+LEFT JOIN main.runs r USING (run_id)
+GROUP BY ALL
+"""
+
+PLAIN = ("metrics", "finals", "timings", "attempts", "forecasts", "logs")
+# Resamples and residuals are long; they are read from store.laws where they are needed.
+LAWS = "CREATE OR REPLACE VIEW main.laws AS SELECT * EXCLUDE (draws, residuals) FROM store.laws"
+
+
+def runs_view(columns: list[str]) -> str:
+    """Return the statement of the view `runs` over these columns of store.runs."""
+    settings = [name for name in columns if name not in (*LEADING, *COUNTS, *HIDDEN)]
+    head = ", ".join(f'r."{name}"' for name in LEADING)
+    counts = ", ".join(f'r."{name}"' for name in COUNTS)
+    rest = "".join(f', r."{name}"' for name in settings)
+    attempt = ", ".join(f'a."{name}"' for name in ATTEMPT_COLUMNS)
+    return f"""
+CREATE OR REPLACE VIEW main.runs AS
+SELECT {head}, s.sweep_id, coalesce(a.status, 'queued') AS status, coalesce(a.loss, f.last) AS loss,
+       {counts}{rest}, f.last_step, r.created_at AS submitted_at, {attempt}
+FROM store.runs r
+LEFT JOIN ({NEWEST_ATTEMPT}) a USING (run_id)
+LEFT JOIN store.finals f ON f.run_id = a.run_id AND f.attempt = a.attempt AND f.metric = 'loss'
+LEFT JOIN (SELECT run_id, arg_max(m.sweep_id, c.created_at) AS sweep_id
+           FROM store.sweep_runs m JOIN store.sweeps c USING (sweep_id) GROUP BY run_id) s ON s.run_id = r.run_id
+"""
+
+
+def create_views(con: duckdb.DuckDBPyConnection) -> None:
+    """Make the views of `main` anew, inside the caller's transaction."""
+    for statement in view_statements(run_columns(con)):
+        con.execute(statement)
+
+
+def run_columns(con: duckdb.DuckDBPyConnection) -> list[str]:
+    """Return the columns of store.runs in their order."""
+    rows = con.execute(
+        "SELECT column_name FROM duckdb_columns() "
+        "WHERE schema_name = 'store' AND table_name = 'runs' ORDER BY column_index"
+    ).fetchall()
+    return [name for (name,) in rows]
+
+
+def view_statements(columns: list[str]) -> list[str]:
+    """Return the statements that make every view, in an order in which each finds the ones it needs."""
+    plain = [f"CREATE OR REPLACE VIEW main.{name} AS SELECT * FROM store.{name}" for name in PLAIN]
+    return [*plain, LAWS, runs_view(columns), CURVES, SWEEPS]

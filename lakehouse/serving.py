@@ -1,0 +1,188 @@
+"""Answering other processes while this one holds the file, over Arrow Flight on loopback.
+
+A DuckDB file that one process has open refuses every other, even readers. So the holder answers:
+it listens on 127.0.0.1 at a free port and writes address and a random token to a file beside the
+store that only its owner can read. A client sends a statement, its parameters and the Arrow
+relations it names; it gets an Arrow table or the error as DuckDB worded it.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hmac
+import json
+import os
+import secrets
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.flight as flight
+
+from isoflop.lakehouse.errors import StoreError
+
+if TYPE_CHECKING:
+    from isoflop.lakehouse.store import Parameters, Statement
+
+ERROR_KEY = b"isoflop_error"
+
+
+def address_file(path: Path) -> Path:
+    """Return the file in which the holder of a lake says where it answers."""
+    return path.with_name(path.name + ".serving")
+
+
+@dataclass(frozen=True)
+class Request:
+    """What a client asks: one query, several statements in one transaction, or (no statements) a drain of the spool."""
+
+    statements: Sequence[Statement]
+    is_write: bool
+
+
+Handler = Callable[[Request, Mapping[str, pa.Table]], pa.Table]
+
+
+class LakeServer(flight.FlightServerBase):  # type: ignore[misc]
+    """Answers requests with `handler`; every exception becomes a table that carries it."""
+
+    def __init__(self, path: Path, handler: Handler) -> None:
+        super().__init__("grpc://127.0.0.1:0")
+        self._handler = handler
+        self._token = secrets.token_urlsafe(32)
+        self._uploads: dict[str, pa.Table] = {}
+        self._file = address_file(path)
+        about = json.dumps({"address": f"grpc://127.0.0.1:{self.port}", "token": self._token, "pid": os.getpid()})
+        partial = self._file.with_name(f"{self._file.name}.{os.getpid()}.partial")
+        descriptor = os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+        with os.fdopen(descriptor, "w") as file:
+            file.write(about)
+        os.replace(partial, self._file)
+
+    def do_put(self, context: Any, descriptor: Any, reader: Any, writer: Any) -> None:
+        """Keep an uploaded relation until the request that names it."""
+        about = json.loads(descriptor.command)
+        self._check(about)
+        self._uploads[about["upload"]] = _aligned(reader.read_all())
+
+    def do_get(self, context: Any, ticket: Any) -> Any:
+        """Answer one request."""
+        about = json.loads(ticket.ticket)
+        self._check(about)
+        relations = {name: self._uploads.pop(key) for name, key in about["relations"].items()}
+        try:
+            request = Request(
+                [(sql, _decode(parameters)) for sql, parameters in about["statements"]], about["is_write"]
+            )
+            table = self._handler(request, relations)
+        except Exception as error:
+            described = json.dumps({"class": type(error).__name__, "message": str(error)})
+            table = pa.table({}).replace_schema_metadata({ERROR_KEY: described.encode()})
+        return flight.RecordBatchStream(table)
+
+    def _check(self, about: Mapping[str, Any]) -> None:
+        if not hmac.compare_digest(str(about.get("token", "")), self._token):
+            raise flight.FlightUnauthenticatedError("wrong token")
+
+    def close(self) -> None:
+        """Stop answering and take the address away."""
+        with contextlib.suppress(OSError, ValueError):
+            if json.loads(self._file.read_text())["pid"] == os.getpid():
+                self._file.unlink()
+        self.shutdown()
+
+
+def _aligned(table: pa.Table) -> pa.Table:
+    """Return a copy in buffers of our own: those that come over the wire are not aligned, and Arrow warns of each."""
+    return table.take(pa.array(np.arange(table.num_rows)))
+
+
+def _decode(parameters: Any) -> Parameters:
+    if isinstance(parameters, dict):
+        return {key: _value(value) for key, value in parameters.items()}
+    return None if parameters is None else [_value(value) for value in parameters]
+
+
+def _value(value: Any) -> Any:
+    return bytes.fromhex(value["hex"]) if isinstance(value, dict) and set(value) == {"hex"} else value
+
+
+def _encode(value: Any) -> Any:
+    if isinstance(value, bytes | bytearray):
+        return {"hex": bytes(value).hex()}
+    return value.item() if hasattr(value, "item") else str(value)
+
+
+class LakeClient:
+    """A lake that another process on this machine holds."""
+
+    def __init__(self, path: Path, address: str, token: str, pid: int) -> None:
+        self.path, self.pid = path, pid
+        self._token = token
+        self._client = flight.connect(address)
+
+    @classmethod
+    def find(cls, path: Path) -> LakeClient | None:
+        """Return a client of the process that holds `path`, or None when nobody answers."""
+        try:
+            about = json.loads(address_file(path).read_text())
+            client = cls(path, about["address"], about["token"], int(about["pid"]))
+            client.ask(Request([("SELECT 1", None)], False), {}, timeout=5.0)
+        except (OSError, ValueError, KeyError, flight.FlightError, pa.ArrowException):
+            return None
+        return client
+
+    def ask(self, request: Request, relations: Mapping[str, pa.Table], timeout: float | None = None) -> pa.Table:
+        """Send a request and return its table.
+
+        Raises
+        ------
+        duckdb.Error : the error the holder met, of the same class and wording
+        StoreError : if the holder has gone
+        """
+        keys = {name: secrets.token_hex(8) for name in relations}
+        options = flight.FlightCallOptions(timeout=timeout) if timeout else flight.FlightCallOptions()
+        for name, table in relations.items():
+            command = json.dumps({"token": self._token, "upload": keys[name]})
+            writer, _ = self._client.do_put(
+                flight.FlightDescriptor.for_command(command.encode()), table.schema, options
+            )
+            with writer:
+                writer.write_table(table)
+        statements = [(sql, parameters) for sql, parameters in request.statements]
+        ticket = {"token": self._token, "relations": keys, "statements": statements, "is_write": request.is_write}
+        try:
+            answer = self._client.do_get(
+                flight.Ticket(json.dumps(ticket, default=_encode).encode()), options
+            ).read_all()
+        except (flight.FlightUnavailableError, flight.FlightTimedOutError) as error:
+            raise HolderGone(self.path, self.pid) from error
+        described = (answer.schema.metadata or {}).get(ERROR_KEY)
+        if described is not None:
+            raise _error(json.loads(described))
+        return _aligned(answer)
+
+    def close(self) -> None:
+        """Drop the connection."""
+        self._client.close()
+
+
+class HolderGone(StoreError):
+    """The process that held the lake went away before it answered."""
+
+    def __init__(self, path: Path, pid: int) -> None:
+        super().__init__(f"process {pid}, which held {path}, has gone before it answered", hint="run the command again")
+
+
+def _error(described: Mapping[str, str]) -> Exception:
+    import duckdb
+
+    from isoflop.lakehouse import errors
+
+    found = getattr(duckdb, described["class"], None) or getattr(errors, described["class"], None)
+    if isinstance(found, type) and issubclass(found, duckdb.Error):
+        return found(described["message"])
+    return StoreError(described["message"])
