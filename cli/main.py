@@ -11,7 +11,7 @@ from typing import Annotated
 
 import typer
 
-from isoflop.cli.demo import demo
+from isoflop.cli.demo.command import demo
 from isoflop.cli.extrapolate import extrapolate
 from isoflop.cli.fit import fit
 from isoflop.cli.import_ import import_

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 import sys
+from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -68,6 +69,8 @@ def _plain(value: Any) -> Any:
             return str(value)
         case bool() | int() | float() | str() | None:
             return value
+        case Decimal():
+            return int(value) if value == value.to_integral_value() else float(value)
         case _:
             return value.isoformat(sep=" ") if hasattr(value, "isoformat") and hasattr(value, "hour") else str(value)
 

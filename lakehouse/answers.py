@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from decimal import Decimal
 from html import escape
 from typing import TYPE_CHECKING, Any
 
@@ -101,7 +102,7 @@ def plain(value: Any) -> str:
             return "-"
         case bool():
             return "true" if value else "false"
-        case float():
+        case float() | Decimal():
             return f"{value:.6g}"
         case dict():
             return ", ".join(f"{key} {plain(item)}" for key, item in value.items())

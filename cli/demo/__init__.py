@@ -1,0 +1,1 @@
+"""`isoflop demo`: the whole way on one machine, and the sweep files it trains."""

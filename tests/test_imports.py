@@ -1,0 +1,72 @@
+"""The layering, and that heavy packages are imported only where they are used."""
+
+from __future__ import annotations
+
+import ast
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parent.parent
+LAYERS = {
+    "lakehouse": set(),
+    "workers": {"lakehouse"},
+    "queries": {"lakehouse"},
+    "cli": {"lakehouse", "workers", "queries"},
+}
+HEAVY = (
+    "ray", "torch", "duckdb", "pyarrow", "polars", "pandas", "sklearn", "scipy", "sympy", "numpy", "matplotlib", "textual",
+    "prompt_toolkit", "yaml", "pydantic",
+)  # fmt: skip
+
+
+def modules(folder: str) -> list[Path]:
+    return sorted((ROOT / folder).rglob("*.py"))
+
+
+def imported(path: Path) -> set[str]:
+    """Every dotted module name that a file imports, at any depth."""
+    names = set()
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            names |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom) and node.module and node.level == 0:
+            names |= {node.module, *(f"{node.module}.{alias.name}" for alias in node.names)}
+    return names
+
+
+@pytest.mark.parametrize("layer", LAYERS)
+def test_dependencies_point_inwards(layer: str) -> None:
+    for path in modules(layer):
+        used = {name.split(".")[1] for name in imported(path) if name.startswith("isoflop.")}
+        assert used <= LAYERS[layer] | {layer}, f"{path.relative_to(ROOT)} imports {used - LAYERS[layer] - {layer}}"
+
+
+def test_only_the_cluster_knows_ray() -> None:
+    for layer in LAYERS:
+        for path in modules(layer):
+            uses_ray = any(name == "ray" or name.startswith("ray.") for name in imported(path))
+            assert not uses_ray or path.is_relative_to(ROOT / "workers" / "cluster"), path.relative_to(ROOT)
+
+
+def test_relative_names_are_never_imported() -> None:
+    for layer in LAYERS:
+        for path in modules(layer):
+            assert not {name for name in imported(path) if name.split(".")[0] in LAYERS}, path.relative_to(ROOT)
+
+
+def loaded_after(statement: str) -> set[str]:
+    program = f"import sys\n{statement}\nprint(' '.join(sys.modules))"
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    return {name.split(".")[0] for name in done.stdout.split()}
+
+
+def test_help_imports_nothing_heavy() -> None:
+    assert not loaded_after("import isoflop.cli.main") & set(HEAVY)
+
+
+def test_opening_a_lake_imports_neither_torch_nor_ray(tmp_path: Path) -> None:
+    loaded = loaded_after(f"import isoflop; isoflop.open({str(tmp_path / 'x.duckdb')!r}).sql('SELECT 1')")
+    assert not loaded & {"ray", "torch", "sklearn", "sympy", "textual", "matplotlib", "pandas"}
