@@ -1,0 +1,139 @@
+"""What a sweep would do and cost, without doing it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from isoflop.cli.progress import duration
+
+if TYPE_CHECKING:
+    from isoflop.lakehouse import Answer, Lakehouse
+    from isoflop.lakehouse.records import RunRecord
+    from isoflop.workers.sweep import Plan, Sweep
+
+ASSUMED_FLOPS = 2e10  # FLOP/s of one CPU core in float32 training; a guess until a time law is fitted
+TIME_LAW = "step_time"
+_LAST_COLUMNS = ("params", "tokens", "steps", "flops", "seconds", "memory_bytes", "cpus", "gpus", "status")
+
+
+@dataclass(frozen=True)
+class StepTime:
+    """What a training step costs on the machine whose runs were fitted.
+
+    Parameters
+    ----------
+    prices : coefficient to price: c_0 [s], c_f [s/FLOP], c_m [s/byte], c_L [s/layer]
+    """
+
+    name: str
+    prices: Mapping[str, float]
+
+    def seconds(self, record: RunRecord) -> float | None:
+        """Return the predicted time of a run [s], None where the law's inputs are not known.
+
+        Source: Inbar and Sernau 2024 (arXiv:2406.18922), with terms for arithmetic and depth.
+        """
+        depth = record.config.get("depth")
+        if not isinstance(depth, int | float) or record.steps is None or record.flops is None:
+            return None
+        once, flop, byte, layer = (self.prices.get(name, 0.0) for name in ("c_0", "c_f", "c_m", "c_L"))
+        per_step = once + layer * depth
+        return record.steps * per_step + flop * record.flops + byte * (record.memcpy_bytes or 0.0)
+
+
+def describe_plans(sweeps: Sequence[Sweep], address: str | None) -> Answer:
+    """Return the runs of sweeps with their predicted time and memory, and what is done already.
+
+    The lake is only read; none is made where there is none.
+    """
+    import pyarrow as pa
+
+    from isoflop.cli.options import open_lake
+    from isoflop.lakehouse import Answer
+    from isoflop.lakehouse.catalog import resolve
+
+    plans = [(sweep, sweep.expand()) for sweep in sweeps]
+    run_ids = [record.run_id for _, plan in plans for record in plan.records]
+    law, statuses = None, {}
+    if resolve(address).exists():
+        with open_lake(address) as lake:
+            law, statuses = fitted_step_time(lake), _statuses(lake, run_ids)
+    rows: list[dict[str, Any]] = []
+    notes: list[str] = []
+    for sweep, plan in plans:
+        described = _rows(sweep, plan, law, statuses, is_named=len(plans) > 1)
+        rows += described
+        notes.append(_note(sweep, plan, described))
+    if law is not None:
+        notes.append(f"times by the law '{law.name}' of this lake, where it applies; else {ASSUMED_FLOPS:g} FLOP/s a core")
+    else:
+        notes.append(
+            f"times assume {ASSUMED_FLOPS:g} FLOP/s a core; after a sweep, "
+            f'isoflop sql "CREATE LAW step AS FIT step_seconds ~ {TIME_LAW}(…) FROM runs" makes them measured'
+        )
+    names = dict.fromkeys(name for row in rows for name in row if name not in _LAST_COLUMNS)
+    table = pa.table({name: pa.array([row.get(name) for row in rows]) for name in (*names, *_LAST_COLUMNS)})
+    return Answer(table, notes=tuple(notes))
+
+
+def fitted_step_time(lake: Lakehouse) -> StepTime | None:
+    """Return the newest fitted time law of a lake, None when it has none."""
+    rows = lake.query(
+        "SELECT name, coefficients FROM laws WHERE form = ? AND status = 'converged' ORDER BY created_at DESC LIMIT 1",
+        [TIME_LAW],
+    ).to_pylist()
+    if not rows:
+        return None
+    return StepTime(rows[0]["name"], {each["coefficient"]: each["estimate"] for each in rows[0]["coefficients"]})
+
+
+def _statuses(lake: Lakehouse, run_ids: Sequence[str]) -> dict[str, str]:
+    import pyarrow as pa
+
+    ids = pa.table({"run_id": pa.array(run_ids, pa.string())})
+    rows = lake.query("SELECT run_id, status, reason FROM runs SEMI JOIN _ids USING (run_id)", None, {"_ids": ids})
+    return {row["run_id"]: row["reason"] if row["reason"] == "diverged" else row["status"] for row in rows.to_pylist()}
+
+
+def _rows(
+    sweep: Sweep, plan: Plan, law: StepTime | None, statuses: Mapping[str, str], *, is_named: bool
+) -> list[dict[str, Any]]:
+    rows: list[dict[str, Any]] = []
+    varied = [name for name in plan.varied() if name not in _LAST_COLUMNS]
+    for family, record, needs in zip(plan.runs, plan.records, plan.resources, strict=True):
+        settings = {**record.config, **record.extra, "seed": record.seed}
+        seconds = law.seconds(record) if law is not None else None
+        if seconds is None and record.flops is not None:
+            seconds = record.flops / (ASSUMED_FLOPS * max(1.0, needs.cpus))
+        rows.append(
+            {
+                **({"sweep": sweep.name} if is_named else {}),
+                "run_id": record.run_id,
+                **{name: settings.get(name) for name in varied},
+                "params": record.params,
+                "tokens": record.tokens,
+                "steps": record.steps,
+                "flops": record.flops,
+                "seconds": None if seconds is None else float(f"{seconds:.3g}"),
+                "memory_bytes": family.counts().memory_bytes or None,
+                "cpus": needs.cpus,
+                "gpus": needs.gpus,
+                "status": statuses.get(record.run_id, "new"),
+            }
+        )
+    return rows
+
+
+def _note(sweep: Sweep, plan: Plan, rows: Sequence[Mapping[str, Any]]) -> str:
+    """Return the sweep's counts and costs in one line."""
+    to_do = [row for row in rows if row["status"] not in ("finished", "diverged")]
+    parts = [f"{len(plan)} runs, {len(plan) - len(to_do)} done, {len(to_do)} to train"]
+    if plan.excluded:
+        parts.append(f"{plan.excluded} excluded")
+    if plan.repeated:
+        parts.append(f"{plan.repeated} rows of the grid repeat another")
+    flops = sum(row["flops"] or 0.0 for row in to_do)
+    seconds = sum(row["seconds"] or 0.0 for row in to_do)
+    return f"{sweep.name}: {', '.join(parts)}; {flops:.3g} FLOPs, about {duration(seconds)} if one run trains at a time"

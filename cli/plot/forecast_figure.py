@@ -1,0 +1,142 @@
+"""A forecast: a law asked beyond its data, with the way that leads there."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from isoflop.cli.plot.figure import Band, Figure, Line, Mark, Points
+from isoflop.cli.plot.law_card import LawCard
+from isoflop.cli.plot.law_figure import floor_marks, numbers, target_axis
+from isoflop.cli.plot.law_path import COMPUTE, Path, axis_of, position
+from isoflop.cli.plot.run_figures import number
+from isoflop.lakehouse.errors import EmptySelection
+
+if TYPE_CHECKING:
+    from isoflop.lakehouse import Lakehouse
+
+
+@dataclass(frozen=True)
+class Forecast:
+    """What a law says about one or several places.
+
+    Parameters
+    ----------
+    statement : the EXTRAPOLATE that asked
+    rows : one record a place: the inputs, `predicted_…`, lower, upper, level, interval, ratio, in_support
+    notes : what the answer warns of
+    figure : the fan from the data to the farthest place
+    """
+
+    law: LawCard
+    statement: str
+    rows: tuple[dict[str, Any], ...]
+    notes: tuple[str, ...]
+    figure: Figure
+
+    @property
+    def farthest(self) -> dict[str, Any]:
+        """The place that lies farthest beyond the data."""
+        return max(self.rows, key=lambda row: distance(row) or 0.0)
+
+    def sentence(self, row: Mapping[str, Any]) -> str:
+        """Return one place in words: `loss 1.981 [1.952, 2.013], 31× beyond the data`."""
+        predicted, lower, upper = (row.get(name) for name in (f"predicted_{self.law.target}", "lower", "upper"))
+        words = f"{self.law.target} {_digits(predicted)}"
+        if lower is not None and upper is not None:
+            words += f"  [{_digits(lower)}, {_digits(upper)}]"
+        return f"{words}  {beyond(row)}"
+
+
+def distance(row: Mapping[str, Any]) -> float | None:
+    """Return how many times beyond the largest training value the farthest input of a row is; None when unknown."""
+    ratio = row.get("ratio")
+    if isinstance(ratio, Mapping):
+        known = [float(value) for value in ratio.values() if value is not None]
+        return max(known) if known else None
+    return None if ratio is None else float(ratio)
+
+
+def beyond(row: Mapping[str, Any]) -> str:
+    """Return a row's distance in words.
+
+    Example
+    -------
+    >>> beyond({"ratio": 31.4, "in_support": False}), beyond({"ratio": 0.5, "in_support": True})
+    ('31× beyond the data', 'inside the data')
+    """
+    ratio = distance(row)
+    if row.get("in_support") or ratio is None:
+        return "inside the data"
+    if ratio < 1:
+        return "below the data"
+    return f"{ratio:.2g}× beyond the data" if ratio < 100 else f"{ratio:,.0f}× beyond the data"
+
+
+def forecast(lake: Lakehouse, law: LawCard, targets: Mapping[str, str], *, level: float = 0.95) -> Forecast:
+    """Ask a law about the places that the targets describe, and draw the way to the farthest.
+
+    Parameters
+    ----------
+    targets : a SQL value for each input; it may be a list, or use an input named before it
+    level : of the prediction interval
+
+    Raises
+    ------
+    StatementError : if a value cannot be read
+    EmptySelection : if the targets describe no place
+    """
+    assigned = ", ".join(f"{name} = {value}" for name, value in targets.items())
+    statement = f"EXTRAPOLATE {law.name} TO {assigned} WITH (level = {level:g})"
+    answer = lake.sql(statement)
+    if not len(answer):
+        raise EmptySelection("the targets describe no place", hint="give every input a value")
+    seen_statement = f"RESIDUALS {law.name}"
+    seen = numbers(lake.sql(seen_statement), law)
+    places = numbers(answer, law)
+    column = COMPUTE if {"params", "tokens"} <= set(law.inputs) and COMPUTE not in law.inputs else law.inputs[0]
+    across, at = position(seen, column), position(places, column)
+    first, last = float(np.nanmin(across)), float(np.nanmax(across))
+    farthest = {name: float(places[name][int(np.nanargmax(at))]) for name in law.inputs}
+    path = _path_to(law, column, farthest)
+    high = max(float(np.nanmax(at)), last)
+    fan_statement = path.statement(law.name, min(first, float(np.nanmin(at))) / 1.5, high * 2, level)
+    fan = numbers(lake.sql(fan_statement), law)
+    along, predicted = path.positions(fan), f"predicted_{law.target}"
+    marks: list[Mark] = [
+        Points(across, seen[law.target], "runs"),
+        Band(along, fan["lower"], fan["upper"], f"{level:.0%} interval"),
+        Line(along, fan[predicted], law.name),
+        Points(at, places[predicted], "forecast", is_hollow=True),
+    ]
+    marks.extend(floor_marks(law, float(np.nanmin(fan[predicted]))))
+    figure = Figure(
+        f"{law.name} · {path.phrase}", path.axis, target_axis(law.target), tuple(marks),
+        (statement, fan_statement, seen_statement), data_end=last,
+    )  # fmt: skip
+    result = Forecast(law, statement, tuple(answer.records()), answer.notes, figure)
+    return replace(result, figure=replace(figure, notes=(result.sentence(result.farthest),)))
+
+
+def _path_to(law: LawCard, column: str, target: Mapping[str, float]) -> Path:
+    """The way to a place: at its ratio of tokens to params, or along one input; the others stay at their targets."""
+    if column == COMPUTE and COMPUTE not in law.inputs:
+        ratio = target["tokens"] / target["params"]
+        held = "".join(f", {number(target[name])} AS {name}" for name in law.inputs if name not in ("params", "tokens"))
+        query = (
+            f"    SELECT sqrt(flops / (6 * {number(ratio)})) AS params, flops / (6 * params) AS tokens{held}\n"
+            "    FROM (SELECT 10 ** ({low} + {step} * i) AS flops FROM range({places}) t(i))"
+        )
+        return Path(axis_of(COMPUTE), COMPUTE, query, f"{law.target} at {ratio:.3g} tokens a param")
+    held = "".join(f", {number(target[name])} AS {name}" for name in law.inputs if name != column)
+    others = " and ".join(f"{name} = {target[name]:.3g}" for name in law.inputs if name != column)
+    query = f"    SELECT 10 ** ({{low}} + {{step}} * i) AS {column}{held} FROM range({{places}}) t(i)"
+    return Path(axis_of(column), column, query, f"{law.target} over {column}" + (f" at {others}" if others else ""))
+
+
+def _digits(value: float | None) -> str:
+    """A loss to four digits, a missing one as a dash."""
+    return "-" if value is None or not np.isfinite(value) else f"{value:.4g}"

@@ -1,0 +1,223 @@
+"""Draws a figure with matplotlib and writes it as SVG, PNG or PDF.
+
+The same figure gives the same bytes: no date, fixed identifiers, text as outlines of the font that ships with
+matplotlib. No global state of pyplot is touched, so a thread may draw while another one does.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from isoflop.lakehouse.errors import UsageError
+
+from isoflop.cli.plot.figure import Array, Axis, Band, Figure, Floor, Line, Points, split_at
+from isoflop.cli.plot.ticks import ticks, write_number
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.colors import Colormap
+    from matplotlib.figure import Figure as Sheet
+
+SUFFIXES = (".svg", ".png", ".pdf")
+
+INK = "#1f2933"
+FAINT = "#7b8794"
+DATA = "#c77700"
+HELD_OUT = "#c2327c"
+LAW = "#0b5d7a"
+FLOOR = "#7a4fb5"
+GROUND = "#f4f6f8"
+
+SETTINGS: dict[str, Any] = {
+    "svg.hashsalt": "isoflop",
+    "svg.fonttype": "path",
+    "pdf.compression": 6,
+    "font.family": "DejaVu Sans",
+    "font.size": 9.5,
+    "axes.edgecolor": FAINT,
+    "axes.labelcolor": INK,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.linewidth": 0.8,
+    "xtick.color": FAINT,
+    "ytick.color": FAINT,
+    "xtick.labelcolor": INK,
+    "ytick.labelcolor": INK,
+    "xtick.major.width": 0.8,
+    "ytick.major.width": 0.8,
+    "text.color": INK,
+    "legend.frameon": False,
+    "savefig.facecolor": "white",
+}
+
+
+def save(figure: Figure, path: str | Path, *, width: float = 8.0, height: float = 4.8, dpi: int = 160) -> Path:
+    """Write the figure to a file and return its path; the suffix says which kind of file.
+
+    Parameters
+    ----------
+    figure : what to show
+    path : ends in `.svg`, `.png` or `.pdf`
+    width, height : size [inch]
+    dpi : dots per inch of a PNG
+
+    Raises
+    ------
+    UsageError : if the suffix is another one, or the folder does not exist
+    """
+    path = Path(path)
+    if path.suffix.lower() not in SUFFIXES:
+        raise UsageError(f"cannot write a picture to '{path}'", hint=f"end its name in {', '.join(SUFFIXES)}")
+    if not path.parent.is_dir():
+        raise UsageError(f"folder '{path.parent}' does not exist", hint="create it first")
+    import matplotlib
+
+    date = {".svg": {"Date": None}, ".pdf": {"CreationDate": None, "ModDate": None}, ".png": {}}[path.suffix.lower()]
+    with matplotlib.rc_context(SETTINGS):
+        sheet = compose(figure, width=width, height=height)
+        sheet.savefig(path, dpi=dpi, metadata={"Title" if path.suffix.lower() != ".svg" else "Title": figure.title, **date})
+    return path
+
+
+def compose(figure: Figure, *, width: float, height: float) -> Sheet:
+    """Return the figure as a matplotlib figure of the size given in inches; its look comes from `SETTINGS`."""
+    from matplotlib.figure import Figure as Sheet
+
+    sheet = Sheet(figsize=(width, height), layout="constrained")
+    axes = sheet.add_subplot()
+    (x_low, x_high), (y_low, y_high) = figure.limits()
+    _set_axis(axes, figure.x, x_low, x_high, is_upright=False, most=max(3, int(width)))
+    _set_axis(axes, figure.y, y_low, y_high, is_upright=True, most=max(3, int(1.6 * height)))
+    if figure.data_end is not None and x_low < figure.data_end < x_high:
+        _mark_data_end(axes, figure.data_end, x_high)
+    colours = _colours()
+    for band in figure.of(Band):
+        lower, upper = np.clip(band.lower, y_low / 2, None), np.clip(band.upper, None, 2 * y_high)
+        axes.fill_between(band.x, lower, upper, color=LAW, alpha=0.16, linewidth=0, label=band.label, zorder=2)
+    for floor in figure.of(Floor):
+        _mark_floor(axes, floor, y_low, y_high)
+    for line in figure.of(Line):
+        _draw_line(axes, line, figure.data_end, colours)
+    for points in figure.of(Points):
+        _draw_points(axes, points, colours)
+    _label_thin_lines(axes, figure, colours)
+    _finish(sheet, axes, figure, colours)
+    return sheet
+
+
+def _set_axis(axes: Axes, axis: Axis, low: float, high: float, *, is_upright: bool, most: int) -> None:
+    """Scale, range, marks and label of one axis."""
+    from matplotlib.ticker import FixedLocator, NullLocator
+
+    marked = ticks(low, high, is_log=axis.is_log, most=most, notation=axis.notation)
+    target = axes.yaxis if is_upright else axes.xaxis
+    (axes.set_yscale if is_upright else axes.set_xscale)("log" if axis.is_log else "linear")
+    (axes.set_ylim if is_upright else axes.set_xlim)(low, high)
+    target.set_major_locator(FixedLocator([tick.value for tick in marked]))
+    target.set_minor_locator(NullLocator())
+    target.set_ticklabels([_mathtext(tick.label) for tick in marked])
+    (axes.set_ylabel if is_upright else axes.set_xlabel)(axis.title)
+    axes.grid(axis="y" if is_upright else "x", color="#e4e7eb", linewidth=0.7, zorder=0)
+    axes.set_axisbelow(True)
+
+
+def _mathtext(label: str) -> str:
+    """A power written as people print it: `1e21` with a raised exponent."""
+    mantissa, found, power = label.partition("e")
+    if not found:
+        return label
+    factor = "" if mantissa == "1" else rf"{mantissa}\times"
+    return rf"${factor}10^{{{int(power)}}}$"
+
+
+def _mark_data_end(axes: Axes, data_end: float, x_high: float) -> None:
+    """Shade the ground beyond the data and name the place where it begins."""
+    axes.axvspan(data_end, x_high, color=GROUND, zorder=0.5)
+    axes.axvline(data_end, color=FAINT, linewidth=1.0, linestyle=(0, (4, 3)), zorder=1)
+    axes.annotate(
+        "data end here", (data_end, 0.985), xycoords=("data", "axes fraction"), xytext=(5, 0),
+        textcoords="offset points", color=FAINT, fontsize=8.5, va="top",
+    )  # fmt: skip
+
+
+def _mark_floor(axes: Axes, floor: Floor, y_low: float, y_high: float) -> None:
+    """A dotted level with its name above it."""
+    if not y_low <= floor.y <= y_high:
+        return
+    axes.axhline(floor.y, color=FLOOR, linewidth=1.0, linestyle=(0, (1, 2.2)), zorder=2)
+    axes.annotate(
+        floor.label, (0.008, floor.y), xycoords=("axes fraction", "data"), xytext=(0, 3),
+        textcoords="offset points", color=FLOOR, fontsize=8.5, va="bottom",
+    )  # fmt: skip
+
+
+def _draw_line(axes: Axes, line: Line, data_end: float | None, colours: Colormap) -> None:
+    """A line whole inside the data and dashed beyond them."""
+    colour = LAW if line.tone is None else colours(line.tone)
+    weight, depth = (0.9, 2.5) if line.is_thin else (2.0, 4.0)
+    alpha = 0.75 if line.is_thin else 1.0
+    before, beyond = split_at(line, data_end)
+    label = "" if line.is_thin else line.label
+    axes.plot(before.x, before.y, color=colour, linewidth=weight, alpha=alpha, label=label or None, zorder=depth)
+    if beyond is not None:
+        axes.plot(beyond.x, beyond.y, color=colour, linewidth=weight, alpha=alpha, linestyle=(0, (4, 2)), zorder=depth)
+
+
+def _draw_points(axes: Axes, points: Points, colours: Colormap) -> None:
+    """Filled dots for data, rings for runs that the law has not seen."""
+    if points.is_hollow:
+        axes.scatter(
+            points.x, points.y, s=34, facecolors="white", edgecolors=HELD_OUT, linewidths=1.5,
+            label=points.label or None, zorder=6,
+        )  # fmt: skip
+        return
+    colour = DATA if points.tone is None else colours(np.broadcast_to(points.tone, points.x.shape))
+    size = 14 if points.x.size > 150 else 22
+    axes.scatter(points.x, points.y, s=size, c=colour, edgecolors="white", linewidths=0.35, zorder=5)
+    if points.label:
+        legend_colour = DATA if points.tone is None else FAINT
+        axes.scatter([], [], s=22, c=legend_colour, edgecolors="white", linewidths=0.35, label=points.label)
+
+
+def _label_thin_lines(axes: Axes, figure: Figure, colours: Colormap) -> None:
+    """Write the name of each thin line beside its last visible position."""
+    (x_low, x_high), (y_low, y_high) = figure.limits()
+    for line in figure.of(Line):
+        seen = np.flatnonzero((line.x >= x_low) & (line.x <= x_high) & (line.y >= y_low) & (line.y <= y_high))
+        if not (line.is_thin and line.label and seen.size):
+            continue
+        axes.annotate(
+            line.label, (line.x[seen[-1]], line.y[seen[-1]]), xytext=(4, 0), textcoords="offset points",
+            color=FAINT if line.tone is None else colours(line.tone), fontsize=8, va="center", zorder=7,
+        )  # fmt: skip
+
+
+def _finish(sheet: Sheet, axes: Axes, figure: Figure, colours: Colormap) -> None:
+    """Title, legend, the scale of tones and the notes."""
+    axes.set_title(figure.title, loc="left", fontsize=11, fontweight="bold", pad=10)
+    if axes.get_legend_handles_labels()[1]:
+        axes.legend(loc="upper right", fontsize=8.5, handlelength=1.8)
+    if figure.scale is not None:
+        from matplotlib.cm import ScalarMappable
+        from matplotlib.colors import LogNorm
+
+        shades = ScalarMappable(LogNorm(figure.scale.low, figure.scale.high), colours)
+        bar = sheet.colorbar(shades, ax=axes, pad=0.015, aspect=36, shrink=0.94)
+        marked = ticks(figure.scale.low, figure.scale.high, is_log=True, most=6)
+        bar.set_ticks([tick.value for tick in marked], labels=[tick.label for tick in marked])
+        bar.ax.minorticks_off()
+        bar.set_label(figure.scale.name)
+        bar.outline.set_visible(False)
+    if figure.remarks():
+        sheet.supxlabel(" · ".join(figure.remarks()), x=0.01, ha="left", fontsize=7.5, color=FAINT)
+
+
+def _colours() -> Colormap:
+    """The scale of tones, small to large: dark to light, without the palest end."""
+    import matplotlib
+    from matplotlib.colors import ListedColormap
+
+    return ListedColormap(matplotlib.colormaps["viridis"](np.linspace(0.02, 0.9, 256)))

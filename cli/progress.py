@@ -1,0 +1,143 @@
+"""How a running sweep looks: a live table on a terminal, plain lines anywhere else. All on stderr."""
+
+from __future__ import annotations
+
+import contextlib
+import sys
+import time
+from collections.abc import Callable, Iterator
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from rich.console import Console, RenderableType
+    from rich.live import Live
+
+    from isoflop.workers.cluster import Event, SweepState
+
+SHOWN_RUNS = 12
+LINE_SECONDS = 10.0  # between plain lines while nothing happens
+_STYLES = {"warning": "yellow", "error": "red"}
+
+
+@contextlib.contextmanager
+def watching(console: Console | None = None) -> Iterator[Callable[[SweepState], None]]:
+    """Give a function that shows each picture of a sweep; what is printed meanwhile goes to stderr."""
+    from isoflop.cli.output import stderr_console
+
+    console = console or stderr_console()
+    with contextlib.redirect_stdout(sys.stderr):  # stdout carries the answer only
+        if not console.is_terminal:
+            yield LineProgress(console)
+            return
+        from rich.live import Live
+
+        with Live(console=console, auto_refresh=False, transient=True) as live:
+            progress = LiveProgress(live)
+            yield progress
+        if progress.last is not None:
+            console.print(headline(progress.last), markup=False)
+
+
+class LiveProgress:
+    """Redraws the picture in place; warnings and errors stay on the screen above it."""
+
+    def __init__(self, live: Live) -> None:
+        self._live, self._seen = live, 0
+        self.last: SweepState | None = None
+
+    def __call__(self, state: SweepState) -> None:
+        """Show a picture."""
+        for event in state.events_after(self._seen):
+            self._seen = event.number
+            if event.level != "info":
+                self._live.console.print(event.message, style=_STYLES[event.level], markup=False)
+        self.last = state
+        self._live.update(picture(state), refresh=True)
+
+
+class LineProgress:
+    """Prints every event, and how far the sweep is every ten seconds."""
+
+    def __init__(self, console: Console) -> None:
+        self._console, self._seen, self._printed = console, 0, time.monotonic()
+        self._headline = ""
+
+    def __call__(self, state: SweepState) -> None:
+        """Print what is new."""
+        is_over = not state.running and state.queued == 0
+        events = list(state.events_after(self._seen))
+        for event in events:
+            self._seen = event.number
+            self._print(_line(event), _STYLES.get(event.level))
+        text = headline(state)
+        is_due = time.monotonic() - self._printed > LINE_SECONDS
+        if (is_due or is_over) and text != self._headline:
+            self._headline = text
+            self._print(text)
+
+    def _print(self, text: str, style: str | None = None) -> None:
+        self._printed = time.monotonic()
+        self._console.print(text, style=style, markup=False, soft_wrap=True)
+
+
+def headline(state: SweepState) -> str:
+    """Return a sweep in one line.
+
+    Example
+    -------
+    >>> from isoflop.workers.cluster import SweepState
+    >>> headline(SweepState("id", "demo", 12, skipped=4, finished=3, queued=5, seconds=62, remaining_seconds=100))
+    'demo: 7 of 12 done (4 before), 5 queued; 1m 02s, about 1m 40s left'
+    """
+    before = f" ({state.skipped} before)" if state.skipped else ""
+    parts = [f"{state.done} of {state.total} done{before}"]
+    counts = (("running", len(state.running)), ("queued", state.queued), ("diverged", state.diverged))
+    parts += [f"{count} {name}" for name, count in (*counts, ("failed", state.failed)) if count]
+    left = state.remaining_seconds
+    unfinished = state.queued or state.running
+    rest = f", about {duration(left)} left" if left is not None and unfinished and not state.is_interrupted else ""
+    return f"{state.name}: {', '.join(parts)}; {duration(state.seconds)}{rest}"
+
+
+def duration(seconds: float) -> str:
+    """Return a duration as people read it.
+
+    Example
+    -------
+    >>> duration(7.3), duration(62), duration(3725), duration(200_000)
+    ('7s', '1m 02s', '1h 02m', '2d 07h')
+    """
+    whole = round(seconds)
+    days, hours, minutes = whole // 86400, whole // 3600 % 24, whole // 60 % 60
+    if days:
+        return f"{days}d {hours:02d}h"
+    if hours:
+        return f"{hours}h {minutes:02d}m"
+    return f"{minutes}m {whole % 60:02d}s" if minutes else f"{whole}s"
+
+
+def picture(state: SweepState) -> RenderableType:
+    """Return the live view: a line, a bar, and the runs in training."""
+    from rich.console import Group
+    from rich.progress_bar import ProgressBar
+    from rich.table import Table
+    from rich.text import Text
+
+    parts: list[RenderableType] = [Text(headline(state)), ProgressBar(total=max(1, state.total), completed=state.done, width=60)]
+    if state.running:
+        table = Table(box=None, pad_edge=False, header_style="dim")
+        table.add_column("run", overflow="ellipsis", no_wrap=True)
+        for name in ("step", "loss", "time", "attempt"):
+            table.add_column(name, justify="right", no_wrap=True)
+        for run in state.running[:SHOWN_RUNS]:
+            step = "-" if run.step is None else f"{run.step}/{run.steps}" if run.steps else str(run.step)
+            loss = "-" if run.loss is None else f"{run.loss:.4f}"
+            table.add_row(Text(run.label), step, loss, duration(run.seconds), str(run.attempt))
+        parts.append(table)
+        if len(state.running) > SHOWN_RUNS:
+            parts.append(Text(f"and {len(state.running) - SHOWN_RUNS} more", style="dim"))
+    return Group(*parts)
+
+
+def _line(event: Event) -> str:
+    return event.message if event.level == "info" else f"{event.level}: {event.message}"

@@ -1,0 +1,68 @@
+"""`isoflop status`: how sweeps are doing."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from isoflop.cli.options import FormatOption, JsonOption, LakeOption
+
+if TYPE_CHECKING:
+    from isoflop.lakehouse import Lakehouse
+
+SWEEPS = """
+SELECT sweep_id, name, created_at, runs, finished, running, queued, failed, lost FROM sweeps ORDER BY created_at DESC
+"""
+RUNS = """
+SELECT r.run_id, r.name, r.status, r.reason, r.attempt, r.last_step AS step, r.steps, r.loss, r.host, r.started_at,
+       r.train_seconds, r.error
+FROM store.sweep_runs m JOIN runs r USING (run_id)
+WHERE m.sweep_id = ?
+ORDER BY list_position(['running', 'failed', 'lost', 'queued', 'finished'], r.status), m.position
+"""
+
+
+def status(
+    sweep: Annotated[
+        str | None, typer.Argument(metavar="[SWEEP]", help="Name or id of a sweep; all sweeps when left out.")
+    ] = None,
+    lake: LakeOption = None,
+    format: FormatOption = None,
+    json: JsonOption = False,
+) -> None:
+    """Show the sweeps of a lake, or the runs of one sweep.
+
+    Works while the sweep runs: the process that trains it answers.
+    """
+    from isoflop.cli.options import chosen_format, open_lake
+    from isoflop.cli.output import note, show
+    from isoflop.lakehouse import Answer
+
+    form = chosen_format(format, json)
+    with open_lake(lake) as opened:
+        if sweep is None:
+            answer = Answer(opened.query(SWEEPS), SWEEPS.strip())
+        else:
+            answer = Answer(opened.query(RUNS, [find_sweep(opened, sweep)]), RUNS.strip())
+    if not len(answer) and form == "table":
+        note("no sweeps yet; isoflop sweep FILE runs one")
+        return
+    show(answer, form)
+
+
+def find_sweep(lake: Lakehouse, name: str) -> str:
+    """Return the id of the newest sweep with this name, or whose id starts with it.
+
+    Raises
+    ------
+    UsageError : if there is none
+    """
+    from isoflop.lakehouse.errors import UsageError, did_you_mean
+
+    rows = lake.query("SELECT sweep_id, name FROM store.sweeps ORDER BY created_at DESC").to_pylist()
+    for row in rows:
+        if row["name"] == name or row["sweep_id"].startswith(name):
+            return str(row["sweep_id"])
+    hint = did_you_mean(name, [row["name"] for row in rows], "isoflop status lists the sweeps")
+    raise UsageError(f"there is no sweep '{name}'", hint=hint)

@@ -1,0 +1,68 @@
+"""`isoflop submit`: send a sweep file to a Ray cluster as a job."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from isoflop.cli.sweep import SetOption
+
+
+def submit(
+    file: Annotated[str, typer.Argument(metavar="FILE", help="The sweep file (YAML).")],
+    address: Annotated[
+        str | None,
+        typer.Option("--address", metavar="URL", help="Job server of the cluster, http://head:8265 [default: $RAY_ADDRESS]."),
+    ] = None,
+    lake: Annotated[
+        str | None,
+        typer.Option(
+            "--lake", "-l", metavar="FILE", help="The lake as the cluster's head sees it: an absolute path [default: $ISOFLOP_LAKE]."
+        ),
+    ] = None,
+    settings: SetOption = None,
+    fail_fast: Annotated[bool, typer.Option("--fail-fast", help="Stop at the first run that fails for good.")] = False,
+    wait: Annotated[bool, typer.Option("--wait/--no-wait", help="Print the job's output until it ends.")] = True,
+    ship_code: Annotated[
+        bool, typer.Option("--ship-code", help="Send this isoflop along, for a cluster that has another one or none.")
+    ] = False,
+    json: Annotated[bool, typer.Option("--json", help="Print the job's id and state as JSON.")] = False,
+) -> None:
+    """Send a sweep to a Ray cluster.
+
+    The job runs `isoflop sweep` on the cluster's head and writes the lake there. Submitting the same
+    file twice trains nothing twice. Exit codes: 0 every run has a result, 2 the file is wrong, 4 the
+    job or a run failed, 130 interrupted (the job goes on).
+    """
+    import json as json_module
+    import sys
+
+    from isoflop.cli.output import note
+    from isoflop.workers.cluster import submit_sweep
+
+    job = submit_sweep(
+        file,
+        address=address,
+        lake=lake,
+        settings=settings or (),
+        fail_fast=fail_fast,
+        ships_code=ship_code,
+        is_json=json,
+    )
+    note(f"submitted as job {job.job_id} to {job.address}")
+    if not wait:
+        print(json_module.dumps({"job_id": job.job_id, "address": job.address}) if json else job.job_id)
+        note(f"follow it: ray job logs --address {job.address} --follow {job.job_id}")
+        return
+    try:
+        for text in job.output():
+            sys.stdout.write(text)
+            sys.stdout.flush()
+    except KeyboardInterrupt:
+        note(f"the job goes on; end it with: ray job stop --address {job.address} {job.job_id}")
+        raise
+    code = job.exit_code()
+    note(f"job {job.job_id} {job.status().lower()}")
+    if code:
+        raise typer.Exit(code)

@@ -1,0 +1,86 @@
+"""The application: three views in front of one lake, and the keys they share."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from textual.app import App, SystemCommand
+from textual.binding import Binding, BindingType
+from textual.screen import Screen
+
+from isoflop.cli.tui.extrapolate_view import ExtrapolateView
+from isoflop.cli.tui.help_screen import HelpScreen
+from isoflop.cli.tui.laws_view import LawsView
+from isoflop.cli.tui.plot_widget import Plot
+from isoflop.cli.tui.runs_view import RunsView
+from isoflop.cli.tui.view import View
+
+if TYPE_CHECKING:
+    from isoflop.lakehouse import Lakehouse
+
+
+class IsoflopApp(App[None]):
+    """The terminal interface of a lake.
+
+    Parameters
+    ----------
+    lake : asked in the background, never from the thread that draws
+    is_ascii : draw plots and sparklines without Braille and block characters
+    """
+
+    TITLE = "isoflop"
+    MODES: ClassVar[dict[str, str | Callable[[], Screen[Any]]]] = {
+        "runs": RunsView, "laws": LawsView, "extrapolate": ExtrapolateView,
+    }  # fmt: skip
+    DEFAULT_MODE = "runs"
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("1", "go('runs')", "Runs", show=False),
+        Binding("2", "go('laws')", "Laws", show=False),
+        Binding("3", "go('extrapolate')", "Extrapolate", show=False),
+        Binding("colon", "command_palette", "Commands", show=False),
+        Binding("question_mark", "keys", "Keys"),
+        Binding("q", "quit", "Quit"),
+    ]
+
+    def __init__(self, lake: Lakehouse, *, is_ascii: bool = False) -> None:
+        super().__init__()
+        self.lake = lake
+        self.is_ascii = is_ascii
+        self.law_name: str | None = None
+
+    async def action_go(self, mode: str) -> None:
+        """Show one of the three views; from a view opened by another, go back to the one it came from first."""
+        if mode == self.current_mode:
+            while len(self.screen_stack) > 1:
+                await self.pop_screen()
+        else:
+            await self.switch_mode(mode)
+
+    def action_keys(self) -> None:
+        """Show every key of the current view."""
+        if isinstance(self.screen, HelpScreen):
+            return
+        sections = [("This view", _described(type(self.screen).BINDINGS))]
+        if list(self.screen.query(Plot)):
+            sections.append(("Plot", _described(Plot.BINDINGS)))
+        sections.append(("Every view", [*_described(View.BINDINGS), *_described(self.BINDINGS)]))
+        self.push_screen(HelpScreen(sections))
+
+    def get_system_commands(self, screen: Screen[Any]) -> Iterable[SystemCommand]:
+        """Yield the commands of the palette: every key of the current view, then the theme."""
+        yield SystemCommand("Change theme", "Pick the colours of the interface", self.action_change_theme)
+        for binding in (*_described(type(screen).BINDINGS), *_described(View.BINDINGS), *_described(self.BINDINGS)):
+            yield SystemCommand(binding.description, f"key {binding.key}", _performer(screen, binding.action))
+
+
+def _described(bindings: Iterable[BindingType]) -> list[Binding]:
+    """The bindings that are records; all of ours are."""
+    return [binding for binding in bindings if isinstance(binding, Binding)]
+
+
+def _performer(screen: Screen[Any], action: str) -> Callable[[], Any]:
+    """A function that performs an action of a view, or else of the application."""
+    name = action.partition("(")[0]
+    owner = screen if hasattr(screen, f"action_{name}") else screen.app
+    return lambda: owner.run_action(action)

@@ -1,0 +1,1 @@
+"""What can be asked of the runs: laws, fits, and the language that names them."""

@@ -1,0 +1,57 @@
+"""What the solver knows of a law: coordinates that are easy to descend in, residuals and their derivatives.
+
+A model holds one law on one set of rows. Its coordinates (theta) are logarithms of positive coefficients on
+inputs divided by their geometric mean, and exponents as they are: with these the curvature of the objective does
+not depend on the units of the data. Problems come in batches: B rows of theta, each with its own weights.
+
+Shape letters: B problems, R rows, K free coefficients.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+Array = NDArray[np.float64]
+
+DEAD = -40.0  # log of a term's share [1] at which it is held: e-17 of the target, invisible in double precision
+HUGE = 30.0  # log of a term's size over the target [1] that no fit reaches
+
+
+class Model(Protocol):
+    """One law on one set of rows, in the coordinates it is fitted in."""
+
+    lower: Array
+    """(K,) lowest coordinates"""
+    upper: Array
+    """(K,) highest coordinates"""
+    names: tuple[str, ...]
+    """the K free coefficients"""
+    has_curvature: bool
+    """whether `expand` knows second derivatives"""
+
+    def targets(self, values: Array) -> Array:
+        """Return the targets in the units of `residuals`, for measured values (..., R) in the target's unit."""
+
+    def residuals(self, theta: Array, targets: Array, order: int) -> tuple[Array, Any]:
+        """Return residuals (B, R) at theta (B, K), and what `expand` needs for derivatives of that order."""
+
+    def expand(self, state: Any, influence: Array, curvature: Array, exact: bool) -> tuple[Array, Array]:
+        """Return gradient (B, K) and curvature (B, K, K) of the objective from its weighted row derivatives."""
+
+    def slopes(self, theta: Array, targets: Array) -> Array:
+        """Return the derivatives (B, K, R) of the predictions, in units of the residual."""
+
+    def seeds(self, weights: Array, targets: Array, count: int, generator: np.random.Generator) -> Array:
+        """Return (B, S, K) points to descend from, best first, for weights (B, R) and targets (1 or B, R)."""
+
+    def closed_form(self, weights: Array, targets: Array) -> Array | None:
+        """Return the optimum (B, K) when the objective has one bowl and a formula for it, else None."""
+
+    def to_coefficients(self, theta: Array) -> Array:
+        """Return all the law's coefficients (..., K_all) for coordinates (..., K)."""
+
+    def from_coefficients(self, coefficients: Array) -> Array:
+        """Return coordinates (..., K) for coefficients (..., K_all), moved into the box."""

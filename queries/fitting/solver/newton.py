@@ -1,0 +1,183 @@
+"""Batched damped Newton descent within a box.
+
+Problems are independent, so a batch is many descents side by side: each keeps its own damping and stops on its
+own. Blocks are small enough for their (B, R) arrays to stay in cache.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from isoflop.queries.fitting.solver.model import Array, Model
+from isoflop.queries.laws.objectives import Objective
+
+BLOCK_VALUES = 16_384  # B * R per block: 128 KiB an array
+LONGEST_STEP = 4.0  # in theta, or in multiples of theta where that is larger
+CALM_STEPS = 2  # consecutive steps with a relative decrease below the tolerance that end a descent
+
+
+@dataclass(frozen=True)
+class Descent:
+    """Where a batch of descents ended.
+
+    Parameters
+    ----------
+    theta : (B, K) coordinates
+    objective : (B,) sum over rows; inf where a start had no finite value
+    is_settled : (B,) whether the decrease fell below the tolerance, rather than the steps running out
+    """
+
+    theta: Array
+    objective: Array
+    is_settled: NDArray[np.bool_]
+
+
+def descend(
+    model: Model,
+    theta: Array,
+    weights: Array,
+    targets: Array,
+    objective: Objective,
+    *,
+    exact: bool,
+    max_steps: int,
+    tolerance: float,
+) -> Descent:
+    """Minimise the weighted objective from every row of `theta`.
+
+    Parameters
+    ----------
+    model : law on R rows
+    theta : (B, K) starts
+    weights : (1 or B, R) row weights; one row serves all problems
+    targets : (1 or B, R) targets in the model's units
+    objective : penalty on residuals
+    exact : true second derivatives, else the majorising parabola (slower near the end, safe far away)
+    max_steps : most steps of one descent
+    tolerance : relative decrease [1] below which a step counts as calm
+    """
+    size = max(1, min(64, BLOCK_VALUES // max(targets.shape[1], 1)))
+    parts = []
+    with np.errstate(all="ignore"):
+        for first in range(0, len(theta), size):
+            block = slice(first, first + size)
+            parts.append(
+                _descend_block(
+                    model, theta[block], _rows(weights, block), _rows(targets, block), objective,
+                    exact, max_steps, tolerance,
+                )
+            )
+    return Descent(*(np.concatenate(one) for one in zip(*parts, strict=True)))
+
+
+def evaluate(model: Model, theta: Array, weights: Array, targets: Array, objective: Objective) -> Array:
+    """Return the objective (B,) at theta (B, K)."""
+    size = max(1, min(64, BLOCK_VALUES // max(targets.shape[1], 1)))
+    found = np.empty(len(theta))
+    with np.errstate(all="ignore"):
+        for first in range(0, len(theta), size):
+            block = slice(first, first + size)
+            residuals, _ = model.residuals(theta[block], _rows(targets, block), 0)
+            penalty, _, _ = objective.weigh(residuals, False)
+            found[block] = _total(penalty, _rows(weights, block))
+    return np.where(np.isfinite(found), found, np.inf)
+
+
+def _rows(array: Array, block: slice) -> Array:
+    return array if len(array) == 1 else array[block]
+
+
+def _total(penalty: Array, weights: Array) -> Array:
+    """Weighted sum over rows; a row of weight zero counts nothing, whatever its penalty."""
+    return np.asarray(penalty @ weights[0] if len(weights) == 1 else np.einsum("br,br->b", penalty, weights))
+
+
+def _derivatives(
+    model: Model, theta: Array, weights: Array, targets: Array, objective: Objective, exact: bool
+) -> tuple[Array, Array, Array]:
+    """Objective (B,), gradient (B, K) and curvature (B, K, K)."""
+    residuals, state = model.residuals(theta, targets, 2 if exact and model.has_curvature else 1)
+    penalty, influence, curvature = objective.weigh(residuals, exact)
+    value = _total(penalty, weights)
+    gradient, matrix = model.expand(state, influence * weights, curvature * weights, exact and model.has_curvature)
+    return np.where(np.isfinite(value), value, np.inf), gradient, matrix
+
+
+def _descend_block(
+    model: Model,
+    theta: Array,
+    weights: Array,
+    targets: Array,
+    objective: Objective,
+    exact: bool,
+    max_steps: int,
+    tolerance: float,
+) -> tuple[Array, Array, NDArray[np.bool_]]:
+    count = len(theta)
+    theta = np.clip(theta, model.lower, model.upper)
+    final, final_value, settled = theta.copy(), np.full(count, np.inf), np.zeros(count, dtype=bool)
+    active = np.arange(count)
+    value, gradient, matrix = _derivatives(model, theta, weights, targets, objective, exact)
+    damping = np.full(count, 1e-3)
+    calm = np.zeros(count, dtype=int)
+    negligible = 1e-30 * np.sum(weights, axis=1)  # residuals of 1e-15: rounding, not misfit
+    negligible = np.broadcast_to(negligible, (count,))
+    for _ in range(max_steps):
+        step = _damped_step(theta, gradient, matrix, damping, model, exact)
+        trial = np.clip(theta + step, model.lower, model.upper)
+        new_value, new_gradient, new_matrix = _derivatives(model, trial, weights, targets, objective, exact)
+        better = new_value < value
+        decrease = np.where(better, value - new_value, np.inf)
+        calm = np.where(better, np.where(decrease <= tolerance * value, calm + 1, 0), calm)
+        theta[better], value[better] = trial[better], new_value[better]
+        gradient[better], matrix[better] = new_gradient[better], new_matrix[better]
+        damping = np.where(better, np.maximum(damping * 0.2, 1e-12), np.maximum(damping, 1e-8) * 8.0)
+        done = (calm >= CALM_STEPS) | (damping > 1e10) | (value <= negligible) | ~np.isfinite(value)
+        if done.any() and (done.all() or np.count_nonzero(done) * 8 >= len(done)):
+            ended = active[done]
+            final[ended], final_value[ended], settled[ended] = theta[done], value[done], np.isfinite(value[done])
+            if done.all():
+                return final, final_value, settled
+            left = ~done
+            active, theta, value = active[left], theta[left], value[left]
+            gradient, matrix, damping, calm = gradient[left], matrix[left], damping[left], calm[left]
+            negligible = negligible[left]
+            weights = weights if len(weights) == 1 else weights[left]
+            targets = targets if len(targets) == 1 else targets[left]
+    final[active], final_value[active] = theta, value
+    settled[active] = (calm >= CALM_STEPS) | (damping > 1e10) | (value <= negligible)
+    return final, final_value, settled
+
+
+def _damped_step(theta: Array, gradient: Array, matrix: Array, damping: Array, model: Model, exact: bool) -> Array:
+    """Levenberg-Marquardt step with coordinates frozen that press against their bound."""
+    size = gradient.shape[1]
+    eye = np.arange(size)
+    diagonal = np.abs(matrix[:, eye, eye])
+    diagonal = np.maximum(diagonal, 1e-9 * diagonal.max(axis=1, keepdims=True) + 1e-30)
+    damped = matrix.copy()
+    damped[:, eye, eye] += damping[:, None] * diagonal
+    frozen = ((theta <= model.lower) & (gradient > 0)) | ((theta >= model.upper) & (gradient < 0))
+    if frozen.any():
+        damped[frozen[:, :, None] | frozen[:, None, :]] = 0.0
+        damped[:, eye, eye] = np.where(frozen, 1.0, damped[:, eye, eye])
+        gradient = np.where(frozen, 0.0, gradient)
+    broken = ~np.isfinite(damped).all(axis=(1, 2)) | ~np.isfinite(gradient).all(axis=1)
+    if broken.any():
+        damped[broken], gradient = np.eye(size), np.where(broken[:, None], 0.0, gradient)
+    try:
+        step = -np.linalg.solve(damped, gradient[:, :, None])[:, :, 0]
+    except np.linalg.LinAlgError:
+        damped[:, eye, eye] += 1e-8 * diagonal
+        step = -np.linalg.solve(damped, gradient[:, :, None])[:, :, 0]
+    if exact:  # an indefinite curvature can point uphill
+        uphill = np.einsum("bk,bk->b", step, gradient) > 0
+        if uphill.any():
+            step[uphill] = -gradient[uphill] / (diagonal[uphill] * (1.0 + damping[uphill, None]))
+    longest = LONGEST_STEP * np.maximum(1.0, np.abs(theta))
+    ratio = np.max(np.abs(step) / longest, axis=1, keepdims=True)
+    capped: Array = step / np.maximum(1.0, ratio)
+    return capped

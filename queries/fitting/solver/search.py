@@ -1,0 +1,120 @@
+"""Many starts, one certificate: how many of them end in the best basin, and how good the next one is.
+
+Every start descends through smoother versions of the objective first. Starts that meet on the way are one start
+from then on, so a grid of thousands costs little more than its first stage.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from isoflop.queries.fitting.solver.model import Array, Model
+from isoflop.queries.fitting.solver.newton import Descent, descend, evaluate
+from isoflop.queries.laws.objectives import Objective
+
+SAME_BASIN = 1e-4  # relative difference in objective [1] below which two ends count as one basin
+SAME_POINT = 1e-3  # distance in theta below which two descents have met
+FIRST_STEPS, LATER_STEPS, LAST_STEPS = 25, 8, 80
+LOOSE, TIGHT = 1e-5, 1e-9  # relative decrease [1] that ends an early stage, and the last
+
+
+@dataclass(frozen=True)
+class Found:
+    """The best point of a search and how sure it is.
+
+    Parameters
+    ----------
+    theta : (K,) coordinates of the best end
+    objective : sum over rows there
+    is_settled : whether the descent that found it came to rest
+    share : fraction of starts that ended within 1e-4 relative of the best objective
+    second_best : objective of the next basin, or None when there is no other
+    starts : number of starts
+    ends : (M, K) best coordinates of the M distinct basins, best first
+    """
+
+    theta: Array
+    objective: float
+    is_settled: bool
+    share: float
+    second_best: float | None
+    starts: int
+    ends: Array
+
+
+def search(model: Model, starts: Array, weights: Array, targets: Array, objective: Objective) -> Found | None:
+    """Descend from all starts and return the best end, or None when no start has a finite objective.
+
+    Parameters
+    ----------
+    model : law on R rows
+    starts : (S, K) coordinates
+    weights, targets : (1, R) each
+    """
+    count = len(starts)
+    members = np.ones(count, dtype=int)
+    for stage, smoother in enumerate(objective.graduation()):
+        steps = LATER_STEPS if stage else FIRST_STEPS
+        ended = descend(
+            model, starts, weights, targets, smoother, exact=False, max_steps=steps, tolerance=LOOSE
+        )
+        starts, members = _merge(ended, members)
+        if not len(starts):
+            return None
+    ended = descend(model, starts, weights, targets, objective, exact=True, max_steps=LAST_STEPS, tolerance=TIGHT)
+    order = np.argsort(ended.objective, kind="stable")
+    values, points = ended.objective[order], ended.theta[order]
+    if not np.isfinite(values[0]):
+        return None
+    agree = values <= values[0] * (1 + SAME_BASIN)
+    others = np.flatnonzero(~agree & np.isfinite(values))
+    return Found(
+        theta=points[0],
+        objective=float(values[0]),
+        is_settled=bool(ended.is_settled[order][0]),
+        share=float(members[order][agree].sum() / count),
+        second_best=float(values[others[0]]) if others.size else None,
+        starts=count,
+        ends=_distinct(points[np.isfinite(values)], values[np.isfinite(values)]),
+    )
+
+
+def _merge(ended: Descent, members: Array) -> tuple[Array, Array]:
+    """One representative of the starts that have met, the lowest, and how many each stands for."""
+    finite = np.isfinite(ended.objective)
+    theta, value, members = ended.theta[finite], ended.objective[finite], members[finite]
+    order = np.argsort(value, kind="stable")
+    kept: list[int] = []
+    counts: list[int] = []
+    for one in order:
+        near = np.flatnonzero(np.max(np.abs(theta[kept] - theta[one]), axis=1) < SAME_POINT) if kept else ()
+        if len(near):
+            counts[near[0]] += int(members[one])
+        else:
+            kept.append(int(one))
+            counts.append(int(members[one]))
+    return theta[kept], np.array(counts, dtype=int)
+
+
+def _distinct(points: Array, values: Array) -> Array:
+    """The best point of every basin, best first."""
+    kept = [0]
+    for k in range(1, len(points)):
+        if values[k] > values[kept[-1]] * (1 + SAME_BASIN):
+            kept.append(k)
+    return points[kept]
+
+
+def descend_all(model: Model, theta: Array, weights: Array, targets: Array, objective: Objective) -> Descent:
+    """Descend from every start through all stages, without merging: one problem each."""
+    for stage, smoother in enumerate(objective.graduation()):
+        theta = descend(
+            model, theta, weights, targets, smoother,
+            exact=False, max_steps=LATER_STEPS if stage else FIRST_STEPS, tolerance=LOOSE,
+        ).theta
+    return descend(model, theta, weights, targets, objective, exact=True, max_steps=LAST_STEPS, tolerance=TIGHT)
+
+
+__all__ = ["Found", "descend_all", "evaluate", "search"]

@@ -1,0 +1,240 @@
+"""From names to what they mean: forms to laws, arguments and formulas to columns.
+
+Every error here has its caret under the name at fault and says the nearest one that exists.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+
+from isoflop.lakehouse.errors import UnknownName, did_you_mean
+from isoflop.queries.language.nodes import Candidate, Expression, FormulaForm, LawForm, Name, ParameterRange
+from isoflop.queries.language.question import Own, Question
+from isoflop.queries.language.tokens import quote_name, tokenize
+from isoflop.queries.laws import Coefficient, Formula, FormulaError, Law, known_laws, parse_formula
+from isoflop.queries.laws.algebra.parser import FUNCTIONS, match_name
+
+Column = Expression | Own
+
+
+@dataclass(frozen=True)
+class Bound:
+    """A target and the law it is to follow.
+
+    Parameters
+    ----------
+    law : with its inputs named after the columns they are read from, where these have names
+    form : name of the built-in law, or the formula as typed
+    columns : P slices that the inputs are read from, in the law's order
+    target : the slice that is predicted
+    target_name : what it is called
+    """
+
+    law: Law
+    form: str
+    columns: tuple[Column, ...]
+    target: Expression
+    target_name: str
+
+
+def bind_candidate(question: Question, candidate: Candidate) -> Bound:
+    """Return the law that a `target ~ form` names.
+
+    Raises
+    ------
+    UnknownName : for a law or a parameter that does not exist
+    StatementError : for a formula that cannot be read, or columns that do not fit the law
+    """
+    target = candidate.target
+    name = candidate.alias.text if candidate.alias else target.column or "target"
+    form = candidate.form
+    law = _built_in(question, form) if isinstance(form, LawForm) else None
+    if law is None or isinstance(form, FormulaForm):
+        return _bind_formula(question, form, target, name)
+    columns = _columns(question, law, form)
+    names = [column.column if isinstance(column, Expression) else None for column in columns]
+    law = with_inputs(law, [given or one.name for given, one in zip(names, law.inputs, strict=True)])
+    law = _with_parameters(question, law, form.parameters)
+    return Bound(law, law.name, columns, target, name)
+
+
+def _built_in(question: Question, form: LawForm) -> Law | None:
+    """Return the built-in law a form names, or None when the form is a formula that looks like a call."""
+    laws = known_laws()
+    law = laws.get(form.name.text) or laws.get(form.name.text.lower())
+    declared = {parameter.name.text for parameter in form.parameters}
+    if law is not None:
+        coefficients = {coefficient.name for coefficient in law.coefficients}
+        is_formula = form.name.text.lower() in FUNCTIONS and bool(declared - coefficients)
+        return None if is_formula else law
+    is_function = form.arguments is not None and form.name.text.lower() in FUNCTIONS
+    is_constant = form.arguments is None and match_name(form.name.text, declared) is not None
+    if is_function or is_constant:
+        return None
+    hint = did_you_mean(form.name.text, laws, f"SHOW LAW FORMS lists all {len(laws)}; a formula needs PARAMETERS (…)")
+    raise UnknownName(
+        "Catalog",
+        f"law form '{form.name.text}' does not exist",
+        question.text,
+        form.name.start,
+        form.name.end,
+        hint=hint,
+    )
+
+
+def _columns(question: Question, law: Law, form: LawForm) -> tuple[Column, ...]:
+    """Return what a law's inputs are read from: the arguments, or columns of the same names."""
+    if form.arguments is None:
+        index = form.expression.first
+        return tuple(Own(quote_name(one.name), index) for one in law.inputs)
+    if len(form.arguments) != len(law.inputs):
+        wanted = ", ".join(one.name for one in law.inputs)
+        count = len(law.inputs)
+        message = f"law '{law.name}' takes {count} column{'s' * (count != 1)}, got {len(form.arguments)}"
+        raise question.error("Binder", message, form.expression, f"write {law.name}({wanted})")
+    return form.arguments
+
+
+def _bind_formula(question: Question, form: LawForm | FormulaForm, target: Expression, target_name: str) -> Bound:
+    """Return the law of a formula: every name in it that is no declared parameter is a column."""
+    expression = form.expression
+    declared = [parameter.name.text for parameter in form.parameters]
+    columns = _names_in(question, expression, declared)
+    coefficients = [
+        _coefficient(question, Coefficient(parameter.name.text), parameter) for parameter in form.parameters
+    ]
+    try:
+        law = parse_formula(expression.text, coefficients, columns, target=target_name)
+        text = _tidy(question, expression)
+        law = parse_formula(text, coefficients, columns, target=target_name)
+    except FormulaError as error:
+        raise error.within(question.text, expression.start) from None
+    slices = tuple(columns[one.name] for one in law.inputs)
+    return Bound(law, law.formula, slices, target, target_name)
+
+
+def _names_in(question: Question, expression: Expression, declared: Sequence[str]) -> dict[str, Expression]:
+    """Return the first slice of every column in a formula, by the column's name."""
+    tokens = question.tokens
+    found: dict[str, Expression] = {}
+    index = expression.first
+    while index < expression.last:
+        last = index + 1
+        if tokens[index].is_name:
+            while last + 1 < expression.last and tokens[last].text == "." and tokens[last + 1].is_name:
+                last += 2
+            name = tokens[last - 1].name
+            is_call = last < len(tokens) and tokens[last].text == "("
+            is_parameter = last == index + 1 and match_name(name, declared) is not None
+            if not is_call and not is_parameter:
+                start, end = tokens[index].start, tokens[last - 1].end
+                slice_ = Expression(start, end, index, last, question.text[start:end], name)
+                earlier = found.setdefault(name, slice_)
+                if earlier.text != slice_.text:
+                    raise question.error(
+                        "Binder", f"'{slice_.text}' and '{earlier.text}' are both called {name}", slice_
+                    )
+        index = last
+    return found
+
+
+def _tidy(question: Question, expression: Expression) -> str:
+    """Return a formula as it is kept: on one line, without comments and table names."""
+    parts: list[str] = []
+    tokens = question.tokens[expression.first : expression.last]
+    for position, token in enumerate(tokens):
+        if position and token.start > tokens[position - 1].end:
+            parts.append(" ")
+        if token.text == "." and parts and position + 1 < len(tokens) and tokens[position + 1].is_name:
+            parts.pop()
+            continue
+        parts.append(token.text)
+    return "".join(parts)
+
+
+def with_inputs(law: Law, names: Sequence[str]) -> Law:
+    """Return a law with its inputs called `names`; as it is where the formula could no longer be read."""
+    if not isinstance(law, Formula) or list(names) == [one.name for one in law.inputs]:
+        return law
+    taken = {coefficient.name.lower() for coefficient in law.coefficients}
+    if law.chart is not None:
+        taken |= {coefficient.name.lower() for coefficient in law.chart.coefficients}
+    if len({name.lower() for name in names}) < len(names) or any(name.lower() in taken for name in names):
+        return law
+    new = {one.name: name for one, name in zip(law.inputs, names, strict=True)}
+    inputs = tuple(replace(one, name=new[one.name]) for one in law.inputs)
+    chart = law.chart and replace(law.chart, law=_renamed(law.chart.law, new))
+    return replace(law, law=_renamed(law.law, new), inputs=inputs, chart=chart)
+
+
+def _renamed(formula: str, new: Mapping[str, str]) -> str:
+    """Return a formula with its names exchanged."""
+    parts, position = [], 0
+    for token in tokenize(formula):
+        parts.append(formula[position : token.start])
+        name = new.get(token.name) if token.is_name else None
+        parts.append(token.text if name is None else name if _is_plain(name) else quote_name(name))
+        position = token.end
+    return "".join(parts)
+
+
+def _is_plain(name: str) -> bool:
+    return name.isascii() and name.isidentifier()
+
+
+def _with_parameters(question: Question, law: Law, parameters: Sequence[ParameterRange]) -> Law:
+    """Return a built-in law with the domains that PARAMETERS gives its coefficients."""
+    if not parameters:
+        return law
+    known = {coefficient.name: coefficient for coefficient in law.coefficients}
+    for parameter in parameters:
+        name = match_name(parameter.name.text, known)
+        if name is None:
+            hint = did_you_mean(parameter.name.text, known, f"its coefficients are {', '.join(known)}")
+            raise UnknownName(
+                "Binder", f"law '{law.name}' has no coefficient '{parameter.name.text}'", question.text,
+                parameter.name.start, parameter.name.end, hint=hint,
+            )  # fmt: skip
+        known[name] = _coefficient(question, known[name], parameter)
+    if not isinstance(law, Formula):
+        first = parameters[0].name
+        raise question.error("Binder", f"law '{law.name}' is computed; its coefficients have fixed domains", first)
+    return replace(law, coefficients=tuple(known.values()))
+
+
+def _coefficient(question: Question, known: Coefficient, parameter: ParameterRange) -> Coefficient:
+    """Return a coefficient with what a declaration says about it."""
+    name = parameter.name.text
+
+    def value(expression: Expression | None, otherwise: float | None) -> float | None:
+        return otherwise if expression is None else question.number(expression, f"a bound of '{name}'")
+
+    bounded = parameter.lower is not None or parameter.upper is not None
+    lower = value(parameter.lower, known.lower if not bounded else -float("inf"))
+    upper = value(parameter.upper, known.upper if not bounded else float("inf"))
+    init, fixed = value(parameter.init, known.init), value(parameter.fixed, known.fixed)
+    assert lower is not None and upper is not None
+    if not lower < upper:
+        at = parameter.upper or parameter.lower or parameter.name
+        raise question.error("Binder", f"'{name}' has no values between {lower:g} and {upper:g}", at)
+    for what, given, place in (("INIT", init, parameter.init), ("FIXED", fixed, parameter.fixed)):
+        if given is not None and place is not None and not lower <= given <= upper:
+            raise question.error("Binder", f"{what} {given:g} lies outside [{lower:g}, {upper:g}]", place)
+    return replace(known, lower=lower, upper=upper, init=init, fixed=fixed)
+
+
+def unknown_law(question: Question, name: Name, known: Iterable[str]) -> UnknownName:
+    """Return the error for a law that nobody saved."""
+    names = list(known)
+    form = known_laws().get(name.text.lower())
+    hint: str | None
+    if form is not None:
+        columns = ", ".join(one.name for one in form.inputs)
+        create = f"CREATE LAW … AS FIT {form.target} ~ {form.name}({columns}) FROM runs"
+        hint = f"'{form.name}' is a form, which has no numbers before it is fitted: {create}"
+    elif names:
+        hint = did_you_mean(name.text, names, "SHOW LAWS lists them")
+    else:
+        hint = "there are no laws yet: CREATE LAW … AS FIT loss ~ chinchilla(params, tokens) FROM runs"
+    return UnknownName("Catalog", f"law '{name.text}' does not exist", question.text, name.start, name.end, hint=hint)

@@ -1,0 +1,235 @@
+"""Where the verbs are: statements, verb clauses and the WITH queries that a clause can see.
+
+A verb is one at the start of a query or right after a parenthesis that opens one, and only when
+what follows reads like its clause; everywhere else `fit`, `predict` or `law` is a name like any other.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from isoflop.queries.language.tokens import Kind, Token, matching
+
+RELATION_VERBS = ("FIT", "EXTRAPOLATE", "PREDICT", "RESIDUALS", "COMPARE")
+CHANGES = ("CREATE LAW", "DROP LAW", "ALTER LAW", "COMMENT ON LAW")  # whole statements; the others are relations
+VERBS = (*RELATION_VERBS, "CROSS VALIDATE", "SHOW LAWS", "SHOW LAW FORMS", "DESCRIBE LAW", *CHANGES)
+
+# A text without one of these words holds no verb, and is not even split into tokens.
+_ANY_VERB = re.compile(r"\b(?:FIT|LAWS?|VALIDATE|EXTRAPOLATE|PREDICT|RESIDUALS|COMPARE)\b", re.IGNORECASE)
+
+# Words after which `(` opens a query or an expression; after any other word it opens arguments or a column list.
+_OPENERS = frozenset(
+    "FROM JOIN AS MATERIALIZED COPY UNION ALL EXCEPT INTERSECT NAME IN EXISTS ANY SOME LATERAL SELECT WHERE ON AND OR "
+    "NOT BY HAVING QUALIFY WHEN THEN ELSE DESCRIBE SUMMARIZE PIVOT UNPIVOT EXPLAIN ANALYZE TO EXTRAPOLATE PREDICT "
+    "RESIDUALS COMPARE".split()
+)
+_JOINS = frozenset("JOIN CROSS INNER LEFT RIGHT FULL NATURAL ASOF POSITIONAL SEMI ANTI".split())
+# Words that follow a column or a table called like a verb, and that no law or target is called.
+_FOLLOWERS = _JOINS | frozenset(
+    "AND OR NOT IS IN LIKE ILIKE GLOB SIMILAR BETWEEN AS ASC DESC NULLS ORDER COLLATE ISNULL NOTNULL ON USING WHERE "
+    "GROUP HAVING LIMIT OFFSET QUALIFY WINDOW UNION EXCEPT INTERSECT THEN ELSE WHEN END FILTER OVER FROM TO".split()
+)
+
+
+@dataclass(frozen=True)
+class Clause:
+    """A verb clause: tokens `first` up to, without, `last` of its text."""
+
+    first: int
+    last: int
+
+
+@dataclass(frozen=True)
+class WithQuery:
+    """One `name AS (query)` of a WITH list: tokens `first` up to, without, `last`."""
+
+    name: str
+    first: int
+    last: int
+    is_recursive: bool
+
+
+def may_hold_verb(text: str) -> bool:
+    """Return whether a text can hold a verb; a cheap test that lets plain SQL through."""
+    return _ANY_VERB.search(text) is not None
+
+
+def split_statements(tokens: list[Token]) -> list[tuple[int, int]]:
+    """Return the token ranges of the statements between semicolons, empty ones left out."""
+    ranges, first = [], 0
+    for index, token in enumerate(tokens):
+        if token.text == ";" or token.kind is Kind.END:
+            if index > first:
+                ranges.append((first, index))
+            first = index + 1
+    return ranges
+
+
+def find_clauses(tokens: list[Token], first: int, last: int, *, is_statement: bool) -> list[Clause]:
+    """Return the outermost verb clauses of a token range, in order.
+
+    Parameters
+    ----------
+    tokens : the tokens of the whole text
+    first, last : the range that is searched, without `last`
+    is_statement : whether the range is a whole statement, so that a verb may stand at its start,
+        behind its WITH list, or behind `CREATE TABLE … AS`
+    """
+    starts = _query_starts(tokens, first, last) if is_statement else set()
+    found: list[Clause] = []
+    index = first
+    while index < last:
+        end = None
+        if index in starts and verb_at(tokens, index):
+            end = _clause_end(tokens, index, last)
+        elif index > 0 and _opens_query(tokens, index - 1) and _reads_like_clause(tokens, index):
+            end = _clause_end(tokens, index, last)
+        if end is not None:
+            found.append(Clause(index, end))
+            index = end
+        index += 1
+    return found
+
+
+def verb_at(tokens: list[Token], index: int) -> str | None:
+    """Return the verb that is spelled at a token, like `FIT` or `CROSS VALIDATE`, or None."""
+    words = [token.upper if token.kind is Kind.WORD else "" for token in tokens[index : index + 5]]
+    words += [""] * (5 - len(words))
+    match words:
+        case [word, *_] if word in RELATION_VERBS:
+            return word
+        case ["CROSS", "VALIDATE", *_]:
+            return "CROSS VALIDATE"
+        case ["SHOW", "LAWS", *_]:
+            return "SHOW LAWS"
+        case ["SHOW", "LAW", "FORMS", *_]:
+            return "SHOW LAW FORMS"
+        case ["DESCRIBE", "LAW", *_] if tokens[index + 2].is_name:
+            return "DESCRIBE LAW"
+        case ["CREATE", "LAW", *_] | ["CREATE", "OR", "REPLACE", "LAW", *_]:
+            return "CREATE LAW"
+        case ["DROP", "LAW", *_]:
+            return "DROP LAW"
+        case ["ALTER", "LAW", *_]:
+            return "ALTER LAW"
+        case ["COMMENT", "ON", "LAW", *_]:
+            return "COMMENT ON LAW"
+    return None
+
+
+def _query_starts(tokens: list[Token], first: int, last: int) -> set[int]:
+    """Return where a query begins that no parenthesis opens: statement, after WITH, after CREATE TABLE AS."""
+    start = first
+    if tokens[first].upper == "CREATE":
+        depth = 0
+        words = {token.upper for token in tokens[first : min(first + 5, last)]}
+        for index in range(first, last):
+            depth += {"(": 1, ")": -1}.get(tokens[index].text, 0)
+            if depth == 0 and tokens[index].upper == "AS" and "TABLE" in words:
+                start = index + 1
+                break
+    starts = {start}
+    if start < last and tokens[start].upper == "WITH":
+        starts.add(_read_with(tokens, start)[1])
+    return starts
+
+
+def _opens_query(tokens: list[Token], index: int) -> bool:
+    """Return whether the token is a parenthesis in which a query may stand."""
+    if tokens[index].text != "(":
+        return False
+    if index == 0:
+        return True
+    before = tokens[index - 1]
+    if before.kind is Kind.WORD:
+        return before.upper in _OPENERS
+    return before.kind is Kind.OPERATOR and before.text not in (")", "]", ".")
+
+
+def _reads_like_clause(tokens: list[Token], index: int) -> bool:
+    """Return whether the tokens after a parenthesis are a verb clause, not an expression over a column called so."""
+    verb = verb_at(tokens, index)
+    if verb is None or verb in CHANGES:
+        return False
+    if verb not in RELATION_VERBS:
+        return True
+    following, third = tokens[index + 1], tokens[min(index + 2, len(tokens) - 1)]
+    if following.text == "(":
+        after = tokens[min(matching(tokens, index + 1) + 1, len(tokens) - 1)]
+        return third.upper in RELATION_VERBS or after.text in ("~", ",") or after.upper in ("AS", "TO", "FROM")
+    if following.kind in (Kind.OPERATOR, Kind.END) or following.upper in _FOLLOWERS:
+        return False
+    is_joined_table = following.is_name and (third.upper in _JOINS or (third.text == "," and verb != "COMPARE"))
+    return not is_joined_table
+
+
+def _clause_end(tokens: list[Token], index: int, last: int) -> int:
+    """Return the index of the token that ends a clause: the bracket it stands in, or the end of the range."""
+    depth = 0
+    for position in range(index, last):
+        text = tokens[position].text if tokens[position].kind is Kind.OPERATOR else ""
+        if text in ("(", "[", "{"):
+            depth += 1
+        elif text in (")", "]", "}"):
+            if depth == 0:
+                return position
+            depth -= 1
+    return last
+
+
+def visible_queries(tokens: list[Token], first: int, position: int) -> list[WithQuery]:
+    """Return the WITH queries that a clause at token `position` of the statement at `first` can name, outermost first.
+
+    Those are the finished ones of every WITH list around it; of two with one name the inner one counts.
+    """
+    scopes: list[list[WithQuery]] = [[]]
+    for index in range(first, position):
+        token = tokens[index]
+        if token.text == "(":
+            scopes.append([])
+        elif token.text == ")":
+            if len(scopes) > 1:
+                scopes.pop()
+        elif token.upper == "WITH":
+            scopes[-1].extend(_read_with(tokens, index)[0])
+    by_name = {query.name.lower(): query for scope in scopes for query in scope if query.last <= position}
+    return sorted(by_name.values(), key=lambda query: query.first)
+
+
+def _read_with(tokens: list[Token], index: int) -> tuple[list[WithQuery], int]:
+    """Return the queries of the WITH list at a token, and the index behind the list; none when it is no such list."""
+    found: list[WithQuery] = []
+    last = index
+    position = index + 1
+    is_recursive = tokens[position].upper == "RECURSIVE"
+    position += is_recursive
+    while tokens[position].is_name:
+        start = position
+        body = next(_bodies(tokens, start + 1), None)
+        if body is None:
+            break
+        last = matching(tokens, body) + 1
+        if last >= len(tokens):
+            break
+        found.append(WithQuery(tokens[start].name, start, last, is_recursive))
+        if tokens[last].text != ",":
+            break
+        position = last + 1
+    return found, last
+
+
+def _bodies(tokens: list[Token], index: int) -> Iterator[int]:
+    """Yield the index of the parenthesis after `AS`, past a column list, a key and a materialisation word."""
+    if tokens[index].text == "(":
+        index = matching(tokens, index) + 1
+    if index < len(tokens) and tokens[index].upper == "USING" and tokens[index + 1].upper == "KEY":
+        index = matching(tokens, index + 2) + 1
+    if index >= len(tokens) or tokens[index].upper != "AS":
+        return
+    index += 1
+    while tokens[index].upper in ("NOT", "MATERIALIZED"):
+        index += 1
+    if tokens[index].text == "(":
+        yield index

@@ -1,0 +1,261 @@
+"""What a verb clause says, as records that know where each part stood in the text.
+
+Names are not resolved here: a law that does not exist parses. Expressions stay slices of the
+statement, because DuckDB reads them.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TypeAlias
+
+
+@dataclass(frozen=True)
+class Span:
+    """Characters `start` to `end` of the statement."""
+
+    start: int
+    end: int
+
+
+@dataclass(frozen=True)
+class Name(Span):
+    """A name, without its quotes."""
+
+    text: str
+
+
+@dataclass(frozen=True)
+class Expression(Span):
+    """A slice that DuckDB evaluates.
+
+    Parameters
+    ----------
+    first, last : its tokens, without `last`
+    text : as typed
+    column : the column's name when the slice is nothing but a column, else None
+    """
+
+    first: int
+    last: int
+    text: str
+    column: str | None = None
+
+
+@dataclass(frozen=True)
+class ParameterRange:
+    """One `name > 0`, `name IN [a, b] INIT v` or `name FIXED v` of PARAMETERS; what is not said is None."""
+
+    name: Name
+    lower: Expression | None = None
+    upper: Expression | None = None
+    init: Expression | None = None
+    fixed: Expression | None = None
+
+
+@dataclass(frozen=True)
+class LawForm(Span):
+    """`name(column, …)` or a bare `name`, which may turn out to be a formula; bare, `arguments` is None."""
+
+    name: Name
+    expression: Expression
+    arguments: tuple[Expression, ...] | None
+    parameters: tuple[ParameterRange, ...] = ()
+
+
+@dataclass(frozen=True)
+class FormulaForm(Span):
+    """A typed formula over columns and declared parameters."""
+
+    expression: Expression
+    parameters: tuple[ParameterRange, ...] = ()
+
+
+Form: TypeAlias = LawForm | FormulaForm
+
+
+@dataclass(frozen=True)
+class Candidate(Span):
+    """A target and the form it follows: `target [AS alias] ~ form [PARAMETERS (…)]`."""
+
+    target: Expression
+    alias: Name | None
+    form: Form
+
+
+@dataclass(frozen=True)
+class Source(Span):
+    """`FROM … [WHERE …] [GROUP BY …] [WEIGHT BY …]`."""
+
+    relation: Expression
+    where: Expression | None = None
+    groups: tuple[Expression, ...] = ()
+    weight: Expression | None = None
+
+
+@dataclass(frozen=True)
+class Option:
+    """One `key = value` of a WITH list."""
+
+    key: Name
+    value: Expression
+
+
+@dataclass(frozen=True)
+class Holdout(Span):
+    """How rows are split.
+
+    Parameters
+    ----------
+    kind : `largest`, `smallest`, `last`, `kfold` or `leave one out`
+    amount : how many rows, groups or folds; None for leave one out
+    is_percent : whether `amount` counts per cent of the distinct values
+    by : the value that orders rows, or that rows stay together by
+    """
+
+    kind: str
+    amount: Expression | None = None
+    is_percent: bool = False
+    by: Expression | None = None
+
+
+@dataclass(frozen=True)
+class Fit(Span):
+    """`FIT target ~ form FROM …`."""
+
+    candidate: Candidate
+    source: Source
+    options: tuple[Option, ...] = ()
+
+
+LawReference: TypeAlias = Name | Fit
+
+
+@dataclass(frozen=True)
+class CreateLaw(Span):
+    """`CREATE [OR REPLACE] LAW [IF NOT EXISTS] name AS FIT …`."""
+
+    name: Name
+    fit: Fit
+    or_replace: bool = False
+    if_not_exists: bool = False
+
+
+@dataclass(frozen=True)
+class DropLaw(Span):
+    """`DROP LAW [IF EXISTS] name`."""
+
+    name: Name
+    if_exists: bool = False
+
+
+@dataclass(frozen=True)
+class RenameLaw(Span):
+    """`ALTER LAW name RENAME TO new`."""
+
+    name: Name
+    new: Name
+
+
+@dataclass(frozen=True)
+class CommentLaw(Span):
+    """`COMMENT ON LAW name IS 'text'`; None is `IS NULL`."""
+
+    name: Name
+    comment: str | None
+
+
+@dataclass(frozen=True)
+class CrossValidate(Span):
+    """`CROSS VALIDATE law | target ~ form FROM … HOLDOUT … | KFOLD … | LEAVE ONE OUT`."""
+
+    subject: Name | Candidate
+    source: Source
+    holdout: Holdout
+    options: tuple[Option, ...] = ()
+
+
+@dataclass(frozen=True)
+class Compare(Span):
+    """`COMPARE law, (target ~ form), … FROM … [HOLDOUT …]`."""
+
+    subjects: tuple[Name | Candidate, ...]
+    source: Source
+    holdout: Holdout | None = None
+    options: tuple[Option, ...] = ()
+
+
+@dataclass(frozen=True)
+class Assignment:
+    """One `column = value` of EXTRAPOLATE … TO."""
+
+    column: Name
+    value: Expression
+
+
+@dataclass(frozen=True)
+class Extrapolate(Span):
+    """`EXTRAPOLATE law TO column = value, … | TO (query)`; one of the two is given."""
+
+    law: LawReference
+    target: Span
+    assignments: tuple[Assignment, ...] = ()
+    query: Expression | None = None
+    options: tuple[Option, ...] = ()
+
+
+@dataclass(frozen=True)
+class Predict(Span):
+    """`PREDICT law FROM …`."""
+
+    law: LawReference
+    source: Source
+    options: tuple[Option, ...] = ()
+
+
+@dataclass(frozen=True)
+class Residuals(Span):
+    """`RESIDUALS law [FROM …]`; without a source, of the rows the law was fitted to."""
+
+    law: LawReference
+    source: Source | None = None
+    options: tuple[Option, ...] = ()
+
+
+@dataclass(frozen=True)
+class ShowLaws(Span):
+    """`SHOW LAWS [LIKE 'pattern']`."""
+
+    pattern: str | None = None
+
+
+@dataclass(frozen=True)
+class ShowLawForms(Span):
+    """`SHOW LAW FORMS [LIKE 'pattern']`."""
+
+    pattern: str | None = None
+
+
+@dataclass(frozen=True)
+class DescribeLaw(Span):
+    """`DESCRIBE LAW name [VERSION n]`."""
+
+    name: Name
+    version: int | None = None
+
+
+Verb: TypeAlias = (
+    Fit
+    | CreateLaw
+    | DropLaw
+    | RenameLaw
+    | CommentLaw
+    | CrossValidate
+    | Compare
+    | Extrapolate
+    | Predict
+    | Residuals
+    | ShowLaws
+    | ShowLawForms
+    | DescribeLaw
+)

@@ -1,0 +1,250 @@
+"""A text while it is being answered: what it reads, what its parameters are, what people should know.
+
+`Question.run` is how everything below asks DuckDB: it composes the text from slices, answers the verb
+clauses in them first, sends it, and shows errors in the text that people typed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from isoflop.lakehouse.errors import QuerySyntaxError, StatementError
+from isoflop.queries.language.clauses import find_clauses, visible_queries
+from isoflop.queries.language.nodes import Expression, Span
+from isoflop.queries.language.rewrite import Composed
+from isoflop.queries.language.tokens import Kind, Token
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+    from isoflop.lakehouse import Lakehouse
+
+    Answerer = Callable[["Question", int, int], pa.Table]
+
+RELATION = "_isoflop_"
+
+
+@dataclass(frozen=True)
+class Own:
+    """Words of our own that stand for a token of the statement: an error in them is shown there."""
+
+    text: str
+    stands_for: int
+
+
+class Question:
+    """One text, its statements answered one after another.
+
+    Parameters
+    ----------
+    lake : whom DuckDB's part goes to
+    text, tokens : what was typed
+    parameters : values for `?` and `$1` in order, or for `$name` by name
+    answer : answers the verb clause in a token range with a table
+    """
+
+    def __init__(
+        self,
+        lake: Lakehouse,
+        text: str,
+        tokens: list[Token],
+        parameters: Sequence[Any] | Mapping[str, Any] | None,
+        answer: Answerer,
+    ) -> None:
+        self.lake, self.text, self.tokens = lake, text, tokens
+        self.notes: list[str] = []
+        self.units: dict[str, str] = {}
+        self._answer = answer
+        self._values = _by_name(parameters)
+        self._statement = 0
+        self._scope: int | None = None
+        self._answered: dict[int, str] = {}
+        self._relations: dict[str, pa.Table] = {}
+
+    def begin(self, first: int) -> None:
+        """Start with the statement whose first token is `first`; what earlier ones read is let go."""
+        self._statement = first
+        self._answered.clear()
+        self._relations.clear()
+
+    def note(self, text: str) -> None:
+        """Add a sentence for people, once."""
+        if text not in self.notes:
+            self.notes.append(text)
+
+    # Asking DuckDB
+
+    def run(self, *pieces: str | Own | Expression, relations: Mapping[str, pa.Table] | None = None) -> pa.Table:
+        """Send our own words and slices of the statement to DuckDB and return its rows.
+
+        Parameters
+        ----------
+        pieces : in order; the slices may hold verb clauses and name WITH queries around the clause in hand
+        relations : tables that our own words name
+
+        Raises
+        ------
+        StatementError : DuckDB's error, shown in the statement
+        """
+        composed = Composed(self.text, self.tokens)
+        slices = [piece for piece in pieces if isinstance(piece, Expression)]
+        self._add_with_queries(composed, slices)
+        for piece in pieces:
+            match piece:
+                case Expression():
+                    self._add_slice(composed, piece.first, piece.last)
+                case Own():
+                    composed.own(piece.text, piece.stands_for)
+                case _:
+                    composed.own(piece)
+        return self._send(composed, Span(slices[0].start, slices[0].end) if slices else None, relations or {})
+
+    def run_statement(self, first: int, last: int) -> pa.Table:
+        """Send tokens `first` up to, without, `last` as a statement of its own, its verb clauses answered."""
+        composed = Composed(self.text, self.tokens)
+        self._add_slice(composed, first, last, is_statement=True)
+        return self._send(composed, None, {})
+
+    def _send(self, composed: Composed, otherwise: Span | None, relations: Mapping[str, pa.Table]) -> pa.Table:
+        import duckdb
+
+        seen = {name: self._relations[name] for name in composed.relations}
+        try:
+            return self.lake.query(composed.text, composed.parameters or None, {**seen, **relations})
+        except duckdb.Error as error:
+            if otherwise is None and "\n\nLINE " not in str(error) and "end of input" not in str(error):
+                raise
+            restated = composed.restate(error, otherwise or Span(0, 1))
+            if restated is None:
+                raise
+            raise restated from error
+
+    def _add_with_queries(self, composed: Composed, slices: Sequence[Expression]) -> None:
+        """Put the WITH queries that the slices name, and those that these name, in front."""
+        if self._scope is None:
+            return
+        queries = visible_queries(self.tokens, self._statement, self._scope)
+        wanted: set[int] = set()
+        pending = [(each.first, each.last) for each in slices]
+        while pending:
+            first, last = pending.pop()
+            names = {token.name.lower() for token in self.tokens[first:last] if token.is_name}
+            for query in queries:
+                if query.first not in wanted and query.name.lower() in names and query.last <= self._scope:
+                    wanted.add(query.first)
+                    pending.append((query.first, query.last))
+        chosen = [query for query in queries if query.first in wanted]
+        for position, query in enumerate(chosen):
+            recursive = "RECURSIVE " if any(each.is_recursive for each in chosen) else ""
+            composed.own(f"WITH {recursive}" if position == 0 else ", ")
+            self._add_slice(composed, query.first, query.last)
+        if chosen:
+            composed.own("\n")
+
+    def _add_slice(self, composed: Composed, first: int, last: int, *, is_statement: bool = False) -> None:
+        clauses = {clause.first: clause for clause in find_clauses(self.tokens, first, last, is_statement=is_statement)}
+        index = first
+        while index < last:
+            clause = clauses.get(index)
+            if clause is not None:
+                name = self._relation(clause.first, clause.last)
+                composed.relations.add(name)
+                composed.own(f" FROM {name} ", stands_for=index)
+                index = clause.last
+                continue
+            if self.tokens[index].kind is Kind.PARAMETER:
+                name = self.parameter_name(index)
+                composed.parameters[name] = self.parameter(index)
+                composed.token(index, f"${name}")
+            else:
+                composed.token(index)
+            index += 1
+
+    def _relation(self, first: int, last: int) -> str:
+        """Return the name of the relation that a verb clause is answered with; a clause is answered once."""
+        name = self._answered.get(first)
+        if name is None:
+            table = self.answer_clause(first, last)
+            name = f"{RELATION}{len(self._relations)}"
+            self._relations[name] = table
+            self._answered[first] = name
+        return name
+
+    def answer_clause(self, first: int, last: int) -> pa.Table:
+        """Return the rows of the verb clause in tokens `first` up to, without, `last`."""
+        outer, self._scope = self._scope, first
+        try:
+            return self._answer(self, first, last)
+        finally:
+            self._scope = outer
+
+    # Parameters and constants
+
+    def parameter_name(self, index: int) -> str:
+        """Return the name or number of the parameter at a token; `?` are numbered through the text."""
+        text = self.tokens[index].text
+        if len(text) > 1:
+            return text[1:]
+        return str(sum(token.text == "?" for token in self.tokens[: index + 1]))
+
+    def parameter(self, index: int) -> Any:
+        """Return the value of the parameter at a token.
+
+        Raises
+        ------
+        StatementError : when none is given
+        """
+        name = self.parameter_name(index)
+        if name not in self._values:
+            token = self.tokens[index]
+            raise StatementError(
+                "Invalid Input", f"no value is given for parameter {token.text}", self.text, token.start, token.end
+            )
+        return self._values[name]
+
+    def constant(self, expression: Expression) -> Any:
+        """Return the value of an expression that names no column, as Python has it."""
+        if expression.last == expression.first + 1:
+            token = self.tokens[expression.first]
+            match token.kind:
+                case Kind.NUMBER:
+                    text = token.text.replace("_", "")
+                    return int(text) if text.isdigit() else float(text)
+                case Kind.STRING if token.text.startswith("'"):
+                    return token.value
+                case Kind.PARAMETER:
+                    return self.parameter(expression.first)
+                case _:
+                    pass
+        value = self.run("SELECT (", expression, ") AS value").column("value")[0].as_py()
+        return float(value) if type(value).__name__ == "Decimal" else value
+
+    def number(self, expression: Expression, what: str) -> float:
+        """Return the value of an expression as a number.
+
+        Raises
+        ------
+        StatementError : when it is something else
+        """
+        value = self.constant(expression)
+        if isinstance(value, bool) or not isinstance(value, int | float):
+            raise self.error("Binder", f"{what} is a number, got {expression.text}", expression)
+        return float(value)
+
+    # Errors
+
+    def error(self, kind: str, message: str, at: Span, hint: str | None = None) -> StatementError:
+        """Return an error with its caret under a part of the statement."""
+        kinds = QuerySyntaxError if kind == "Parser" else StatementError
+        return kinds(kind, message, self.text, at.start, at.end, hint=hint)
+
+
+def _by_name(parameters: Sequence[Any] | Mapping[str, Any] | None) -> dict[str, Any]:
+    """Return parameter values by name; the values of a sequence are named by number from one."""
+    if parameters is None:
+        return {}
+    if isinstance(parameters, Mapping):
+        return {str(key): value for key, value in parameters.items()}
+    return {str(position): value for position, value in enumerate(parameters, 1)}

@@ -1,0 +1,175 @@
+"""Text for DuckDB made of slices of the statement, and the way back for its carets.
+
+A verb clause cannot be sent as it is: it becomes `FROM name` of a relation. The rest is sent token by
+token, one on each line, so that DuckDB's line number and caret name one token even where it would
+shorten a long line; comments are left out. `Composed.locate` turns its answer into a place in the original.
+"""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from typing import Any
+
+from isoflop.lakehouse.errors import QuerySyntaxError, StatementError
+from isoflop.queries.language.nodes import Span
+from isoflop.queries.language.tokens import Kind, Token
+
+_MESSAGE = re.compile(
+    r"(?P<kind>[A-Z][A-Za-z -]*?) Error: (?P<message>.*?)"
+    r"(?:\n\nLINE (?P<line>\d+): (?P<shown>[^\n]*)\n(?P<caret> *)\^.*)?",
+    re.DOTALL,
+)
+_NEAR = re.compile(r'syntax error at or near "[^\n]*"|syntax error at end of input')
+
+
+@dataclass(frozen=True)
+class _Piece:
+    """Characters `start` to `end` of the composed text, which are token `token` of the statement or our own words."""
+
+    start: int
+    end: int
+    token: int | None
+
+
+@dataclass
+class Composed:
+    """A text for DuckDB in the making.
+
+    Parameters
+    ----------
+    statement : the text that people typed
+    tokens : its tokens
+    relations : names of the relations that the text reads
+    parameters : values of the parameters that the text uses, by name or by number from one
+    """
+
+    statement: str
+    tokens: list[Token]
+    relations: set[str] = field(default_factory=set)
+    parameters: dict[str, Any] = field(default_factory=dict)
+    _parts: list[str] = field(default_factory=list)
+    _pieces: list[_Piece] = field(default_factory=list)
+    _length: int = 0
+
+    @property
+    def text(self) -> str:
+        """What is sent."""
+        return "".join(self._parts)
+
+    def own(self, text: str, stands_for: int | None = None) -> None:
+        """Add words of our own; an error in them is shown under the token they stand for, or under the next one."""
+        self._add(text, stands_for)
+
+    def token(self, index: int, text: str | None = None) -> None:
+        """Add a token of the statement, set off from the one before as it was typed."""
+        token = self.tokens[index]
+        previous = self._pieces[-1].token if self._pieces else None
+        if previous is not None:
+            before = self.tokens[previous]
+            if before.end != token.start:
+                # Two strings on two lines would be one string.
+                self._space(" " if before.kind is token.kind is Kind.STRING else "\n")
+        else:
+            self._space("\n")
+        self._add(text or token.text, index)
+
+    def _space(self, text: str) -> None:
+        self._parts.append(text)
+        self._length += len(text)
+
+    def _add(self, text: str, token: int | None) -> None:
+        self._parts.append(text)
+        self._pieces.append(_Piece(self._length, self._length + len(text), token))
+        self._length += len(text)
+
+    def restate(self, error: Exception, otherwise: Span) -> StatementError | None:
+        """Return DuckDB's error with its caret in the statement, or None when it is not of DuckDB's usual form.
+
+        Parameters
+        ----------
+        error : what DuckDB raised for `text`
+        otherwise : where the caret goes when DuckDB names no place
+        """
+        found = _MESSAGE.fullmatch(str(error))
+        if found is None:
+            return None
+        kind, message = found["kind"], found["message"].rstrip()
+        position = (
+            _position(self.text, int(found["line"]), found["shown"], len(found["caret"])) if found["line"] else None
+        )
+        span, near = (otherwise, None) if position is None else self._locate(position)
+        if position is None and "end of input" in message:
+            span, near = self._locate(self._length)
+        if near is not None:
+            message = _NEAR.sub(lambda _: near, message)
+        kinds = QuerySyntaxError if kind == "Parser" else StatementError
+        return kinds(kind, message, self.statement, span.start, span.end)
+
+    def _locate(self, position: int) -> tuple[Span, str | None]:
+        """Return the place in the statement of a character of `text`, and what is near it when it is our own word."""
+        last = -1
+        for piece in self._pieces:
+            if piece.end <= position:
+                last = piece.token if piece.token is not None else last
+                continue
+            if piece.token is None or piece.start > position:
+                break
+            token = self.tokens[piece.token]
+            start = token.start + (position - piece.start if piece.end - piece.start == token.end - token.start else 0)
+            return Span(start, token.end), None
+        following = self.tokens[min(last + 1, len(self.tokens) - 1)]
+        if following.kind is Kind.END:
+            end = self.tokens[last].end if last >= 0 else 0
+            return Span(end, end + 1), "syntax error at end of input"
+        return Span(following.start, following.end), f'syntax error at or near "{following.text}"'
+
+
+def _position(text: str, line: int, shown: str, caret: int) -> int | None:
+    """Return the character that DuckDB's caret points at.
+
+    Parameters
+    ----------
+    text : what DuckDB was sent
+    line : number of the line it names
+    shown : the line as it prints it, which it may shorten to `...part...`
+    caret : columns before the caret
+    """
+    lines = re.split(r"[\n\r]", text)
+    if line > len(lines):
+        return None
+    start = sum(len(each) + 1 for each in lines[: line - 1])
+    columns = caret - len(f"LINE {line}: ")
+    if shown.startswith("...") and not lines[line - 1].startswith("..."):
+        part = shown[3:].removesuffix("...")
+        offset = lines[line - 1].find(part)
+        if offset < 0:
+            return start
+        start, columns, visible = start + offset, columns - 3, part
+    else:
+        visible = lines[line - 1]
+    for index, character in enumerate(visible):
+        if columns <= 0:
+            return start + index
+        columns -= _width(character)
+    return start + len(visible)
+
+
+def _width(character: str) -> int:
+    """Return how many columns a terminal gives a character, as DuckDB counts them."""
+    if unicodedata.combining(character):
+        return 0
+    return 2 if unicodedata.east_asian_width(character) in "WF" else 1
+
+
+def first_line(error: BaseException) -> str:
+    """Return the first line of an error's text."""
+    return next(iter(str(error).splitlines()), type(error).__name__)
+
+
+def spans_of(expressions: Iterable[Span]) -> Span:
+    """Return the span from the first to the last of some parts of a statement."""
+    found = list(expressions)
+    return Span(min(each.start for each in found), max(each.end for each in found))

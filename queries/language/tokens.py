@@ -1,0 +1,170 @@
+"""Statement text as tokens that remember where they stood.
+
+DuckDB parses SQL; this only has to know where its strings, names, comments and brackets end, so
+that a verb inside a string is not taken for one and every error can point at what was typed.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from enum import Enum
+
+
+class Kind(Enum):
+    """What a token is."""
+
+    WORD = "word"
+    QUOTED = "quoted name"
+    STRING = "string"
+    NUMBER = "number"
+    PARAMETER = "parameter"
+    OPERATOR = "operator"
+    UNFINISHED = "unfinished"
+    END = "end"
+
+
+@dataclass(frozen=True, slots=True)
+class Token:
+    """A piece of a statement: `text[start:end]`.
+
+    Parameters
+    ----------
+    kind : what it is; `UNFINISHED` is a string, name or comment that nothing closes
+    text : as typed
+    start, end : character positions in the statement
+    upper : the text in capitals for a word or an operator, else empty: what keywords are compared with
+    """
+
+    kind: Kind
+    text: str
+    start: int
+    end: int
+    upper: str = ""
+
+    @property
+    def is_name(self) -> bool:
+        """Whether the token can name something."""
+        return self.kind in (Kind.WORD, Kind.QUOTED)
+
+    @property
+    def name(self) -> str:
+        """What the token names: a word as it is, a quoted name without its quotes."""
+        return self.text[1:-1].replace('""', '"') if self.kind is Kind.QUOTED else self.text
+
+    @property
+    def value(self) -> str:
+        """The text inside a string literal."""
+        if self.text.startswith("$"):
+            tag = self.text[: self.text.index("$", 1) + 1]
+            return self.text[len(tag) : -len(tag)]
+        return self.text[self.text.index("'") + 1 : -1].replace("''", "'")
+
+
+_TOKEN = re.compile(
+    r"""
+      (?P<gap>      \s+ | --[^\n\r]* )
+    | (?P<comment>  /\* )
+    | (?P<string>   [eE]'(?:[^'\\]++|\\.|'')*+' | '(?:[^']++|'')*+' | \$(?P<tag>(?:[^\W\d]\w*)?)\$.*?\$(?P=tag)\$ )
+    | (?P<quoted>   "(?:[^"]++|"")*+" )
+    | (?P<open>     [eE]?' | " | \$(?:[^\W\d]\w*)?\$ )
+    | (?P<number>   (?:\d[\d_]*(?:\.[\d_]*)?|\.\d[\d_]*)(?:[eE][+-]?\d+)? )
+    | (?P<parameter>\$\w+ | \?\d* )
+    | (?P<word>     [^\W\d][\w$]* )
+    | (?P<operator> !~~\*? | ~~~ | ~~\*? | !~ | <=> | <= | >= | <> | != | == | :: | := | => | ->> | -> | \*\* | //
+                    | \|\| | << | >> | . )
+    """,
+    re.VERBOSE | re.DOTALL,
+)
+_COMMENT_EDGE = re.compile(r"/\*|\*/")
+_KINDS = {
+    "string": Kind.STRING,
+    "quoted": Kind.QUOTED,
+    "open": Kind.UNFINISHED,
+    "number": Kind.NUMBER,
+    "parameter": Kind.PARAMETER,
+    "word": Kind.WORD,
+    "operator": Kind.OPERATOR,
+}
+
+
+def tokenize(text: str) -> list[Token]:
+    """Return the tokens of a text, without gaps and comments, and an `END` token after the last.
+
+    Example
+    -------
+    >>> [token.text for token in tokenize("FIT loss ~ power(x) -- by size")]
+    ['FIT', 'loss', '~', 'power', '(', 'x', ')', '']
+    """
+    found: list[Token] = []
+    position = 0
+    while position < len(text):
+        match = _TOKEN.match(text, position)
+        if match is None:  # the last alternative takes any character
+            raise AssertionError(f"no token at {position}")
+        group, end = match.lastgroup or "", match.end()
+        if group == "comment":
+            end = _comment_end(text, match.end())
+            if end < 0:
+                found.append(Token(Kind.UNFINISHED, text[position:], position, len(text)))
+                break
+        elif group == "open":
+            found.append(Token(Kind.UNFINISHED, text[position:], position, len(text)))
+            break
+        elif group != "gap":
+            piece = match.group()
+            kind = _KINDS[group]
+            upper = piece.upper() if kind in (Kind.WORD, Kind.OPERATOR) else ""
+            found.append(Token(kind, piece, position, end, upper))
+        position = end
+    found.append(Token(Kind.END, "", len(text), len(text)))
+    return found
+
+
+def _comment_end(text: str, position: int) -> int:
+    """Return where a block comment ends, comments inside it included, or -1."""
+    depth = 1
+    for edge in _COMMENT_EDGE.finditer(text, position):
+        depth += 1 if edge.group() == "/*" else -1
+        if depth == 0:
+            return edge.end()
+    return -1
+
+
+def matching(tokens: list[Token], opening: int) -> int:
+    """Return the index of the bracket that closes the one at index `opening`, or of the END token."""
+    depth = 0
+    for index in range(opening, len(tokens)):
+        token = tokens[index]
+        if token.kind is Kind.OPERATOR:
+            if token.text in "([{":
+                depth += 1
+            elif token.text in ")]}":
+                depth -= 1
+                if depth == 0:
+                    return index
+        elif token.kind is Kind.END:
+            return index
+    return len(tokens) - 1
+
+
+def quote_name(name: str) -> str:
+    """Return a name as it can stand in a statement, quoted.
+
+    Example
+    -------
+    >>> quote_name("final loss")
+    '"final loss"'
+    """
+    return '"' + name.replace('"', '""') + '"'
+
+
+def quote_text(value: str) -> str:
+    """Return a text as a string literal.
+
+    Example
+    -------
+    >>> quote_text("it's")
+    "'it''s'"
+    """
+    return "'" + value.replace("'", "''") + "'"

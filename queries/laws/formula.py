@@ -1,0 +1,346 @@
+"""A closed-form law is a declaration; everything else about it is derived from its text.
+
+Prediction and the SQL macro come from the expression tree, derivatives and LaTeX from SymPy, the terms for the
+fast solver from the tree again. A formula typed into a statement becomes the same object by `parse_formula`.
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+
+from isoflop.lakehouse.errors import FitError
+from isoflop.queries.laws.algebra.expression import (
+    Array,
+    Call,
+    Expression,
+    Symbol,
+    evaluate,
+    needing_positive,
+    quoted,
+    sql_number,
+    symbols_of,
+    to_sql,
+)
+from isoflop.queries.laws.algebra.parser import FormulaError, match_name, parse_expression
+from isoflop.queries.laws.algebra.terms import Term, power_sum
+from isoflop.queries.laws.law import Coefficient, Input, Role, as_values, coefficient_names, input_names
+from isoflop.queries.laws.objectives import Huber, Objective
+
+
+@dataclass(frozen=True)
+class Chart:
+    """Better-conditioned coefficients in which a law is fitted, and the way back to those of the paper.
+
+    Parameters
+    ----------
+    law : the same law written in the chart's coefficients
+    coefficients : the chart's coefficients, as many as the law has
+    back : formula of each of the law's coefficients over the chart's
+    forth : formula of each of the chart's coefficients over the law's
+    """
+
+    law: str
+    coefficients: tuple[Coefficient, ...]
+    back: tuple[tuple[str, str], ...]
+    forth: tuple[tuple[str, str], ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Formula:
+    """A law written as an expression over inputs and coefficients.
+
+    Parameters
+    ----------
+    name : the word a statement uses for it
+    law : the expression, in DuckDB's syntax
+    coefficients : its K free numbers, in the order of every coefficient array
+    inputs : its P inputs, in the order of the columns of X
+    target, unit : the quantity it predicts and that quantity's unit
+    objective : what a fit minimises unless told otherwise
+    source : paper and equation
+    chart : other coefficients to fit it in, or None
+
+    Raises
+    ------
+    FormulaError : on first use, when the text cannot be read
+
+    Example
+    -------
+    >>> from isoflop.queries.laws.law import amplitude, exponent, floor
+    >>> law = Formula(
+    ...     name="power", law="E + A / x ^ alpha", inputs=(Input("x"),),
+    ...     coefficients=(floor("E"), amplitude("A"), exponent("alpha")),
+    ... )
+    >>> law.predict(np.array([1.0, 8.0, 0.5]), np.array([[4.0], [16.0]]))
+    array([5., 3.])
+    """
+
+    name: str
+    law: str
+    coefficients: tuple[Coefficient, ...]
+    inputs: tuple[Input, ...]
+    target: str = "loss"
+    unit: str = "nat/token"
+    objective: Objective = Huber(1e-3)
+    source: str = ""
+    chart: Chart | None = None
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Leave out what is derived: compiled functions cannot be pickled and come back when needed."""
+        return {name: self.__dict__[name] for name in self.__dataclass_fields__}
+
+    @property
+    def formula(self) -> str:
+        """The text of the law."""
+        return self.law
+
+    @functools.cached_property
+    def expression(self) -> Expression:
+        """The tree of the law."""
+        return parse_expression(self.law, [*coefficient_names(self), *input_names(self)])
+
+    @functools.cached_property
+    def terms(self) -> tuple[Term, ...] | None:
+        """The terms of a sum of powers with non-negative amplitudes, or None when the law has another shape."""
+        terms = power_sum(self.expression, coefficient_names(self))
+        lower = {coefficient.name: coefficient.lower for coefficient in self.coefficients}
+        if terms is None or any(term.amplitude and lower[term.amplitude] < 0 for term in terms):
+            return None
+        positive = {one.name for one in self.inputs if one.positive}
+        return terms if all(set(term.exponents) <= positive for term in terms) else None
+
+    @functools.cached_property
+    def derived(self) -> Any:
+        """Derivatives by SymPy (`algebra.symbolic.Derived`)."""
+        from isoflop.queries.laws.algebra.symbolic import derive
+
+        return derive(
+            self.expression,
+            [(coefficient.name, coefficient.lower >= 0) for coefficient in self.coefficients],
+            [(one.name, one.positive) for one in self.inputs],
+        )
+
+    @functools.cached_property
+    def linear(self) -> tuple[str, ...]:
+        """Names of the coefficients in which the law is jointly linear."""
+        if self.terms is not None:
+            return tuple(term.amplitude for term in self.terms if term.amplitude)
+        found: tuple[str, ...] = self.derived.linear
+        return found
+
+    @functools.cached_property
+    def charted(self) -> Formula | None:
+        """The same law in the coefficients of its chart, or None without one."""
+        if self.chart is None:
+            return None
+        return replace(self, law=self.chart.law, coefficients=self.chart.coefficients, chart=None)
+
+    def predict(self, coefficients: Array, inputs: Array) -> Array:
+        """Return the law's value.
+
+        Parameters
+        ----------
+        coefficients : (..., K) float array, in the law's order
+        inputs : (R, P) float array, in the order of `inputs`
+
+        Returns
+        -------
+        (..., R) float array in the target's unit; nan or inf outside the law's domain
+        """
+        coefficients, inputs = self._checked(coefficients, inputs)
+        values: dict[str, Array | float] = dict(zip(input_names(self), inputs.T, strict=True))
+        for k, name in enumerate(coefficient_names(self)):
+            values[name] = coefficients[..., k, None]
+        shape = (*coefficients.shape[:-1], len(inputs))
+        return np.array(np.broadcast_to(evaluate(self.expression, values), shape))
+
+    def jacobian(self, coefficients: Array, inputs: Array) -> Array:
+        """Return the derivatives of the prediction by the coefficients.
+
+        Parameters
+        ----------
+        coefficients : (..., K) float array
+        inputs : (R, P) float array
+
+        Returns
+        -------
+        (..., K, R) float array, target's unit per coefficient's unit
+        """
+        coefficients, inputs = self._checked(coefficients, inputs)
+        flat = coefficients.reshape(-1, len(self.coefficients))
+        slopes: Array = self.derived.first(flat, inputs)[1]
+        return slopes.reshape(*coefficients.shape, len(inputs))
+
+    def latex(self) -> str:
+        """Return the law in LaTeX."""
+        text: str = self.derived.latex()
+        return text
+
+    def macro(self, name: str, coefficients: Mapping[str, float] | Sequence[float] | Array) -> str:
+        """Return the statement that creates the law as an SQL macro with its numbers written in.
+
+        Parameters
+        ----------
+        name : of the macro; its parameters are the law's inputs, cast to DOUBLE
+        coefficients : values by name, or K numbers in the law's order
+
+        Example
+        -------
+        >>> from isoflop.queries.laws.power import POWER
+        >>> print(POWER.macro("p", [1.5, 400.0, 0.25]))
+        CREATE OR REPLACE MACRO "p"("x") AS ((1.5e0 + (400.0e0 / pow(CAST("x" AS DOUBLE), 0.25e0))))
+        """
+        texts = {key: sql_number(value) for key, value in as_values(self, coefficients).items()}
+        texts |= {one: f"CAST({quoted(one)} AS DOUBLE)" for one in input_names(self)}
+        parameters = ", ".join(quoted(one) for one in input_names(self))
+        return f"CREATE OR REPLACE MACRO {quoted(name)}({parameters}) AS ({to_sql(self.expression, texts)})"
+
+    def from_chart(self, values: Array) -> Array:
+        """Return the law's coefficients (..., K) for the chart's (..., K)."""
+        return self._translate(values, self.chart.back if self.chart else (), coefficient_names(self))
+
+    def to_chart(self, values: Array) -> Array:
+        """Return the chart's coefficients (..., K) for the law's (..., K)."""
+        chart = self.chart
+        names = tuple(one.name for one in chart.coefficients) if chart else ()
+        return self._translate(values, chart.forth if chart else (), names)
+
+    def _translate(self, values: Array, formulas: tuple[tuple[str, str], ...], names: tuple[str, ...]) -> Array:
+        chart_names = tuple(one.name for one in self.chart.coefficients) if self.chart else ()
+        sources = chart_names if names == coefficient_names(self) else coefficient_names(self)
+        known: dict[str, Array | float] = {name: values[..., k] for k, name in enumerate(sources)}
+        found = {name: evaluate(parse_expression(text, sources), known) for name, text in formulas}
+        return np.stack([found.get(name, np.asarray(known.get(name))) for name in names], axis=-1)
+
+    def _checked(self, coefficients: Array, inputs: Array) -> tuple[Array, Array]:
+        coefficients = np.asarray(coefficients, dtype=np.float64)
+        inputs = np.asarray(inputs, dtype=np.float64)
+        if inputs.ndim != 2 or inputs.shape[1] != len(self.inputs):
+            raise FitError(
+                f"inputs have shape {inputs.shape}, expected (rows, {len(self.inputs)}) for {', '.join(input_names(self))}"
+            )
+        if coefficients.shape[-1:] != (len(self.coefficients),):
+            raise FitError(
+                f"coefficients have shape {coefficients.shape}, expected (..., {len(self.coefficients)}) "
+                f"for {', '.join(coefficient_names(self))}"
+            )
+        return coefficients, inputs
+
+
+def parse_formula(
+    text: str,
+    coefficients: Iterable[Coefficient | str],
+    columns: Iterable[str] | None = None,
+    *,
+    name: str = "",
+    target: str = "loss",
+    unit: str = "",
+    objective: Objective | None = None,
+) -> Formula:
+    """Return a law from an expression somebody typed.
+
+    Parameters
+    ----------
+    text : expression over columns and coefficients, in DuckDB's syntax
+    coefficients : the free numbers; a name alone may be any real number. A `Coefficient` without a role gets the
+        one its place in the formula gives it; its domain stays as declared
+    columns : names that may be inputs; with None, every name that is no coefficient is one
+    name, target, unit : of the law; the name is the text when empty
+    objective : what a fit minimises; Huber(1e-3) when None
+
+    Raises
+    ------
+    FormulaError : with character positions inside `text`, when it does not parse, names what does not exist, or
+        leaves a declared coefficient or every column unused
+
+    Example
+    -------
+    >>> law = parse_formula("E + A / n ^ a", ["E", "A", "a"], ["n", "loss"])
+    >>> [(c.name, c.role.value) for c in law.coefficients], law.inputs
+    ([('E', 'floor'), ('A', 'amplitude'), ('a', 'exponent')], (Input(name='n', unit='', positive=True),))
+    """
+    declared = [one if isinstance(one, Coefficient) else Coefficient(one) for one in coefficients]
+    known = [one.name for one in declared]
+    names = known if columns is None else [*known, *columns]
+    expression = _parse_any_inputs(text, known) if columns is None else parse_expression(text, names)
+    used = symbols_of(expression)
+    for one in declared:
+        if one.name not in used:
+            reason = f"coefficient '{one.name}' is declared but not used"
+            raise FormulaError("Binder", reason, text, 0, len(text), hint="remove it or write it into the formula")
+    inputs = [symbol for symbol in used if symbol not in known]
+    if not inputs:
+        raise FormulaError("Binder", "the formula has no column in it", text, 0, len(text), hint="a law needs an input")
+    positive = needing_positive(expression)
+    law = Formula(
+        name=name or text.strip(),
+        law=text,
+        coefficients=tuple(_with_role(one, expression, frozenset(inputs)) for one in declared),
+        inputs=tuple(Input(one, "", one in positive) for one in inputs),
+        target=target,
+        unit=unit,
+        objective=objective or Huber(1e-3),
+    )
+    law.__dict__["expression"] = expression
+    return law
+
+
+def _parse_any_inputs(text: str, known: list[str]) -> Expression:
+    """Parse with every name allowed; those that spell a coefficient in another case are that coefficient."""
+    written = symbols_of(parse_expression(text))
+    return parse_expression(text, [*known, *(one for one in written if match_name(one, known) is None)])
+
+
+def _with_role(coefficient: Coefficient, expression: Expression, inputs: frozenset[str]) -> Coefficient:
+    """The coefficient with the role its place in the formula gives it, unless it has one already."""
+    if coefficient.role is not Role.FREE:
+        return coefficient
+    if _is_exponent(coefficient.name, expression, inputs):
+        return replace(coefficient, role=Role.EXPONENT)
+    at_zero = _is_term(coefficient.name, expression)
+    if at_zero is None:
+        return coefficient
+    return replace(coefficient, role=Role.FLOOR if at_zero else Role.AMPLITUDE)
+
+
+def _is_exponent(name: str, expression: Expression, inputs: frozenset[str]) -> bool:
+    """Whether a coefficient stands in an exponent that holds no input."""
+    if not isinstance(expression, Call):
+        return False
+    if expression.operation == "power":
+        names = set(symbols_of(expression.arguments[1]))
+        if name in names and not names & inputs:
+            return True
+    return any(_is_exponent(name, argument, inputs) for argument in expression.arguments)
+
+
+def _is_term(name: str, expression: Expression) -> bool | None:
+    """True when the coefficient alone is a summand of the law, False when it is a factor of one, else None."""
+    match expression:
+        case Symbol(found):
+            return True if found == name else None
+        case Call("add" | "subtract", (left, right)):
+            first = _is_term(name, left)
+            return first if first is not None else _is_term(name, right)
+        case Call("multiply" | "divide" as operation, (left, right)):
+            parts = (left, right) if operation == "multiply" else (left,)
+            return False if any(_is_factor(name, part) for part in parts) else None
+        case _:
+            return None
+
+
+def _is_factor(name: str, expression: Expression) -> bool:
+    match expression:
+        case Symbol(found):
+            return found == name
+        case Call("multiply", (left, right)):
+            return _is_factor(name, left) or _is_factor(name, right)
+        case Call("divide", (left, _)):
+            return _is_factor(name, left)
+        case _:
+            return False

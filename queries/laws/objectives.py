@@ -1,0 +1,242 @@
+"""How far a law is from what was measured: the quantity a fit makes as small as it can, summed over rows.
+
+Which one to take:
+
+* losses, some of them off: `Huber(1e-3)` on log residuals, as published scaling laws are fitted;
+* losses with clean Gaussian noise: `LeastSquares()` on log residuals;
+* losses where half the rows may be off: `LeastAbsolute()`, the limit of Huber for a small delta;
+* step times, linear laws: `RelativeSquares()`, squares of the relative error.
+
+The sum is never turned into a mean: with rows in the hundreds and residuals near 1e-3 a mean is so small that
+the usual stopping rules of optimisers fire at the start.
+"""
+
+from __future__ import annotations
+
+import enum
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+
+from isoflop.lakehouse.errors import UsageError, did_you_mean
+from isoflop.queries.laws.algebra.expression import Array
+
+WIDEST = 0.1  # log residual [1] at which the graduated descent starts: beyond it all landscapes are bowls
+
+
+class Link(enum.Enum):
+    """What a residual is: a difference of logarithms, or a relative difference."""
+
+    LOG = "log"
+    RELATIVE = "relative"
+
+
+class Objective(Protocol):
+    """A penalty on residuals."""
+
+    @property
+    def name(self) -> str:
+        """The word a statement uses for it."""
+
+    @property
+    def link(self) -> Link:
+        """What the residual is."""
+
+    def weigh(self, residuals: Array, exact: bool) -> tuple[Array, Array, Array]:
+        """Return penalty, its first derivative and a curvature, each of the shape of `residuals`.
+
+        With `exact` the curvature is the second derivative, else the one of a parabola that touches the penalty
+        and lies above it (iteratively reweighted least squares).
+        """
+
+    def graduation(self) -> tuple[Objective, ...]:
+        """Return smoother objectives to descend first, widest first; empty when this one has a single bowl."""
+
+    def log_normaliser(self, scale: float) -> float:
+        """Return log of the integral of `exp(-penalty / scale)` over all residuals."""
+
+
+@dataclass(frozen=True)
+class Huber:
+    """Half the square of a log residual up to `delta`, linear beyond.
+
+    Parameters
+    ----------
+    delta : log residual [1] beyond which the penalty is linear; > 0
+
+    Raises
+    ------
+    UsageError : if delta is not a positive number
+
+    Source: Huber 1964, Ann. Math. Stat. 35, 73; Hoffmann et al. 2022 (arXiv:2203.15556), eq. 3 with 1e-3.
+    """
+
+    delta: float = 1e-3
+
+    def __post_init__(self) -> None:
+        if not (isinstance(self.delta, int | float) and 0 < self.delta < math.inf):
+            raise UsageError(f"delta is {self.delta!r}, which is not a positive number; 1e-3 is the published choice")
+
+    @property
+    def name(self) -> str:
+        """The word a statement uses for it."""
+        return "huber_log"
+
+    @property
+    def link(self) -> Link:
+        """Logarithms."""
+        return Link.LOG
+
+    def weigh(self, residuals: Array, exact: bool) -> tuple[Array, Array, Array]:
+        """Return penalty, influence and curvature."""
+        size = np.abs(residuals)
+        inner = np.minimum(size, self.delta)
+        influence = np.clip(residuals, -self.delta, self.delta)
+        curvature: Array
+        if exact:
+            curvature = (size <= self.delta).astype(np.float64)
+        else:
+            curvature = self.delta / np.maximum(size, self.delta)
+        size -= 0.5 * inner
+        size *= inner
+        return size, influence, curvature
+
+    def graduation(self) -> tuple[Huber, ...]:
+        """Return Huber objectives from 0.1 down to three times delta."""
+        if self.delta >= WIDEST:
+            return ()
+        steps = math.log10(WIDEST / self.delta)
+        deltas = [WIDEST, *(WIDEST * 10 ** -(0.5 * k) for k in range(2, math.ceil(2 * steps - 1e-9)))]
+        return tuple(Huber(delta) for delta in deltas)
+
+    def log_normaliser(self, scale: float) -> float:
+        """Return log of the integral of the Huber density, for comparing laws by likelihood."""
+        inner = math.sqrt(2 * math.pi * scale) * math.erf(self.delta / math.sqrt(2 * scale))
+        outer = 2 * scale / self.delta * math.exp(-(self.delta**2) / (2 * scale))
+        return math.log(inner + outer)
+
+
+@dataclass(frozen=True)
+class LeastSquares:
+    """Half the square of the log residual."""
+
+    @property
+    def name(self) -> str:
+        """The word a statement uses for it."""
+        return "least_squares_log"
+
+    @property
+    def link(self) -> Link:
+        """Logarithms."""
+        return Link.LOG
+
+    def weigh(self, residuals: Array, exact: bool) -> tuple[Array, Array, Array]:
+        """Return penalty, influence and curvature."""
+        return 0.5 * residuals * residuals, residuals, np.ones_like(residuals)
+
+    def graduation(self) -> tuple[Objective, ...]:
+        """Return nothing: squares need no smoothing."""
+        return ()
+
+    def log_normaliser(self, scale: float) -> float:
+        """Return log of the integral of the normal density."""
+        return 0.5 * math.log(2 * math.pi * scale)
+
+
+@dataclass(frozen=True)
+class LeastAbsolute:
+    """Absolute log residual, rounded off below `smoothing` so that it has derivatives.
+
+    Parameters
+    ----------
+    smoothing : log residual [1] below which the penalty is a parabola
+    """
+
+    smoothing: float = 1e-6
+
+    @property
+    def name(self) -> str:
+        """The word a statement uses for it."""
+        return "least_absolute_log"
+
+    @property
+    def link(self) -> Link:
+        """Logarithms."""
+        return Link.LOG
+
+    def weigh(self, residuals: Array, exact: bool) -> tuple[Array, Array, Array]:
+        """Return penalty, influence and curvature."""
+        penalty, influence, curvature = Huber(self.smoothing).weigh(residuals, exact)
+        return penalty / self.smoothing, influence / self.smoothing, curvature / self.smoothing
+
+    def graduation(self) -> tuple[Objective, ...]:
+        """Return absolute residuals with wider rounding, widest first."""
+        return tuple(LeastAbsolute(huber.delta) for huber in Huber(self.smoothing).graduation())
+
+    def log_normaliser(self, scale: float) -> float:
+        """Return log of the integral of the Laplace density."""
+        return math.log(2 * scale)
+
+
+@dataclass(frozen=True)
+class RelativeSquares:
+    """Half the square of the relative residual, `1 - predicted / measured`; for laws linear in their coefficients.
+
+    Source: Inbar and Sernau 2024 (arXiv:2406.18922) fit step times this way, with non-negative coefficients.
+    """
+
+    @property
+    def name(self) -> str:
+        """The word a statement uses for it."""
+        return "relative_squares"
+
+    @property
+    def link(self) -> Link:
+        """Relative differences."""
+        return Link.RELATIVE
+
+    def weigh(self, residuals: Array, exact: bool) -> tuple[Array, Array, Array]:
+        """Return penalty, influence and curvature."""
+        return LeastSquares().weigh(residuals, exact)
+
+    def graduation(self) -> tuple[Objective, ...]:
+        """Return nothing: squares need no smoothing."""
+        return ()
+
+    def log_normaliser(self, scale: float) -> float:
+        """Return log of the integral of the normal density."""
+        return LeastSquares().log_normaliser(scale)
+
+
+OBJECTIVES: dict[str, Callable[[float], Objective]] = {
+    "huber_log": Huber,
+    "least_squares_log": lambda delta: LeastSquares(),
+    "least_absolute_log": lambda delta: LeastAbsolute(),
+    "relative_squares": lambda delta: RelativeSquares(),
+}
+
+
+def find_objective(name: str, delta: float = 1e-3) -> Objective:
+    """Return the objective a statement names.
+
+    Parameters
+    ----------
+    name : one of `OBJECTIVES`
+    delta : log residual [1], used by Huber only
+
+    Raises
+    ------
+    UsageError : with the nearest name
+
+    Example
+    -------
+    >>> find_objective("huber_log", 0.01)
+    Huber(delta=0.01)
+    """
+    if name not in OBJECTIVES:
+        hint = did_you_mean(name, OBJECTIVES, f"choose from {', '.join(OBJECTIVES)}")
+        raise UsageError(f"objective '{name}' does not exist", hint=hint)
+    return OBJECTIVES[name](delta)

@@ -1,0 +1,60 @@
+"""Names to laws: the built-in ones and those that installed packages declare."""
+
+from __future__ import annotations
+
+import functools
+from importlib.metadata import entry_points
+
+from isoflop.lakehouse.errors import UnknownName, UsageError, did_you_mean
+from isoflop.queries.laws.chinchilla import CHINCHILLA
+from isoflop.queries.laws.kaplan import KAPLAN
+from isoflop.queries.laws.law import Law
+from isoflop.queries.laws.power import POWER
+from isoflop.queries.laws.step_time import STEP_TIME
+
+GROUP = "isoflop.laws"  # entry-point group; each entry names a law object
+
+LAWS: dict[str, Law] = {law.name: law for law in (POWER, CHINCHILLA, KAPLAN, STEP_TIME)}
+
+
+def known_laws() -> dict[str, Law]:
+    """Return every law by name: the built-in ones, then those of installed packages, which replace none."""
+    return {**_outside_laws(), **LAWS}
+
+
+@functools.cache
+def _outside_laws() -> dict[str, Law]:
+    found: dict[str, Law] = {}
+    for entry in entry_points(group=GROUP):
+        law = entry.load()
+        if not isinstance(law, Law):
+            raise UsageError(
+                f"entry point '{entry.name}' of group {GROUP} is a {type(law).__name__}, which is not a law; "
+                f"it needs name, inputs, coefficients, objective and predict"
+            )
+        found[law.name] = law
+    return found
+
+
+def find_law(name: str) -> Law:
+    """Return the law of a name.
+
+    Parameters
+    ----------
+    name : as in `SHOW LAW FORMS`, in any case
+
+    Raises
+    ------
+    UnknownName : with the nearest name
+
+    Example
+    -------
+    >>> find_law("chinchilla").formula
+    'E + A / params ^ alpha + B / tokens ^ beta'
+    """
+    laws = known_laws()
+    law = laws.get(name) or laws.get(name.lower())
+    if law is None:
+        hint = did_you_mean(name, laws, f"SHOW LAW FORMS lists all {len(laws)}")
+        raise UnknownName("Catalog", f"law form '{name}' does not exist", name, 0, len(name), hint=hint)
+    return law

@@ -1,0 +1,144 @@
+"""Start Ray inside this process, or join a cluster, and leave it as it was found.
+
+Ray listens on every network interface of the machine, so an embedded cluster always asks for a
+token: a random one that lives in the environment of this process and its children and nowhere else.
+A cluster that was started elsewhere decides itself; the token then comes from RAY_AUTH_TOKEN,
+RAY_AUTH_TOKEN_PATH or `~/.ray/auth_token`, and the mode is stated here because Ray's own default
+differs between its versions.
+"""
+
+from __future__ import annotations
+
+import os
+import secrets
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import TracebackType
+
+from isoflop.lakehouse.errors import RunFailed, UsageError
+
+MODE, TOKEN, TOKEN_PATH = "RAY_AUTH_MODE", "RAY_AUTH_TOKEN", "RAY_AUTH_TOKEN_PATH"
+LOCAL = "local"
+
+
+def has_token() -> bool:
+    """Return whether Ray would find an authentication token on this machine."""
+    return bool(os.environ.get(TOKEN) or os.environ.get(TOKEN_PATH)) or (Path.home() / ".ray" / "auth_token").exists()
+
+
+def state_authentication(*, starts_cluster: bool) -> None:
+    """Set Ray's authentication mode where the environment leaves it open.
+
+    Call it before Ray is imported: Ray reads the mode once. A process that has imported Ray already
+    is left alone.
+    """
+    if "ray" in sys.modules or MODE in os.environ:
+        return
+    if not starts_cluster:
+        os.environ[MODE] = "token" if has_token() else "disabled"
+        return
+    os.environ[MODE] = "token"
+    if not has_token():
+        os.environ[TOKEN] = secrets.token_hex(32)  # else Ray would write one into the home folder
+
+
+@dataclass(frozen=True)
+class Node:
+    """A machine of the cluster that takes work."""
+
+    node_id: str
+    host: str
+    resources: Mapping[str, float] = field(default_factory=dict)
+
+
+class RaySession:
+    """Ray, started when first needed.
+
+    Parameters
+    ----------
+    address : None starts Ray inside this process, except in a job of a Ray cluster (RAY_ADDRESS is
+        set there), which it joins; `auto` or `host:6379` joins that cluster
+
+    A process that has Ray running already, for example a notebook, shares it and keeps it.
+    """
+
+    def __init__(self, address: str | None = None) -> None:
+        if address is not None and address.startswith(("http://", "https://")):
+            raise UsageError(
+                f"'{address}' is a job server, which takes whole sweeps",
+                hint=f"isoflop submit FILE --address {address}",
+            )
+        if address is not None and address.startswith("ray://"):
+            raise UsageError(
+                f"'{address}' is a Ray client address, from which the lake cannot be written",
+                hint="run on a machine of the cluster with --address auto, or use isoflop submit",
+            )
+        self.address = address or os.environ.get("RAY_ADDRESS") or LOCAL
+        self._is_ours = False
+
+    @property
+    def is_embedded(self) -> bool:
+        """Whether Ray lives and dies with this process."""
+        return self.address == LOCAL
+
+    def start(self) -> None:
+        """Start or join Ray; starting twice is starting once.
+
+        Raises
+        ------
+        RunFailed : if Ray does not start, or the cluster does not answer
+        """
+        state_authentication(starts_cluster=self.is_embedded)
+        os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # nothing is reported to anybody
+        os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")  # a CPU task sees the GPUs, and is told not to use them
+        import ray
+
+        if ray.is_initialized():
+            return
+        options = {"include_dashboard": False} if self.is_embedded else {}
+        try:
+            ray.init(address=self.address, log_to_driver=False, configure_logging=False, **options)
+        except (ConnectionError, RuntimeError, ValueError, ray.exceptions.RayError) as error:
+            reason = " ".join(str(error).split())
+            what = "Ray did not start" if self.is_embedded else f"the Ray cluster at '{self.address}' does not answer"
+            raise RunFailed(f"{what}: {reason}", hint=_hint(self.is_embedded)) from error
+        self._is_ours = True
+
+    def nodes(self) -> list[Node]:
+        """Return the machines that are alive."""
+        import ray
+
+        return [
+            Node(node["NodeID"], node["NodeManagerHostname"], dict(node["Resources"]))
+            for node in ray.nodes()
+            if node["Alive"]
+        ]
+
+    def home(self) -> str:
+        """Return the node this process runs on."""
+        import ray
+
+        return str(ray.get_runtime_context().get_node_id())
+
+    def close(self) -> None:
+        """Leave Ray; an embedded cluster ends, somebody else's goes on."""
+        if not self._is_ours:
+            return
+        import ray
+
+        ray.shutdown()
+        self._is_ours = False
+
+    def __enter__(self) -> RaySession:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        self.close()
+
+
+def _hint(is_embedded: bool) -> str:
+    if is_embedded:
+        return "the session's logs are in /tmp/ray/session_latest/logs"
+    return "check the address, and that RAY_AUTH_MODE and the token are those of the cluster"

@@ -1,0 +1,304 @@
+"""From the keys of a sweep to its runs: the grid's rows, the expressions over them, the configs."""
+
+from __future__ import annotations
+
+import itertools
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+from isoflop.lakehouse.errors import FileError, did_you_mean
+from isoflop.lakehouse.records import RunRecord
+from isoflop.lakehouse.shapes import Counts
+from isoflop.workers.expressions import ExpressionError, Grid
+from isoflop.workers.families import Family
+from isoflop.workers.families.family import ConfigError
+from isoflop.workers.resources import Resources, bytes_of
+from isoflop.workers.sweep_file import Document, Keys
+from isoflop.workers.sweep_keys import SweepKeys
+
+MAX_ROWS = 1_000_000  # of a grid, before exclusion
+SHAPE_OUTPUTS = (
+    "params", "params_non_embedding", "flops_per_step", "flops_per_token", "memcpy_bytes_per_step", "tokens_per_step",
+    "memory_bytes",
+)  # fmt: skip
+LENGTH = ("tokens", "steps")  # settings that no count of the shape depends on
+
+
+@dataclass(frozen=True)
+class Plan:
+    """The runs of a sweep.
+
+    Parameters
+    ----------
+    runs : R validated configs, in the order of the grid
+    records : R run records, with the grid's own variables as extra columns
+    resources : R needs
+    excluded : rows of the grid that a condition of `exclude` removed
+    repeated : rows that are the same run as an earlier one
+    """
+
+    runs: tuple[Family, ...]
+    records: tuple[RunRecord, ...]
+    resources: tuple[Resources, ...]
+    excluded: int = 0
+    repeated: int = 0
+
+    def __len__(self) -> int:
+        return len(self.runs)
+
+    def varied(self) -> list[str]:
+        """Return the settings and grid variables in which the runs differ."""
+        rows = [{**record.config, **record.extra, "seed": record.seed} for record in self.records]
+        names = dict.fromkeys(name for row in rows for name in row)
+        return [name for name in names if any(row.get(name) != rows[0].get(name) for row in rows)]
+
+
+def expand(keys: SweepKeys, family: type[Family], document: Document) -> Plan:
+    """Return the runs of a sweep.
+
+    Raises
+    ------
+    FileError : if an expression or a config is wrong, at the line that says it
+    """
+    return _Expansion(keys, family, document).plan()
+
+
+class _Expansion:
+    """The columns of one sweep while its expressions are evaluated."""
+
+    def __init__(self, keys: SweepKeys, family: type[Family], document: Document) -> None:
+        self.keys, self.family, self.document = keys, family, document
+        self.places, self.rows = _rows(keys, document)
+        names = dict.fromkeys(name for row in self.rows for name in row)
+        self.columns: dict[str, list[object]] = {name: [row.get(name) for row in self.rows] for name in names}
+        self.shapes: list[Counts | ConfigError] = []
+        self.shapes_used_by: Keys = ()
+        self.grid = Grid(self.columns, len(self.rows))
+
+    def plan(self) -> Plan:
+        """Evaluate everything and build the runs that stay."""
+        with self.grid as grid:
+            self._add_defaults()
+            self._refuse_unused()
+            for name, expression in self.keys.derive.items():
+                grid.add(name, self._value(("derive", name), expression))
+            kept = self._kept()
+            runs = [self._run(row) for row in kept]
+            self._check_shapes(kept, runs)
+            needs = self._resources()
+            records = [self._record(row, run) for row, run in zip(kept, runs, strict=True)]
+        first = {record.run_id: position for position, record in reversed(list(enumerate(records)))}
+        order = sorted(first.values())
+        return Plan(
+            runs=tuple(runs[i] for i in order),
+            records=tuple(records[i] for i in order),
+            resources=tuple(needs[kept[i]] for i in order),
+            excluded=len(self.rows) - len(kept),
+            repeated=len(kept) - len(order),
+        )
+
+    # Before anything is evaluated
+
+    def _add_defaults(self) -> None:
+        """Let expressions read the settings that the file leaves at their defaults."""
+        for name, info in self.family.model_fields.items():
+            if name not in self.grid and name not in self.keys.derive and not info.is_required():
+                default = info.get_default()
+                if isinstance(default, bool | int | float | str):
+                    self.grid.add(name, [default] * self.grid.num_rows)
+
+    def _refuse_unused(self) -> None:
+        """Refuse a name that is neither a setting of the family nor read by any expression: it is a typo."""
+        read: set[str] = set()
+        for place, expression in self._expressions():
+            try:
+                read |= set(self.grid.names_in(expression))
+            except ExpressionError as error:
+                raise self.document.error(place, error.message, error.hint) from None
+        settings = [name for name in self.family.model_fields if name != "seed"]
+        for name in [*self.columns, *self.keys.derive]:
+            if name not in self.family.model_fields and name.lower() not in read:
+                raise self.document.error(
+                    self._place(name, 0),
+                    f"'{name}' is no setting of the family '{self.family.name}', and no expression uses it",
+                    did_you_mean(name, settings, f"settings: {', '.join(settings)}"),
+                )
+
+    def _expressions(self) -> Iterator[tuple[Keys, str]]:
+        for name, expression in self.keys.derive.items():
+            yield ("derive", name), expression
+        yield from self._conditions()
+        for name, needed in self.keys.resources:
+            if needed is not None and bytes_of(needed) is None:
+                yield ("resources", name), needed
+
+    def _conditions(self) -> Iterator[tuple[Keys, str]]:
+        is_list = isinstance(self.document.value.get("exclude"), list)
+        for i, condition in enumerate(self.keys.exclude):
+            yield (("exclude", i) if is_list else ("exclude",)), condition
+
+    # Evaluating
+
+    def _value(self, place: Keys, expression: str) -> list[object]:
+        """Return the values of an expression, with the shape's counts computed when it asks for them."""
+        grid = self.grid
+        try:
+            for name in grid.names_in(expression):
+                if name in SHAPE_OUTPUTS and name not in grid:
+                    self._add_shapes(place)
+                if name not in grid and name in self.keys.derive:
+                    raise ExpressionError(f"'{name}' is derived later", hint=f"put '{name}' above '{place[-1]}'")
+            return grid.evaluate(expression)
+        except ExpressionError as error:
+            raise self.document.error(place, error.message, error.hint) from None
+
+    def _add_shapes(self, place: Keys) -> None:
+        """Compute the counts of every row; a row that has none is an error only if it stays."""
+        self.shapes_used_by = place
+        known: dict[str, Counts | ConfigError] = {}
+        for row in range(self.grid.num_rows):
+            config = {name: value for name, value in self._config(row).items() if name not in ("seed", *LENGTH)}
+            key = repr(config)
+            if key not in known:
+                known[key] = _shape(self.family, config)
+            self.shapes.append(known[key])
+        for name in SHAPE_OUTPUTS:
+            self.grid.add(name, [_count(shape, name) for shape in self.shapes])
+
+    def _kept(self) -> list[int]:
+        """Return the rows that no condition excludes; a condition that is NULL excludes nothing."""
+        out: set[int] = set()
+        for place, condition in self._conditions():
+            values = self._value(place, condition)
+            if any(value is not None and not isinstance(value, bool) for value in values):
+                raise self.document.error(place, f"'{condition}' is not a condition: it is not true or false")
+            out |= {row for row, value in enumerate(values) if value}
+        kept = [row for row in range(self.grid.num_rows) if row not in out]
+        if not kept:
+            raise self.document.error(
+                ("exclude",), f"no run is left: all {self.grid.num_rows} rows of the grid are excluded"
+            )
+        return kept
+
+    def _resources(self) -> list[Resources]:
+        needs: dict[str, list[Any]] = {}
+        for name, text in self.keys.resources:
+            size = None if text is None else bytes_of(text)
+            if text is None or size is not None:
+                needs[name] = [size] * self.grid.num_rows
+                continue
+            needs[name] = self._value(("resources", name), text)
+            for value in needs[name]:
+                if not isinstance(value, int | float) or isinstance(value, bool) or not 0 <= value < math.inf:
+                    problem = f"'{text}' is {value!r}, expected a number of {name}, 0 or more"
+                    raise self.document.error(("resources", name), problem)
+        return [
+            Resources(float(cpus), None if gpus is None else float(gpus), None if memory is None else int(memory))
+            for cpus, gpus, memory in zip(needs["cpus"], needs["gpus"], needs["memory"], strict=True)
+        ]
+
+    # Building
+
+    def _config(self, row: int) -> dict[str, Any]:
+        """Return the family's settings in a row; a missing value leaves the default."""
+        named = (name for name in (*self.columns, *self.keys.derive) if name in self.family.model_fields)
+        cells = {name: self.grid.columns[name][row] for name in named if name in self.grid}
+        return {name: value for name, value in cells.items() if value is not None}
+
+    def _run(self, row: int) -> Family:
+        try:
+            return self.family.parse(self._config(row))
+        except ConfigError as error:
+            field = (error.field or "").partition(".")[0]
+            raise self.document.error(self._place(field, row), error.message, error.hint) from None
+
+    def _record(self, row: int, run: Family) -> RunRecord:
+        """Return the run's record, with the variables that are no settings of the family as extra columns."""
+        record = run.record()
+        own = {name: self.grid.columns[name][row] for name in (*self.columns, *self.keys.derive)}
+        extra = {
+            name: value for name, value in own.items() if name not in self.family.model_fields and value is not None
+        }
+        return replace(record, name=self._label(row), tags=self.keys.tags, extra={**record.extra, **extra})
+
+    def _label(self, row: int) -> str:
+        """Return what people call a run: the grid's variables in which the runs of the sweep differ."""
+        varying = [name for name, values in self.columns.items() if any(value != values[0] for value in values)]
+        return " ".join(f"{name}={_short(self.columns[name][row])}" for name in varying) or self.keys.name
+
+    def _check_shapes(self, kept: Sequence[int], runs: Sequence[Family]) -> None:
+        """Make sure that the counts an expression has read are those of the finished config."""
+        if not self.shapes:
+            return
+        for row, run in zip(kept, runs, strict=True):
+            shape = self.shapes[row]
+            if isinstance(shape, ConfigError):
+                raise self.document.error(
+                    self.shapes_used_by, f"the shape is not known yet: {shape.message}", shape.hint
+                )
+            if shape != run.counts():
+                raise self.document.error(
+                    self.shapes_used_by,
+                    "a setting that changes the shape's counts is derived after they are used here",
+                    "derive the shape first (width, depth, heads, …), then what depends on its counts",
+                )
+
+    def _place(self, name: str, row: int) -> Keys:
+        """Return where the file says the value of a setting in a row."""
+        return ("derive", name) if name in self.keys.derive else self.places[row].get(name, ("family",))
+
+
+def _rows(keys: SweepKeys, document: Document) -> tuple[list[dict[str, Keys]], list[dict[str, Any]]]:
+    """Return where the file says each value of each row of the grid, and the rows."""
+    axes = list(_axes(keys, document))
+    size = math.prod(len(axis) for axis in axes)
+    if size > MAX_ROWS:
+        raise document.error(("grid",), f"the grid has {size:,} rows, more than {MAX_ROWS:,}; split the sweep")
+    combined = [{name: cell for part in row for name, cell in part.items()} for row in itertools.product(*axes)]
+    places = [{name: place for name, (_, place) in row.items()} for row in combined]
+    return places, [{name: value for name, (value, _) in row.items()} for row in combined]
+
+
+def _axes(keys: SweepKeys, document: Document) -> Iterator[list[dict[str, tuple[Any, Keys]]]]:
+    """Yield the axes of the grid: on each, the settings of a step with their place in the file."""
+    if keys.points:
+        yield [
+            {name: (value, ("points", i, name)) for name, value in point.items()} for i, point in enumerate(keys.points)
+        ]
+    corpus: dict[str, tuple[Any, Keys]] = {} if keys.corpus is None else {"corpus": (keys.corpus, ("corpus",))}
+    for name, (given, place) in {
+        **corpus,
+        **{name: (value, ("grid", name)) for name, value in keys.grid.items()},
+    }.items():
+        if not isinstance(given, list):
+            yield [{name: (given, place)}]
+            continue
+        if not given:
+            raise document.error(place, f"'{name}' has no values")
+        if len({repr(value) for value in given}) < len(given):
+            raise document.error(place, f"'{name}' has the same value twice")
+        yield [{name: (value, (*place, i))} for i, value in enumerate(given)]
+    yield [{"seed": (seed, ("seeds",))} for seed in keys.seeds]
+
+
+def _shape(family: type[Family], config: Mapping[str, Any]) -> Counts | ConfigError:
+    try:
+        return family.counts_of(config)
+    except ConfigError as error:
+        return error
+
+
+def _count(shape: Counts | ConfigError, name: str) -> float | None:
+    if isinstance(shape, ConfigError):
+        return None
+    if name == "flops_per_token":
+        return shape.flops_per_step / shape.tokens_per_step
+    return float(getattr(shape, name))
+
+
+def _short(value: object) -> str:
+    if isinstance(value, Mapping):
+        return str(value.get("kind") or value.get("source") or "…")
+    return f"{value:g}" if isinstance(value, float) else str(value)

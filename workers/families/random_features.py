@@ -1,0 +1,163 @@
+"""One-pass SGD on power-law random features, many runs at once, in the coordinates where a step is cheapest.
+
+The data are Gaussian, so features W^T x and target <x, b> are jointly Gaussian and a step needs nothing
+else of x. With D = diag(j^-2alpha) and the singular value decomposition D^(1/2) W = P diag(s) Q^T, let
+c = P^T D^(1/2) b and let residual be the part of |D^(1/2) b|^2 outside the range of P. In the coordinates
+m = s * (Q^T theta) - c, with z ~ N(0, I_d) and e ~ N(0, 1) fresh for each sample,
+
+    prediction error  = <z, m> - sqrt(residual) * e
+    m                <- m - gamma * s^2 * sum over the batch of error * z
+    risk P            = |m|^2 + residual,    m(0) = -c
+
+which is the same law of trajectories as drawing x itself, at d instead of v*d operations a sample. The
+constant -sqrt(residual) is kept as one more coordinate of m whose rate is zero.
+
+Arrays: R runs, B samples, d features. Each run has its own generator and every operation is elementwise or
+sums along d and B in a fixed order, so a run's bits do not depend on which others are packed with it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+if TYPE_CHECKING:
+    from isoflop.workers.families.plrf import Plrf
+
+FEATURES, SAMPLES = 0, 1  # streams of random numbers of a run
+DRAWN_BYTES = 2**21  # of normals held at once; what fits in a cache is read for nothing
+
+Floats = NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class Features:
+    """What training depends on of one draw of W.
+
+    Parameters
+    ----------
+    eigenvalues : (d,), s^2, of W^T D W
+    target : (d,), c, the target on the eigenvectors; their signs are chosen so that c >= 0
+    residual : part of the target that no theta reaches, the risk of the best one
+    """
+
+    eigenvalues: Floats
+    target: Floats
+    residual: float
+
+
+def draw_weights(ambient: int, width: int, generator: np.random.Generator) -> Floats:
+    """Return W, (v, d), entries N(0, 1/d)."""
+    return generator.standard_normal((ambient, width)) / np.sqrt(width)
+
+
+def features_of(weights: Floats, spectrum_exponent: float, target_exponent: float) -> Features:
+    """Return the features of a given W.
+
+    The triangle R of the QR decomposition of [D^(1/2) W, D^(1/2) b] holds everything: its left block has
+    the singular values, its last column the target, its corner the residual.
+
+    Parameters
+    ----------
+    weights : (v, d) with v >= d
+    """
+    ambient, width = weights.shape
+    index = np.arange(1, ambient + 1, dtype=np.float64)
+    scale = index**-spectrum_exponent
+    joined = np.column_stack([scale[:, None] * weights, scale * index**-target_exponent])
+    triangle = np.linalg.qr(joined, mode="r")
+    vectors, singular, _ = np.linalg.svd(triangle[:width, :width])
+    residual = float(triangle[width, width] ** 2) if ambient > width else 0.0
+    return Features(singular**2, np.abs(vectors.T @ triangle[:width, width]), residual)
+
+
+@lru_cache(maxsize=1024)
+def _features(
+    ambient: int, width: int, spectrum_exponent: float, target_exponent: float, seed: tuple[int, ...]
+) -> Features:
+    weights = draw_weights(ambient, width, np.random.default_rng(seed))
+    return features_of(weights, spectrum_exponent, target_exponent)
+
+
+def features_for(run: Plrf) -> Features:
+    """Return the features of a run; runs with one `feature_seed` share W, others have their own."""
+    seed = (run.seed, FEATURES) if run.feature_seed is None else (run.feature_seed,)
+    return _features(run.ambient, run.width, run.spectrum_exponent, run.target_exponent, seed)
+
+
+class RandomFeatureProgram:
+    """R runs with one width, batch size and length, advancing together.
+
+    Parameters
+    ----------
+    runs : R configs with equal pack keys
+    features : of each run, where they are not to be drawn from its seeds
+    """
+
+    def __init__(self, runs: Sequence[Plrf], features: Sequence[Features] | None = None) -> None:
+        self._features = list(features) if features is not None else [features_for(run) for run in runs]
+        self._batch_size = runs[0].batch_size
+        width = runs[0].width
+        self._m = np.empty((len(runs), width + 1))
+        self._rates = np.zeros((len(runs), width + 1))  # gamma * eigenvalue; 0 for the constant coordinate
+        for row, (run, drawn) in enumerate(zip(runs, self._features, strict=True)):
+            self._m[row, :width] = -drawn.target
+            self._m[row, width] = -np.sqrt(drawn.residual)
+            self._rates[row, :width] = run.rate * drawn.eigenvalues
+        self._generators = [np.random.Generator(np.random.SFC64([run.seed, SAMPLES])) for run in runs]
+        self._steps_drawn = max(1, DRAWN_BYTES // (8 * len(runs) * self._batch_size * (width + 1)))
+        self.initial_losses = self.losses()
+
+    def advance(self, num_steps: int) -> None:
+        """Take `num_steps` steps in every run; a run that grows without bound overflows quietly."""
+        with np.errstate(over="ignore", invalid="ignore"):
+            while num_steps > 0:
+                together = min(num_steps, self._steps_drawn)
+                self._advance(self._draw(together))
+                num_steps -= together
+
+    def losses(self) -> Floats:
+        """Return the population risk of every run now, (R,)."""
+        with np.errstate(over="ignore", invalid="ignore"):
+            risks: Floats = np.add.reduce(self._m * self._m, axis=-1)
+        return risks
+
+    def state(self, run: int) -> dict[str, Any]:
+        """Return one run's coordinates and the state of its generator."""
+        generator = self._generators[run].bit_generator.state
+        return {"m": self._m[run].copy(), "generator": np.asarray(generator["state"]["state"], np.uint64)}
+
+    def restore(self, run: int, state: Mapping[str, Any]) -> None:
+        """Continue one run from a state."""
+        self._m[run] = state["m"]
+        generator = self._generators[run].bit_generator
+        generator.state = {**generator.state, "state": {"state": np.asarray(state["generator"], np.uint64)}}
+
+    def results(self, run: int) -> dict[str, float]:
+        """Return the risk before the first step and that of the best theta."""
+        return {"initial_loss": float(self.initial_losses[run]), "best_loss": self._features[run].residual}
+
+    def _draw(self, num_steps: int) -> Floats:
+        """Return fresh normals, (R, steps, B, d + 1), each run's from its own generator in the order of its steps."""
+        runs, columns = self._m.shape
+        normals = np.empty((runs, num_steps, self._batch_size, columns))
+        for generator, own in zip(self._generators, normals, strict=True):
+            generator.standard_normal(out=own)
+        return normals
+
+    def _advance(self, normals: Floats) -> None:
+        m, rates = self._m, self._rates
+        products = np.empty((len(m), self._batch_size, m.shape[1]))
+        for step in range(normals.shape[1]):
+            z = normals[:, step]  # (R, B, d + 1)
+            np.multiply(z, m[:, None, :], out=products)
+            errors = np.add.reduce(products, axis=-1, keepdims=True)  # (R, B, 1)
+            np.multiply(z, errors, out=products)
+            gradient = np.add.reduce(products, axis=1)  # (R, d + 1)
+            gradient *= rates
+            m -= gradient

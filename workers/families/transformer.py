@@ -1,0 +1,147 @@
+"""The transformer family: a decoder-only language model, described by its shape and its recipe."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import Field, field_validator
+from pydantic_core.core_schema import ValidationInfo
+
+from isoflop.lakehouse.shapes import Counts, transformer_counts
+from isoflop.workers.corpora import AnyCorpus, BytesSpec, Corpus
+from isoflop.workers.families.family import GradientFamily, Scalar, divides, wrong_field
+
+if TYPE_CHECKING:
+    import torch
+
+    from isoflop.workers.devices import Device
+
+USUAL_HEAD_WIDTH = 32
+
+
+def _usual_heads(known: dict[str, Any]) -> int:
+    """Heads of width 32 where that divides the width, else one head."""
+    width = int(known["width"])
+    return width // USUAL_HEAD_WIDTH if width % USUAL_HEAD_WIDTH == 0 else 1
+
+
+class Transformer(GradientFamily):
+    """Decoder-only, pre-norm, rotary positions, GELU, no biases; weights are the matrices that are counted.
+
+    The vocabulary comes from the corpus unless it is given. The training loss recorded for a run is the
+    mean over its last steps, the validation loss is taken at the end on `validation_tokens` held-out tokens.
+    """
+
+    name: ClassVar[str] = "transformer"
+
+    corpus: AnyCorpus = Field(default_factory=BytesSpec, description="where the tokens come from")
+    width: int = Field(ge=1, description="of the residual stream")
+    depth: int = Field(ge=1, description="layers")
+    heads: int = Field(default_factory=_usual_heads, ge=1, description="attention heads; by default of width 32")
+    head_width: int = Field(
+        default_factory=lambda known: known["width"] // known["heads"], ge=1, description="by default width / heads"
+    )
+    feed_forward: int = Field(
+        default_factory=lambda known: 4 * known["width"], ge=1, description="hidden width; by default 4 * width"
+    )
+    vocabulary: int = Field(
+        default_factory=lambda known: known["corpus"].known_vocabulary, validate_default=True, ge=1,
+        description="number of token ids; by default the corpus's",
+    )  # fmt: skip
+    sequence_length: int = Field(default=256, ge=1, description="tokens a sequence")
+    tied: bool = Field(default=False, description="whether the head is the embedding table")
+    attention: Literal["fused", "plain"] = Field(default="fused", description="plain writes the scores to memory")
+    validation_tokens: int = Field(default=65_536, ge=0, description="held-out tokens read at the end")
+
+    @field_validator("heads")
+    @classmethod
+    def _divides_the_width(cls, value: int, info: ValidationInfo) -> int:
+        return divides("heads", value, "width", info)
+
+    @field_validator("vocabulary", mode="before")
+    @classmethod
+    def _holds_every_token(cls, value: object, info: ValidationInfo) -> object:
+        corpus = info.data.get("corpus")
+        if value is None:
+            raise wrong_field("vocabulary", "is missing; token files do not say how many different ids they use")
+        known = corpus.known_vocabulary if corpus is not None else None
+        if known is not None and isinstance(value, int | float) and value < known:
+            raise wrong_field("vocabulary", f"is {value}, but corpus {corpus.label} has {known} different tokens")
+        return value
+
+    @property
+    def batch_tokens(self) -> int:
+        """Tokens of one step: sequences times their length."""
+        return self.batch_size * self.sequence_length
+
+    def counts(self) -> Counts:
+        """Return what a step costs; see `isoflop.lakehouse.shapes`."""
+        return transformer_counts(
+            width=self.width,
+            depth=self.depth,
+            heads=self.heads,
+            head_width=self.head_width,
+            feed_forward=self.feed_forward,
+            vocabulary=self.vocabulary,
+            sequence_length=self.sequence_length,
+            batch_size=self.batch_size,
+            micro_batches=self.micro_batches,
+            tied=self.tied,
+            attention=self.attention,
+            precision=self.precision,
+            compiled=self.compile,
+        )
+
+    def config(self) -> dict[str, Scalar]:
+        """Return the settings as scalars; those of the corpus are `corpus` and `corpus_<field>`."""
+        own = self.model_dump(exclude={"seed", "steps", "corpus"})
+        return {**own, "batch_tokens": self.batch_tokens, **self.corpus.flat()}
+
+    def open_corpus(self) -> Corpus:
+        """Return the corpus, opened."""
+        return self.corpus.open()
+
+    def build(self, device: Device, generator: torch.Generator) -> torch.nn.Module:
+        """Return the decoder on `device` with the parametrization's initial weights."""
+        from isoflop.workers.families.decoder import Decoder
+        from isoflop.workers.parametrization import PARAMETRIZATIONS
+
+        model = Decoder(
+            width=self.width,
+            depth=self.depth,
+            heads=self.heads,
+            head_width=self.head_width,
+            feed_forward=self.feed_forward,
+            vocabulary=self.vocabulary,
+            sequence_length=self.sequence_length,
+            is_tied=self.tied,
+            is_fused=self.attention == "fused",
+        )
+        PARAMETRIZATIONS[self.parametrization].initialise(model, generator)
+        return model.to(device.torch_device)
+
+    def batches(self, corpus: Corpus, *, first_step: int = 0) -> Iterator[NDArray[np.int64]]:
+        """Yield (batch_size, sequence_length + 1) tokens for each step from `first_step` on."""
+        return corpus.batches(
+            batch_size=self.batch_size, sequence_length=self.sequence_length, seed=self.seed, first_step=first_step
+        )
+
+    def loss(self, model: torch.nn.Module, batch: torch.Tensor) -> torch.Tensor:
+        """Return the mean cross-entropy [nat/token] of predicting each next token of (b, s + 1) ids."""
+        loss: torch.Tensor = model(batch[:, :-1], batch[:, 1:])
+        return loss
+
+    def validation_batches(self, corpus: Corpus) -> list[NDArray[np.int64]]:
+        """Return held-out batches, together at most `validation_tokens` tokens."""
+        wanted = self.validation_tokens // self.sequence_length
+        held_out = corpus.validation(num_sequences=wanted, sequence_length=self.sequence_length)
+        size = max(1, self.batch_size // self.micro_batches)
+        return [held_out[start : start + size] for start in range(0, len(held_out), size)]
+
+    def loss_of_knowing_nothing(self) -> float:
+        """Return the logarithm of the vocabulary."""
+        return math.log(self.vocabulary)

@@ -1,0 +1,269 @@
+"""One run of a gradient family on one device: warm up, time, checkpoint, resume, evaluate, record."""
+
+from __future__ import annotations
+
+import contextlib
+import time
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from isoflop.lakehouse.provenance import host_name
+from isoflop.workers.checkpoint import load_tensors, save_tensors
+from isoflop.workers.curve import Curve, log_interval
+from isoflop.workers.devices import Device, find_device
+from isoflop.workers.optimizers import learning_rate_at, make_optimizer, set_learning_rate
+from isoflop.workers.outcome import Outcome, TrainOptions
+from isoflop.workers.precision import PRECISIONS
+from isoflop.workers.timing import StepClock, summarise
+
+if TYPE_CHECKING:
+    from isoflop.lakehouse.spool import Spool
+    from isoflop.workers.corpora import Corpus
+    from isoflop.workers.families.family import GradientFamily
+
+WEIGHTS, EVERYTHING_ELSE = 0, 1  # streams of torch's random numbers; the data have their own
+
+
+def train_gradient(family: GradientFamily, spool: Spool, options: TrainOptions) -> Outcome:
+    """Train one run from its start or its checkpoint, and say how it ended; see `isoflop.workers.train`."""
+    run_id = family.record().run_id
+    with _threads(options.threads):
+        device = find_device(options.device)
+        path = options.checkpoint_folder / f"{run_id}.pt" if options.checkpoint_folder else None
+        saved = load_tensors(path) if path else None
+        resumed_step = int(saved["curve"]["step"]) if saved else None
+        spool.started(host=host_name(), device=device.name, hardware=device.hardware(), resumed_step=resumed_step)
+        with _random_numbers(family.seed, device):
+            return _Run(family, spool, options, device, path, run_id).train(saved)
+
+
+class Trainer:
+    """A model, its optimiser and one training step; the part of a run that a bare loop has too."""
+
+    def __init__(self, family: GradientFamily, device: Device) -> None:
+        self.family, self.device = family, device
+        generator = torch.Generator().manual_seed(_stream(family.seed, WEIGHTS))
+        self.model = family.build(device, generator)
+        self.optimizer = make_optimizer(family, self.model)
+        self._weights = list(self.model.parameters())
+        self._autocast = PRECISIONS[family.precision]
+        self._forward: torch.nn.Module = torch.compile(self.model) if family.compile else self.model
+
+    def step(self, batch: torch.Tensor, rate: float, clock: StepClock) -> tuple[torch.Tensor, torch.Tensor | None]:
+        """Update the weights once.
+
+        Parameters
+        ----------
+        batch : (batch_size, …) tensor on the device
+        rate : learning rate of this update
+
+        Returns
+        -------
+        loss of the batch [nat/token] and global gradient norm before clipping, scalars on the device
+        """
+        family = self.family
+        loss = self._forward_and_backward(batch, clock)
+        norm = None
+        if family.gradient_clip is not None:
+            norm = torch.nn.utils.clip_grad_norm_(self._weights, family.gradient_clip)
+        set_learning_rate(self.optimizer, rate)
+        self.optimizer.step()
+        self.optimizer.zero_grad(set_to_none=True)
+        clock.lap("optimizer")
+        return loss, norm
+
+    def warm_up(self, batch: torch.Tensor) -> float:
+        """Let every kernel be chosen, compiled and run once, changing nothing; return the wall time [s].
+
+        The update is made with rate 0 and the optimiser's memory of it is dropped, so the weights that
+        training starts from are the same bits with and without.
+        """
+        began = time.perf_counter()
+        self.step(batch, 0.0, self.device.clock())
+        self.optimizer.state.clear()
+        self.device.synchronize()
+        return time.perf_counter() - began
+
+    def evaluate(self, batches: list[NDArray[np.int64]]) -> float | None:
+        """Return the mean loss over held-out batches [nat/token], or None without any."""
+        total = torch.zeros((), dtype=torch.float64)
+        rows = 0
+        with torch.no_grad(), self._autocast.autocast(self.device.torch_device.type):
+            for batch in batches:
+                loss = self.family.loss(self.model, self.device.put(batch))
+                total = total + loss.double().to(total.device) * len(batch)
+                rows += len(batch)
+        return float(total) / rows if rows else None
+
+    def state(self) -> dict[str, Any]:
+        """Return everything that the next step depends on."""
+        random = {"cpu": torch.get_rng_state()}
+        if self.device.torch_device.type == "cuda":
+            random["cuda"] = torch.cuda.get_rng_state(self.device.torch_device)
+        return {"model": self.model.state_dict(), "optimizer": self.optimizer.state_dict(), "random": random}
+
+    def restore(self, state: Mapping[str, Any]) -> None:
+        """Continue from a state."""
+        self.model.load_state_dict(state["model"])
+        self.optimizer.load_state_dict(state["optimizer"])
+        torch.set_rng_state(state["random"]["cpu"])
+        if "cuda" in state["random"] and self.device.torch_device.type == "cuda":
+            torch.cuda.set_rng_state(state["random"]["cuda"], self.device.torch_device)
+
+    def _forward_and_backward(self, batch: torch.Tensor, clock: StepClock) -> torch.Tensor:
+        """Accumulate the gradient of the mean loss over all micro-batches, and return that loss."""
+        parts = self.family.micro_batches
+        total: torch.Tensor | None = None
+        for micro_batch in batch.chunk(parts) if parts > 1 else (batch,):
+            with self._autocast.autocast(self.device.torch_device.type):
+                loss = self.family.loss(self._forward, micro_batch)
+                loss = loss / parts if parts > 1 else loss
+            clock.lap("forward")
+            loss.backward()  # type: ignore[no-untyped-call]
+            clock.lap("backward")
+            total = loss.detach() if total is None else total + loss.detach()
+        assert total is not None
+        return total
+
+
+class _Run:
+    """The loop around a trainer: data, clock, curve, checkpoints."""
+
+    def __init__(
+        self,
+        family: GradientFamily,
+        spool: Spool,
+        options: TrainOptions,
+        device: Device,
+        path: Path | None,
+        run_id: str,
+    ) -> None:
+        self.family, self.spool, self.options, self.device = family, spool, options, device
+        self.path, self.run_id = path, run_id
+        self.clock = device.clock()
+        self.curve = Curve(
+            spool,
+            self.clock,
+            num_steps=family.steps,
+            steps_between_reads=device.steps_between_reads,
+            interval=log_interval(family.steps, options.log_every),
+            uniform_loss=family.loss_of_knowing_nothing(),
+        )
+
+    def train(self, saved: Mapping[str, Any] | None) -> Outcome:
+        """Go from the saved state, or from the beginning, to an end and record it."""
+        corpus = self.family.open_corpus()
+        self.device.reset_peak_memory()
+        trainer = Trainer(self.family, self.device)
+        warmup_seconds = trainer.warm_up(self.device.put(next(self.family.batches(corpus))))
+        if saved:
+            trainer.restore(saved["trainer"])
+            self.curve.restore(saved["curve"])
+        if self.family.compile:
+            self.clock.add("compile", warmup_seconds)
+        reason = self._steps(trainer, corpus)
+        return self._record(trainer, corpus, reason, warmup_seconds)
+
+    def _steps(self, trainer: Trainer, corpus: Corpus) -> str | None:
+        """Take every step that is left; return why it ended early, or None."""
+        family, clock, curve, stop = self.family, self.clock, self.curve, self.options.stop
+        batches = family.batches(corpus, first_step=curve.step)
+        last_checkpoint = time.perf_counter()
+        for step in range(curve.step, family.steps):
+            clock.begin_step()
+            batch = self.device.put(next(batches))
+            clock.lap("data")
+            loss, norm = trainer.step(batch, learning_rate_at(step, family), clock)
+            clock.end_step()
+            curve.add(loss, norm)
+            if curve.is_diverged:
+                return "diverged"
+            is_stopped = stop is not None and step + 1 < family.steps and stop()
+            is_due = time.perf_counter() - last_checkpoint >= self.options.checkpoint_seconds
+            if self.path and (is_due or is_stopped):
+                self._checkpoint(trainer)
+                last_checkpoint = time.perf_counter()
+            if is_stopped:
+                curve.read()
+                return "stopped"
+        curve.read()
+        return "diverged" if curve.is_diverged else None
+
+    def _checkpoint(self, trainer: Trainer) -> None:
+        """Save the run; the curve up to here is durable first, so a resumed run leaves no gap in it."""
+        assert self.path is not None
+        began = time.perf_counter()
+        self.curve.read()
+        self.spool.flush()
+        save_tensors(self.path, {"trainer": trainer.state(), "curve": self.curve.state()})
+        self.clock.add("checkpoint", time.perf_counter() - began)
+
+    def _record(self, trainer: Trainer, corpus: Corpus, reason: str | None, warmup_seconds: float) -> Outcome:
+        """Evaluate, summarise the times, and write the end of the attempt."""
+        loss = validation_loss = None
+        began = time.perf_counter()
+        if reason is None:
+            loss = self.curve.final_loss()
+            validation_loss = trainer.evaluate(self.family.validation_batches(corpus))
+        evaluation_seconds = time.perf_counter() - began
+        self.clock.report(self.spool)
+        status = "finished" if reason is None else "failed"
+        self.spool.ended(
+            status,
+            reason,
+            loss=loss,
+            validation_loss=validation_loss,
+            irreducible_loss=self._irreducible_loss(corpus),
+            corpus_hash=corpus.content_hash,
+            step_seconds=self.clock.median("step"),
+            train_seconds=self.curve.seconds,
+            compile_seconds=warmup_seconds if self.family.compile else None,
+            peak_memory_bytes=self.device.peak_memory_bytes(),
+            step_wall_seconds=summarise(self.clock.wall_seconds).p50 if self.clock.wall_seconds else None,
+            warmup_seconds=warmup_seconds,
+            evaluation_seconds=evaluation_seconds if reason is None else None,
+        )
+        if self.path and reason != "stopped":
+            self.path.unlink(missing_ok=True)
+        return Outcome(
+            run_id=self.run_id,
+            status=status,
+            reason=reason,
+            loss=loss,
+            validation_loss=validation_loss,
+            seconds=self.curve.seconds,
+        )
+
+    def _irreducible_loss(self, corpus: Corpus) -> float | None:
+        return corpus.irreducible_loss(self.family.batch_tokens // self.family.batch_size)
+
+
+@contextlib.contextmanager
+def _threads(num_threads: int | None) -> Iterator[None]:
+    """Use this many threads inside the block."""
+    before = torch.get_num_threads()
+    if num_threads is not None:
+        torch.set_num_threads(num_threads)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
+
+
+@contextlib.contextmanager
+def _random_numbers(seed: int, device: Device) -> Iterator[None]:
+    """Seed torch's global generators inside the block and leave them as they were."""
+    is_cuda = device.torch_device.type == "cuda"
+    with torch.random.fork_rng(devices=[device.torch_device] if is_cuda else []):
+        torch.manual_seed(_stream(seed, EVERYTHING_ELSE))
+        yield
+
+
+def _stream(seed: int, stream: int) -> int:
+    """Return the seed of one stream of random numbers of a run."""
+    return int(np.random.SeedSequence([seed, stream]).generate_state(1, np.uint64)[0] >> 1)

@@ -1,0 +1,156 @@
+"""Runs of a packed family: one program, one spool a run, each run's share of the time."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from itertools import pairwise
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+from isoflop.lakehouse.provenance import host_name
+from isoflop.workers.checkpoint import load_arrays, save_arrays
+from isoflop.workers.devices import process_peak_memory_bytes, processor_name, reset_process_peak_memory
+from isoflop.workers.outcome import Outcome, TrainOptions
+from isoflop.workers.timing import summarise
+
+if TYPE_CHECKING:
+    from isoflop.lakehouse.spool import Spool
+    from isoflop.workers.families.family import PackedFamily
+
+POINTS_PER_DECADE = 30  # of steps, where the loss is evaluated and logged
+STEPS_BETWEEN_QUESTIONS = 4096  # at most, between two looks at the clock and at `stop`
+DIVERGED_FACTOR = 1e4  # times the loss before the first step
+
+
+def log_steps(num_steps: int) -> list[int]:
+    """Return steps 1 to `num_steps`, all of the first ones and then 30 a decade.
+
+    Example
+    -------
+    >>> log_steps(20)[-5:]
+    [15, 16, 17, 18, 20]
+    """
+    num_points = int(np.ceil(POINTS_PER_DECADE * np.log10(max(num_steps, 1)))) + 1
+    spaced = np.round(10.0 ** (np.arange(num_points) / POINTS_PER_DECADE)).astype(np.int64)
+    return sorted({*(int(step) for step in spaced if step < num_steps), num_steps})
+
+
+def train_program(families: Sequence[PackedFamily], spools: Sequence[Spool], options: TrainOptions) -> list[Outcome]:
+    """Train runs with one pack key and say how each ended; see `isoflop.workers.train`.
+
+    Runs that continue from checkpoints at different steps advance in groups of one step each.
+    """
+    packs: dict[int, list[_PackedRun]] = {}
+    runs = [_PackedRun(family, spool, options) for family, spool in zip(families, spools, strict=True)]
+    for run in runs:
+        packs.setdefault(run.step, []).append(run)
+    outcomes: dict[str, Outcome] = {}
+    for pack in packs.values():
+        outcomes.update(_Pack(pack, options).train())
+    return [outcomes[run.run_id] for run in runs]
+
+
+class _PackedRun:
+    """One run of a pack: where it stands and where it writes."""
+
+    def __init__(self, family: PackedFamily, spool: Spool, options: TrainOptions) -> None:
+        self.family, self.spool = family, spool
+        self.run_id = family.record().run_id
+        self.path: Path | None = options.checkpoint_folder / f"{self.run_id}.npz" if options.checkpoint_folder else None
+        self.saved = load_arrays(self.path) if self.path else None
+        self.step = int(self.saved["step"]) if self.saved else 0
+        self.seconds = float(self.saved["seconds"]) if self.saved else 0.0
+        self.is_diverged = False
+        hardware = {"name": processor_name(), "threads": 1, "numpy": np.__version__}
+        spool.started(host=host_name(), device="cpu", hardware=hardware, resumed_step=self.step if self.saved else None)
+
+
+class _Pack:
+    """Runs that stand at the same step."""
+
+    def __init__(self, runs: Sequence[_PackedRun], options: TrainOptions) -> None:
+        self.runs, self.options = runs, options
+        reset_process_peak_memory()
+        began = time.thread_time()
+        self.program = type(runs[0].family).program([run.family for run in runs])
+        self.setup_seconds = (time.thread_time() - began) / len(runs)
+        self.step_seconds: list[float] = []  # a run's share of one step, block by block
+        for number, run in enumerate(runs):
+            if run.saved:
+                self.program.restore(number, run.saved)
+
+    def train(self) -> dict[str, Outcome]:
+        """Go to the last step, or until everybody diverged or somebody says stop."""
+        num_steps = self.runs[0].family.steps
+        first = self.runs[0].step
+        last_checkpoint = time.perf_counter()
+        for before, mark in pairwise([first, *(step for step in log_steps(num_steps) if step > first)]):
+            for block in _blocks(mark - before):
+                self._advance(block)
+                is_stopped = self.options.stop is not None and self.runs[0].step < num_steps and self.options.stop()
+                if is_stopped or time.perf_counter() - last_checkpoint >= self.options.checkpoint_seconds:
+                    self._checkpoint()
+                    last_checkpoint = time.perf_counter()
+                if is_stopped:
+                    return {run.run_id: self._record(number, "stopped") for number, run in enumerate(self.runs)}
+            self._log(self.program.losses())
+            if all(run.is_diverged for run in self.runs):
+                break
+        return {
+            run.run_id: self._record(number, "diverged" if run.is_diverged else None)
+            for number, run in enumerate(self.runs)
+        }
+
+    def _advance(self, num_steps: int) -> None:
+        began = time.thread_time()
+        self.program.advance(num_steps)
+        share = (time.thread_time() - began) / len(self.runs)
+        self.step_seconds.append(share / num_steps)
+        for run in self.runs:
+            run.step += num_steps
+            run.seconds += share
+
+    def _log(self, losses: NDArray[np.float64]) -> None:
+        limits = DIVERGED_FACTOR * self.program.initial_losses
+        for run, loss, limit in zip(self.runs, losses, limits, strict=True):
+            if not run.is_diverged:
+                run.spool.log(run.step, seconds=run.seconds, loss=float(loss))
+                run.is_diverged = not loss <= limit  # NaN too
+
+    def _checkpoint(self) -> None:
+        for number, run in enumerate(self.runs):
+            if run.path and not run.is_diverged:
+                run.spool.flush()
+                save_arrays(run.path, {"step": run.step, "seconds": run.seconds}, self.program.state(number))
+
+    def _record(self, number: int, reason: str | None) -> Outcome:
+        run = self.runs[number]
+        loss = float(self.program.losses()[number]) if reason is None else None
+        status = "finished" if reason is None else "failed"
+        if self.step_seconds:
+            steps = summarise(self.step_seconds)
+            run.spool.timing("step", count=run.step, p10=steps.p10, p50=steps.p50, p90=steps.p90, total=run.seconds)
+        run.spool.ended(
+            status,
+            reason,
+            loss=loss,
+            step_seconds=run.seconds / run.step if run.step else None,
+            train_seconds=run.seconds,
+            peak_memory_bytes=process_peak_memory_bytes(),
+            setup_seconds=self.setup_seconds,
+            packed_runs=len(self.runs),
+            **self.program.results(number),
+        )
+        if run.path and reason != "stopped":
+            run.path.unlink(missing_ok=True)
+        return Outcome(run_id=run.run_id, status=status, reason=reason, loss=loss, seconds=run.seconds)
+
+
+def _blocks(num_steps: int) -> list[int]:
+    """Cut a stretch of steps so that nobody waits long for a checkpoint or a stop."""
+    whole, rest = divmod(num_steps, STEPS_BETWEEN_QUESTIONS)
+    return [STEPS_BETWEEN_QUESTIONS] * whole + ([rest] if rest else [])

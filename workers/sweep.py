@@ -1,0 +1,140 @@
+"""A sweep file as runs: read it, check it, expand its grid.
+
+Pure functions from text to records; nothing here trains, opens a store or knows Ray.
+
+    name: small-isoflop
+    family: transformer
+    corpus: {source: builtin, kind: bytes}
+    grid:   {width: [64, 128, 256], depth: 2, budget: [3e9, 1e10]}   # a list is an axis, a scalar a constant
+    derive: {heads: width / 32, tokens: budget / (6 * params)}       # SQL over the grid and the shape's counts
+    exclude: tokens < 5e3
+    seeds: 2
+    resources: {cpus: 1, memory: 2 GiB}
+    retries: {crash: 1}
+    timeout: 20 min
+
+A grid variable that is no setting of the family, like `budget`, is a column of the runs but no part
+of their identity: the same config reached by another road is the same run. `points` lists runs one by
+one where they are no product of axes. Several sweeps share a file as documents separated by `---`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from isoflop.lakehouse.errors import FileError, did_you_mean
+from isoflop.workers.expansion import SHAPE_OUTPUTS, Plan, expand
+from isoflop.workers.families import FAMILIES, Family
+from isoflop.workers.resources import Resources
+from isoflop.workers.sweep_file import Document, Keys, override, read_documents
+from isoflop.workers.sweep_keys import SweepKeys, parse_keys
+
+__all__ = ["Plan", "Resources", "Sweep", "load_sweep", "load_sweeps"]
+
+
+@dataclass(frozen=True)
+class Sweep:
+    """A checked sweep file; `expand` gives its runs."""
+
+    name: str
+    family: type[Family]
+    document: Document = field(repr=False)
+    keys: SweepKeys = field(repr=False)
+
+    @property
+    def text(self) -> str:
+        """The sweep's part of the file, with `--set` values put in."""
+        return self.document.text
+
+    @property
+    def retries(self) -> dict[str, int]:
+        """How often a run is tried again, by cause."""
+        return dict(self.keys.retries)
+
+    @property
+    def timeout_seconds(self) -> float | None:
+        """How long one run may train [s]; None for no limit."""
+        return self.keys.timeout
+
+    @property
+    def stops_at_failure(self) -> bool:
+        """Whether the sweep ends when a run fails for good."""
+        return self.keys.on_failure == "stop"
+
+    def expand(self) -> Plan:
+        """Return the runs of the grid.
+
+        Raises
+        ------
+        FileError : if an expression or a config is wrong, at the line that says it
+        """
+        return expand(self.keys, self.family, self.document)
+
+
+def load_sweeps(path: Path | str, settings: Sequence[str] = ()) -> tuple[Sweep, ...]:
+    """Read the sweeps of a file, one for each document in it.
+
+    Parameters
+    ----------
+    path : sweep file; `-` reads standard input
+    settings : `key.key=value` texts that replace parts of it, as `--set` gives them
+
+    Raises
+    ------
+    FileError : if the file cannot be read or says something that no sweep has
+    """
+    sweeps = tuple(_checked(document) for document in override(read_documents(path), settings))
+    names = [sweep.name for sweep in sweeps]
+    for position, sweep in enumerate(sweeps):
+        if sweep.name in names[:position]:
+            raise sweep.document.error(("name",), f"two sweeps of this file are called '{sweep.name}'")
+    return sweeps
+
+
+def load_sweep(path: Path | str, settings: Sequence[str] = ()) -> Sweep:
+    """Read a file that holds one sweep.
+
+    Raises
+    ------
+    FileError : as `load_sweeps`, or if the file holds several
+    """
+    sweeps = load_sweeps(path, settings)
+    if len(sweeps) > 1:
+        names = ", ".join(sweep.name for sweep in sweeps)
+        raise FileError(
+            path, None, f"holds {len(sweeps)} sweeps ({names}), expected one", hint="load_sweeps reads them all"
+        )
+    return sweeps[0]
+
+
+def _checked(document: Document) -> Sweep:
+    keys = parse_keys(document)
+    family = FAMILIES.get(keys.family)
+    if family is None:
+        hint = did_you_mean(keys.family, FAMILIES, f"families: {', '.join(sorted(FAMILIES))}")
+        raise document.error(("family",), f"there is no family '{keys.family}'", hint)
+    _refuse_clashes(document, keys, family)
+    return Sweep(keys.name, family, document, keys)
+
+
+def _refuse_clashes(document: Document, keys: SweepKeys, family: type[Family]) -> None:
+    """Refuse names that are said twice, or that are not the grid's to set."""
+    said: dict[str, Keys] = {}
+    if keys.corpus is not None:
+        said["corpus"] = ("corpus",)
+        if "corpus" not in family.model_fields:
+            raise document.error(("corpus",), f"the family '{family.name}' has no corpus")
+    places: list[tuple[str, Keys]] = [(name, ("grid", name)) for name in keys.grid]
+    places += [(name, ("points", i, name)) for i, point in enumerate(keys.points) for name in point]
+    places += [(name, ("derive", name)) for name in keys.derive]
+    for name, place in places:
+        if name == "seed":
+            raise document.error(place, "'seed' is set by the key seeds", "seeds: 3, or seeds: [0, 1, 2]")
+        if name in SHAPE_OUTPUTS:
+            raise document.error(place, f"'{name}' follows from the shape: it can be used, not set")
+        before = said.setdefault(name, place)
+        if before[0] != place[0]:
+            where = f"{before[0]} (line {document.lines[before]})" if before in document.lines else before[0]
+            raise document.error(place, f"'{name}' is set in {where} already", "take one of the two out")

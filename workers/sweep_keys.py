@@ -1,0 +1,130 @@
+"""The keys of a sweep file and what each may hold."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Annotated, Any, Literal
+
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
+
+from isoflop.lakehouse.errors import FileError, did_you_mean
+from isoflop.workers.resources import seconds_of
+from isoflop.workers.sweep_file import Document
+
+DEFAULT_RETRIES = {"crash": 1, "out_of_memory": 1, "preempted": 10, "timeout": 0}
+
+
+def _as_expression(value: object) -> object:
+    """Return a number or a truth value as the expression that spells it."""
+    if isinstance(value, bool):
+        return str(value).lower()
+    return repr(value) if isinstance(value, int | float) else value
+
+
+def _as_list(value: object) -> object:
+    return value if isinstance(value, list) or value is None else [value]
+
+
+def _as_seeds(value: object) -> object:
+    if isinstance(value, int) and not isinstance(value, bool):
+        if value < 1:
+            raise ValueError("expected a number of seeds, at least 1, or a list of seeds")
+        return list(range(value))
+    return value
+
+
+def _all_different(values: tuple[int, ...]) -> tuple[int, ...]:
+    if not values or len(set(values)) < len(values):
+        raise ValueError("expected at least one seed, each once")
+    return values
+
+
+Expression = Annotated[str, BeforeValidator(_as_expression)]
+Name = Annotated[str, Field(pattern=r"^[A-Za-z_][A-Za-z0-9_]*$")]
+
+
+class _Section(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
+
+
+class ResourceKeys(_Section):
+    """What each run needs: numbers, or SQL expressions over the run's settings; memory also as `4 GiB`."""
+
+    cpus: Expression = "1"
+    gpus: Expression | None = None
+    memory: Expression | None = None
+
+
+class RetryKeys(_Section):
+    """How often a run is tried again, by what ended its attempt."""
+
+    crash: int = Field(DEFAULT_RETRIES["crash"], ge=0)
+    out_of_memory: int = Field(DEFAULT_RETRIES["out_of_memory"], ge=0)
+    preempted: int = Field(DEFAULT_RETRIES["preempted"], ge=0)
+    timeout: int = Field(DEFAULT_RETRIES["timeout"], ge=0)
+
+
+class SweepKeys(_Section):
+    """The keys of a sweep file."""
+
+    name: str = Field(min_length=1)
+    family: str
+    tags: Annotated[tuple[str, ...], BeforeValidator(_as_list), Field(strict=False)] = ()
+    corpus: Any = None
+    grid: dict[Name, Any] = Field(default_factory=dict)
+    points: Annotated[tuple[dict[Name, Any], ...], Field(strict=False)] = ()
+    derive: dict[Name, Expression] = Field(default_factory=dict)
+    exclude: Annotated[tuple[Expression, ...], BeforeValidator(_as_list), Field(strict=False)] = ()
+    seeds: Annotated[
+        tuple[int, ...], BeforeValidator(_as_seeds), Field(strict=False), AfterValidator(_all_different)
+    ] = (0,)
+    resources: ResourceKeys = Field(default_factory=ResourceKeys)
+    retries: RetryKeys = Field(default_factory=RetryKeys)
+    timeout: Annotated[float, BeforeValidator(seconds_of)] | None = None
+    on_failure: Literal["continue", "stop"] = "continue"
+
+
+def parse_keys(document: Document) -> SweepKeys:
+    """Return the keys of a document.
+
+    Raises
+    ------
+    FileError : for the first key that is unknown, missing or has a wrong value, at its line
+    """
+    try:
+        return SweepKeys.model_validate(dict(document.value))
+    except ValidationError as error:
+        raise _file_error(document, error) from None
+
+
+def _file_error(document: Document, error: ValidationError) -> FileError:
+    """Return the first thing a validation found, at its line, in our words."""
+    first = error.errors()[0]
+    keys = tuple(part for part in first["loc"] if part in document.lines or isinstance(part, str | int))
+    name = ".".join(str(part) for part in keys)
+    match first["type"]:
+        case "extra_forbidden":
+            known = _keys_at(keys[:-1])
+            return document.error(
+                keys, f"unknown key '{keys[-1]}'", did_you_mean(str(keys[-1]), known, f"keys: {', '.join(known)}")
+            )
+        case "missing":
+            return document.error((), f"'{name}' is missing")
+        case "value_error":
+            problem = first["ctx"]["error"]
+        case "string_pattern_mismatch":
+            return document.error(keys, f"'{keys[-2]}' is not a name: letters, digits and underscores, no digit first")
+        case _:
+            message = str(first["msg"]).replace("Input should be", "expected")
+            problem = message[:1].lower() + message[1:]
+    return document.error(keys, f"'{name}' is {first['input']!r}: {problem}")
+
+
+def _keys_at(location: Sequence[object]) -> list[str]:
+    model: type[BaseModel] = SweepKeys
+    for part in location:
+        annotation = model.model_fields[str(part)].annotation
+        if not isinstance(annotation, type) or not issubclass(annotation, BaseModel):
+            return []
+        model = annotation
+    return list(model.model_fields)

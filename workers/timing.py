@@ -1,0 +1,184 @@
+"""Where the time of a step goes, measured by the device's own clock.
+
+Rules, because a number without its clock means nothing:
+
+- CUDA: device events recorded between the phases and read back later, so measuring never makes the host
+  wait. A phase is the time the device took from one event to the next, its waiting for the host included.
+- CPU, one thread: CPU time of the process. Machines are shared, and a neighbour stretches wall time by
+  any factor while the work stays the same.
+- CPU, several threads: wall time, since the CPU time of a team does not say how long it took.
+
+Wall time is kept beside it in both CPU cases. `step_seconds` of a run is the median step.
+"""
+
+from __future__ import annotations
+
+import time
+from abc import ABC, abstractmethod
+from array import array
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import torch
+
+    from isoflop.lakehouse.spool import Spool
+
+
+@dataclass(frozen=True)
+class PhaseSummary:
+    """Durations of one phase over the steps [s]."""
+
+    count: int
+    p10: float
+    p50: float
+    p90: float
+    total: float
+
+
+def summarise(durations: Sequence[float]) -> PhaseSummary:
+    """Return count, percentiles and sum of at least one duration [s].
+
+    Example
+    -------
+    >>> summarise([0.1, 0.2, 0.3, 0.4, 0.5]).p50
+    0.3
+    """
+    import numpy as np
+
+    values = np.asarray(durations, np.float64)
+    low, middle, high = (float(value) for value in np.percentile(values, (10, 50, 90)))
+    return PhaseSummary(len(values), low, middle, high, float(values.sum()))
+
+
+class StepClock(ABC):
+    """Times the phases of steps: `begin_step`, `lap(phase)` after each phase, `end_step`, now and then `read`.
+
+    A phase that comes several times in a step (micro-batches) counts as one duration, their sum.
+    """
+
+    def __init__(self) -> None:
+        self.phases: dict[str, array[float]] = {}
+        self.wall_seconds: array[float] = array("d")  # of each step, as the host saw it
+
+    @abstractmethod
+    def begin_step(self) -> None:
+        """Begin a step."""
+
+    @abstractmethod
+    def lap(self, phase: str) -> None:
+        """Say that the work since the last call was `phase`."""
+
+    @abstractmethod
+    def end_step(self) -> None:
+        """End a step; the phase `step` is all of it."""
+
+    @abstractmethod
+    def read(self) -> list[float]:
+        """Return the duration [s] of each step ended since the last read; on a GPU this waits for it."""
+
+    def add(self, phase: str, seconds: float) -> None:
+        """Record a duration measured elsewhere."""
+        self.phases.setdefault(phase, array("d")).append(seconds)
+
+    def median(self, phase: str) -> float | None:
+        """Return the median duration of a phase [s], or None if it never ran."""
+        durations = self.phases.get(phase)
+        return summarise(durations).p50 if durations else None
+
+    def report(self, spool: Spool) -> None:
+        """Write a summary of every phase to the run's spool."""
+        for phase, durations in self.phases.items():
+            summary = summarise(durations)
+            spool.timing(
+                phase, count=summary.count, p10=summary.p10, p50=summary.p50, p90=summary.p90, total=summary.total
+            )
+
+
+class HostClock(StepClock):
+    """A clock of the process, for work that is done when a call returns."""
+
+    def __init__(self, *, is_cpu_time: bool) -> None:
+        super().__init__()
+        self._now = time.process_time if is_cpu_time else time.perf_counter
+        self._laps: dict[str, float] = {}
+        self._unread: list[float] = []
+        self._began = self._last = self._wall = 0.0
+
+    def begin_step(self) -> None:
+        """Begin a step."""
+        self._laps.clear()
+        self._wall = time.perf_counter()
+        self._began = self._last = self._now()
+
+    def lap(self, phase: str) -> None:
+        """Add the time since the last call to `phase`."""
+        now = self._now()
+        self._laps[phase] = self._laps.get(phase, 0.0) + now - self._last
+        self._last = now
+
+    def end_step(self) -> None:
+        """Close the step at its last lap."""
+        seconds = self._last - self._began
+        self.wall_seconds.append(time.perf_counter() - self._wall)
+        for phase, duration in self._laps.items():
+            self.add(phase, duration)
+        self.add("step", seconds)
+        self._unread.append(seconds)
+
+    def read(self) -> list[float]:
+        """Return the steps since the last read."""
+        unread, self._unread = self._unread, []
+        return unread
+
+
+class DeviceClock(StepClock):
+    """A clock of CUDA events; events are used again once they were read."""
+
+    def __init__(self, device: torch.device) -> None:
+        super().__init__()
+        self._device = device
+        self._free: list[torch.cuda.Event] = []
+        self._steps: list[list[tuple[str, torch.cuda.Event]]] = []  # laps of each unread step, the first its beginning
+        self._wall = 0.0
+
+    def begin_step(self) -> None:
+        """Record the event that begins a step."""
+        self._wall = time.perf_counter()
+        self._steps.append([("", self._record())])
+
+    def lap(self, phase: str) -> None:
+        """Record the event that ends a phase."""
+        self._steps[-1].append((phase, self._record()))
+
+    def end_step(self) -> None:
+        """Leave the step to be read."""
+        self.wall_seconds.append(time.perf_counter() - self._wall)
+
+    def read(self) -> list[float]:
+        """Wait for the last event, then turn the events of every unread step into durations."""
+        if not self._steps:
+            return []
+        self._steps[-1][-1][1].synchronize()
+        steps = [self._durations(laps) for laps in self._steps]
+        self._steps = []
+        return steps
+
+    def _durations(self, laps: list[tuple[str, torch.cuda.Event]]) -> float:
+        by_phase: dict[str, float] = {}
+        for (_, before), (phase, after) in zip(laps, laps[1:], strict=False):
+            by_phase[phase] = by_phase.get(phase, 0.0) + before.elapsed_time(after) / 1000
+        for phase, seconds in by_phase.items():
+            self.add(phase, seconds)
+        total = sum(by_phase.values())
+        self.add("step", total)
+        self._free.extend(event for _, event in laps)
+        return total
+
+    def _record(self) -> torch.cuda.Event:
+        import torch
+
+        event = self._free.pop() if self._free else torch.cuda.Event(enable_timing=True)
+        event.record(torch.cuda.current_stream(self._device))
+        return event
