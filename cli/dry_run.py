@@ -67,7 +67,9 @@ def describe_plans(sweeps: Sequence[Sweep], address: str | None) -> Answer:
         rows += described
         notes.append(_note(sweep, plan, described))
     if law is not None:
-        notes.append(f"times by the law '{law.name}' of this lake, where it applies; else {ASSUMED_FLOPS:g} FLOP/s a core")
+        notes.append(
+            f"times by the law '{law.name}' of this lake, where it applies; else {ASSUMED_FLOPS:g} FLOP/s a core"
+        )
     else:
         notes.append(
             f"times assume {ASSUMED_FLOPS:g} FLOP/s a core; after a sweep, "

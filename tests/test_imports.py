@@ -69,4 +69,4 @@ def test_help_imports_nothing_heavy() -> None:
 
 def test_opening_a_lake_imports_neither_torch_nor_ray(tmp_path: Path) -> None:
     loaded = loaded_after(f"import isoflop; isoflop.open({str(tmp_path / 'x.duckdb')!r}).sql('SELECT 1')")
-    assert not loaded & {"ray", "torch", "sklearn", "sympy", "textual", "matplotlib", "pandas"}
+    assert not loaded & {"ray", "torch", "sklearn", "sympy", "textual", "matplotlib"}

@@ -12,12 +12,11 @@ from __future__ import annotations
 import os
 import secrets
 import sys
-from collections.abc import Mapping
-from dataclasses import dataclass, field
 from pathlib import Path
 from types import TracebackType
 
 from isoflop.lakehouse.errors import RunFailed, UsageError
+from isoflop.workers.cluster.capacity import Node
 
 MODE, TOKEN, TOKEN_PATH = "RAY_AUTH_MODE", "RAY_AUTH_TOKEN", "RAY_AUTH_TOKEN_PATH"
 LOCAL = "local"
@@ -42,15 +41,6 @@ def state_authentication(*, starts_cluster: bool) -> None:
     os.environ[MODE] = "token"
     if not has_token():
         os.environ[TOKEN] = secrets.token_hex(32)  # else Ray would write one into the home folder
-
-
-@dataclass(frozen=True)
-class Node:
-    """A machine of the cluster that takes work."""
-
-    node_id: str
-    host: str
-    resources: Mapping[str, float] = field(default_factory=dict)
 
 
 class RaySession:
@@ -83,6 +73,11 @@ class RaySession:
         """Whether Ray lives and dies with this process."""
         return self.address == LOCAL
 
+    @property
+    def is_started(self) -> bool:
+        """Whether this session has started or joined Ray already."""
+        return self._is_ours
+
     def start(self) -> None:
         """Start or join Ray; starting twice is starting once.
 
@@ -92,19 +87,26 @@ class RaySession:
         """
         state_authentication(starts_cluster=self.is_embedded)
         os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # nothing is reported to anybody
-        os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")  # a CPU task sees the GPUs, and is told not to use them
+        os.environ.setdefault(
+            "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0"
+        )  # a CPU task sees the GPUs, and is told not to use them
         import ray
 
         if ray.is_initialized():
             return
-        options = {"include_dashboard": False} if self.is_embedded else {}
         try:
-            ray.init(address=self.address, log_to_driver=False, configure_logging=False, **options)
+            ray.init(
+                address=self.address,
+                include_dashboard=False if self.is_embedded else None,
+                log_to_driver=False,
+                configure_logging=False,
+            )
         except (ConnectionError, RuntimeError, ValueError, ray.exceptions.RayError) as error:
             reason = " ".join(str(error).split())
             what = "Ray did not start" if self.is_embedded else f"the Ray cluster at '{self.address}' does not answer"
             raise RunFailed(f"{what}: {reason}", hint=_hint(self.is_embedded)) from error
         self._is_ours = True
+        _silence_worker_logs()
 
     def nodes(self) -> list[Node]:
         """Return the machines that are alive."""
@@ -112,7 +114,7 @@ class RaySession:
 
         return [
             Node(node["NodeID"], node["NodeManagerHostname"], dict(node["Resources"]))
-            for node in ray.nodes()
+            for node in ray.nodes()  # type: ignore[no-untyped-call]
             if node["Alive"]
         ]
 
@@ -134,8 +136,18 @@ class RaySession:
     def __enter__(self) -> RaySession:
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
         self.close()
+
+
+def _silence_worker_logs() -> None:
+    """Keep Ray from printing on stdout that a worker died; the sweep says so itself."""
+    from ray._private import worker
+
+    if hasattr(worker, "_worker_logs_enabled"):  # private, and nothing breaks without it
+        worker._worker_logs_enabled = False
 
 
 def _hint(is_embedded: bool) -> str:

@@ -29,6 +29,8 @@ class Model(Protocol):
     """(K,) highest coordinates"""
     names: tuple[str, ...]
     """the K free coefficients"""
+    is_log: NDArray[np.bool_]
+    """(K,) which coordinates are logarithms of their coefficient"""
     has_curvature: bool
     """whether `expand` knows second derivatives"""
 
