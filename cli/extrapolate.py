@@ -34,7 +34,7 @@ def extrapolate(
 
       isoflop extrapolate chin params=1e11,1e12 "tokens=20 * params"
 
-      isoflop extrapolate chin flops=5.76e23 "params=sqrt(flops / 120)" "tokens=flops / (6 * params)"
+      isoflop extrapolate chin flops=6e23 "params=sqrt(flops / 120)" "tokens=20 * params"
     """
     from isoflop.cli.options import chosen_format, open_lake
     from isoflop.cli.output import note, show

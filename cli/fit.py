@@ -13,7 +13,7 @@ FILES = (".csv", ".tsv", ".parquet", ".json", ".jsonl", ".ndjson")
 
 def fit(
     formula: Annotated[
-        str, typer.Argument(metavar="'TARGET ~ FORM'", help="What follows what: 'loss ~ chinchilla(params, tokens)'.")
+        str, typer.Argument(metavar="FORMULA", help="What follows what: 'loss ~ chinchilla(params, tokens)'.")
     ],
     from_: Annotated[
         str, typer.Option("--from", metavar="SOURCE", help="A table, a view, a file or a query.")
@@ -43,11 +43,13 @@ def fit(
 
       isoflop fit "loss ~ chinchilla(params, tokens)"
 
-      isoflop fit "loss ~ chinchilla(params, tokens)" --where "corpus = 'web'" --name chin
+      isoflop fit "loss ~ chinchilla(params, tokens)" --name chin
 
-      isoflop fit "loss ~ power(flops)" --from curves.csv --group-by width --with delta=1e-4
+      isoflop fit "loss ~ power(flops)" --where "width > 64" --with seed=1
 
-      isoflop fit "loss ~ E + A / tokens ^ b" --parameters "E > 0, A > 0, b IN [0, 1]"
+      isoflop fit "loss ~ power(tokens)" --from runs.csv --group-by width
+
+      isoflop fit "loss ~ A / tokens ^ b" --parameters "A > 0, b > 0"
     """
     from isoflop.cli.options import chosen_format, open_lake
     from isoflop.cli.output import note, show

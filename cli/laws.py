@@ -10,7 +10,7 @@ from isoflop.cli.options import FormatOption, JsonOption, LakeOption
 
 
 def laws(
-    name: Annotated[str | None, typer.Argument(metavar="[NAME]", help="The law to show in full.")] = None,
+    name: Annotated[str | None, typer.Argument(metavar="NAME", help="The law to show in full.")] = None,
     forms: Annotated[bool, typer.Option("--forms", help="List the forms that have names, with their sources.")] = False,
     lake: LakeOption = None,
     format: FormatOption = None,

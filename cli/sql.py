@@ -11,7 +11,7 @@ from isoflop.cli.options import FormatOption, JsonOption, LakeOption
 
 def sql(
     statement: Annotated[
-        str | None, typer.Argument(metavar="[STATEMENT]", help="What to ask; read from stdin when that is piped.")
+        str | None, typer.Argument(metavar="STATEMENT", help="What to ask; read from stdin when that is piped.")
     ] = None,
     file: Annotated[str | None, typer.Option("--file", metavar="FILE", help="Read the statements from a file.")] = None,
     param: Annotated[
@@ -26,20 +26,22 @@ def sql(
 
     Several statements are separated by semicolons; the answer to the last one is printed.
 
-      isoflop sql "FROM runs SELECT run_id, params, loss ORDER BY loss LIMIT 5"
+      isoflop sql "FROM runs SELECT name, loss ORDER BY loss LIMIT 5"
 
-      isoflop sql "FIT loss ~ chinchilla(params, tokens) FROM runs WHERE status = 'finished'"
+      isoflop sql "FIT loss ~ chinchilla(params, tokens) FROM runs"
 
-      isoflop sql "CREATE LAW chin AS FIT loss ~ chinchilla(params, tokens) FROM 'points.csv'"
+      isoflop sql "CREATE LAW big AS FIT loss ~ power(flops) FROM 'runs.csv'"
 
-      isoflop sql "FROM (EXTRAPOLATE chin TO params = [1e11, 1e12], tokens = 20 * params) WHERE upper < 2"
+      isoflop sql "EXTRAPOLATE big TO flops = [1e24, 1e25]" --format json
 
-      isoflop sql "CROSS VALIDATE chin FROM runs HOLDOUT LARGEST 20 PERCENT BY params" --format json
+      isoflop sql "FROM (EXTRAPOLATE big TO flops = 1e24) SELECT lower, upper"
+
+      isoflop sql "CROSS VALIDATE big FROM runs HOLDOUT LARGEST 2 BY flops"
 
       isoflop sql "FROM runs WHERE loss < \\$most" --param most=3.2
 
       isoflop sql --file questions.sql
-    """  # noqa: D301 - the shell needs the backslash
+    """
     from isoflop.cli.options import chosen_format, open_lake
     from isoflop.cli.output import show
 

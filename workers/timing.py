@@ -180,6 +180,6 @@ class DeviceClock(StepClock):
     def _record(self) -> torch.cuda.Event:
         import torch
 
-        event = self._free.pop() if self._free else torch.cuda.Event(enable_timing=True)
+        event = self._free.pop() if self._free else torch.cuda.Event(enable_timing=True)  # type: ignore[no-untyped-call]
         event.record(torch.cuda.current_stream(self._device))
         return event

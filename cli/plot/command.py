@@ -84,7 +84,7 @@ def plot(
 
         note(f"wrote {save(figure, out)}")
     else:
-        _print(figure, width, height, is_ascii=ascii)
+        print_figure(figure, width, height, is_ascii=ascii)
 
 
 def _figure(
@@ -132,7 +132,9 @@ def _is_law(lake: Lakehouse, name: str) -> bool:
     return bool(lake.query("SELECT 1 FROM laws WHERE name = ? LIMIT 1", [name]).num_rows)
 
 
-def _print(figure: Figure, width: int | None, height: int | None, *, is_ascii: bool) -> None:
+def print_figure(
+    figure: Figure, width: int | None = None, height: int | None = None, *, is_ascii: bool = False
+) -> None:
     """Print the figure on stdout, in as many colours as it has."""
     from isoflop.cli.output import stdout_console
     from isoflop.cli.plot.terminal import draw, is_plain_terminal

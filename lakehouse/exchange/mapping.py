@@ -43,10 +43,10 @@ def _mapped_once(landing: Landing, ours: str, theirs: str, path: Path) -> Landin
     if not is_axis and theirs in landing.points.metrics:
         return replace(landing, points=_replacing(landing.points, ours, theirs))
     settings = _settings_table(landing.runs)
-    named = _names_in(theirs) or ({theirs} if theirs in settings.column_names else set())
+    is_name = theirs in landing.points.metrics or theirs in settings.column_names
+    named = {theirs} if is_name else _names_in(theirs)
     metrics = [metric for metric in landing.points.metrics if metric in named]
-    if theirs in settings.column_names:
-        theirs = _quoted(theirs)
+    theirs = _quoted(theirs) if is_name else theirs
     try:
         if metrics or named & set(AXES) or is_axis:
             return replace(landing, points=_at_each_step(landing.points, settings, metrics, ours, theirs))

@@ -92,12 +92,6 @@ class Points:
         keeps = np.array([run_id in wanted for run_id in self.run_ids], dtype=bool)
         return self.taken(keeps[self.run])
 
-    def has_metric(self, run_id: str, metric: str) -> bool:
-        """Return whether a run has a point of a metric."""
-        if run_id not in self.run_ids or metric not in self.metrics:
-            return False
-        return bool(((self.run == self.run_ids.index(run_id)) & (self.metric == self.metrics.index(metric))).any())
-
     def renamed(self, ours: str, theirs: str) -> tuple[Points, int]:
         """Call the metric `theirs` `ours` in each run that has no `ours` yet; also returns in how many runs."""
         if theirs not in self.metrics:

@@ -257,7 +257,7 @@ def _found_run(run_id: str, row: Mapping[str, Any], family: str) -> FoundRun:
     """Return the run that a row describes."""
     told = _json_object(row.get("config"))
     extra = {
-        name: value
+        name.replace('"', "'"): value
         for name, value in row.items()
         if name not in (*OWN, *ENDED, *LAKE_COLUMNS, "tags", "config", "metric", "value")
     }

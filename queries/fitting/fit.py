@@ -19,7 +19,7 @@ from isoflop.queries.fitting import diagnosis
 from isoflop.queries.fitting.intervals import residual_scale
 from isoflop.queries.fitting.likelihood import criteria
 from isoflop.queries.fitting.record import Fit, Note
-from isoflop.queries.fitting.resampling import Resampling, default_resampling
+from isoflop.queries.fitting.resampling import GivenWeights, Resampling, default_resampling
 from isoflop.queries.fitting.rows import Rows, usable_rows
 from isoflop.queries.fitting.solver.choose import model_for
 from isoflop.queries.fitting.solver.model import Array, Model
@@ -29,6 +29,9 @@ from isoflop.queries.laws.law import Coefficient, Law, coefficient_names
 from isoflop.queries.laws.objectives import Objective
 
 BEST_SEEDS = 16  # starts taken from the projection grid, best first
+RESAMPLED_TOGETHER = 10_000_000  # weights held at once, 80 MB: resamples of many rows come in parts
+MOST_BASINS = 4  # of those found on the screened rows
+SCREENED_ROWS = 2_000  # rows that choose among the starts when there are more than twice as many
 RANDOM_STARTS = 32  # starts spread over the rest of it, so that the share of agreeing starts means something
 
 
@@ -157,6 +160,8 @@ def fit_law(
 def solve(problem: Problem, generator: np.random.Generator, given: Array | None = None) -> Found | None:
     """Return the best coordinates of a law on its rows, or None when no start has a finite objective."""
     model, weights, targets = problem.model, problem.weights, problem.targets
+    if len(problem.rows) > 2 * SCREENED_ROWS and given is None and model.closed_form(weights, targets) is None:
+        return _screened(problem, generator)
     closed = model.closed_form(weights, targets)
     if closed is not None:
         residuals, _ = model.residuals(closed, targets, 0)
@@ -174,6 +179,18 @@ def solve(problem: Problem, generator: np.random.Generator, given: Array | None 
         own = np.where(np.isnan(init), base, init)
         theta = np.concatenate([model.from_coefficients(own[None]), theta])
     return search(model, theta, weights, targets, problem.objective)
+
+
+def _screened(problem: Problem, generator: np.random.Generator) -> Found | None:
+    """Search on some of many rows, then follow every basin found there on all of them."""
+    some = problem.rows.thinned(SCREENED_ROWS)
+    model = model_for(problem.law, problem.coefficients, some.inputs, some.values, problem.objective)
+    found = solve(replace(problem, rows=some, model=model), generator)
+    if found is None:
+        return None
+    ends = problem.model.from_coefficients(model.to_coefficients(found.ends[:MOST_BASINS]))
+    whole = search(problem.model, ends, problem.weights, problem.targets, problem.objective)
+    return None if whole is None else replace(whole, share=found.share, starts=found.starts)
 
 
 def _scattered(model: Model, best: Array, generator: np.random.Generator) -> Array:
@@ -288,14 +305,20 @@ def _resampled(
     if resamples == 0 or len(rows) <= num_free:  # a law through every row leaves no residual to resample
         return empty, []
     chosen = resampling or default_resampling(rows)
-    drawn = chosen.draw(rows, predicted, num_free, resamples, generator)
-    replicates = replicate(
-        problem.model, found, drawn.weights, problem.model.targets(drawn.values), problem.objective, generator
-    )
-    draws = problem.model.to_coefficients(replicates.theta)
+    parts = []
+    step = max(1, RESAMPLED_TOGETHER // len(rows))
+    for first in range(0, resamples, step):
+        drawn = chosen.draw(rows, predicted, num_free, min(step, resamples - first), generator)
+        targets = problem.model.targets(drawn.values)
+        parts.append(replicate(problem.model, found, drawn.weights, targets, problem.objective, generator))
+        if isinstance(chosen, GivenWeights):  # they are all there are
+            break
+    draws = problem.model.to_coefficients(np.concatenate([part.theta for part in parts]))
     usable = np.isfinite(draws).all(axis=1)
-    failed = int(np.count_nonzero(~usable | ~replicates.is_settled))
-    return draws[usable], diagnosis.notes_on_resamples(len(draws), failed, replicates.beaten, chosen.note)
+    settled = np.concatenate([part.is_settled for part in parts])
+    beaten = float(np.average([part.beaten for part in parts], weights=[len(part.theta) for part in parts]))
+    failed = int(np.count_nonzero(~usable | ~settled))
+    return draws[usable], diagnosis.notes_on_resamples(len(draws), failed, beaten, chosen.note)
 
 
 def _intervals(draws: Array, count: int, level: float) -> tuple[Array, Array, Array]:

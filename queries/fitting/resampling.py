@@ -22,6 +22,7 @@ from isoflop.queries.fitting.rows import Rows
 Array = NDArray[np.float64]
 
 FEW = 15  # rows, or groups, below which drawing them leaves too few distinct ones
+DRAWN_TOGETHER = 1_000_000  # values per call of the generator
 WEBB = np.array([-np.sqrt(1.5), -1.0, -np.sqrt(0.5), np.sqrt(0.5), 1.0, np.sqrt(1.5)])  # mean 0, variance 1
 
 
@@ -156,8 +157,9 @@ def default_resampling(rows: Rows) -> Resampling:
 def _counts(size: int, count: int, generator: np.random.Generator) -> Array:
     """(count, size) how often each of `size` things is drawn in `size` draws."""
     found = np.empty((count, size), dtype=np.float64)
-    for first in range(0, count, 256):
-        rows = min(256, count - first)
+    step = max(1, DRAWN_TOGETHER // size)
+    for first in range(0, count, step):
+        rows = min(step, count - first)
         drawn = generator.integers(0, size, size=(rows, size)) + size * np.arange(rows)[:, None]
         found[first : first + rows] = np.bincount(drawn.ravel(), minlength=rows * size).reshape(rows, size)
     return found

@@ -50,6 +50,15 @@ class Rows:
         """(P, 2) lowest and largest value of each input."""
         return np.stack([self.inputs.min(axis=0), self.inputs.max(axis=0)], axis=1)
 
+    def thinned(self, count: int) -> Rows:
+        """Return `count` of the rows, spread evenly over their sizes."""
+        with np.errstate(all="ignore"):
+            size = np.sum(np.log(np.where(self.inputs > 0, self.inputs, 1.0)), axis=1)
+        order = np.lexsort((self.values, size))
+        some = np.sort(order[np.linspace(0, len(self) - 1, count).astype(int)])
+        groups = None if self.groups is None else self.groups[some]
+        return Rows(self.inputs[some], self.values[some], self.weights[some], groups, self.kept[some], self.dropped)
+
     @property
     def data_hash(self) -> str:
         """16 hexadecimal digits of the inputs, values and weights, whatever order the rows came in."""

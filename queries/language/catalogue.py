@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 
 Array = NDArray[np.float64]
 NOW = "(now() AT TIME ZONE 'UTC')::TIMESTAMP"
+TAKEN = "a law of this name was made meanwhile"
 BUILT_IN, TYPED = "law", "formula"
 
 _WHAT_A_NAME_IS = """
@@ -40,7 +41,8 @@ SELECT (SELECT any_value(keyword_category) FROM duckdb_keywords() WHERE keyword_
 _INSERT = f"""
 INSERT INTO store.laws BY NAME
 SELECT * REPLACE (options::JSON AS options, diagnosis::JSON AS diagnosis), {NOW} AS created_at,
-       (SELECT coalesce(max(version), 0) + 1 FROM store.laws l WHERE lower(l.name) = lower(_law.name)) AS version
+       (SELECT CASE WHEN $is_new AND count(*) > 0 THEN error('{TAKEN}') ELSE coalesce(max(version), 0) + 1 END
+        FROM store.laws l WHERE lower(l.name) = lower(_law.name)) AS version
 FROM _law
 """
 
@@ -222,14 +224,20 @@ def check_name(question: Question, name: Name) -> None:
         )  # fmt: skip
 
 
-def save_law(lake: Lakehouse, record: LawRecord, about: Mapping[str, Any]) -> None:
+def save_law(lake: Lakehouse, record: LawRecord, about: Mapping[str, Any], *, is_new: bool) -> bool:
     """Keep a law as the next version of its name, with its macro, in one transaction.
 
     Parameters
     ----------
     record : the law with its numbers, `name` and `statement` given
     about : what `store.laws` keeps beyond it: source, options, objective, rows, dropped, data_hash, seed, diagnosis
+    is_new : whether the name must not be taken
+
+    Returns
+    -------
+    whether it is kept: False when `is_new` and another process has made a law of this name meanwhile
     """
+    import duckdb
     import pyarrow as pa
 
     row = {
@@ -253,11 +261,17 @@ def save_law(lake: Lakehouse, record: LawRecord, about: Mapping[str, Any]) -> No
         "notes": list(record.notes),
         **about,
     }
-    statements: list[tuple[str, Any]] = [(_INSERT, None)]
+    statements: list[tuple[str, Any]] = [(_INSERT, {"is_new": is_new})]
     macro = macro_of(record)
     if macro is not None:
         statements.append((macro, None))
-    lake.write(statements, {"_law": pa.Table.from_pylist([row], schema=_schema())})
+    try:
+        lake.write(statements, {"_law": pa.Table.from_pylist([row], schema=_schema())})
+    except duckdb.InvalidInputException as error:
+        if TAKEN in str(error):
+            return False
+        raise
+    return True
 
 
 def coefficient_rows(record: LawRecord) -> list[dict[str, Any]]:

@@ -13,6 +13,7 @@ from isoflop.queries.language.nodes import (
     CrossValidate,
     DescribeLaw,
     DropLaw,
+    ExplainFit,
     Extrapolate,
     Fit,
     LawReference,
@@ -64,6 +65,9 @@ def parse_clause(text: str, tokens: list[Token], first: int, last: int) -> Verb:
     match verb:
         case "FIT":
             node: Verb = _fit(reader)
+        case "EXPLAIN FIT":
+            explained = _fit(reader)
+            node = ExplainFit(explained.start, explained.end, explained)
         case "CREATE LAW":
             node = _create(reader)
         case "DROP LAW":

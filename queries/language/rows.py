@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -46,7 +47,7 @@ class Rows:
         """How many rows the source has."""
         return len(self.faults)
 
-    @property
+    @cached_property
     def kept(self) -> NDArray[np.intp]:
         """(R,) positions of the usable rows."""
         return np.flatnonzero(self.faults == "")
@@ -120,6 +121,7 @@ def read_rows(question: Question, bound: Bound, source: Source, extra: Mapping[s
         hint = "a free number of a formula is declared: PARAMETERS (A > 0, alpha IN [0, 1])"
         message = error.message.partition("\n\nLINE ")[0].partition(" Error: ")[2]
         raise question.error(error.kind, message, Span(error.start, error.end), hint) from error
+    _note_unfinished(question, bound, source)
     targets = _column(question, table.column("y"), bound.target)
     inputs = [_column(question, table.column(f"x{p}"), column) for p, column in enumerate(bound.columns)]
     weights = _column(question, table.column("w"), source.weight) if source.weight is not None else None
@@ -137,6 +139,25 @@ def read_rows(question: Question, bound: Bound, source: Source, extra: Mapping[s
         extra=pa.table(named) if named else pa.table({}),
         faults=first_fault(faults, table.num_rows),
     )
+
+
+def _note_unfinished(question: Question, bound: Bound, source: Source) -> None:
+    """Say how many rows of `runs` are of runs that have not finished, unless the statement looks at their status."""
+    read = question.tokens[source.relation.first : (source.where or source.relation).last]
+    words = {token.name.lower() for token in read}
+    if source.relation.text.lower() != "runs" or "status" in words:
+        return
+    try:
+        table = question.run(
+            "SELECT count(*) FILTER (status <> 'finished' AND (", bound.target, ") IS NOT NULL) AS unfinished, count(*) AS matched",
+            *source_pieces(source),
+        )  # fmt: skip
+    except StatementError:  # a table of that name that knows no status
+        return
+    unfinished = table.column("unfinished")[0].as_py()
+    if unfinished:
+        hint = "WHERE status = 'finished' leaves them out"
+        question.note(f"{unfinished} of {table.column('matched')[0]} rows are of unfinished runs; {hint}")
 
 
 def source_pieces(source: Source) -> list[Piece]:

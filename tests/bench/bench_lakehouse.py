@@ -18,7 +18,8 @@ RUNS, STEPS, METRICS = 200, 1_000, 5
 QUESTIONS = {
     "board: final loss and params": "SELECT run_id, params, loss FROM runs WHERE width >= 64 ORDER BY loss",
     "one curve": "SELECT step, loss FROM curves WHERE run_id = $run ORDER BY step",
-    "mean of all curves": "SELECT step // 50 AS bucket, avg(value) FROM metrics WHERE metric = 'loss' GROUP BY 1 ORDER BY 1",
+    "mean of all curves": "SELECT step // 50 AS bucket, avg(value) FROM metrics WHERE metric = 'loss' "
+    "GROUP BY 1 ORDER BY 1",
     "best run of each kind": "SELECT r.kind, arg_min(run_id, f.best) FROM runs r JOIN finals f USING (run_id) "
     "WHERE f.metric = 'val_loss' GROUP BY r.kind",
 }
@@ -44,15 +45,24 @@ def bench() -> None:
         cpu = time.process_time()
         with Lakehouse(folder / "x.duckdb") as lake:
             records = [
-                RunRecord(family="f", config={"width": 2 ** (i % 9), "kind": "ab"[i % 2], "i": i}, params=1e6 + i, tokens=1e7, steps=STEPS, flops=1e9)
+                RunRecord(
+                    family="f",
+                    config={"width": 2 ** (i % 9), "kind": "ab"[i % 2], "i": i},
+                    params=1e6 + i,
+                    tokens=1e7,
+                    steps=STEPS,
+                    flops=1e9,
+                )
                 for i in range(RUNS)
-            ]  # fmt: skip
+            ]
             lake.record_runs(records)
             for record in records:
                 with Spool(lake.spool_folder, record.run_id, 1) as spool:
                     for step in range(STEPS):
                         loss = 3.0 + 1.0 / (step + 1)
-                        spool.log(step, step * 0.1, loss=loss, val_loss=loss + 0.1, accuracy=0.5, lr=1e-3, norm=1.0 / (step + 1))
+                        spool.log(
+                            step, step * 0.1, loss=loss, val_loss=loss + 0.1, accuracy=0.5, lr=1e-3, norm=loss - 3
+                        )
                     spool.ended("finished", loss=loss)
             lake.drain()
         cpu = time.process_time() - cpu

@@ -258,6 +258,17 @@ def test_an_address_that_is_no_cluster_says_what_to_use(address: str) -> None:
         RaySession(address)
 
 
+def test_a_cluster_that_is_not_there_is_no_long_wait() -> None:
+    program = (
+        "from isoflop.workers.cluster import RaySession\n"
+        "from isoflop.lakehouse.errors import RunFailed\n"
+        "try:\n    RaySession('127.0.0.1:9').start()\n"
+        "except RunFailed as error:\n    print(error)\n"
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=60)
+    assert "the Ray cluster at '127.0.0.1:9' does not answer: [Errno 111] Connection refused" in done.stdout
+
+
 def test_printed_lines_are_in_the_runs_log(tmp_path: Path, lakehouse: Lakehouse) -> None:
     from isoflop.lakehouse.spool import Spool
     from isoflop.workers.cluster.task import printed_to

@@ -169,7 +169,8 @@ class _Driver:
         self._capacity = Capacity(self._session.nodes())
         if not self._capacity.nodes:
             raise RunFailed("the Ray cluster is gone", hint="run the sweep again: finished runs are kept, others go on")
-        if self._inbox is None and len(self._capacity.nodes) > 1:
+        # A cluster that was started elsewhere may grow while a task waits, so it has an inbox from the start.
+        if self._inbox is None and (len(self._capacity.nodes) > 1 or not self._session.is_embedded):
             from isoflop.workers.cluster.inbox import open_inbox
 
             self._inbox = open_inbox(self._lake.spool_folder, self._home)

@@ -121,9 +121,7 @@ def entrypoint(file: str, *, lake: str | None, settings: Sequence[str] = (), fai
 def _runtime_environment(folder: str, ships_code: bool) -> dict[str, Any]:
     environment: dict[str, Any] = {"working_dir": folder}
     if ships_code:
-        import isoflop
-
-        environment["py_modules"] = [str(Path(isoflop.__file__).parent)]
+        environment["py_modules"] = [str(Path(__file__).parents[2])]
     return environment
 
 

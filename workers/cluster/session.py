@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import os
 import secrets
+import socket
 import sys
 from pathlib import Path
 from types import TracebackType
@@ -20,6 +21,7 @@ from isoflop.workers.cluster.capacity import Node
 
 MODE, TOKEN, TOKEN_PATH = "RAY_AUTH_MODE", "RAY_AUTH_TOKEN", "RAY_AUTH_TOKEN_PATH"
 LOCAL = "local"
+CONNECT_SECONDS = 10.0
 
 
 def has_token() -> bool:
@@ -87,22 +89,22 @@ class RaySession:
         """
         state_authentication(starts_cluster=self.is_embedded)
         os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # nothing is reported to anybody
-        os.environ.setdefault(
-            "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0"
-        )  # a CPU task sees the GPUs, and is told not to use them
+        # A task without a GPU sees those there are, and is told to train on the CPU.
+        os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
         import ray
 
         if ray.is_initialized():
             return
         try:
+            _refuse_unreachable(self.address)
             ray.init(
                 address=self.address,
                 include_dashboard=False if self.is_embedded else None,
                 log_to_driver=False,
                 configure_logging=False,
             )
-        except (ConnectionError, RuntimeError, ValueError, ray.exceptions.RayError) as error:
-            reason = " ".join(str(error).split())
+        except (OSError, RuntimeError, ValueError, ray.exceptions.RayError) as error:
+            reason = " ".join(str(error).split("\n\n")[0].split())
             what = "Ray did not start" if self.is_embedded else f"the Ray cluster at '{self.address}' does not answer"
             raise RunFailed(f"{what}: {reason}", hint=_hint(self.is_embedded)) from error
         self._is_ours = True
@@ -140,6 +142,16 @@ class RaySession:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.close()
+
+
+def _refuse_unreachable(address: str) -> None:
+    """Make sure that somebody listens at a cluster's address: Ray itself would try for many minutes."""
+    from ray._private.services import canonicalize_bootstrap_address
+
+    found = canonicalize_bootstrap_address(address)  # `auto` is what was started last on this machine
+    if found is not None:
+        host, _, port = found.rpartition(":")
+        socket.create_connection((host.strip("[]"), int(port)), timeout=CONNECT_SECONDS).close()
 
 
 def _silence_worker_logs() -> None:

@@ -11,6 +11,7 @@ from isoflop.queries.language.nodes import (
     CrossValidate,
     DescribeLaw,
     DropLaw,
+    ExplainFit,
     Extrapolate,
     Fit,
     Predict,
@@ -21,6 +22,7 @@ from isoflop.queries.language.nodes import (
     Verb,
 )
 from isoflop.queries.language.question import Question
+from isoflop.queries.language.verbs.explain import explain_fit
 from isoflop.queries.language.verbs.extrapolate import extrapolate
 from isoflop.queries.language.verbs.fit import create_law, fit
 from isoflop.queries.language.verbs.manage import comment_law, drop_law, rename_law
@@ -42,6 +44,8 @@ def answer_verb(question: Question, node: Verb) -> pa.Table:
     match node:
         case Fit():
             return fit(question, node)
+        case ExplainFit():
+            return explain_fit(question, node)
         case CreateLaw():
             return create_law(question, node)
         case DropLaw():

@@ -270,8 +270,7 @@ def create_law(question: Question, node: CreateLaw) -> pa.Table:
             question.note(f"law '{node.name.text}' exists; nothing was fitted")
             return pa.table({})
         if not node.or_replace:
-            hint = f"CREATE OR REPLACE LAW {node.name.text} … makes a new version"
-            raise question.error("Catalog", f"law '{node.name.text}' exists", node.name, hint)
+            raise _taken(question, node)
     if node.fit.source.groups:
         message = "CREATE LAW keeps one law, and GROUP BY fits several"
         raise question.error("Binder", message, node.fit.source.groups[0], "choose one group with WHERE")
@@ -282,9 +281,16 @@ def create_law(question: Question, node: CreateLaw) -> pa.Table:
         raise question.error("Fit", f"there is no law to keep: {reason or 'no usable rows'}", fitted.bound.span)
     name = _spelling(question, node.name)
     record = _named(question, node, record, name)
-    save_law(question.lake, record, _about(question, node, fitted, found, record))
+    about = _about(question, node, fitted, found, record)
+    if not save_law(question.lake, record, about, is_new=not node.or_replace):
+        raise _taken(question, node)
     question.note(f"law '{name}' saved; SELECT {_call(record)} computes it in any DuckDB client")
     return glance(question, fitted, name)
+
+
+def _taken(question: Question, node: CreateLaw) -> StatementError:
+    hint = f"CREATE OR REPLACE LAW {node.name.text} … makes a new version"
+    return question.error("Catalog", f"law '{node.name.text}' exists", node.name, hint)
 
 
 def _spelling(question: Question, name: Name) -> str:

@@ -182,3 +182,23 @@ def test_integers_decimals_and_huge_integers_are_numbers(planted: Lakehouse) -> 
     points = "SELECT (params * 1e15)::HUGEINT AS n, loss::DECIMAL(10, 6) AS loss FROM points"
     text = f"FIT loss ~ power(n) FROM ({points}) WITH (resamples = 0)"
     assert one(planted, text)["rows"] == 60
+
+
+def test_explaining_a_fit_fits_nothing(planted: Lakehouse) -> None:
+    answer = planted.sql(f"EXPLAIN {TYPED}")
+    steps = dict(answer.rows())
+    assert steps["law"] == "loss ~ E + A / params ^ alpha + B / tokens ^ beta"
+    assert steps["coefficient alpha"] == "exponent, 0 to 1, first tried at 0.35" and steps["rows"] == "60 of 60"
+
+
+def test_unfinished_runs_are_pointed_out(lakehouse: Lakehouse) -> None:
+    for width in (1, 2, 3, 4):
+        with lakehouse.run("mine", {"width": width}, params=10.0**width, tokens=1e9) as run:
+            run.log(step=1, loss=2 + 1 / width)
+    with pytest.raises(MemoryError), lakehouse.run("mine", {"width": 9}, params=1e9, tokens=1e9) as run:
+        run.log(step=1, loss=2.0)
+        raise MemoryError
+    answer = lakehouse.sql("FIT loss ~ power(params) FROM runs WITH (resamples = 0)")
+    assert "1 of 5 rows are of unfinished runs; WHERE status = 'finished' leaves them out" in answer.notes
+    answer = lakehouse.sql("FIT loss ~ power(params) FROM runs WHERE status = 'finished' WITH (resamples = 0)")
+    assert not any("unfinished" in note for note in answer.notes)
