@@ -64,11 +64,14 @@ def import_(
 
     from isoflop.cli.options import open_lake
     from isoflop.cli.output import note, warn
+    from isoflop.lakehouse.errors import FileError
     from isoflop.lakehouse.exchange import import_path
     from isoflop.lakehouse.exchange.published import find_published
 
     place = find_published(path.removeprefix("published:")) if path.startswith("published:") else Path(path)
     mapping = parse_mapping(map or [])
+    if not place.exists():  # said before a lake is made for nothing
+        raise FileError(place, None, "no such file or folder")
     with open_lake(lake) as opened:
         done = import_path(
             opened,

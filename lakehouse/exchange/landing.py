@@ -47,7 +47,8 @@ class FoundRun:
     ----------
     record : identity, counts and settings; `given_id` is the id the run keeps
     measured : columns of `attempts` among MEASURED and PLACES, where the store has them
-    status, reason, error : how it ended; a finished run whose last loss is not finite becomes failed, diverged
+    status, reason, error : how it ended; a finished run whose last loss is not finite becomes failed, diverged,
+        unless `is_certain`: the store says it in our own words
     started_at, finished_at : UTC, without a zone
     """
 
@@ -56,6 +57,7 @@ class FoundRun:
     status: str = "finished"
     reason: str | None = None
     error: str | None = None
+    is_certain: bool = False
     started_at: datetime | None = None
     finished_at: datetime | None = None
 
@@ -163,7 +165,8 @@ def _completed(run: FoundRun, lasts: Mapping[str, tuple[int, float, float]]) -> 
     if measured.get("train_seconds") is None and "loss" in lasts and not math.isnan(lasts["loss"][2]):
         measured["train_seconds"] = lasts["loss"][2]
     loss = measured.get("loss")
-    is_diverged = run.status == "finished" and loss is not None and not math.isfinite(loss)
+    is_finished = run.status == "finished" and not run.is_certain
+    is_diverged = is_finished and loss is not None and not math.isfinite(loss)
     status, reason = ("failed", "diverged") if is_diverged else (run.status, run.reason)
     return replace(run, record=replace(record, **counts), measured=measured, status=status, reason=reason)
 

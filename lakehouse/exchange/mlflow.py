@@ -53,7 +53,8 @@ class Stored:
     def found(self) -> FoundRun:
         """Return the run in our words."""
         status, reason = STATUSES.get(self.status, ("finished", None))
-        if self.tags.get(f"{OWN_TAGS}status") in OUR_STATUSES:  # a store that `isoflop export` wrote
+        is_ours = self.tags.get(f"{OWN_TAGS}status") in OUR_STATUSES  # a store that `isoflop export` wrote
+        if is_ours:
             status, reason = self.tags[f"{OWN_TAGS}status"], self.tags.get(f"{OWN_TAGS}reason")
         settings = {key: setting(value) for key, value in self.params.items()}
         tags = [f"{key}={value}" for key, value in sorted(self.tags.items()) if not key.startswith(SYSTEM)]
@@ -69,6 +70,7 @@ class Stored:
             measured={"train_seconds": ended, **{ours: self.tags.get(tag) for tag, ours in SYSTEM_TAGS.items()}},
             status=status,
             reason=reason,
+            is_certain=is_ours,
             started_at=_time(self.start),
             finished_at=_time(self.end),
         )

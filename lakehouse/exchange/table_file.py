@@ -109,7 +109,7 @@ def _typed(con: duckdb.DuckDBPyConnection) -> dict[str, str]:
     if text:
         questions = ", ".join(_questions(quoted(name)) for name in text)
         counts = list(con.execute(f"SELECT {questions} FROM file").fetchone() or ())
-    chosen = {name: quoted(name) for name in kinds}
+    chosen = {name: f"{quoted(name)}{_narrowed(con, name, kind)}" for name, kind in kinds.items()}
     for position, name in enumerate(text):
         known, whole, numbers, truths = counts[4 * position : 4 * position + 4]
         wanted = next(
@@ -121,6 +121,15 @@ def _typed(con: duckdb.DuckDBPyConnection) -> dict[str, str]:
         elif kinds[name] == "JSON":
             chosen[name] = f"{_word(quoted(name))} AS {quoted(name)}"
     return chosen
+
+
+def _narrowed(con: duckdb.DuckDBPyConnection, name: str, kind: str) -> str:
+    """Return the cast of a wide number, which JSON and SQL expressions make, to the one that a lake holds."""
+    if not kind.startswith(("DECIMAL", "HUGEINT", "UHUGEINT", "UBIGINT")):
+        return ""
+    cell = quoted(name)
+    row = con.execute(f"SELECT bool_and(TRY_CAST({cell} AS BIGINT) = {cell}) FROM file").fetchone()
+    return f"::{'BIGINT' if row and row[0] and not kind.startswith('DECIMAL') else 'DOUBLE'} AS {cell}"
 
 
 def _word(column: str) -> str:

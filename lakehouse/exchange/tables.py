@@ -267,7 +267,7 @@ def _found_run(run_id: str, row: Mapping[str, Any], family: str) -> FoundRun:
     record = RunRecord(
         family=str(row.get("family") or family),
         seed=int(row.get("seed") or 0),
-        name=_text(row.get("name")) or run_id,
+        name=_text(row.get("name", run_id)),
         tags=tuple(str(tag) for tag in tags) if isinstance(tags, list) else (),
         extra=_scalars(extra) | {name: value for name, value in told.items() if extra.get(name) is None},
         given_id=run_id,
@@ -278,6 +278,7 @@ def _found_run(run_id: str, row: Mapping[str, Any], family: str) -> FoundRun:
         record=record,
         measured={**{name: _number(row.get(name)) for name in MEASURED}, **{name: row.get(name) for name in PLACES}},
         status=status if status in STATUSES else "finished",
+        is_certain=status in STATUSES,
         reason=_text(row.get("reason")),
         error=_text(row.get("error")),
         started_at=_time(row.get("started_at")),

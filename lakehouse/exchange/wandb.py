@@ -23,7 +23,7 @@ from isoflop.lakehouse.exchange.binary.wandb_file import MARK, OWN, Recorded, re
 from isoflop.lakehouse.exchange.landing import MEASURED, FoundRun, Landing
 from isoflop.lakehouse.exchange.naming import flat, our_metric, record_of
 from isoflop.lakehouse.exchange.points import PointColumns
-from isoflop.lakehouse.records import RUN_ID_LENGTH, canonical_json, digest
+from isoflop.lakehouse.records import RUN_ID_LENGTH, STATUSES, canonical_json, digest
 
 NAME = "wandb"
 GENERATED_IDS = (8, RUN_ID_LENGTH)  # characters of an id that wandb or we made up, unique without its project
@@ -110,18 +110,29 @@ def _run(found: Recorded, columns: PointColumns) -> FoundRun:
     summary = {our_metric(key): value for key, value in flat(found.summary, ".").items()}
     measured = {name: float(summary[name]) for name in MEASURED if isinstance(summary.get(name), int | float)}
     # What the curves end with counts before a summary, which may hold the best value instead of the last.
-    if found.curves:
+    if found.curves and found.state not in STATUSES:
         measured = {name: value for name, value in measured.items() if name not in ("loss", "validation_loss")}
     settings = flat(found.config, ".") | ({"group": found.group} if found.group else {})
+    status, reason, error = _ending(found)
     return FoundRun(
         record=record_of(run_id, settings, family=found.project, name=found.name or found.run_id, tags=found.tags),
         measured={"train_seconds": ended, **measured, "host": found.host or None},
-        status={0: "finished", None: "lost"}.get(found.exit_code, "failed"),
-        reason=found.reason or {0: None, None: "no end on record"}.get(found.exit_code, "crash"),
-        error=f"exit code {found.exit_code}" if found.exit_code and not found.reason else None,
+        status=status,
+        reason=reason,
+        error=error,
+        is_certain=found.state in STATUSES,
         started_at=_time(found.started),
         finished_at=_time(found.started + ended) if found.started and ended and found.exit_code is not None else None,
     )
+
+
+def _ending(found: Recorded) -> tuple[str, str | None, str | None]:
+    """Return status, reason and error; a run without an end on record is lost until its file has one."""
+    if found.state in STATUSES:  # a folder that `isoflop export` wrote
+        return found.state, found.reason, None
+    if found.exit_code is None:
+        return "lost", "no end on record", None
+    return ("failed", "crash", f"exit code {found.exit_code}") if found.exit_code else ("finished", None, None)
 
 
 def _read_run_folder(folder: Path, run_folder: Path) -> Recorded:
@@ -130,12 +141,13 @@ def _read_run_folder(folder: Path, run_folder: Path) -> Recorded:
     found = Recorded(
         run_id=about.get("run_id") or run_folder.name.rpartition("-")[2],
         project=about.get("project", ""),
-        name=about.get("name") or run_folder.name,
+        name=about.get("name") or about.get("run_id") or run_folder.name,
         host=about.get("host", ""),
         tags=list(about.get("tags", [])),
         config=_config(folder / "config.yaml"),
         summary={key: value for key, value in _json(folder / ABOUT[0]).items() if key not in OWN},
         exit_code=about.get("exit_code", 0),
+        state=about.get("state"),
         reason=about.get("reason"),
         started=_seconds(about.get("startedAt")),
     )

@@ -30,6 +30,7 @@ from isoflop.queries.laws.objectives import Objective
 
 BEST_SEEDS = 16  # starts taken from the projection grid, best first
 RESAMPLED_TOGETHER = 10_000_000  # weights held at once, 80 MB: resamples of many rows come in parts
+MOST_PROJECTED = 64  # given starts also tried with their linear coefficients solved for
 MOST_BASINS = 4  # of those found on the screened rows
 SCREENED_ROWS = 2_000  # rows that choose among the starts when there are more than twice as many
 RANDOM_STARTS = 32  # starts spread over the rest of it, so that the share of agreeing starts means something
@@ -102,7 +103,8 @@ def fit_law(
     level : coverage of the intervals [1]
     init : coefficient values to start from as well
     fixed : coefficient values to keep
-    starts : (S, K_all) coefficients to start from instead of the built-in seeds
+    starts : (S, K_all) coefficients to start from instead of the built-in seeds; up to 64 of them are also tried
+        with their linear coefficients solved for
     forward : also train on the small rows and predict the large ones (`forward_check`)
 
     Returns
@@ -170,6 +172,8 @@ def solve(problem: Problem, generator: np.random.Generator, given: Array | None 
         return Found(closed[0], value, bool(np.isfinite(value)), 1.0, None, 1, closed)
     if given is not None:
         theta = model.from_coefficients(np.atleast_2d(given))
+        some = theta[np.unique(np.linspace(0, len(theta) - 1, MOST_PROJECTED).astype(int))]
+        theta = np.concatenate([theta, model.projected(some, weights, targets)])
     else:
         theta = model.seeds(weights, targets, BEST_SEEDS + RANDOM_STARTS, generator)[0]
         theta[BEST_SEEDS:] = _scattered(model, theta[:BEST_SEEDS], generator)

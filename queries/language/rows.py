@@ -149,9 +149,11 @@ def _note_unfinished(question: Question, bound: Bound, source: Source) -> None:
         return
     try:
         table = question.run(
-            "SELECT count(*) FILTER (status <> 'finished' AND (", bound.target, ") IS NOT NULL) AS unfinished, count(*) AS matched",
+            "SELECT count(*) AS matched, count(*) FILTER (status <> 'finished' AND (",
+            bound.target,
+            ") IS NOT NULL) AS unfinished",
             *source_pieces(source),
-        )  # fmt: skip
+        )
     except StatementError:  # a table of that name that knows no status
         return
     unfinished = table.column("unfinished")[0].as_py()

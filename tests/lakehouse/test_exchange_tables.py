@@ -124,6 +124,12 @@ def test_columns_of_any_name_come_in(lakehouse: Lakehouse, tmp_path: Path) -> No
     assert row == {"select": "x", "b": 3}
 
 
+def test_whole_numbers_of_json_stay_whole(lakehouse: Lakehouse, tmp_path: Path) -> None:
+    import_table(lakehouse, write(tmp_path / "r.jsonl", '{"run_id": "a", "big": 9007199254740993, "rate": 0.5}\n'))
+    (row,) = lakehouse.query("SELECT big, rate FROM runs").to_pylist()
+    assert row == {"big": 9007199254740993, "rate": 0.5}
+
+
 def test_a_broken_file_is_named(lakehouse: Lakehouse, tmp_path: Path) -> None:
     with pytest.raises(FileError, match=r"r.parquet: cannot be read"):
         import_table(lakehouse, write(tmp_path / "r.parquet", "not parquet"))

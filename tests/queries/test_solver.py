@@ -189,41 +189,35 @@ def test_a_tenth_of_the_hoffmann_grid_reaches_the_best_known_objective(published
     starts = _hoffmann_grid()[np.random.default_rng(0).choice(4500, 450, replace=False)]
     fit = fit_law(CHINCHILLA, published.inputs, published.loss, resamples=0, starts=starts)
     assert fit.objective <= BEST * (1 + 1e-8)
-    assert fit.starts == 450 and 0.3 < fit.basin_share < 1
+    assert fit.starts == 450 + 64 and 0.3 < fit.basin_share < 1
     assert fit.second_best is not None and fit.second_best > 1.5 * fit.objective
 
 
 @pytest.mark.slow
 def test_the_whole_hoffmann_grid_reaches_the_best_known_objective(published: Runs) -> None:
     fit = fit_law(CHINCHILLA, published.inputs, published.loss, resamples=0, starts=_hoffmann_grid())
-    assert fit.objective <= BEST * (1 + 1e-8) and fit.starts == 4500
+    assert fit.objective <= BEST * (1 + 1e-8) and fit.starts == 4500 + 64
 
 
 def test_every_one_of_a_hundred_random_boxes_reaches_the_best_known_objective(published: Runs) -> None:
-    model = model_for(CHINCHILLA, CHINCHILLA.coefficients, published.inputs, published.loss, Huber())
-    targets, weights = model.targets(published.loss)[None], np.ones((1, 240))
     generator = np.random.default_rng(3)
-    reached = []
     for _ in range(100):
         centre = generator.uniform([0.5, 1.0, 1.0, 0.1, 0.1], [3.0, 15.0, 15.0, 1.2, 1.2])
-        width = generator.uniform(0.1, 0.8)
-        starts = centre * np.exp(width * generator.standard_normal((8, 5)))
+        starts = centre * np.exp(generator.uniform(0.1, 0.8) * generator.standard_normal((6, 5)))
         starts[:, 1:3] = np.exp(starts[:, 1:3])
-        theta = model.from_coefficients(starts)
-        projected = model.seeds(weights, targets, 4, generator)[0]
-        found = search(model, np.concatenate([theta, projected]), weights, targets, Huber())
-        assert found is not None
-        reached.append(found.objective)
-    assert max(reached) <= BEST * (1 + 1e-8)
+        fit = fit_law(CHINCHILLA, published.inputs, published.loss, resamples=0, starts=starts)
+        assert fit.objective <= BEST * (1 + 1e-8), centre
 
 
-def test_random_boxes_without_projected_seeds_mostly_reach_it_too(published: Runs) -> None:
+def test_most_starts_of_a_wide_box_reach_it_by_themselves(published: Runs) -> None:
     generator = np.random.default_rng(4)
     starts = np.column_stack(
         [generator.uniform(0.5, 3, 60), np.exp(generator.uniform(0, 25, (60, 2))), generator.uniform(0, 2, (60, 2))]
     )
-    fit = fit_law(CHINCHILLA, published.inputs, published.loss, resamples=0, starts=starts)
-    assert fit.objective <= BEST * (1 + 1e-8) and fit.basin_share > 0.4
+    model = model_for(CHINCHILLA, CHINCHILLA.coefficients, published.inputs, published.loss, Huber())
+    targets = model.targets(published.loss)[None]
+    found = search(model, model.from_coefficients(starts), np.ones((1, 240)), targets, Huber())
+    assert found is not None and found.objective <= BEST * (1 + 1e-8) and found.share > 0.4
 
 
 def test_predictions_do_not_depend_on_the_units_of_the_inputs(published: Runs) -> None:

@@ -46,6 +46,7 @@ class Recorded:
     curves: dict[str, tuple[list[int], list[float], list[float]]] = field(default_factory=dict)
     started: float | None = None
     exit_code: int | None = None
+    state: str | None = None
     reason: str | None = None
     notes: list[str] = field(default_factory=list)
 

@@ -225,6 +225,15 @@ class GeneralModel:
             found[b] = points[np.resize(order[: max(1, np.count_nonzero(np.isfinite(miss)))], count)]
         return np.clip(found, self.lower, self.upper)
 
+    def projected(self, theta: Array, weights: Array, targets: Array) -> Array:
+        """Return theta with the linear coefficients solved for."""
+        linear = self._linear()
+        if not linear:
+            return theta
+        values = np.exp(targets) if self.link is Link.LOG else targets
+        found = self._project(theta, linear, self._basis(theta, linear), weights[0], values[0])
+        return np.asarray(np.clip(found, self.lower, self.upper))
+
     def _hypercube(self, generator: np.random.Generator) -> Array:
         """(POINTS, K) coordinates spread over the plausible part of the box."""
         theta = np.empty((POINTS, len(self.free)))

@@ -67,6 +67,10 @@ class LinearModel:
         """Return the optimum, `count` times: there is nothing else to start from."""
         return np.repeat(self.closed_form(weights, targets)[:, None, :], count, axis=1)
 
+    def projected(self, theta: Array, weights: Array, targets: Array) -> Array:
+        """Return the optimum for every theta: all coefficients are linear."""
+        return np.repeat(self.closed_form(weights, targets), len(theta), axis=0)
+
     def closed_form(self, weights: Array, targets: Array) -> Array:
         """Return the non-negative least-squares solution of every problem."""
         relative = weights / targets**2  # (B, R)

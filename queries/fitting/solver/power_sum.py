@@ -15,7 +15,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from isoflop.queries.fitting.solver.model import DEAD, HUGE, Array
-from isoflop.queries.fitting.solver.projection import amplitudes_on_points, exponent_points
+from isoflop.queries.fitting.solver.projection import amplitudes_at, amplitudes_on_points, exponent_points
 from isoflop.queries.laws.algebra.terms import Term
 from isoflop.queries.laws.law import Coefficient
 
@@ -216,6 +216,10 @@ class PowerSumModel:
         """Return points from a grid of exponents with the amplitudes solved for, best first."""
         points = exponent_points(self, generator, dense=len(weights) == 1)
         return amplitudes_on_points(self, points, weights, targets, count)
+
+    def projected(self, theta: Array, weights: Array, targets: Array) -> Array:
+        """Return theta with the amplitudes solved for at its exponents."""
+        return amplitudes_at(self, theta[:, list(self.exponents)], weights, targets)
 
     def closed_form(self, weights: Array, targets: Array) -> Array | None:
         """Return None: log residuals have no closed form."""

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from isoflop.queries.fitting.solver.model import DEAD, Array
+from isoflop.queries.fitting.solver.model import Array
 from isoflop.queries.fitting.solver.nonnegative import solve_nonnegative
 
 if TYPE_CHECKING:
@@ -25,6 +25,7 @@ Indices = NDArray[np.int64]
 DENSE = np.concatenate([np.linspace(0.05, 1.25, 25), [1.5, 1.8, 2.2, 2.8, 3.6]])
 COARSE = np.array([0.03, 0.08, 0.15, 0.23, 0.32, 0.42, 0.54, 0.7, 0.9, 1.2, 1.7, 2.6])
 MOST_POINTS = 1024  # exponent points when a full grid would have more
+FAINTEST = 1e-6  # share [1] at which a term starts that the solve left out: a dead one has no slope to come back by
 MOST_ROWS = 2000  # rows that choose the seeds; the descent uses all of them
 
 
@@ -67,6 +68,13 @@ def amplitudes_on_points(model: PowerSumModel, points: Array, weights: Array, ta
         scale = 3.0 * np.median(off) + 1e-12
         solved, misfit = projection.solve(weights * np.minimum(1.0, scale / np.maximum(off, 1e-300)), values)
     return _pick(model, points, solved, misfit, count)
+
+
+def amplitudes_at(model: PowerSumModel, points: Array, weights: Array, targets: Array) -> Array:
+    """Return coordinates (G, K) at exponent points (G, Q) with the amplitudes solved for, in the order given."""
+    keep = _representative_rows(model.num_rows)
+    solved, _ = _Projection(model, points, keep).solve(weights[:, keep], np.exp(targets[:, keep]))
+    return np.asarray(_coordinates(model, points[None], solved)[0])
 
 
 def _representative_rows(num_rows: int) -> Indices | slice:
@@ -158,11 +166,15 @@ def _pick(model: PowerSumModel, points: Array, solved: Array, misfit: Array, cou
     for b in range(len(solved)):
         chosen[b] = _spread(points, order[b], count)
     rows = np.arange(len(solved))[:, None]
-    theta = np.zeros((len(solved), count, len(model.names)))
-    theta[:, :, list(model.exponents)] = points[chosen]
+    return _coordinates(model, points[chosen], solved[rows, chosen])
+
+
+def _coordinates(model: PowerSumModel, points: Array, solved: Array) -> Array:
+    """Coordinates (B, G, K) of exponents (B, G, Q) and amplitudes (B, G, J)."""
+    theta = np.zeros((*solved.shape[:2], len(model.names)))
+    theta[:, :, list(model.exponents)] = points
     with_amplitude = [term.indices[0] for term in model.terms if term.has_amplitude]
-    logs = np.log(np.maximum(solved[rows, chosen], np.exp(DEAD)))
-    theta[:, :, with_amplitude] = np.maximum(logs, np.log(1e-6))  # a dead term has no gradient to come back by
+    theta[:, :, with_amplitude] = np.log(np.maximum(solved, FAINTEST))
     clipped: Array = np.clip(theta, model.lower, model.upper)
     return clipped
 
