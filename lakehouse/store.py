@@ -50,8 +50,13 @@ class Store:
         import pyarrow as pa
 
         with self._cursor(relations) as cursor:
-            answered: duckdb.DuckDBPyConnection | None = cursor.execute(sql, parameters)
-            return pa.table({}) if answered is None else answered.to_arrow_table()  # None: there was no statement
+            try:
+                answered: duckdb.DuckDBPyConnection | None = cursor.execute(sql, parameters)
+                return pa.table({}) if answered is None else answered.to_arrow_table()  # None: there was no statement
+            except RuntimeError as error:
+                if "interrupted" in str(error).lower():  # how DuckDB passes Ctrl-C on
+                    raise KeyboardInterrupt from error
+                raise
 
     def write(self, statements: Sequence[Statement], relations: Mapping[str, pa.Table] | None = None) -> None:
         """Run statements in one transaction: all of them or none."""
@@ -90,6 +95,9 @@ class Store:
             for name, table in (relations or {}).items():
                 cursor.register(name, table)
             yield cursor
+        except BaseException:
+            cursor.interrupt()  # a query that Ctrl-C stopped would otherwise run on, and closing waits for it
+            raise
         finally:
             cursor.close()
 

@@ -141,7 +141,7 @@ def land(lake: Lakehouse, landing: Landing, source: str) -> tuple[int, int, int]
         )
         points = landing.points.of_runs(list(attempts))
         if len(points):
-            relations["_points"] = points.arrow(attempts)
+            relations["_points"] = points.arrow(attempts, is_sent=not lake.is_holder)
             statements.append(("INSERT INTO store.metrics BY NAME SELECT * FROM _points", None))
             statements += [(text, None) for text in finals_statements("_points")]
         lake.write(statements, relations)

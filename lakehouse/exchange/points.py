@@ -135,16 +135,23 @@ class Points:
                 hasher.update(column[rows].tobytes())
         return {run_id: hasher.hexdigest() for run_id, hasher in found.items()}
 
-    def arrow(self, attempts: Mapping[str, int]) -> pa.Table:
-        """Return the rows of `store.metrics`, with the attempt that each run's points belong to."""
+    def arrow(self, attempts: Mapping[str, int], *, is_sent: bool = False) -> pa.Table:
+        """Return the rows of `store.metrics`, with the attempt that each run's points belong to.
+
+        A table that is sent to another process has its names as plain text: the names of an encoded
+        column arrive in buffers that are not aligned, and Arrow complains of each.
+        """
         import pyarrow as pa
 
         attempt = np.array([attempts.get(run_id, 0) for run_id in self.run_ids], dtype=np.int32)
+        names = {
+            "run_id": pa.DictionaryArray.from_arrays(self.run, pa.array(self.run_ids, pa.string())),
+            "metric": pa.DictionaryArray.from_arrays(self.metric, pa.array(self.metrics, pa.string())),
+        }
         return pa.table(
             {
-                "run_id": pa.DictionaryArray.from_arrays(self.run, pa.array(self.run_ids, pa.string())),
+                **{name: column.dictionary_decode() if is_sent else column for name, column in names.items()},
                 "attempt": pa.array(attempt[self.run] if len(self) else attempt[:0]),
-                "metric": pa.DictionaryArray.from_arrays(self.metric, pa.array(self.metrics, pa.string())),
                 "step": pa.array(self.step),
                 "value": pa.array(self.value),
                 "seconds": pa.array(self.seconds, mask=np.isnan(self.seconds)),

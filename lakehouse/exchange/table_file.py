@@ -24,6 +24,7 @@ NUMBERS = (*COUNTS, *MEASURED, *SHAPE, "seed", "step", "seconds")
 WHOLE = ("seed", "step", "steps")
 KNOWN = (*NUMBERS, *TEXT, *ENDINGS, "metric", "value")
 MISSING = ("", "NA", "N/A", "null", "NULL", "None")
+CODES = "^[+-]?0[0-9]|_"  # numbers for a computer, but written as people write codes: 007, 1_000
 NULLS = ", ".join(f"'{word}'" for word in MISSING)
 READERS = {
     ".csv": f"read_csv(?, all_varchar = true, null_padding = false, nullstr = [{NULLS}])",
@@ -78,7 +79,7 @@ def load(con: duckdb.DuckDBPyConnection, path: Path, mapping: Mapping[str, str])
         for name in columns_of(con, "file"):
             if name.lower() == "rowid":  # DuckDB's own name for a row's place, which is needed here
                 con.execute(f"ALTER TABLE file RENAME {quoted(name)} TO row_id")
-        typed = _typed(con)
+        typed = _typed(con, is_text=path.suffix.lower() in (".csv", ".tsv"))
         con.execute(f"CREATE TABLE typed AS SELECT {', '.join(typed.values())} FROM file ORDER BY rowid")
         con.execute("DROP TABLE file")
         selected = _selected(con, path, list(typed), mapping)
@@ -104,10 +105,15 @@ def _arrow_file(path: Path) -> object:
         raise FileError(path, None, f"cannot be read as an Arrow file: {error}") from error
 
 
-def _typed(con: duckdb.DuckDBPyConnection) -> dict[str, str]:
-    """Return, for each column of `file`, the expression that gives it the narrowest type of all its values."""
+def _typed(con: duckdb.DuckDBPyConnection, *, is_text: bool) -> dict[str, str]:
+    """Return, for each column of `file`, the expression that gives it its type.
+
+    In a text file that is the narrowest type of all its values; other files say what is text, but JSON
+    columns of mixed values, NaN written as a word among numbers, are looked at too.
+    """
     kinds = columns_of(con, "file")
-    text = [name for name, kind in kinds.items() if kind in ("VARCHAR", "JSON") and name.lower() not in TEXT]
+    looked_at = ("VARCHAR", "JSON") if is_text else ("JSON",)
+    text = [name for name, kind in kinds.items() if kind in looked_at and name.lower() not in TEXT]
     words = {name: f"({quoted(name)}->>'$')" if kinds[name] == "JSON" else quoted(name) for name in text}
     counts: list[int] = []
     if text:
@@ -136,8 +142,8 @@ def _questions(cell: str) -> str:
     word = f"trim({cell})"
     return (
         f"count({cell}), "
-        f"count(*) FILTER (regexp_full_match({word}, '[+-]?[0-9]{{1,18}}')), "
-        f"count(*) FILTER (TRY_CAST({word} AS DOUBLE) IS NOT NULL AND NOT contains({word}, '_')), "
+        f"count(*) FILTER (regexp_full_match({word}, '[+-]?(0|[1-9][0-9]{{0,17}})')), "
+        f"count(*) FILTER (TRY_CAST({word} AS DOUBLE) IS NOT NULL AND NOT regexp_matches({word}, '{CODES}')), "
         f"count(*) FILTER (lower({word}) IN ('true', 'false'))"
     )
 

@@ -16,7 +16,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from isoflop.lakehouse.errors import FitError, UsageError, did_you_mean
 from isoflop.queries.fitting import diagnosis
-from isoflop.queries.fitting.free_scale import with_fitted_scale
+from isoflop.queries.fitting.free_scale import for_many, with_fitted_scale
 from isoflop.queries.fitting.intervals import residual_scale
 from isoflop.queries.fitting.likelihood import criteria
 from isoflop.queries.fitting.record import Fit, Note
@@ -311,12 +311,13 @@ def _resampled(
     if resamples == 0 or len(rows) <= num_free:  # a law through every row leaves no residual to resample
         return empty, []
     chosen = resampling or default_resampling(rows)
+    objective = for_many(problem.objective)
     parts = []
     step = max(1, RESAMPLED_TOGETHER // len(rows))
     for first in range(0, resamples, step):
         drawn = chosen.draw(rows, predicted, num_free, min(step, resamples - first), generator)
         targets = problem.model.targets(drawn.values)
-        parts.append(replicate(problem.model, found, drawn.weights, targets, problem.objective, generator))
+        parts.append(replicate(problem.model, found, drawn.weights, targets, objective, generator))
         if isinstance(chosen, GivenWeights):  # they are all there are
             break
     draws = problem.model.to_coefficients(np.concatenate([part.theta for part in parts]))

@@ -6,23 +6,24 @@ scale of the rows as they are, as is usual for the bootstrap of a robust fit.
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from isoflop.queries.fitting.solver.model import Array
-from isoflop.queries.fitting.solver.search import Found, search
+from isoflop.queries.fitting.solver.newton import descend
+from isoflop.queries.fitting.solver.search import Found
 from isoflop.queries.laws.objectives import Objective
+from isoflop.queries.laws.robust_objectives import HuberLikelihood
 
 if TYPE_CHECKING:
     from isoflop.queries.fitting.fit import Problem
 
-MOST_ROUNDS = 25
+MOST_ROUNDS = 60
+LARGEST_STEP = 10**0.5  # factor by which the scale shrinks at most between two descents: kinks move with it
 SAME_SCALE = 1e-6  # relative change [1] of the scale that ends the rounds
-
-Rescale = Callable[[Array, Array], Objective]
+STEPS, TIGHTEST = 60, 1e-12  # of each descent: along kinks the objective decreases by little at a time
+MOST_ENDS = 8  # basins followed
 
 
 def with_fitted_scale(problem: Problem, found: Found) -> tuple[Problem, Found]:
@@ -30,22 +31,30 @@ def with_fitted_scale(problem: Problem, found: Found) -> tuple[Problem, Found]:
 
     Parameters
     ----------
-    problem : whose objective may have a method `rescaled(residuals, weights)`; without one nothing changes
+    problem : with an objective that may have a scale of its own (`HuberLikelihood`); without one nothing changes
     found : its optimum at the scale the search started with
     """
-    rescaled: Rescale | None = getattr(problem.objective, "rescaled", None)
-    if rescaled is None:
+    objective = problem.objective
+    if not isinstance(objective, HuberLikelihood):
         return problem, found
     model, weights, targets = problem.model, problem.weights, problem.targets
-    settled = found
+    ends, best, value, is_settled = found.ends[:MOST_ENDS], found.theta, found.objective, found.is_settled
     for _ in range(MOST_ROUNDS):
-        residuals, _ = model.residuals(settled.theta[None], targets, 0)
-        before = getattr(problem.objective, "known_scale", np.nan)
-        problem = replace(problem, objective=rescaled(residuals[0], weights[0]))
-        again = search(model, settled.ends[:8], weights, targets, problem.objective)
-        if again is None:
+        residuals, _ = model.residuals(best[None], targets, 0)
+        wanted = objective.rescaled(residuals[0], weights[0]).known_scale
+        scale = max(wanted, objective.known_scale / LARGEST_STEP)
+        is_same = abs(scale / objective.known_scale - 1) < SAME_SCALE
+        objective = replace(objective, scale=scale)
+        ended = descend(model, ends, weights, targets, objective, exact=True, max_steps=STEPS, tolerance=TIGHTEST)
+        first = int(np.argmin(ended.objective))
+        ends, best, value = ended.theta, ended.theta[first], float(ended.objective[first])
+        is_settled = bool(ended.is_settled[first])
+        if is_same:
             break
-        settled = replace(again, share=found.share, starts=found.starts)
-        if abs(getattr(problem.objective, "known_scale", np.nan) / before - 1) < SAME_SCALE:
-            break
-    return problem, settled
+    settled = replace(found, theta=best, objective=value, is_settled=is_settled, second_best=None, ends=best[None])
+    return replace(problem, objective=objective), settled
+
+
+def for_many(objective: Objective) -> Objective:
+    """Return the objective for resamples and folds: one with a scale of its own is smoothed a little."""
+    return objective.smoothed() if isinstance(objective, HuberLikelihood) else objective

@@ -11,6 +11,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from isoflop.lakehouse.errors import EmptySelection
 from isoflop.queries.fitting.fit import Problem, coefficients_for, fit_law, solve
+from isoflop.queries.fitting.free_scale import for_many
 from isoflop.queries.fitting.intervals import predict, residual_scale
 from isoflop.queries.fitting.record import FittedLaw, Note
 from isoflop.queries.fitting.rows import usable_rows
@@ -148,7 +149,7 @@ def _in_one_batch(
         return [_empty_fold(law, number, train, test, values) for number, (train, test) in enumerate(parts)]
     coefficients = coefficients_for(law, options["init"], options["fixed"])
     rows = usable_rows(law, inputs, values, weights, groups)
-    objective = full.penalty  # with the scale the full fit gave it, where it has one
+    objective = for_many(full.penalty)  # with the scale the full fit gave it, where it has one
     problem = Problem(
         law, coefficients, rows, objective, model_for(law, coefficients, rows.inputs, rows.values, objective)
     )

@@ -1,24 +1,64 @@
 """Laws: named curves over runs, one file each; a new one is a file here and a word in `registry.LAWS`."""
 
+from isoflop.queries.laws.additive import ADDITIVE
 from isoflop.queries.laws.algebra import FormulaError
+from isoflop.queries.laws.bnsl import BNSL, BNSL2, BNSL3
 from isoflop.queries.laws.chinchilla import CHINCHILLA
+from isoflop.queries.laws.chinchilla_tied import CHINCHILLA_TIED
+from isoflop.queries.laws.compute_loss import COMPUTE_LOSS
+from isoflop.queries.laws.data_constrained import DATA_CONSTRAINED
 from isoflop.queries.laws.formula import Chart, Formula, parse_formula
 from isoflop.queries.laws.kaplan import KAPLAN
 from isoflop.queries.laws.law import Coefficient, Input, Law, Role, amplitude, exponent, floor, free
+from isoflop.queries.laws.loss_in_time import LOSS_IN_TIME
 from isoflop.queries.laws.objective_names import OBJECTIVES, WITH_DELTA, find_objective
 from isoflop.queries.laws.objectives import Huber, LeastAbsolute, LeastSquares, Objective, RelativeSquares
+from isoflop.queries.laws.optimal_batch import OPTIMAL_BATCH
+from isoflop.queries.laws.optimal_learning_rate import OPTIMAL_LEARNING_RATE
+from isoflop.queries.laws.optimal_params import OPTIMAL_PARAMS
+from isoflop.queries.laws.optimal_tokens import OPTIMAL_TOKENS
+from isoflop.queries.laws.overtraining import OVERTRAINING
+from isoflop.queries.laws.plain_power import PLAIN_POWER
 from isoflop.queries.laws.power import POWER
+from isoflop.queries.laws.precision import PRECISION
+from isoflop.queries.laws.ptq import PTQ
 from isoflop.queries.laws.registry import LAWS, find_law, known_laws
 from isoflop.queries.laws.robust_objectives import AsymmetricHuber, HuberLikelihood
+from isoflop.queries.laws.saturating_power import SATURATING_POWER
+from isoflop.queries.laws.shifted_power import SHIFTED_POWER
+from isoflop.queries.laws.smooth_max import SMOOTH_MAX
 from isoflop.queries.laws.step_time import STEP_TIME
+from isoflop.queries.laws.task_error import TASK_ERROR
+from isoflop.queries.laws.width_depth import WIDTH_DEPTH
 
 __all__ = [
+    "ADDITIVE",
+    "BNSL",
+    "BNSL2",
+    "BNSL3",
     "CHINCHILLA",
+    "CHINCHILLA_TIED",
+    "COMPUTE_LOSS",
+    "DATA_CONSTRAINED",
     "KAPLAN",
     "LAWS",
+    "LOSS_IN_TIME",
     "OBJECTIVES",
+    "OPTIMAL_BATCH",
+    "OPTIMAL_LEARNING_RATE",
+    "OPTIMAL_PARAMS",
+    "OPTIMAL_TOKENS",
+    "OVERTRAINING",
+    "PLAIN_POWER",
     "POWER",
+    "PRECISION",
+    "PTQ",
+    "SATURATING_POWER",
+    "SHIFTED_POWER",
+    "SMOOTH_MAX",
     "STEP_TIME",
+    "TASK_ERROR",
+    "WIDTH_DEPTH",
     "WITH_DELTA",
     "AsymmetricHuber",
     "Chart",

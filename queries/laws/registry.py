@@ -6,15 +6,63 @@ import functools
 from importlib.metadata import entry_points
 
 from isoflop.lakehouse.errors import UnknownName, UsageError, did_you_mean
+from isoflop.queries.laws.additive import ADDITIVE
+from isoflop.queries.laws.bnsl import BNSL, BNSL2, BNSL3
 from isoflop.queries.laws.chinchilla import CHINCHILLA
+from isoflop.queries.laws.chinchilla_tied import CHINCHILLA_TIED
+from isoflop.queries.laws.compute_loss import COMPUTE_LOSS
+from isoflop.queries.laws.data_constrained import DATA_CONSTRAINED
 from isoflop.queries.laws.kaplan import KAPLAN
 from isoflop.queries.laws.law import Law
+from isoflop.queries.laws.loss_in_time import LOSS_IN_TIME
+from isoflop.queries.laws.optimal_batch import OPTIMAL_BATCH
+from isoflop.queries.laws.optimal_learning_rate import OPTIMAL_LEARNING_RATE
+from isoflop.queries.laws.optimal_params import OPTIMAL_PARAMS
+from isoflop.queries.laws.optimal_tokens import OPTIMAL_TOKENS
+from isoflop.queries.laws.overtraining import OVERTRAINING
+from isoflop.queries.laws.plain_power import PLAIN_POWER
 from isoflop.queries.laws.power import POWER
+from isoflop.queries.laws.precision import PRECISION
+from isoflop.queries.laws.ptq import PTQ
+from isoflop.queries.laws.saturating_power import SATURATING_POWER
+from isoflop.queries.laws.shifted_power import SHIFTED_POWER
+from isoflop.queries.laws.smooth_max import SMOOTH_MAX
 from isoflop.queries.laws.step_time import STEP_TIME
+from isoflop.queries.laws.task_error import TASK_ERROR
+from isoflop.queries.laws.width_depth import WIDTH_DEPTH
 
 GROUP = "isoflop.laws"  # entry-point group; each entry names a law object
 
-LAWS: dict[str, Law] = {law.name: law for law in (POWER, CHINCHILLA, KAPLAN, STEP_TIME)}
+LAWS: dict[str, Law] = {
+    law.name: law
+    for law in (
+        POWER,
+        PLAIN_POWER,
+        SHIFTED_POWER,
+        SATURATING_POWER,
+        BNSL,
+        BNSL2,
+        BNSL3,
+        COMPUTE_LOSS,
+        CHINCHILLA,
+        CHINCHILLA_TIED,
+        KAPLAN,
+        OVERTRAINING,
+        TASK_ERROR,
+        DATA_CONSTRAINED,
+        WIDTH_DEPTH,
+        PRECISION,
+        PTQ,
+        ADDITIVE,
+        SMOOTH_MAX,
+        OPTIMAL_PARAMS,
+        OPTIMAL_TOKENS,
+        OPTIMAL_LEARNING_RATE,
+        OPTIMAL_BATCH,
+        STEP_TIME,
+        LOSS_IN_TIME,
+    )
+}
 
 
 def known_laws() -> dict[str, Law]:

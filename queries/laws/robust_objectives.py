@@ -18,7 +18,8 @@ from isoflop.lakehouse.errors import UsageError
 from isoflop.queries.laws.algebra.expression import Array
 from isoflop.queries.laws.objectives import Huber, Link, Objective
 
-TYPICAL = 0.01  # absolute log residual [1] that the search for a scale starts from
+FIRST_KNEE = 1e-3  # log residual [1] beyond which the penalty is linear before a scale is known
+SMOOTH = 0.02  # knee in units of the mean absolute residual [1] that changes no resample by a visible amount
 SMALLEST_KNEE = 1e-12  # log residual [1]: rounding of the logarithms themselves
 
 
@@ -61,8 +62,15 @@ class HuberLikelihood:
 
     @property
     def known_scale(self) -> float:
-        """The scale [1], or one at which a residual of 1 % costs about one when none was fitted."""
-        return TYPICAL * min(1.0, self.delta) if self.scale is None else self.scale
+        """The scale [1], or before a fit the one that makes the penalty linear beyond 0.1 %."""
+        return FIRST_KNEE / self.delta if self.scale is None else self.scale
+
+    def smoothed(self) -> HuberLikelihood:
+        """Return the objective with a knee that thousands of resamples can be brought to.
+
+        A small delta makes the mean absolute residual `scale / delta`, and the knee far smaller than it.
+        """
+        return replace(self, scale=self.known_scale * max(1.0, SMOOTH / self.delta**2))
 
     def rescaled(self, residuals: Array, weights: Array) -> HuberLikelihood:
         """Return the objective at the scale that makes residuals most likely.

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import signal
+import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -134,3 +137,14 @@ def test_names_of_the_lake_are_completed(lakehouse: Lakehouse) -> None:
     assert "later" not in completions(completer, "FROM lat")
     completer.forget()
     assert "later" in completions(completer, "FROM lat")
+
+
+def test_control_c_stops_a_statement_and_not_the_conversation(
+    typing: Callable[[str], Session], capsys: pytest.CaptureFixture[str]
+) -> None:
+    stop = threading.Timer(0.5, os.kill, (os.getpid(), signal.SIGINT))
+    stop.start()
+    typing("SELECT sum(i * j % 7) FROM range(1000000000) t(i), range(1000) u(j);\rSELECT 4 AS d;\r.quit\r")
+    stop.join()
+    out, err = capsys.readouterr()
+    assert out == "d\n4\n" and "interrupted" in err

@@ -9,13 +9,13 @@ import pyarrow.parquet as pq
 import pytest
 import typer
 from click.testing import Result
+from exchange_stores import STORES
 from typer.testing import CliRunner
 
 from isoflop.cli.export import export
 from isoflop.cli.import_ import import_
 from isoflop.lakehouse import Lakehouse
 from isoflop.lakehouse.errors import FileError, UsageError
-from tests.lakehouse.exchange_stores import STORES
 
 app = typer.Typer()
 app.command("import")(import_)

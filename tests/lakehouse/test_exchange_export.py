@@ -5,12 +5,15 @@ from __future__ import annotations
 import csv
 import json
 import math
+import tempfile
 from datetime import datetime
 from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 from isoflop.lakehouse import Lakehouse
 from isoflop.lakehouse.errors import EmptySelection, UsageError
@@ -184,6 +187,38 @@ def test_only_points_that_still_count_are_written(lakehouse: Lakehouse, tmp_path
     export_runs(lakehouse, ["a"], tmp_path / "out", "wandb")
     rows = [json.loads(line) for line in (tmp_path / "out" / "run-a" / "history.jsonl").read_text().splitlines()]
     assert [(row["_step"], row["loss"]) for row in rows] == [(1, 5.0)]
+
+
+TEXT = st.text(st.characters(codec="utf-8", exclude_characters="\0\r"), min_size=1)
+ROWS = st.lists(
+    st.fixed_dictionaries(
+        {
+            "note": TEXT,
+            "loss": st.floats(allow_nan=False, allow_infinity=False),
+            "count": st.integers(-(2**63), 2**63 - 1),
+            "rate": st.floats() | st.none(),
+            "flag": st.booleans() | st.none(),
+        }
+    ),
+    min_size=1,
+    max_size=5,
+)
+
+
+@settings(max_examples=8, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(rows=ROWS, suffix=st.sampled_from([".parquet", ".arrow", ".jsonl"]))
+def test_what_goes_in_comes_out(tmp_path: Path, rows: list[dict[str, Any]], suffix: str) -> None:
+    kinds = {"note": pa.string(), "loss": pa.float64(), "count": pa.int64(), "rate": pa.float64(), "flag": pa.bool_()}
+    wanted = [{"run_id": f"r{i}", **row} for i, row in enumerate(rows)]
+    table = pa.Table.from_pylist(wanted, pa.schema({"run_id": pa.string(), **kinds}))
+    with tempfile.TemporaryDirectory(dir=tmp_path) as folder, Lakehouse(Path(folder) / "x.duckdb") as lake:
+        export_table(table, Path(folder) / f"rows{suffix}")
+        import_table(lake, Path(folder) / f"rows{suffix}")
+        names = [row["name"] for row in lake.query("SELECT column_name AS name FROM (DESCRIBE runs)").to_pylist()]
+        there = ", ".join(name if name in names else f"NULL AS {name}" for name in kinds)
+        back = lake.query(f"SELECT run_id, {there} FROM runs ORDER BY run_id").to_pylist()
+    for row, other in zip(wanted, back, strict=True):
+        assert {**row, "rate": str(row["rate"])} == {**other, "rate": str(other["rate"])}
 
 
 def test_an_unknown_tracker_a_file_and_no_runs_are_refused(filled: Lakehouse, tmp_path: Path) -> None:

@@ -7,12 +7,12 @@ import shutil
 from pathlib import Path
 
 import pytest
+from exchange_stores import STEPS, STORES, copied, curve, loss_at, mlflow_database, runs_by_name
 
 from isoflop.lakehouse import Lakehouse
 from isoflop.lakehouse.errors import FileError, RecordError, UsageError
 from isoflop.lakehouse.exchange import import_path
 from isoflop.lakehouse.exchange.formats import found_format
-from tests.lakehouse.exchange_stores import STEPS, STORES, copied, curve, loss_at, mlflow_database, runs_by_name
 
 WANDB_FILE = STORES / "wandb" / "offline-run-20231114_221320-smooth00" / "run-smooth00.wandb"
 

@@ -8,10 +8,10 @@ from datetime import datetime
 from pathlib import Path
 
 import pytest
+from exchange_stores import STEPS, STORES, copied, curve, loss_at, mlflow_database, runs_by_name, same
 
 from isoflop.lakehouse import Lakehouse
 from isoflop.lakehouse.exchange import import_path
-from tests.lakehouse.exchange_stores import STEPS, STORES, copied, curve, loss_at, mlflow_database, runs_by_name, same
 
 
 @pytest.fixture(params=["sqlite", "files"])

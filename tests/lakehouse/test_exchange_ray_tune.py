@@ -5,9 +5,10 @@ from __future__ import annotations
 import math
 from pathlib import Path
 
+from exchange_stores import STORES, copied, curve, loss_at, runs_by_name, same
+
 from isoflop.lakehouse import Lakehouse
 from isoflop.lakehouse.exchange import import_path
-from tests.lakehouse.exchange_stores import STORES, copied, curve, loss_at, runs_by_name, same
 
 
 def test_trials_come_in_with_their_curves_settings_and_ends(lakehouse: Lakehouse) -> None:

@@ -7,12 +7,12 @@ import math
 from pathlib import Path
 
 import pytest
+from exchange_stores import STEPS, STORES, curve, loss_at, runs_by_name, same
 
 from isoflop.lakehouse import Lakehouse
 from isoflop.lakehouse.errors import FileError
 from isoflop.lakehouse.exchange import import_path
 from isoflop.lakehouse.exchange.binary.wandb_file import BLOCK, PIECE, read_wandb
-from tests.lakehouse.exchange_stores import STEPS, STORES, curve, loss_at, runs_by_name, same
 
 RUN_FILE = STORES / "wandb" / "offline-run-20231114_221320-smooth00" / "run-smooth00.wandb"
 PLANTED = [(step, loss_at(step, 2.0)) for step in STEPS]

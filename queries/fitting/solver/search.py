@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from isoflop.queries.fitting.solver.model import Array, Model
-from isoflop.queries.fitting.solver.newton import BLOCK_VALUES, Descent, descend, descend_to_rest
+from isoflop.queries.fitting.solver.newton import BLOCK_VALUES, TIGHT, Descent, descend, descend_to_rest
 from isoflop.queries.laws.objectives import Objective
 
 SAME_BASIN = 1e-4  # relative difference in objective [1] below which two ends count as one basin
@@ -19,6 +19,8 @@ SAME_PREDICTION, SAME_VALUE = 1e-4, 1e-3  # largest residual difference [1], rel
 MOST_COMPARED = 64  # rows on which predictions are compared
 FIRST_STEPS, LATER_STEPS = 40, 8
 FIRST_EXACT_STAGE = 3  # Huber below 3e-3 is nearly an absolute value, along whose kinks the parabola only crawls
+RACE_STEPS = 12  # exact steps after which starts are compared
+HOPELESS = 4.0  # objective in units of the best one [1] from which a start that still descends is left where it is
 LOOSE = 1e-5  # relative decrease [1] that ends an early stage
 
 
@@ -72,7 +74,7 @@ def search(model: Model, starts: Array, weights: Array, targets: Array, objectiv
         starts, members = _merge(model, ended, members, targets)
         if not len(starts):
             return None
-    ended = descend_to_rest(model, starts, weights, targets, objective)
+    ended = _raced_to_rest(model, starts, weights, targets, objective)
     order = np.argsort(ended.objective, kind="stable")
     values, points = ended.objective[order], ended.theta[order]
     if not np.isfinite(values[0]):
@@ -88,6 +90,25 @@ def search(model: Model, starts: Array, weights: Array, targets: Array, objectiv
         starts=count,
         ends=_distinct(points[np.isfinite(values)], values[np.isfinite(values)]),
     )
+
+
+def _raced_to_rest(model: Model, starts: Array, weights: Array, targets: Array, objective: Objective) -> Descent:
+    """Descend from starts of one problem until the good ones rest; the hopeless ones stop early.
+
+    A start in a bent valley far above the best end would take hundreds of steps to come to rest there. Objectives
+    close to an absolute value are left alone: along their kinks every start looks hopeless for a while.
+    """
+    stages = len(objective.graduation())
+    if stages > FIRST_EXACT_STAGE:
+        return descend_to_rest(model, starts, weights, targets, objective)
+    steps = RACE_STEPS if stages else FIRST_STEPS
+    ended = descend(model, starts, weights, targets, objective, exact=True, max_steps=steps, tolerance=TIGHT)
+    near = np.flatnonzero(~ended.is_settled & (ended.objective <= HOPELESS * np.min(ended.objective, initial=np.inf)))
+    if near.size and np.isfinite(ended.objective[near]).all():
+        longer = descend_to_rest(model, ended.theta[near], weights, targets, objective)
+        ended.theta[near], ended.objective[near] = longer.theta, longer.objective
+        ended.is_settled[near] = longer.is_settled
+    return ended
 
 
 def _merge(model: Model, ended: Descent, members: Array, targets: Array) -> tuple[Array, Array]:

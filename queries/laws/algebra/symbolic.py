@@ -67,20 +67,23 @@ class Derived:
     def first(self, coefficients: Array, inputs: Array) -> tuple[Array, Array]:
         """Return value (B, R) and first derivatives (B, K, R) for coefficients (B, K) and inputs (R, P)."""
         found = self._call(self._compiled_first, coefficients, inputs)
-        return found[0], np.stack(found[1:], axis=1)
+        return found[:, 0], found[:, 1:]
 
     def second(self, coefficients: Array, inputs: Array) -> tuple[Array, Array, Array]:
         """Return value (B, R), first (B, K, R) and second derivatives (B, K(K+1)/2, R), upper triangle by rows."""
         found = self._call(self._compiled_second, coefficients, inputs)
         count = len(self.coefficients)
-        return found[0], np.stack(found[1 : count + 1], axis=1), np.stack(found[count + 1 :], axis=1)
+        return found[:, 0], found[:, 1 : count + 1], found[:, count + 1 :]
 
-    def _call(self, compiled: Compiled, coefficients: Array, inputs: Array) -> list[Array]:
-        shape = (len(coefficients), len(inputs))
+    def _call(self, compiled: Compiled, coefficients: Array, inputs: Array) -> Array:
+        """What a compiled function returns, (B, number of expressions, R)."""
         columns = [coefficients[:, k, None] for k in range(len(self.coefficients))]
         with np.errstate(all="ignore"):
-            found = compiled(*columns, *inputs.T)
-            return [np.broadcast_to(np.asarray(one, dtype=np.float64), shape) for one in found]
+            parts = compiled(*columns, *inputs.T)
+        found = np.empty((len(coefficients), len(parts), len(inputs)))
+        for k, part in enumerate(parts):
+            found[:, k] = part
+        return found
 
     def latex(self) -> str:
         """Return the law in LaTeX, inputs upright and coefficients as symbols."""
