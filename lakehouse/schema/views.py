@@ -35,9 +35,12 @@ RESERVED = frozenset(
     )
 )
 
-NEWEST_ATTEMPT = (
-    "SELECT * FROM store.attempts QUALIFY row_number() OVER (PARTITION BY run_id ORDER BY attempt DESC) = 1"
-)
+SILENT_MINUTES = 10  # an attempt that has said nothing for this long is shown as lost; it beats twice a minute
+STATUS = f"""CASE WHEN status = 'running' AND coalesce(heartbeat_at, started_at)
+                 < (now() AT TIME ZONE 'UTC')::TIMESTAMP - INTERVAL {SILENT_MINUTES} MINUTES THEN 'lost' ELSE status END"""
+
+NEWEST_ATTEMPT = f"""SELECT * REPLACE ({STATUS} AS status) FROM store.attempts
+           QUALIFY row_number() OVER (PARTITION BY run_id ORDER BY attempt DESC) = 1"""
 
 # A resumed attempt takes over after the step it resumed from; a fresh one replaces every earlier step.
 CURVES = """
@@ -77,7 +80,8 @@ LEFT JOIN main.runs r USING (run_id)
 GROUP BY ALL
 """
 
-PLAIN = ("metrics", "finals", "timings", "attempts", "forecasts", "logs")
+PLAIN = ("metrics", "finals", "timings", "forecasts", "logs")
+ATTEMPTS = f"CREATE OR REPLACE VIEW main.attempts AS SELECT * REPLACE ({STATUS} AS status) FROM store.attempts"
 # Resamples and residuals are long; they are read from store.laws where they are needed.
 LAWS = "CREATE OR REPLACE VIEW main.laws AS SELECT * EXCLUDE (draws, residuals) FROM store.laws"
 
@@ -111,7 +115,8 @@ def run_columns(con: duckdb.DuckDBPyConnection) -> list[str]:
     """Return the columns of store.runs in their order."""
     rows = con.execute(
         "SELECT column_name FROM duckdb_columns() "
-        "WHERE schema_name = 'store' AND table_name = 'runs' ORDER BY column_index"
+        "WHERE database_name = current_database() AND schema_name = 'store' AND table_name = 'runs' "
+        "ORDER BY column_index"
     ).fetchall()
     return [name for (name,) in rows]
 
@@ -119,4 +124,4 @@ def run_columns(con: duckdb.DuckDBPyConnection) -> list[str]:
 def view_statements(columns: list[str]) -> list[str]:
     """Return the statements that make every view, in an order in which each finds the ones it needs."""
     plain = [f"CREATE OR REPLACE VIEW main.{name} AS SELECT * FROM store.{name}" for name in PLAIN]
-    return [*plain, LAWS, runs_view(columns), CURVES, SWEEPS]
+    return [*plain, ATTEMPTS, LAWS, runs_view(columns), CURVES, SWEEPS]
