@@ -37,7 +37,8 @@ RESERVED = frozenset(
 
 SILENT_MINUTES = 10  # an attempt that has said nothing for this long is shown as lost; it beats twice a minute
 STATUS = f"""CASE WHEN status = 'running' AND coalesce(heartbeat_at, started_at)
-                 < (now() AT TIME ZONE 'UTC')::TIMESTAMP - INTERVAL {SILENT_MINUTES} MINUTES THEN 'lost' ELSE status END"""
+                < (now() AT TIME ZONE 'UTC')::TIMESTAMP - INTERVAL {SILENT_MINUTES} MINUTES
+           THEN 'lost' ELSE status END"""
 
 NEWEST_ATTEMPT = f"""SELECT * REPLACE ({STATUS} AS status) FROM store.attempts
            QUALIFY row_number() OVER (PARTITION BY run_id ORDER BY attempt DESC) = 1"""

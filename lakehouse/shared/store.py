@@ -123,14 +123,14 @@ class SharedStore:
     def compact(self) -> None:
         """Merge small files, cluster the points, and give back the room of what nobody can see any more."""
         with self._writing:
-            self._patiently(lambda: self._with_cursor(lambda cursor: compact(cursor, CATALOG)))
+            self._patiently(lambda: self.with_cursor(lambda cursor: compact(cursor, CATALOG)))
             self._commits = 0
 
     def snapshot(self, to: Path) -> None:
         """Write a consistent copy of the lake into a new DuckDB file."""
         from isoflop.lakehouse.maintenance.rewrite import copy_into
 
-        self._patiently(lambda: self._with_cursor(lambda cursor: copy_into(cursor, to)))
+        self._patiently(lambda: self.with_cursor(lambda cursor: copy_into(cursor, to)))
 
     def close(self) -> None:
         """Let the next committer take over at once, and disconnect."""
@@ -195,7 +195,8 @@ class SharedStore:
                 tries += 1
                 time.sleep(pause(tries + 3))
 
-    def _with_cursor(self, work: Callable[[duckdb.DuckDBPyConnection], Result]) -> Result:
+    def with_cursor(self, work: Callable[[duckdb.DuckDBPyConnection], Result]) -> Result:
+        """Do something with a connection of its own whose current catalog is the lake."""
         with self._cursor() as cursor:
             return work(cursor)
 
