@@ -141,12 +141,14 @@ def test_a_compacted_file_is_clustered_smaller_and_the_same(tmp_path: Path) -> N
     with Lakehouse(path, hold=True) as lake:
         records = [RunRecord(family="mine", config={"i": i}) for i in range(20)]
         lake.record_runs(records)
-        for attempt in range(10):
+        for attempt in range(4):
             for record in records:
                 with Spool(lake.spool_folder, record.run_id, attempt) as spool:
-                    for step in range(1000):
-                        spool.log(step, loss=1 / (step + 1))
+                    for step in range(5000):
+                        spool.log(step, loss=random.random())
+                    spool.ended("finished")
             lake.drain()
+        lake.query("CHECKPOINT")
         delete_runs(lake, "i >= 10")
         everything = [
             lake.query(f"SELECT * FROM store.{table} ORDER BY ALL") for table in ("metrics", "finals", "runs")
