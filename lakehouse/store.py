@@ -133,7 +133,7 @@ class Store:
         with self._writing, self._alone():
             self._con.close()
             try:
-                rewrite(self.path)
+                rewrite(self.path.resolve())  # through a link, so that the link stays one
             finally:
                 self._con = connect(self.path)
 

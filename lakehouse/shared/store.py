@@ -110,15 +110,21 @@ class SharedStore:
             try:
                 done = drain(commit, self._spool_folder)
                 self._commits += 1 if done.files else 0
-                if self._commits >= UPKEEP_EVERY:
-                    self.compact()
-                return done
             except duckdb.Error as error:
                 raise NotCommitted(self.address, error) from error
+            if self._commits >= UPKEEP_EVERY:
+                self._commits = 0
+                with contextlib.suppress(duckdb.Error, StoreError):  # what is left is done in the next round
+                    self.compact()
+            return done
 
     def take_lease(self, *, by_force: bool = False) -> bool:
         """Become the committer of this spool; False when another live process is."""
-        return self._transact(lambda cursor: self._lease.take(cursor, by_force=by_force))
+        try:
+            return self._transact(lambda cursor: self._lease.take(cursor, by_force=by_force))
+        except BaseException:
+            self._lease.epoch = None  # whether it was ours for a moment the next look says
+            raise
 
     def compact(self) -> None:
         """Merge small files, cluster the points, and give back the room of what nobody can see any more."""
