@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 
 ASSUMED_FLOPS = 2e10  # FLOP/s of one CPU core in float32 training; a guess until a time law is fitted
 TIME_LAW = "step_time"
+FIT_TIME_LAW = f"FIT step_seconds ~ {TIME_LAW}(flops / steps, memcpy_bytes / steps, depth) FROM runs"
 _LAST_COLUMNS = ("params", "tokens", "steps", "flops", "seconds", "memory_bytes", "cpus", "gpus", "status")
 
 
@@ -67,11 +68,13 @@ def describe_plans(sweeps: Sequence[Sweep], address: str | None) -> Answer:
         rows += described
         notes.append(_note(sweep, plan, described))
     if law is not None:
-        notes.append(f"times by the law '{law.name}' of this lake, where it applies; else {ASSUMED_FLOPS:g} FLOP/s a core")
+        notes.append(
+            f"times by the law '{law.name}' of this lake, where it applies; else {ASSUMED_FLOPS:g} FLOP/s a core"
+        )
     else:
         notes.append(
             f"times assume {ASSUMED_FLOPS:g} FLOP/s a core; after a sweep, "
-            f'isoflop sql "CREATE LAW step AS FIT step_seconds ~ {TIME_LAW}(…) FROM runs" makes them measured'
+            f'isoflop sql "CREATE LAW step AS {FIT_TIME_LAW}" makes them measured'
         )
     names = dict.fromkeys(name for row in rows for name in row if name not in _LAST_COLUMNS)
     table = pa.table({name: pa.array([row.get(name) for row in rows]) for name in (*names, *_LAST_COLUMNS)})
@@ -101,7 +104,8 @@ def _rows(
     sweep: Sweep, plan: Plan, law: StepTime | None, statuses: Mapping[str, str], *, is_named: bool
 ) -> list[dict[str, Any]]:
     rows: list[dict[str, Any]] = []
-    varied = [name for name in plan.varied() if name not in _LAST_COLUMNS]
+    differing = set(plan.varied())
+    varied = [name for name in sweep.variables if name in differing and name not in _LAST_COLUMNS]
     for family, record, needs in zip(plan.runs, plan.records, plan.resources, strict=True):
         settings = {**record.config, **record.extra, "seed": record.seed}
         seconds = law.seconds(record) if law is not None else None

@@ -1,4 +1,4 @@
-"""`isoflop import`: take in runs from a table file."""
+"""`isoflop import`: take in runs from a table file or from another tracker's store."""
 
 from __future__ import annotations
 
@@ -10,52 +10,83 @@ from isoflop.cli.options import LakeOption
 
 
 def import_(
-    file: Annotated[
-        str, typer.Argument(metavar="FILE", help="A .csv, .tsv, .parquet or .jsonl table, or published:NAME.")
+    path: Annotated[
+        str,
+        typer.Argument(
+            metavar="PATH",
+            help="A table (.csv, .parquet, .arrow, .jsonl), a tracker's file or folder, or published:NAME.",
+        ),
     ],
+    format: Annotated[
+        str | None,
+        typer.Option(
+            "--as", metavar="FORMAT", help="table, mlflow, wandb, ray-tune or tensorboard [default: found by content]."
+        ),
+    ] = None,
     map: Annotated[
         list[str] | None,
         typer.Option(
-            "--map", "-m", metavar="OURS=THEIRS,…", help='Column names or SQL expressions: params=N, "tokens=D * 1e9".'
+            "--map",
+            "-m",
+            metavar="OURS=THEIRS,…",
+            help='Columns, metrics, settings or SQL expressions: params=N, "tokens=step * batch_size".',
         ),
     ] = None,
     source: Annotated[
         str | None,
-        typer.Option("--source", metavar="NAME", help="What `source` says after 'import:' [default: file name]."),
+        typer.Option(
+            "--source", metavar="NAME", help="What `source` says after 'import:' [default: file name, or the tracker]."
+        ),
     ] = None,
     family: Annotated[
-        str, typer.Option("--family", help="Family of the runs, where the file has no column for it.")
-    ] = "imported",
+        str | None,
+        typer.Option("--family", help="Family of the runs [default: their experiment or project, else 'imported']."),
+    ] = None,
     skip_bad_rows: Annotated[
-        bool, typer.Option("--skip-bad-rows", help="Leave impossible rows out instead of refusing the file.")
+        bool, typer.Option("--skip-bad-rows", help="Leave impossible rows of a table out instead of refusing the file.")
     ] = False,
     lake: LakeOption = None,
 ) -> None:
-    """Take in runs, or the points of curves, from a CSV, Parquet or JSON-lines file.
+    """Take in runs and their curves from a table, or from MLflow, Weights & Biases, Ray Tune or TensorBoard.
 
-    A row is a run; with a column `step` and repeated run ids a row is a point of a curve. Columns named as
-    ours (params, tokens, flops, loss, width, …) are used as they are; every other column becomes a column of
-    `runs`. Importing a file twice adds nothing.
+    In a table a row is a run; with a column `step` and repeated run ids a row is a point of a curve. Columns
+    named as ours (params, tokens, flops, loss, width, …) are used as they are; every other column becomes a
+    column of `runs`. From a tracker come settings, status, tags and every curve. Importing twice adds nothing;
+    a run that changed gets a new attempt.
 
       isoflop import runs.csv --map params=N,tokens=D
       isoflop import runs.csv --map "loss=bits_per_token * ln(2)"
+      isoflop import mlruns
+      isoflop import logs --map "tokens=step * batch_size * 1024"
       isoflop import published:chinchilla_epoch
     """
     from pathlib import Path
 
     from isoflop.cli.options import open_lake
     from isoflop.cli.output import note, warn
-    from isoflop.lakehouse.exchange import import_table
+    from isoflop.lakehouse.errors import FileError
+    from isoflop.lakehouse.exchange import import_path
     from isoflop.lakehouse.exchange.published import find_published
 
-    path = find_published(file.removeprefix("published:")) if file.startswith("published:") else Path(file)
+    place = find_published(path.removeprefix("published:")) if path.startswith("published:") else Path(path)
     mapping = parse_mapping(map or [])
+    if not place.exists():  # said before a lake is made for nothing
+        raise FileError(place, None, "no such file or folder")
     with open_lake(lake) as opened:
-        done = import_table(opened, path, mapping=mapping, source=source, family=family, skip_bad_rows=skip_bad_rows)
+        done = import_path(
+            opened,
+            place,
+            format=format,
+            mapping=mapping,
+            source=source,
+            family=family,
+            skip_bad_rows=skip_bad_rows,
+        )
+    rows = f"{done.rows} rows, " if done.format == "table" else f"{done.format}, "
     points = f", {done.points} curve points" if done.points else ""
     skipped = f"; skipped {done.skipped} rows" if done.skipped else ""
     note(
-        f"{path.name}: {done.rows} rows, {done.runs} runs{points}: "
+        f"{place.name}: {rows}{done.runs} runs{points}: "
         f"{done.added} added, {done.changed} changed, {done.unchanged} known already{skipped} (source {done.source!r})"
     )
     for line in done.notes:

@@ -66,7 +66,8 @@ def find_run(lake: Lakehouse, name: str) -> str:
     from isoflop.lakehouse.errors import UsageError
 
     rows = lake.query(
-        "SELECT run_id, name FROM store.runs WHERE starts_with(run_id, ?) OR name = ? ORDER BY run_id LIMIT 6", [name, name]
+        "SELECT run_id, name FROM store.runs WHERE starts_with(run_id, ?) OR name = ? ORDER BY run_id LIMIT 6",
+        [name, name],
     ).to_pylist()
     if len(rows) == 1:
         return str(rows[0]["run_id"])

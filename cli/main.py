@@ -31,11 +31,12 @@ HELP = """The lakehouse for neural scaling laws: train, store, fit, extrapolate.
 
 A sweep file goes in, runs land in a lake, laws come out, and every step is SQL.
 
-  isoflop demo                                    the whole way, on this machine
-  isoflop sweep sweep.yaml                        train and time the runs of a file
-  isoflop import runs.csv --map params=N          take in runs from elsewhere
+\b
+  isoflop demo                             the whole way, on this machine
+  isoflop sweep sweep.yaml                 train and time the runs of a file
+  isoflop import runs.csv --map params=N   take in runs from elsewhere
   isoflop sql "FIT loss ~ chinchilla(params, tokens) FROM runs"
-  isoflop tui                                     look at runs, laws and forecasts
+  isoflop tui                              look at runs, laws and forecasts
 """
 
 INTERRUPTED = 130
@@ -81,8 +82,8 @@ options.__doc__ = HELP
 def main() -> None:
     """Run the command line and leave with its exit code."""
     try:
-        app()
-    except KeyboardInterrupt:
+        code = app(standalone_mode=False)
+    except (KeyboardInterrupt, typer.Abort):
         print("interrupted", file=sys.stderr)
         sys.exit(INTERRUPTED)
     except BrokenPipeError:
@@ -90,12 +91,16 @@ def main() -> None:
         sys.exit(0)
     except Exception as error:
         sys.exit(_report(error))
+    sys.exit(code if isinstance(code, int) else 0)
 
 
 def _report(error: Exception) -> int:
     """Print an error a person can act on and return its exit code; anything else is a bug and keeps its traceback."""
     from isoflop.lakehouse.errors import IsoflopError
 
+    if hasattr(error, "exit_code") and hasattr(error, "show"):  # a wrong option or argument
+        error.show()
+        return int(error.exit_code)
     if isinstance(error, IsoflopError):
         print(_labelled(str(error)), file=sys.stderr)
         return error.exit_code

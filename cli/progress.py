@@ -27,7 +27,9 @@ def watching(console: Console | None = None) -> Iterator[Callable[[SweepState], 
     console = console or stderr_console()
     with contextlib.redirect_stdout(sys.stderr):  # stdout carries the answer only
         if not console.is_terminal:
-            yield LineProgress(console)
+            lines = LineProgress(console)
+            yield lines
+            lines.finish()
             return
         from rich.live import Live
 
@@ -56,24 +58,25 @@ class LiveProgress:
 
 
 class LineProgress:
-    """Prints every event, and how far the sweep is every ten seconds."""
+    """Prints every event, and how far the sweep is every ten seconds and at the end."""
 
     def __init__(self, console: Console) -> None:
         self._console, self._seen, self._printed = console, 0, time.monotonic()
-        self._headline = ""
+        self._last: SweepState | None = None
 
     def __call__(self, state: SweepState) -> None:
         """Print what is new."""
-        is_over = not state.running and state.queued == 0
-        events = list(state.events_after(self._seen))
-        for event in events:
+        self._last = state
+        for event in state.events_after(self._seen):
             self._seen = event.number
             self._print(_line(event), _STYLES.get(event.level))
-        text = headline(state)
-        is_due = time.monotonic() - self._printed > LINE_SECONDS
-        if (is_due or is_over) and text != self._headline:
-            self._headline = text
-            self._print(text)
+        if time.monotonic() - self._printed > LINE_SECONDS:
+            self._print(headline(state))
+
+    def finish(self) -> None:
+        """Print how the sweep ended."""
+        if self._last is not None:
+            self._print(headline(self._last))
 
     def _print(self, text: str, style: str | None = None) -> None:
         self._printed = time.monotonic()
@@ -123,7 +126,9 @@ def picture(state: SweepState) -> RenderableType:
     from rich.table import Table
     from rich.text import Text
 
-    parts: list[RenderableType] = [Text(headline(state)), ProgressBar(total=max(1, state.total), completed=state.done, width=60)]
+    bar = Table.grid()  # a bar by itself does not end its line
+    bar.add_row(ProgressBar(total=max(1, state.total), completed=state.done, width=60))
+    parts: list[RenderableType] = [Text(headline(state)), bar]
     if state.running:
         table = Table(box=None, pad_edge=False, header_style="dim")
         table.add_column("run", overflow="ellipsis", no_wrap=True)

@@ -38,9 +38,11 @@ def status(
     from isoflop.cli.options import chosen_format, open_lake
     from isoflop.cli.output import note, show
     from isoflop.lakehouse import Answer
+    from isoflop.workers.orphans import release_orphans
 
     form = chosen_format(format, json)
     with open_lake(lake) as opened:
+        release_orphans(opened)  # else a killed sweep would look as if it ran for ever
         if sweep is None:
             answer = Answer(opened.query(SWEEPS), SWEEPS.strip())
         else:

@@ -6,6 +6,7 @@ from typing import Annotated
 
 import typer
 
+from isoflop.cli.options import FormatOption, JsonOption
 from isoflop.cli.sweep import SetOption
 
 
@@ -13,12 +14,17 @@ def submit(
     file: Annotated[str, typer.Argument(metavar="FILE", help="The sweep file (YAML).")],
     address: Annotated[
         str | None,
-        typer.Option("--address", metavar="URL", help="Job server of the cluster, http://head:8265 [default: $RAY_ADDRESS]."),
+        typer.Option(
+            "--address", metavar="URL", help="Job server of the cluster, http://head:8265 [default: $RAY_ADDRESS]."
+        ),
     ] = None,
     lake: Annotated[
         str | None,
         typer.Option(
-            "--lake", "-l", metavar="FILE", help="The lake as the cluster's head sees it: an absolute path [default: $ISOFLOP_LAKE]."
+            "--lake",
+            "-l",
+            metavar="FILE",
+            help="The lake as the cluster's head sees it: an absolute path [default: $ISOFLOP_LAKE].",
         ),
     ] = None,
     settings: SetOption = None,
@@ -27,42 +33,39 @@ def submit(
     ship_code: Annotated[
         bool, typer.Option("--ship-code", help="Send this isoflop along, for a cluster that has another one or none.")
     ] = False,
-    json: Annotated[bool, typer.Option("--json", help="Print the job's id and state as JSON.")] = False,
+    format: FormatOption = None,
+    json: JsonOption = False,
 ) -> None:
     """Send a sweep to a Ray cluster.
 
-    The job runs `isoflop sweep` on the cluster's head and writes the lake there. Submitting the same
-    file twice trains nothing twice. Exit codes: 0 every run has a result, 2 the file is wrong, 4 the
-    job or a run failed, 130 interrupted (the job goes on).
+    The job runs `isoflop sweep` on the cluster's head and writes the lake there; what it prints goes to
+    stderr here. Submitting the same file twice trains nothing twice. Exit codes: 0 every run has a
+    result, 2 the file is wrong, 4 the job or a run failed, 130 interrupted (the job goes on).
     """
-    import json as json_module
     import sys
 
-    from isoflop.cli.output import note
+    import pyarrow as pa
+
+    from isoflop.cli.options import chosen_format
+    from isoflop.cli.output import note, show
+    from isoflop.lakehouse import Answer
     from isoflop.workers.cluster import submit_sweep
 
+    form = chosen_format(format, json)
     job = submit_sweep(
-        file,
-        address=address,
-        lake=lake,
-        settings=settings or (),
-        fail_fast=fail_fast,
-        ships_code=ship_code,
-        is_json=json,
+        file, address=address, lake=lake, settings=settings or (), fail_fast=fail_fast, ships_code=ship_code
     )
     note(f"submitted as job {job.job_id} to {job.address}")
-    if not wait:
-        print(json_module.dumps({"job_id": job.job_id, "address": job.address}) if json else job.job_id)
+    if wait:
+        try:
+            for text in job.output():
+                print(text, end="", file=sys.stderr, flush=True)
+        except KeyboardInterrupt:
+            note(f"the job goes on; end it with: ray job stop --address {job.address} {job.job_id}")
+            raise
+    else:
         note(f"follow it: ray job logs --address {job.address} --follow {job.job_id}")
-        return
-    try:
-        for text in job.output():
-            sys.stdout.write(text)
-            sys.stdout.flush()
-    except KeyboardInterrupt:
-        note(f"the job goes on; end it with: ray job stop --address {job.address} {job.job_id}")
-        raise
-    code = job.exit_code()
-    note(f"job {job.job_id} {job.status().lower()}")
+    show(Answer(pa.table({"job_id": [job.job_id], "address": [job.address], "status": [job.status()]})), form)
+    code = job.exit_code() if wait else 0
     if code:
         raise typer.Exit(code)

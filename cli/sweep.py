@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -67,13 +68,13 @@ def sweep(
                 states.append(run_sweep(opened, one, session=session, watch=watch, fail_fast=fail_fast))
             if states[-1].is_interrupted or (states[-1].failures and (fail_fast or one.stops_at_failure)):
                 break
-    show(_summary(states), form)
+    show(_summary(states, with_failures=form in ("json", "arrow")), form)
     code = max(state.exit_code for state in states)
     if code:
         raise typer.Exit(code)
 
 
-def _summary(states: list[SweepState]) -> Answer:
+def _summary(states: list[SweepState], *, with_failures: bool) -> Answer:
     """Return one row a sweep: what has a result now, and what has not."""
     import pyarrow as pa
 
@@ -92,17 +93,13 @@ def _summary(states: list[SweepState]) -> Answer:
             "retried": state.retried,
             "excluded": state.excluded,
             "seconds": round(state.seconds, 1),
-            "failures": [
-                {"run_id": failure.run_id, "name": failure.label, "reason": failure.reason, "error": failure.error}
-                for failure in state.failures
-            ],
         }
         for state in states
     ]
-    failure = pa.struct([(name, pa.string()) for name in ("run_id", "name", "reason", "error")])
     table = pa.Table.from_pylist(rows)
-    position = table.column_names.index("failures")
-    table = table.set_column(position, "failures", pa.array([row["failures"] for row in rows], pa.list_(failure)))
-    if not any(state.failures for state in states):
-        table = table.drop_columns(["failures"])
+    if with_failures:
+        kind = pa.list_(pa.struct([(name, pa.string()) for name in ("run_id", "label", "reason", "error")]))
+        table = table.append_column(
+            "failures", pa.array([[asdict(one) for one in each.failures] for each in states], kind)
+        )
     return Answer(table)

@@ -18,8 +18,12 @@ A message has three parts: what is wrong with the value seen, what was expected,
 from __future__ import annotations
 
 import difflib
+import unicodedata
 from collections.abc import Iterable
 from pathlib import Path
+
+WIDEST_LINE = 200  # characters of a line that an error shows whole; of a longer one it shows a part
+CONTEXT = 60  # characters before the caret that it then shows, and half of those after it
 
 
 class IsoflopError(Exception):
@@ -114,8 +118,26 @@ def underline(text: str, start: int, end: int) -> str:
     last = text.find("\n", start)
     last = len(text) if last < 0 else last
     label = f"LINE {text.count(chr(10), 0, start) + 1}: "
-    line = text[first:last].replace("\t", " ")
-    return f"{label}{line}\n{' ' * (len(label) + start - first)}{'^' * max(1, min(end, last) - start)}"
+    shown_first, shown_last, before, after = first, last, "", ""
+    if last - first > WIDEST_LINE:
+        shown_first, shown_last = max(first, start - CONTEXT), min(last, start + 2 * CONTEXT)
+        before, after = "..." * (shown_first > first), "..." * (shown_last < last)
+    line = before + text[shown_first:shown_last].replace("\t", " ").rstrip("\r") + after
+    left = display_width(label + before + text[shown_first:start])
+    return f"{label}{line}\n{' ' * left}{'^' * max(1, display_width(text[start : min(end, shown_last)]))}"
+
+
+def display_width(text: str) -> int:
+    """Return how many columns a terminal gives a text: none for accents on their own, two for wide characters.
+
+    Example
+    -------
+    >>> display_width("loss"), display_width("損失")
+    (4, 4)
+    """
+    return sum(
+        0 if unicodedata.combining(each) else 2 if unicodedata.east_asian_width(each) in "WF" else 1 for each in text
+    )
 
 
 def nearest(word: str, known: Iterable[str]) -> str | None:

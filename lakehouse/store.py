@@ -91,8 +91,11 @@ class Store:
         self, sql: str, parameters: Parameters = None, relations: Mapping[str, pa.Table] | None = None
     ) -> pa.Table:
         """Run statements that DuckDB understands and return the last one's rows as Arrow."""
+        import pyarrow as pa
+
         with self._cursor(relations) as cursor:
-            return cursor.execute(sql, parameters).to_arrow_table()
+            answered: duckdb.DuckDBPyConnection | None = cursor.execute(sql, parameters)
+            return pa.table({}) if answered is None else answered.to_arrow_table()  # None: there was no statement
 
     def write(
         self, statements: Sequence[Statement], relations: Mapping[str, pa.Table] | None = None, token: str | None = None

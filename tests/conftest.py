@@ -10,6 +10,9 @@ import pytest
 import isoflop
 from isoflop.lakehouse import Lakehouse
 
+# Fixtures hold no doctests, and two files of one name cannot both be collected for them.
+collect_ignore_glob = ["*conftest.py"]
+
 
 @pytest.fixture
 def lakehouse(tmp_path: Path) -> Iterator[Lakehouse]:

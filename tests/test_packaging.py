@@ -73,6 +73,6 @@ def test_the_editable_install_follows_the_links() -> None:
 def test_the_module_is_the_command() -> None:
     run = [
         subprocess.run([*start, "--version"], capture_output=True, text=True)
-        for start in ([sys.executable, "-m", "isoflop"], ["isoflop"])
+        for start in ([sys.executable, "-m", "isoflop"], [str(Path(sys.executable).with_name("isoflop"))])
     ]
     assert run[0].stdout == run[1].stdout and run[0].stdout.startswith("isoflop ")

@@ -8,6 +8,7 @@ from __future__ import annotations
 import math
 from collections import deque
 from collections.abc import Mapping
+from statistics import median
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
 LOGGED_POINTS = 10_000  # a curve holds about this many points at most, however long the run
 FINAL_FRACTION = 0.05  # of the steps, averaged into the run's loss
 MOST_FINAL_STEPS = 50
-DIVERGED_OVER = 10  # steps; their mean is compared
+DIVERGED_OVER = 10  # steps; their median is compared, so one spike is forgiven
 DIVERGED_FACTOR = 2.0  # times the loss of a uniform guess
 
 
@@ -31,7 +32,7 @@ def log_interval(num_steps: int, log_every: int | None) -> int:
 class Curve:
     """Losses from the device to the spool.
 
-    A run has diverged when a loss is not finite, or when the mean of the last ten losses is more than
+    A run has diverged when a loss is not finite, or when the median of the last ten losses is more than
     twice the loss of a uniform guess.
 
     Parameters
@@ -122,7 +123,7 @@ class Curve:
             return True
         if loss <= self._limit or len(self._recent) < DIVERGED_OVER:
             return False
-        return sum(list(self._recent)[-DIVERGED_OVER:]) > DIVERGED_OVER * self._limit
+        return median(list(self._recent)[-DIVERGED_OVER:]) > self._limit
 
 
 def _fetch(scalars: list[torch.Tensor]) -> list[float]:

@@ -75,7 +75,7 @@ class Cpu(Device):
         self.torch_device = torch.device("cpu")
 
     def clock(self) -> StepClock:
-        """Return a clock of CPU time with one thread, of wall time with more."""
+        """Return a clock of the thread's CPU time where torch uses one thread, of wall time with more."""
         import torch
 
         return HostClock(is_cpu_time=torch.get_num_threads() == 1)

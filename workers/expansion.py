@@ -8,12 +8,10 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from isoflop.lakehouse.errors import FileError, did_you_mean
+from isoflop.lakehouse.errors import did_you_mean
 from isoflop.lakehouse.records import RunRecord
-from isoflop.lakehouse.shapes import Counts
 from isoflop.workers.expressions import ExpressionError, Grid
-from isoflop.workers.families import Family
-from isoflop.workers.families.family import ConfigError
+from isoflop.workers.families import ConfigError, Family
 from isoflop.workers.resources import Resources, bytes_of
 from isoflop.workers.sweep_file import Document, Keys
 from isoflop.workers.sweep_keys import SweepKeys
@@ -23,6 +21,8 @@ SHAPE_OUTPUTS = (
     "params", "params_non_embedding", "flops_per_step", "flops_per_token", "memcpy_bytes_per_step", "tokens_per_step",
     "memory_bytes",
 )  # fmt: skip
+_Shape = dict[str, Any]  # what follows from a config without its length: counts, and settings left to their defaults
+
 LENGTH = ("tokens", "steps")  # settings that no count of the shape depends on
 
 
@@ -73,8 +73,9 @@ class _Expansion:
         self.places, self.rows = _rows(keys, document)
         names = dict.fromkeys(name for row in self.rows for name in row)
         self.columns: dict[str, list[object]] = {name: [row.get(name) for row in self.rows] for name in names}
-        self.shapes: list[Counts | ConfigError] = []
+        self.shapes: list[_Shape | ConfigError] = []
         self.shapes_used_by: Keys = ()
+        self.varying = [name for name, values in self.columns.items() if any(value != values[0] for value in values)]
         self.grid = Grid(self.columns, len(self.rows))
 
     def plan(self) -> Plan:
@@ -142,30 +143,33 @@ class _Expansion:
     # Evaluating
 
     def _value(self, place: Keys, expression: str) -> list[object]:
-        """Return the values of an expression, with the shape's counts computed when it asks for them."""
+        """Return the values of an expression, with what follows from the shape computed when it is asked for."""
         grid = self.grid
         try:
             for name in grid.names_in(expression):
-                if name in SHAPE_OUTPUTS and name not in grid:
-                    self._add_shapes(place)
                 if name not in grid and name in self.keys.derive:
                     raise ExpressionError(f"'{name}' is derived later", hint=f"put '{name}' above '{place[-1]}'")
+                if name not in grid and (name in SHAPE_OUTPUTS or name in self.family.model_fields):
+                    self._add_shapes(place)
             return grid.evaluate(expression)
         except ExpressionError as error:
             raise self.document.error(place, error.message, error.hint) from None
 
     def _add_shapes(self, place: Keys) -> None:
-        """Compute the counts of every row; a row that has none is an error only if it stays."""
+        """Compute counts and computed defaults of every row; a row that has none is an error only if it stays."""
         self.shapes_used_by = place
-        known: dict[str, Counts | ConfigError] = {}
+        known: dict[str, _Shape | ConfigError] = {}
         for row in range(self.grid.num_rows):
             config = {name: value for name, value in self._config(row).items() if name not in ("seed", *LENGTH)}
             key = repr(config)
             if key not in known:
                 known[key] = _shape(self.family, config)
             self.shapes.append(known[key])
-        for name in SHAPE_OUTPUTS:
-            self.grid.add(name, [_count(shape, name) for shape in self.shapes])
+        settings = [name for name in self.family.model_fields if name not in (*self.keys.derive, "seed", *LENGTH)]
+        for name in (*SHAPE_OUTPUTS, *settings):
+            if name not in self.grid:
+                cells = [None if isinstance(shape, ConfigError) else shape[name] for shape in self.shapes]
+                self.grid.add(name, [cell if isinstance(cell, bool | int | float | str) else None for cell in cells])
 
     def _kept(self) -> list[int]:
         """Return the rows that no condition excludes; a condition that is NULL excludes nothing."""
@@ -225,8 +229,7 @@ class _Expansion:
 
     def _label(self, row: int) -> str:
         """Return what people call a run: the grid's variables in which the runs of the sweep differ."""
-        varying = [name for name, values in self.columns.items() if any(value != values[0] for value in values)]
-        return " ".join(f"{name}={_short(self.columns[name][row])}" for name in varying) or self.keys.name
+        return " ".join(f"{name}={_short(self.columns[name][row])}" for name in self.varying) or self.keys.name
 
     def _check_shapes(self, kept: Sequence[int], runs: Sequence[Family]) -> None:
         """Make sure that the counts an expression has read are those of the finished config."""
@@ -238,7 +241,7 @@ class _Expansion:
                 raise self.document.error(
                     self.shapes_used_by, f"the shape is not known yet: {shape.message}", shape.hint
                 )
-            if shape != run.counts():
+            if any(shape[name] != value for name, value in _counted(run).items()):
                 raise self.document.error(
                     self.shapes_used_by,
                     "a setting that changes the shape's counts is derived after they are used here",
@@ -283,19 +286,19 @@ def _axes(keys: SweepKeys, document: Document) -> Iterator[list[dict[str, tuple[
     yield [{"seed": (seed, ("seeds",))} for seed in keys.seeds]
 
 
-def _shape(family: type[Family], config: Mapping[str, Any]) -> Counts | ConfigError:
+def _shape(family: type[Family], config: Mapping[str, Any]) -> _Shape | ConfigError:
+    """Return the counts and settings of a config, whatever its length, or why it has none."""
     try:
-        return family.counts_of(config)
+        run = family.parse({**config, "steps": 1})
     except ConfigError as error:
         return error
+    return {**dict(run), **_counted(run)}
 
 
-def _count(shape: Counts | ConfigError, name: str) -> float | None:
-    if isinstance(shape, ConfigError):
-        return None
-    if name == "flops_per_token":
-        return shape.flops_per_step / shape.tokens_per_step
-    return float(getattr(shape, name))
+def _counted(run: Family) -> _Shape:
+    counts = run.counts()
+    found = {name: getattr(counts, name) for name in SHAPE_OUTPUTS if name != "flops_per_token"}
+    return {**found, "flops_per_token": counts.flops_per_step / counts.tokens_per_step}
 
 
 def _short(value: object) -> str:

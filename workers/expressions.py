@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from isoflop.lakehouse.errors import IsoflopError, did_you_mean
 
@@ -137,13 +137,12 @@ def _plain(value: object, expression: str) -> object:
 def _parsed(con: duckdb.DuckDBPyConnection, expression: str) -> object:
     # The newline ends a trailing comment, so it cannot swallow the bracket.
     row = con.execute("SELECT json_serialize_sql(?)", [f"SELECT ({expression}\n)"]).fetchone()
-    tree = json.loads(row[0]) if row else {"error": True}
+    tree: dict[str, Any] = json.loads(row[0]) if row else {"error": True}
     if tree.get("error"):
         message = str(tree.get("error_message", "does not parse"))
         raise ExpressionError(f"'{expression}' is not a SQL expression: {_shortened(message)}")
-    statements = tree["statements"]
-    select = statements[0]["node"] if len(statements) == 1 else None
-    if select is None or select.get("type") != "SELECT_NODE" or len(select["select_list"]) != 1:
+    select: dict[str, Any] = tree["statements"][0]["node"]
+    if len(tree["statements"]) != 1 or select.get("type") != "SELECT_NODE" or len(select["select_list"]) != 1:
         raise ExpressionError(f"'{expression}' must be one SQL expression")
     if select["from_table"].get("type") != "EMPTY" or select.get("where_clause") or select["cte_map"]["map"]:
         raise ExpressionError(f"'{expression}' must be an expression over one run; it cannot have FROM or WHERE")

@@ -6,7 +6,7 @@ import contextlib
 import time
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 import torch
@@ -32,12 +32,16 @@ WEIGHTS, EVERYTHING_ELSE = 0, 1  # streams of torch's random numbers; the data h
 def train_gradient(family: GradientFamily, spool: Spool, options: TrainOptions) -> Outcome:
     """Train one run from its start or its checkpoint, and say how it ended; see `isoflop.workers.train`."""
     run_id = family.record().run_id
-    with _threads(options.threads):
+    with arithmetic(options.threads):
         device = find_device(options.device)
         path = options.checkpoint_folder / f"{run_id}.pt" if options.checkpoint_folder else None
         saved = load_tensors(path) if path else None
         resumed_step = int(saved["curve"]["step"]) if saved else None
         spool.started(host=host_name(), device=device.name, hardware=device.hardware(), resumed_step=resumed_step)
+        if saved:
+            spool.note(f"continues after step {resumed_step} from {path}")
+        elif path and path.exists():
+            spool.note(f"begins anew: {path} is not a checkpoint that can be continued", level="warning")
         with _random_numbers(family.seed, device):
             return _Run(family, spool, options, device, path, run_id).train(saved)
 
@@ -52,7 +56,7 @@ class Trainer:
         self.optimizer = make_optimizer(family, self.model)
         self._weights = list(self.model.parameters())
         self._autocast = PRECISIONS[family.precision]
-        self._forward: torch.nn.Module = torch.compile(self.model) if family.compile else self.model
+        self._forward = cast(torch.nn.Module, torch.compile(self.model)) if family.compile else self.model
 
     def step(self, batch: torch.Tensor, rate: float, clock: StepClock) -> tuple[torch.Tensor, torch.Tensor | None]:
         """Update the weights once.
@@ -91,12 +95,12 @@ class Trainer:
 
     def evaluate(self, batches: list[NDArray[np.int64]]) -> float | None:
         """Return the mean loss over held-out batches [nat/token], or None without any."""
-        total = torch.zeros((), dtype=torch.float64)
+        total = torch.zeros((), dtype=torch.float64, device=self.device.torch_device)
         rows = 0
         with torch.no_grad(), self._autocast.autocast(self.device.torch_device.type):
             for batch in batches:
                 loss = self.family.loss(self.model, self.device.put(batch))
-                total = total + loss.double().to(total.device) * len(batch)
+                total += loss.double() * len(batch)
                 rows += len(batch)
         return float(total) / rows if rows else None
 
@@ -166,7 +170,13 @@ class _Run:
             self.curve.restore(saved["curve"])
         if self.family.compile:
             self.clock.add("compile", warmup_seconds)
-        reason = self._steps(trainer, corpus)
+        try:
+            reason = self._steps(trainer, corpus)
+        except Exception:
+            with contextlib.suppress(Exception):  # the losses still on a device that failed may be out of reach
+                self.curve.read()
+            self.clock.report(self.spool)
+            raise
         return self._record(trainer, corpus, reason, warmup_seconds)
 
     def _steps(self, trainer: Trainer, corpus: Corpus) -> str | None:
@@ -244,14 +254,20 @@ class _Run:
 
 
 @contextlib.contextmanager
-def _threads(num_threads: int | None) -> Iterator[None]:
-    """Use this many threads inside the block."""
+def arithmetic(num_threads: int | None) -> Iterator[None]:
+    """Use this many CPU threads inside the block, and let numbers below 1e-38 be zero.
+
+    Attention and its gradients are full of such numbers once a model is sure of itself, and a processor
+    takes many times longer over them: the time of a step would depend on what the model has learned.
+    """
     before = torch.get_num_threads()
     if num_threads is not None:
         torch.set_num_threads(num_threads)
+    torch.set_flush_denormal(True)
     try:
         yield
     finally:
+        torch.set_flush_denormal(False)
         torch.set_num_threads(before)
 
 

@@ -78,32 +78,39 @@ class _Pack:
         began = time.thread_time()
         self.program = type(runs[0].family).program([run.family for run in runs])
         self.setup_seconds = (time.thread_time() - began) / len(runs)
+        self.peak_memory_bytes: float | None = None
         self.step_seconds: list[float] = []  # a run's share of one step, block by block
-        for number, run in enumerate(runs):
-            if run.saved:
-                self.program.restore(number, run.saved)
+        if runs[0].step:
+            self.program.restore(runs[0].step, [run.saved for run in runs if run.saved is not None])
 
     def train(self) -> dict[str, Outcome]:
-        """Go to the last step, or until everybody diverged or somebody says stop."""
+        """Go to the last step, or until everybody diverged or somebody says stop, and record every run."""
+        is_stopped = self._steps()
+        self.peak_memory_bytes = process_peak_memory_bytes()
+        return {
+            run.run_id: self._record(number, "diverged" if run.is_diverged else "stopped" if is_stopped else None)
+            for number, run in enumerate(self.runs)
+        }
+
+    def _steps(self) -> bool:
+        """Take every step that is left; return whether somebody said stop."""
         num_steps = self.runs[0].family.steps
         first = self.runs[0].step
         last_checkpoint = time.perf_counter()
         for before, mark in pairwise([first, *(step for step in log_steps(num_steps) if step > first)]):
             for block in _blocks(mark - before):
                 self._advance(block)
+                if self.runs[0].step == mark:
+                    self._log(self.program.losses())
                 is_stopped = self.options.stop is not None and self.runs[0].step < num_steps and self.options.stop()
                 if is_stopped or time.perf_counter() - last_checkpoint >= self.options.checkpoint_seconds:
                     self._checkpoint()
                     last_checkpoint = time.perf_counter()
                 if is_stopped:
-                    return {run.run_id: self._record(number, "stopped") for number, run in enumerate(self.runs)}
-            self._log(self.program.losses())
+                    return True
             if all(run.is_diverged for run in self.runs):
                 break
-        return {
-            run.run_id: self._record(number, "diverged" if run.is_diverged else None)
-            for number, run in enumerate(self.runs)
-        }
+        return False
 
     def _advance(self, num_steps: int) -> None:
         began = time.thread_time()
@@ -140,7 +147,7 @@ class _Pack:
             loss=loss,
             step_seconds=run.seconds / run.step if run.step else None,
             train_seconds=run.seconds,
-            peak_memory_bytes=process_peak_memory_bytes(),
+            peak_memory_bytes=self.peak_memory_bytes,
             setup_seconds=self.setup_seconds,
             packed_runs=len(self.runs),
             **self.program.results(number),

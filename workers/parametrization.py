@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     import torch
 
-    from isoflop.workers.families.decoder import Decoder
+    from isoflop.workers.families.decoder import Block, Decoder
 
 EMBEDDING_SCALE = 0.02  # standard deviation of token vectors and, through an untied head, of small first logits
 
@@ -33,13 +35,14 @@ class Parametrization:
 
         into_residual = 1 / math.sqrt(2 * len(model.blocks))
         nn.init.normal_(model.embedding.weight, std=EMBEDDING_SCALE, generator=generator)
-        for block in model.blocks:
-            for matrix, factor in (
+        for block in cast("Iterable[Block]", model.blocks):
+            matrices: tuple[tuple[nn.Linear, float], ...] = (
                 (block.queries_keys_values, 1.0),
                 (block.attention_out, into_residual),
                 (block.feed_forward_in, 1.0),
                 (block.feed_forward_out, into_residual),
-            ):
+            )
+            for matrix, factor in matrices:
                 nn.init.normal_(matrix.weight, std=factor / math.sqrt(matrix.in_features), generator=generator)
         if model.head.weight is not model.embedding.weight:
             nn.init.normal_(model.head.weight, std=EMBEDDING_SCALE, generator=generator)

@@ -63,6 +63,13 @@ class Sweep:
         """Whether the sweep ends when a run fails for good."""
         return self.keys.on_failure == "stop"
 
+    @property
+    def variables(self) -> tuple[str, ...]:
+        """The names that the file sets for its runs, the seed last."""
+        corpus = () if self.keys.corpus is None else ("corpus",)
+        points = (name for point in self.keys.points for name in point)
+        return tuple(dict.fromkeys((*corpus, *self.keys.grid, *points, *self.keys.derive, "seed")))
+
     def expand(self) -> Plan:
         """Return the runs of the grid.
 

@@ -31,6 +31,7 @@ _RESOLVERS: tuple[tuple[str, str, str], ...] = (
     ("float", r"[-+]?(\.[0-9]+|[0-9]+(\.[0-9]*)?)([eE][-+]?[0-9]+)?", "-+.0123456789"),
     ("float", r"[-+]?\.(inf|Inf|INF)|\.(nan|NaN|NAN)", "-+."),
 )
+_TAGS = {_STANDARD + kind for kind in ("null", "bool", "int", "float", "str", "seq", "map")}
 _MAX_DEPTH = 32  # nested lists and mappings; an alias to its own parent would nest without end
 
 
@@ -147,13 +148,14 @@ def _plain(node: yaml.Node, keys: Keys, lines: dict[Keys, int], path: str) -> ob
     lines.setdefault(keys, line)
     if len(keys) > _MAX_DEPTH:
         raise FileError(path, line, f"is nested more than {_MAX_DEPTH} levels deep")
-    if not node.tag.startswith(_STANDARD):
-        raise FileError(path, line, f"the tag '{node.tag}' is not allowed: a sweep file is data only")
+    if node.tag not in _TAGS:
+        tag = node.tag.replace(_STANDARD, "!!")
+        raise FileError(path, line, f"the tag '{tag}' is not allowed: a sweep file is data only")
     if isinstance(node, yaml.MappingNode):
         return dict(_items(node, keys, lines, path))
     if isinstance(node, yaml.SequenceNode):
         return [_plain(item, (*keys, index), lines, path) for index, item in enumerate(node.value)]
-    return _scalar(node, path, line)
+    return _scalar(str(node.value), node.tag.removeprefix(_STANDARD))
 
 
 def _items(node: yaml.MappingNode, keys: Keys, lines: dict[Keys, int], path: str) -> Iterator[tuple[str, object]]:
@@ -170,9 +172,8 @@ def _items(node: yaml.MappingNode, keys: Keys, lines: dict[Keys, int], path: str
         yield key, _plain(value_node, (*keys, key), lines, path)
 
 
-def _scalar(node: yaml.Node, path: str, line: int) -> object:
-    text = str(node.value)
-    match node.tag.removeprefix(_STANDARD):
+def _scalar(text: str, kind: str) -> object:
+    match kind:
         case "null":
             return None
         case "bool":
@@ -181,10 +182,8 @@ def _scalar(node: yaml.Node, path: str, line: int) -> object:
             return int(text, 0) if text[:2] in ("0o", "0x") else int(text)
         case "float":
             return float(text.lower().replace(".inf", "inf").replace(".nan", "nan"))
-        case "str":
+        case _:
             return text
-        case other:
-            raise FileError(path, line, f"the tag '!!{other}' is not allowed: a sweep file is data only")
 
 
 def dump(value: Mapping[str, object]) -> str:

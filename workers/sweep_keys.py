@@ -39,6 +39,7 @@ def _all_different(values: tuple[int, ...]) -> tuple[int, ...]:
     return values
 
 
+Times = Annotated[int, Field(ge=0)]
 Expression = Annotated[str, BeforeValidator(_as_expression)]
 Name = Annotated[str, Field(pattern=r"^[A-Za-z_][A-Za-z0-9_]*$")]
 
@@ -58,10 +59,10 @@ class ResourceKeys(_Section):
 class RetryKeys(_Section):
     """How often a run is tried again, by what ended its attempt."""
 
-    crash: int = Field(DEFAULT_RETRIES["crash"], ge=0)
-    out_of_memory: int = Field(DEFAULT_RETRIES["out_of_memory"], ge=0)
-    preempted: int = Field(DEFAULT_RETRIES["preempted"], ge=0)
-    timeout: int = Field(DEFAULT_RETRIES["timeout"], ge=0)
+    crash: Times = DEFAULT_RETRIES["crash"]
+    out_of_memory: Times = DEFAULT_RETRIES["out_of_memory"]
+    preempted: Times = DEFAULT_RETRIES["preempted"]
+    timeout: Times = DEFAULT_RETRIES["timeout"]
 
 
 class SweepKeys(_Section):
@@ -78,8 +79,8 @@ class SweepKeys(_Section):
     seeds: Annotated[
         tuple[int, ...], BeforeValidator(_as_seeds), Field(strict=False), AfterValidator(_all_different)
     ] = (0,)
-    resources: ResourceKeys = Field(default_factory=ResourceKeys)
-    retries: RetryKeys = Field(default_factory=RetryKeys)
+    resources: ResourceKeys = ResourceKeys()
+    retries: RetryKeys = RetryKeys()
     timeout: Annotated[float, BeforeValidator(seconds_of)] | None = None
     on_failure: Literal["continue", "stop"] = "continue"
 
@@ -100,7 +101,7 @@ def parse_keys(document: Document) -> SweepKeys:
 def _file_error(document: Document, error: ValidationError) -> FileError:
     """Return the first thing a validation found, at its line, in our words."""
     first = error.errors()[0]
-    keys = tuple(part for part in first["loc"] if part in document.lines or isinstance(part, str | int))
+    keys = first["loc"]
     name = ".".join(str(part) for part in keys)
     match first["type"]:
         case "extra_forbidden":

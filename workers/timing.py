@@ -4,8 +4,8 @@ Rules, because a number without its clock means nothing:
 
 - CUDA: device events recorded between the phases and read back later, so measuring never makes the host
   wait. A phase is the time the device took from one event to the next, its waiting for the host included.
-- CPU, one thread: CPU time of the process. Machines are shared, and a neighbour stretches wall time by
-  any factor while the work stays the same.
+- CPU, one thread: CPU time of the training thread. Machines are shared, and a neighbour stretches wall
+  time by any factor while the work stays the same; so does the process's own writing to the store.
 - CPU, several threads: wall time, since the CPU time of a team does not say how long it took.
 
 Wall time is kept beside it in both CPU cases. `step_seconds` of a run is the median step.
@@ -18,6 +18,7 @@ from abc import ABC, abstractmethod
 from array import array
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -97,11 +98,11 @@ class StepClock(ABC):
 
 
 class HostClock(StepClock):
-    """A clock of the process, for work that is done when a call returns."""
+    """A clock of the calling thread, for work that is done when a call returns."""
 
     def __init__(self, *, is_cpu_time: bool) -> None:
         super().__init__()
-        self._now = time.process_time if is_cpu_time else time.perf_counter
+        self._now = time.thread_time if is_cpu_time else time.perf_counter
         self._laps: dict[str, float] = {}
         self._unread: list[float] = []
         self._began = self._last = self._wall = 0.0
@@ -167,7 +168,7 @@ class DeviceClock(StepClock):
 
     def _durations(self, laps: list[tuple[str, torch.cuda.Event]]) -> float:
         by_phase: dict[str, float] = {}
-        for (_, before), (phase, after) in zip(laps, laps[1:], strict=False):
+        for (_, before), (phase, after) in pairwise(laps):
             by_phase[phase] = by_phase.get(phase, 0.0) + before.elapsed_time(after) / 1000
         for phase, seconds in by_phase.items():
             self.add(phase, seconds)
@@ -179,6 +180,6 @@ class DeviceClock(StepClock):
     def _record(self) -> torch.cuda.Event:
         import torch
 
-        event = self._free.pop() if self._free else torch.cuda.Event(enable_timing=True)
+        event = self._free.pop() if self._free else torch.cuda.Event(enable_timing=True)  # type: ignore[no-untyped-call]
         event.record(torch.cuda.current_stream(self._device))
         return event

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 
 DEMO_LAKE = "demo.duckdb"
 SWEEPS = ("transformer.yaml", "plrf.yaml")
+QUICK = {"transformer.yaml": ("grid.budget=[1e9, 3e9, 1e10]", "exclude=[]"), "plrf.yaml": ("seeds=3",)}
 
 GOPHER = "5.76e23"  # training FLOP of Gopher, the budget that Hoffmann et al. 2022 (arXiv:2203.15556) plan for
 
@@ -27,6 +28,7 @@ QUESTIONS: tuple[tuple[str, tuple[str, ...]], ...] = (
         "The published Chinchilla runs: fit, then predict the largest fifth from the rest",
         (
             f"CREATE OR REPLACE LAW published AS FIT loss ~ chinchilla(params, tokens) {PUBLISHED} WITH (delta = 1e-3)",
+            "DESCRIBE LAW published",
             f"CROSS VALIDATE loss ~ chinchilla(params, tokens) {PUBLISHED} HOLDOUT LARGEST 20 PERCENT BY flops",
             f"EXTRAPOLATE published TO flops = {GOPHER}, params = sqrt(flops / 120), tokens = flops / (6 * params)",
         ),
@@ -35,18 +37,22 @@ QUESTIONS: tuple[tuple[str, tuple[str, ...]], ...] = (
         "The transformers this machine just trained: loss, and seconds a step",
         (
             f"CREATE OR REPLACE LAW trained AS FIT validation_loss ~ chinchilla(params, tokens) {TRAINED}",
-            f"CREATE OR REPLACE LAW seconds AS FIT step_seconds ~ step_time(flops / steps, memcpy_bytes / steps, depth) {TRAINED}",
             "EXTRAPOLATE trained TO params = [1e5, 1e6], tokens = 20 * params",
+            "CREATE OR REPLACE LAW seconds AS "
+            f"FIT step_seconds ~ step_time(flops / steps, memcpy_bytes / steps, depth) {TRAINED}",
+            "DESCRIBE LAW seconds",
         ),
     ),
     (
-        "Power-law random features: risk against samples, the mean over seeds",
+        "Power-law random features: risk against width, the mean over seeds",
         (
             "SELECT params, count(*) AS seeds, avg(loss) AS loss, stddev(loss) AS spread "
             "FROM runs WHERE family = 'plrf' GROUP BY params ORDER BY params",
+            "FIT loss ~ A / params ^ alpha PARAMETERS (A > 0, alpha IN [0, 3]) FROM runs WHERE family = 'plrf'",
         ),
     ),
 )
+FIT_COLUMNS = ("law", "form", "rows", "dropped", "objective", "rmse_log", "status", "coefficients")
 
 NEXT = """What to type next:
   isoflop tui --lake {lake}
@@ -57,7 +63,12 @@ NEXT = """What to type next:
 
 
 def demo(
-    lake: Annotated[str, typer.Option("--lake", "-l", metavar="FILE", help="Where the demo's lake is kept.")] = DEMO_LAKE,
+    lake: Annotated[
+        str, typer.Option("--lake", "-l", metavar="FILE", help="Where the demo's lake is kept.")
+    ] = DEMO_LAKE,
+    quick: Annotated[
+        bool, typer.Option("--quick", help="Train for seconds instead of minutes, on smaller budgets.")
+    ] = False,
 ) -> None:
     """Train a small sweep on this machine, fit laws to it and to published runs, and extrapolate.
 
@@ -67,39 +78,52 @@ def demo(
     """
     from isoflop.cli.options import open_lake
     from isoflop.cli.output import stderr_console
-    from isoflop.cli.sweep import run_with_progress
+    from isoflop.cli.progress import watching
     from isoflop.lakehouse.exchange import import_table
     from isoflop.lakehouse.exchange.published import find_published
+    from isoflop.workers.cluster import RaySession, run_sweep
     from isoflop.workers.sweep import load_sweeps
 
     console = stderr_console()
     began = time.perf_counter()
     folder = Path(__file__).parent
-    sweeps = [sweep for name in SWEEPS for sweep in load_sweeps(folder / name)]
+    sweeps = [sweep for name in SWEEPS for sweep in load_sweeps(str(folder / name), QUICK[name] if quick else ())]
     with open_lake(lake, hold=True) as opened:
         import_table(opened, find_published("chinchilla_epoch"))
-        code = run_with_progress(opened, sweeps, console=console)
+        with RaySession() as ray:
+            for sweep in sweeps:
+                with watching(console) as watch:
+                    state = run_sweep(opened, sweep, session=ray, watch=watch)
+                if state.exit_code:
+                    raise typer.Exit(state.exit_code)
         trained = time.perf_counter() - began
-        if code:
-            raise typer.Exit(code)
-        ask(opened, console)
+        ask(opened)
     _close(console, lake, trained, time.perf_counter() - began)
 
 
-def ask(lake: Lakehouse, console: Console) -> None:
-    """Ask the demo's questions and print statement and answer of each."""
+def ask(lake: Lakehouse) -> None:
+    """Ask the demo's questions, print statement and answer of each, and draw the first law."""
     from isoflop.cli.output import show, stdout_console
+    from isoflop.cli.plot.command import print_figure
+    from isoflop.cli.plot.law_card import read_law
+    from isoflop.cli.plot.law_figure import law_figure
 
     out = stdout_console()
     for heading, statements in QUESTIONS:
         out.print(f"\n[bold]{heading}[/bold]")
         for statement in statements:
             out.print(f"\n> {statement};", style="cyan", markup=False, highlight=False)
-            show(lake.sql(statement))
-    from isoflop.cli.plot.command import print_plot
-
+            answer = lake.sql(statement)
+            show(_without(answer) if "FIT " in statement else answer)
     out.print()
-    print_plot(lake, "published", to=float(GOPHER))
+    print_figure(law_figure(lake, read_law(lake, "published"), x=None, to=float(GOPHER), level=0.95, held_out=None))
+
+
+def _without(answer: Answer) -> Answer:
+    """Return a fit's row without the columns that the following statements show better."""
+    from dataclasses import replace
+
+    return replace(answer, table=answer.table.select([name for name in FIT_COLUMNS if name in answer.columns]))
 
 
 def _close(console: Console, lake: str, trained: float, total: float) -> None:

@@ -6,6 +6,7 @@ dots only add up, so a dithered band and a curve share a cell and both stay read
 
 from __future__ import annotations
 
+from itertools import pairwise
 from typing import NamedTuple
 
 import numpy as np
@@ -65,9 +66,11 @@ class Canvas:
         ----------
         dash : dots drawn and then left out in turn; 0 draws all of them
         """
+        if i.size == 1:
+            return self.dots(i, j, ink)
         keep = np.isfinite(i[:-1]) & np.isfinite(i[1:]) & np.isfinite(j[:-1]) & np.isfinite(j[1:])
         if not keep.any():
-            return
+            return self.dots(i, j, ink)
         left, top = i[:-1][keep], j[:-1][keep]
         across, down = i[1:][keep] - left, j[1:][keep] - top
         length = np.maximum(np.abs(across), np.abs(down))
@@ -80,7 +83,9 @@ class Canvas:
             walked = np.cumsum(np.append(0.0, np.hypot(np.diff(column), np.diff(row))))
             drawn = np.floor(walked / dash).astype(np.int64) % 2 == 0
             column, row = column[drawn], row[drawn]
-        self.dots(column, row, ink)
+        else:
+            self.dots(i, j, ink)  # the last position before a gap, and one alone between two gaps
+        return self.dots(column, row, ink)
 
     def fill(self, i: Array, upper: Array, lower: Array, ink: Ink, *, across: int = 2, down: int = 1) -> None:
         """Dither the room between two curves given at rising positions `i`, all (S,) float arrays in dots.
@@ -125,7 +130,7 @@ class Canvas:
         self._ink[row[inside], column[inside]] = self._number(ink)
 
     def write(self, column: int, row: int, text: str, ink: Ink) -> bool:
-        """Write text over cells; return False, and write nothing, where it would leave the canvas or meet other text."""
+        """Write text over cells; return False, and write nothing, where it would leave the canvas or meet a text."""
         if not text or not 0 <= row < self.rows or column < 0 or column + len(text) > self.columns:
             return False
         around = self._text[row, max(0, column - 1) : column + len(text) + 1]
@@ -152,9 +157,7 @@ class Canvas:
             breaks = np.flatnonzero(np.diff(ink[row])) + 1
             text = "".join(map(chr, codes[row].tolist()))
             ends = [0, *breaks.tolist(), self.columns]
-            pages.append(
-                [(text[a:b], self._inks[int(ink[row, a])].style) for a, b in zip(ends[:-1], ends[1:], strict=True)]
-            )
+            pages.append([(text[a:b], self._inks[int(ink[row, a])].style) for a, b in pairwise(ends)])
         return pages
 
     def _number(self, ink: Ink) -> int:

@@ -18,43 +18,62 @@ KINDS = ("law", "residuals", "isoflop", "curves")
 
 def plot(
     names: Annotated[
-        list[str] | None, typer.Argument(metavar="[LAW | RUN...]", help="A law, or runs by id or name.", show_default=False)
+        list[str] | None,
+        typer.Argument(metavar="[LAW | RUN...]", help="A law, or runs by id or name.", show_default=False),
     ] = None,
     kind: Annotated[
         str | None,
-        typer.Option("--kind", "-k", metavar="KIND", help="law, residuals, isoflop or curves [default: law or curves, by the name]."),
+        typer.Option(
+            "--kind",
+            "-k",
+            metavar="KIND",
+            help="law, residuals, isoflop or curves [default: law or curves, by the name].",
+        ),
     ] = None,
     where: Annotated[
-        str | None, typer.Option("--where", "-w", metavar="CONDITION", help="Draw the runs that satisfy an SQL condition.")
+        str | None,
+        typer.Option("--where", "-w", metavar="CONDITION", help="Draw the runs that satisfy an SQL condition."),
     ] = None,
     x: Annotated[
-        str | None, typer.Option("--x", metavar="COLUMN", help="The horizontal axis: flops, an input of the law, step, tokens, seconds.")
+        str | None,
+        typer.Option(
+            "--x", metavar="COLUMN", help="The horizontal axis: flops, an input of the law, step, tokens, seconds."
+        ),
     ] = None,
     to: Annotated[
-        float | None, typer.Option("--to", metavar="X", help="How far a law is drawn [default: 30 times the largest run].")
+        float | None,
+        typer.Option("--to", metavar="X", help="How far a law is drawn [default: 30 times the largest run]."),
     ] = None,
     level: Annotated[float, typer.Option("--level", help="Level of the interval; 0 leaves it out.")] = 0.95,
     held_out: Annotated[
         str | None, typer.Option("--held-out", metavar="CONDITION", help="Runs the law has not seen, drawn as rings.")
     ] = None,
     out: Annotated[
-        Path | None, typer.Option("--out", "-o", metavar="FILE", help="Write an .svg, .png or .pdf instead of printing.")
+        Path | None,
+        typer.Option("--out", "-o", metavar="FILE", help="Write an .svg, .png or .pdf instead of printing."),
     ] = None,
     width: Annotated[int | None, typer.Option("--width", help="Columns of the terminal [default: all].")] = None,
-    height: Annotated[int | None, typer.Option("--height", help="Lines of the terminal [default: a third of its width].")] = None,
+    height: Annotated[
+        int | None, typer.Option("--height", help="Lines of the terminal [default: a third of its width].")
+    ] = None,
     ascii: Annotated[bool, typer.Option("--ascii", help="Print ASCII characters only.")] = False,
     lake: LakeOption = None,
 ) -> None:
     """Draw a law with its runs and interval, or the loss curves of runs.
 
-    isoflop plot chin --to 1e24 --out chin.svg
-    isoflop plot --where "family = 'transformer'" --x flops
+    \b
+      isoflop plot chin
+      isoflop plot chin --to 1e24 --held-out "params > 1e9" --out chin.svg
+      isoflop plot chin --kind isoflop
+      isoflop plot --where "family = 'transformer'" --x flops
     """  # fmt: skip
     from isoflop.cli.options import open_lake
     from isoflop.lakehouse.errors import UsageError, did_you_mean
 
     if kind is not None and kind not in KINDS:
-        raise UsageError(f"there is no kind of plot '{kind}'", hint=did_you_mean(kind, KINDS, f"one of {', '.join(KINDS)}"))
+        raise UsageError(
+            f"there is no kind of plot '{kind}'", hint=did_you_mean(kind, KINDS, f"one of {', '.join(KINDS)}")
+        )
     if not 0 <= level < 1:
         raise UsageError(f"level {level:g} is not a share between 0 and 1", hint="0.95 is 95 per cent")
     with open_lake(lake) as opened:
@@ -65,7 +84,7 @@ def plot(
 
         note(f"wrote {save(figure, out)}")
     else:
-        _print(figure, width, height, is_ascii=ascii)
+        print_figure(figure, width, height, is_ascii=ascii)
 
 
 def _figure(
@@ -113,7 +132,9 @@ def _is_law(lake: Lakehouse, name: str) -> bool:
     return bool(lake.query("SELECT 1 FROM laws WHERE name = ? LIMIT 1", [name]).num_rows)
 
 
-def _print(figure: Figure, width: int | None, height: int | None, *, is_ascii: bool) -> None:
+def print_figure(
+    figure: Figure, width: int | None = None, height: int | None = None, *, is_ascii: bool = False
+) -> None:
     """Print the figure on stdout, in as many colours as it has."""
     from isoflop.cli.output import stdout_console
     from isoflop.cli.plot.terminal import draw, is_plain_terminal

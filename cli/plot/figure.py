@@ -9,7 +9,6 @@ Colour never carries meaning alone: a mark also has a shape (hollow, dashed, dit
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import TypeAlias, TypeVar
 
@@ -211,7 +210,9 @@ class Figure:
         if self.data_end is not None:
             across.append(self.x.forward([self.data_end]))
         upright = [self.y.forward(mark.y) for mark in self.marks if not isinstance(mark, Band)]
-        bands = [self.y.forward(edge) for mark in self.marks if isinstance(mark, Band) for edge in (mark.lower, mark.upper)]
+        bands = [
+            self.y.forward(edge) for mark in self.marks if isinstance(mark, Band) for edge in (mark.lower, mark.upper)
+        ]
         low, high = _extent(upright)
         room = BAND_ROOM * (high - low)
         band_low, band_high = _extent(bands, otherwise=(low, high))
@@ -247,17 +248,22 @@ def split_at(line: Line, data_end: float | None) -> tuple[Line, Line | None]:
     return before, beyond
 
 
-def tones(values: ArrayLike, place: Callable[[Array], Array] = np.log) -> Array:
-    """Return each value's place between the smallest (0) and the largest (1) on a logarithmic scale.
+def tones(values: ArrayLike) -> Array:
+    """Return each value's place between the smallest (0) and the largest (1) on a logarithmic scale; unknown is 0.
 
     Example
     -------
     >>> tones([1e6, 1e7, 1e8]).tolist()
     [0.0, 0.5, 1.0]
     """
-    positions = place(floats(values))
-    span = float(np.ptp(positions)) if positions.size else 0.0
-    return np.zeros_like(positions) if span == 0 else (positions - positions.min()) / span
+    numbers = floats(values)
+    positions = np.full_like(numbers, np.nan)
+    is_known = np.isfinite(numbers) & (numbers > 0)
+    positions[is_known] = np.log(numbers[is_known])
+    if not is_known.any() or np.ptp(positions[is_known]) == 0:
+        return np.zeros_like(numbers)
+    low, high = np.nanmin(positions), np.nanmax(positions)
+    return np.nan_to_num((positions - low) / (high - low))
 
 
 def _extent(parts: list[Array], otherwise: tuple[float, float] = (0.0, 1.0)) -> tuple[float, float]:
@@ -269,7 +275,11 @@ def _extent(parts: list[Array], otherwise: tuple[float, float] = (0.0, 1.0)) -> 
 def _padded(axis: Axis, low: float, high: float) -> tuple[float, float]:
     """Ends of an axis in its unit: what a person set, else the extent with a little room around it."""
     if high - low < 1e-9 * max(1.0, abs(low)):
-        low, high = (low - 0.5, high + 0.5) if axis.is_log else (low - max(0.5, 0.1 * abs(low)), high + max(0.5, 0.1 * abs(high)))
+        low, high = (
+            (low - 0.5, high + 0.5)
+            if axis.is_log
+            else (low - max(0.5, 0.1 * abs(low)), high + max(0.5, 0.1 * abs(high)))
+        )
     room = PADDING * (high - low)
     first, last = (float(end) for end in axis.backward([low - room, high + room]))
     if axis.low is not None and not (axis.is_log and axis.low <= 0):

@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from isoflop.cli.plot.figure import Band, Figure, Line, Mark, Points
+from isoflop.cli.plot.figure import Array, Band, Figure, Line, Mark, Points
 from isoflop.cli.plot.law_card import LawCard
-from isoflop.cli.plot.law_figure import floor_marks, numbers, target_axis
-from isoflop.cli.plot.law_path import COMPUTE, Path, axis_of, position
-from isoflop.cli.plot.run_figures import number
+from isoflop.cli.plot.law_figure import extent, floor_marks, numbers, seen_runs, target_axis
+from isoflop.cli.plot.law_path import path_to
+from isoflop.cli.plot.run_figures import identifier
 from isoflop.lakehouse.errors import EmptySelection
 
 if TYPE_CHECKING:
@@ -44,7 +44,7 @@ class Forecast:
 
     def sentence(self, row: Mapping[str, Any]) -> str:
         """Return one place in words: `loss 1.981 [1.952, 2.013], 31× beyond the data`."""
-        predicted, lower, upper = (row.get(name) for name in (f"predicted_{self.law.target}", "lower", "upper"))
+        predicted, lower, upper = (row.get(name) for name in (self.law.predicted, "lower", "upper"))
         words = f"{self.law.target} {_digits(predicted)}"
         if lower is not None and upper is not None:
             words += f"  [{_digits(lower)}, {_digits(upper)}]"
@@ -89,30 +89,27 @@ def forecast(lake: Lakehouse, law: LawCard, targets: Mapping[str, str], *, level
     StatementError : if a value cannot be read
     EmptySelection : if the targets describe no place
     """
-    assigned = ", ".join(f"{name} = {value}" for name, value in targets.items())
-    statement = f"EXTRAPOLATE {law.name} TO {assigned} WITH (level = {level:g})"
+    assigned = ", ".join(f"{identifier(name)} = {value}" for name, value in targets.items())
+    statement = f"EXTRAPOLATE {law.sql_name} TO {assigned} WITH (level = {level:g})"
     answer = lake.sql(statement)
     if not len(answer):
         raise EmptySelection("the targets describe no place", hint="give every input a value")
-    seen_statement = f"RESIDUALS {law.name}"
-    seen = numbers(lake.sql(seen_statement), law)
+    seen_statement, seen = seen_runs(lake, law)
     places = numbers(answer, law)
-    column = COMPUTE if {"params", "tokens"} <= set(law.inputs) and COMPUTE not in law.inputs else law.inputs[0]
-    across, at = position(seen, column), position(places, column)
-    first, last = float(np.nanmin(across)), float(np.nanmax(across))
-    farthest = {name: float(places[name][int(np.nanargmax(at))]) for name in law.inputs}
-    path = _path_to(law, column, farthest)
-    high = max(float(np.nanmax(at)), last)
-    fan_statement = path.statement(law.name, min(first, float(np.nanmin(at))) / 1.5, high * 2, level)
+    path = path_to(law, _farthest_place(law, places))
+    at = path.positions(places)
+    first, last = extent(path, path.positions(seen))
+    low, high = min(first, float(np.nanmin(at))), max(last, float(np.nanmax(at)))
+    fan_statement = path.statement(low / 1.5, high * 2, level)
     fan = numbers(lake.sql(fan_statement), law)
-    along, predicted = path.positions(fan), f"predicted_{law.target}"
+    along = path.positions(fan)
     marks: list[Mark] = [
-        Points(across, seen[law.target], "runs"),
+        Points(path.positions(seen), seen[law.target], "runs"),
         Band(along, fan["lower"], fan["upper"], f"{level:.0%} interval"),
-        Line(along, fan[predicted], law.name),
-        Points(at, places[predicted], "forecast", is_hollow=True),
+        Line(along, fan[law.predicted], law.name),
+        Points(at, places[law.predicted], "forecast", is_hollow=True),
+        *floor_marks(law, float(np.nanmin(fan[law.predicted]))),
     ]
-    marks.extend(floor_marks(law, float(np.nanmin(fan[predicted]))))
     figure = Figure(
         f"{law.name} · {path.phrase}", path.axis, target_axis(law.target), tuple(marks),
         (statement, fan_statement, seen_statement), data_end=last,
@@ -121,20 +118,11 @@ def forecast(lake: Lakehouse, law: LawCard, targets: Mapping[str, str], *, level
     return replace(result, figure=replace(figure, notes=(result.sentence(result.farthest),)))
 
 
-def _path_to(law: LawCard, column: str, target: Mapping[str, float]) -> Path:
-    """The way to a place: at its ratio of tokens to params, or along one input; the others stay at their targets."""
-    if column == COMPUTE and COMPUTE not in law.inputs:
-        ratio = target["tokens"] / target["params"]
-        held = "".join(f", {number(target[name])} AS {name}" for name in law.inputs if name not in ("params", "tokens"))
-        query = (
-            f"    SELECT sqrt(flops / (6 * {number(ratio)})) AS params, flops / (6 * params) AS tokens{held}\n"
-            "    FROM (SELECT 10 ** ({low} + {step} * i) AS flops FROM range({places}) t(i))"
-        )
-        return Path(axis_of(COMPUTE), COMPUTE, query, f"{law.target} at {ratio:.3g} tokens a param")
-    held = "".join(f", {number(target[name])} AS {name}" for name in law.inputs if name != column)
-    others = " and ".join(f"{name} = {target[name]:.3g}" for name in law.inputs if name != column)
-    query = f"    SELECT 10 ** ({{low}} + {{step}} * i) AS {column}{held} FROM range({{places}}) t(i)"
-    return Path(axis_of(column), column, query, f"{law.target} over {column}" + (f" at {others}" if others else ""))
+def _farthest_place(law: LawCard, places: Mapping[str, Array]) -> dict[str, float]:
+    """The place whose inputs are largest, as their product goes."""
+    names = law.compute or law.inputs[:1]
+    largest = int(np.nanargmax(np.prod([places[name] for name in names], axis=0)))
+    return {name: float(places[name][largest]) for name in law.inputs}
 
 
 def _digits(value: float | None) -> str:

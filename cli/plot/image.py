@@ -6,21 +6,23 @@ matplotlib. No global state of pyplot is touched, so a thread may draw while ano
 
 from __future__ import annotations
 
+import math
+import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from isoflop.cli.plot.figure import Axis, Band, Figure, Floor, Line, Points, split_at
+from isoflop.cli.plot.ticks import ticks
 from isoflop.lakehouse.errors import UsageError
-
-from isoflop.cli.plot.figure import Array, Axis, Band, Figure, Floor, Line, Points, split_at
-from isoflop.cli.plot.ticks import ticks, write_number
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.colors import Colormap
     from matplotlib.figure import Figure as Sheet
 
+POWER = re.compile(r"([0-9.]+)e([+-]?[0-9]+)")
 SUFFIXES = (".svg", ".png", ".pdf")
 
 INK = "#1f2933"
@@ -31,7 +33,10 @@ LAW = "#0b5d7a"
 FLOOR = "#7a4fb5"
 GROUND = "#f4f6f8"
 
-SETTINGS: dict[str, Any] = {
+LABEL_HEIGHT = 0.028
+"""Share of the plot's height that the name of a line takes; one that would cover another is left out."""
+
+SETTINGS: Any = {
     "svg.hashsalt": "isoflop",
     "svg.fonttype": "path",
     "pdf.compression": 6,
@@ -78,7 +83,7 @@ def save(figure: Figure, path: str | Path, *, width: float = 8.0, height: float 
     date = {".svg": {"Date": None}, ".pdf": {"CreationDate": None, "ModDate": None}, ".png": {}}[path.suffix.lower()]
     with matplotlib.rc_context(SETTINGS):
         sheet = compose(figure, width=width, height=height)
-        sheet.savefig(path, dpi=dpi, metadata={"Title" if path.suffix.lower() != ".svg" else "Title": figure.title, **date})
+        sheet.savefig(path, dpi=dpi, metadata={"Title": figure.title, **date})
     return path
 
 
@@ -92,11 +97,14 @@ def compose(figure: Figure, *, width: float, height: float) -> Sheet:
     _set_axis(axes, figure.x, x_low, x_high, is_upright=False, most=max(3, int(width)))
     _set_axis(axes, figure.y, y_low, y_high, is_upright=True, most=max(3, int(1.6 * height)))
     if figure.data_end is not None and x_low < figure.data_end < x_high:
-        _mark_data_end(axes, figure.data_end, x_high)
+        low, end, high = figure.x.forward([x_low, figure.data_end, x_high])
+        _mark_data_end(axes, figure.data_end, x_high, is_far_right=bool(end > low + 0.6 * (high - low)))
     colours = _colours()
     for band in figure.of(Band):
         lower, upper = np.clip(band.lower, y_low / 2, None), np.clip(band.upper, None, 2 * y_high)
-        axes.fill_between(band.x, lower, upper, color=LAW, alpha=0.16, linewidth=0, label=band.label, zorder=2)
+        axes.fill_between(
+            band.x, lower, upper, color=LAW, alpha=0.16, linewidth=0, label=_mathtext(band.label), zorder=2
+        )
     for floor in figure.of(Floor):
         _mark_floor(axes, floor, y_low, y_high)
     for line in figure.of(Line):
@@ -125,21 +133,21 @@ def _set_axis(axes: Axes, axis: Axis, low: float, high: float, *, is_upright: bo
 
 
 def _mathtext(label: str) -> str:
-    """A power written as people print it: `1e21` with a raised exponent."""
-    mantissa, found, power = label.partition("e")
-    if not found:
-        return label
-    factor = "" if mantissa == "1" else rf"{mantissa}\times"
-    return rf"${factor}10^{{{int(power)}}}$"
+    """A label as matplotlib reads it: `1e21` with a raised exponent, a dollar sign as itself."""
+    power = POWER.fullmatch(label)
+    if power is None:
+        return label.replace("$", r"\$")
+    factor = "" if power[1] == "1" else rf"{power[1]}\times"
+    return rf"${factor}10^{{{int(power[2])}}}$"
 
 
-def _mark_data_end(axes: Axes, data_end: float, x_high: float) -> None:
-    """Shade the ground beyond the data and name the place where it begins."""
+def _mark_data_end(axes: Axes, data_end: float, x_high: float, *, is_far_right: bool) -> None:
+    """Shade the ground beyond the data and name the place where it begins, on the side where the legend is not."""
     axes.axvspan(data_end, x_high, color=GROUND, zorder=0.5)
     axes.axvline(data_end, color=FAINT, linewidth=1.0, linestyle=(0, (4, 3)), zorder=1)
     axes.annotate(
-        "data end here", (data_end, 0.985), xycoords=("data", "axes fraction"), xytext=(5, 0),
-        textcoords="offset points", color=FAINT, fontsize=8.5, va="top",
+        "data end here", (data_end, 0.985), xycoords=("data", "axes fraction"), xytext=(-5 if is_far_right else 5, 0),
+        textcoords="offset points", color=FAINT, fontsize=8.5, va="top", ha="right" if is_far_right else "left",
     )  # fmt: skip
 
 
@@ -149,7 +157,7 @@ def _mark_floor(axes: Axes, floor: Floor, y_low: float, y_high: float) -> None:
         return
     axes.axhline(floor.y, color=FLOOR, linewidth=1.0, linestyle=(0, (1, 2.2)), zorder=2)
     axes.annotate(
-        floor.label, (0.008, floor.y), xycoords=("axes fraction", "data"), xytext=(0, 3),
+        _mathtext(floor.label), (0.008, floor.y), xycoords=("axes fraction", "data"), xytext=(0, 3),
         textcoords="offset points", color=FLOOR, fontsize=8.5, va="bottom",
     )  # fmt: skip
 
@@ -161,7 +169,9 @@ def _draw_line(axes: Axes, line: Line, data_end: float | None, colours: Colormap
     alpha = 0.75 if line.is_thin else 1.0
     before, beyond = split_at(line, data_end)
     label = "" if line.is_thin else line.label
-    axes.plot(before.x, before.y, color=colour, linewidth=weight, alpha=alpha, label=label or None, zorder=depth)
+    axes.plot(
+        before.x, before.y, color=colour, linewidth=weight, alpha=alpha, label=_mathtext(label) or None, zorder=depth
+    )
     if beyond is not None:
         axes.plot(beyond.x, beyond.y, color=colour, linewidth=weight, alpha=alpha, linestyle=(0, (4, 2)), zorder=depth)
 
@@ -171,7 +181,7 @@ def _draw_points(axes: Axes, points: Points, colours: Colormap) -> None:
     if points.is_hollow:
         axes.scatter(
             points.x, points.y, s=34, facecolors="white", edgecolors=HELD_OUT, linewidths=1.5,
-            label=points.label or None, zorder=6,
+            label=_mathtext(points.label) or None, zorder=6,
         )  # fmt: skip
         return
     colour = DATA if points.tone is None else colours(np.broadcast_to(points.tone, points.x.shape))
@@ -179,25 +189,31 @@ def _draw_points(axes: Axes, points: Points, colours: Colormap) -> None:
     axes.scatter(points.x, points.y, s=size, c=colour, edgecolors="white", linewidths=0.35, zorder=5)
     if points.label:
         legend_colour = DATA if points.tone is None else FAINT
-        axes.scatter([], [], s=22, c=legend_colour, edgecolors="white", linewidths=0.35, label=points.label)
+        axes.scatter([], [], s=22, c=legend_colour, edgecolors="white", linewidths=0.35, label=_mathtext(points.label))
 
 
 def _label_thin_lines(axes: Axes, figure: Figure, colours: Colormap) -> None:
     """Write the name of each thin line beside its last visible position."""
     (x_low, x_high), (y_low, y_high) = figure.limits()
+    first, last = figure.y.forward([y_low, y_high])
+    taken: list[tuple[float, float]] = []
     for line in figure.of(Line):
         seen = np.flatnonzero((line.x >= x_low) & (line.x <= x_high) & (line.y >= y_low) & (line.y <= y_high))
         if not (line.is_thin and line.label and seen.size):
             continue
+        place = (float(line.x[seen[-1]]), float((figure.y.forward(line.y[seen[-1:]])[0] - first) / (last - first)))
+        if any(math.isclose(place[0], x, rel_tol=0.05) and abs(place[1] - y) < LABEL_HEIGHT for x, y in taken):
+            continue
+        taken.append(place)
         axes.annotate(
-            line.label, (line.x[seen[-1]], line.y[seen[-1]]), xytext=(4, 0), textcoords="offset points",
+            _mathtext(line.label), (line.x[seen[-1]], line.y[seen[-1]]), xytext=(4, 0), textcoords="offset points",
             color=FAINT if line.tone is None else colours(line.tone), fontsize=8, va="center", zorder=7,
         )  # fmt: skip
 
 
 def _finish(sheet: Sheet, axes: Axes, figure: Figure, colours: Colormap) -> None:
     """Title, legend, the scale of tones and the notes."""
-    axes.set_title(figure.title, loc="left", fontsize=11, fontweight="bold", pad=10)
+    axes.set_title(_mathtext(figure.title), loc="left", fontsize=11, fontweight="bold", pad=10)
     if axes.get_legend_handles_labels()[1]:
         axes.legend(loc="upper right", fontsize=8.5, handlelength=1.8)
     if figure.scale is not None:
@@ -207,12 +223,12 @@ def _finish(sheet: Sheet, axes: Axes, figure: Figure, colours: Colormap) -> None
         shades = ScalarMappable(LogNorm(figure.scale.low, figure.scale.high), colours)
         bar = sheet.colorbar(shades, ax=axes, pad=0.015, aspect=36, shrink=0.94)
         marked = ticks(figure.scale.low, figure.scale.high, is_log=True, most=6)
-        bar.set_ticks([tick.value for tick in marked], labels=[tick.label for tick in marked])
+        bar.set_ticks([tick.value for tick in marked], labels=[_mathtext(tick.label) for tick in marked])
         bar.ax.minorticks_off()
         bar.set_label(figure.scale.name)
         bar.outline.set_visible(False)
     if figure.remarks():
-        sheet.supxlabel(" · ".join(figure.remarks()), x=0.01, ha="left", fontsize=7.5, color=FAINT)
+        sheet.supxlabel(_mathtext(" · ".join(figure.remarks())), x=0.01, ha="left", fontsize=7.5, color=FAINT)
 
 
 def _colours() -> Colormap:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from isoflop.cli.plot.run_figures import quote
+from isoflop.cli.plot.run_figures import identifier, quote
 from isoflop.lakehouse.errors import UsageError, did_you_mean
 
 if TYPE_CHECKING:
@@ -14,9 +14,13 @@ if TYPE_CHECKING:
 FLOORS = ("E", "c_0", "L_inf")
 """Names that laws give to what no budget removes."""
 
-LAWS_STATEMENT = (
-    "SELECT * FROM laws\nQUALIFY row_number() OVER (PARTITION BY name ORDER BY version DESC) = 1\nORDER BY created_at DESC, name"
-)
+SIZES, AMOUNTS = ("params", "params_non_embedding", "n"), ("tokens", "d")
+"""Names that people give to the size of a model and to the amount of its data, in lower case."""
+
+LAWS_STATEMENT = """\
+SELECT * FROM laws
+QUALIFY row_number() OVER (PARTITION BY name ORDER BY version DESC) = 1
+ORDER BY created_at DESC, name"""
 
 
 @dataclass(frozen=True)
@@ -60,6 +64,33 @@ class LawCard:
     notes: tuple[str, ...]
 
     @property
+    def sql_name(self) -> str:
+        """The name as it stands in a statement."""
+        return identifier(self.name)
+
+    @property
+    def predicted(self) -> str:
+        """The column in which answers give what the law predicts."""
+        return f"predicted_{self.target}"
+
+    @property
+    def size(self) -> str | None:
+        """The input that is the size of a model, if one is."""
+        return next((name for name in self.inputs if name.lower() in SIZES), None)
+
+    @property
+    def amount(self) -> str | None:
+        """The input that is the amount of training data, if one is."""
+        return next((name for name in self.inputs if name.lower() in AMOUNTS), None)
+
+    @property
+    def compute(self) -> tuple[str, str] | None:
+        """The two inputs whose product is the training compute; None when compute is not theirs to give."""
+        if self.size is None or self.amount is None or "flops" in self.inputs:
+            return None
+        return self.size, self.amount
+
+    @property
     def is_converged(self) -> bool:
         """Whether the coefficients may be trusted at all."""
         return self.status == "converged"
@@ -93,7 +124,12 @@ def _card(row: dict[str, Any]) -> LawCard:
     """A row of `laws` as a record."""
     coefficients = tuple(
         Coefficient(
-            each["coefficient"], each["estimate"], each["std_error"], each["lower"], each["upper"], bool(each["at_bound"])
+            each["coefficient"],
+            each["estimate"],
+            each["std_error"],
+            each["lower"],
+            each["upper"],
+            bool(each["at_bound"]),
         )
         for each in row["coefficients"] or ()
     )
@@ -102,5 +138,6 @@ def _card(row: dict[str, Any]) -> LawCard:
         name=row["name"], version=row["version"], form=row["form"] or "formula", formula=row["formula"] or "",
         target=row["target"], inputs=tuple(row["inputs"] or support), statement=row["statement"] or "",
         coefficients=coefficients, level=row["level"] or 0.95, support=support, objective=row["objective"],
-        rows=row["rows"] or 0, dropped=row["dropped"] or 0, status=row["status"] or "unknown", notes=tuple(row["notes"] or ()),
+        rows=row["rows"] or 0, dropped=row["dropped"] or 0, status=row["status"] or "unknown",
+        notes=tuple(row["notes"] or ()),
     )  # fmt: skip

@@ -8,8 +8,8 @@ import numpy as np
 
 from isoflop.cli.plot.figure import Array, Axis, Band, Figure, Floor, Line, Mark, Points, ToneScale, floats, tones
 from isoflop.cli.plot.law_card import LawCard
-from isoflop.cli.plot.law_path import COMPUTE, Path, choose_path
-from isoflop.cli.plot.run_figures import number
+from isoflop.cli.plot.law_path import COMPUTE, Path, choose_path, held_inputs, middles
+from isoflop.cli.plot.run_figures import identifier, number
 from isoflop.cli.plot.ticks import write_number
 from isoflop.lakehouse.errors import EmptySelection, StatementError
 from isoflop.lakehouse.units import UNITS
@@ -50,35 +50,33 @@ def law_figure(
     UsageError : if the law cannot be drawn over `x`
     EmptySelection : if the law has no runs to show
     """
-    seen_statement = f"RESIDUALS {law.name}"
-    rows = numbers(lake.sql(seen_statement), law)
+    seen_statement, rows = seen_runs(lake, law)
     path = choose_path(law, rows, x)
     across = path.positions(rows)
-    if not np.any(np.isfinite(across)):
-        raise EmptySelection(f"law '{law.name}' has no runs with a known {path.column}")
-    first, last = float(np.nanmin(across)), float(np.nanmax(across))
-    path, statement, answer = _ask_along(lake, law, rows, path, first / 1.5, max(to or BEYOND * last, 1.01 * last), level or 0.95)
+    first, last = extent(path, across)
+    path, statement, answer = _ask_along(
+        lake, rows, path, first / 1.5, max(to or BEYOND * last, 1.01 * last), level or 0.95
+    )
     curve = numbers(answer, law)
+    places, predicted = path.positions(curve), curve[law.predicted]
+    order = np.argsort(places)
 
-    marks: list[Mark] = [Points(across, rows[law.target], "runs", tone=_tone_by_size(rows, path))]
+    tone, scale = _by_size(path, rows)
+    marks: list[Mark] = [Points(across, rows[law.target], "runs", tone=tone)]
     statements = [statement, seen_statement]
-    if path.column == COMPUTE and COMPUTE not in law.inputs:
+    if path.is_compute:
         size_statement, lines = _size_lines(lake, law, rows, first, last)
         statements.append(size_statement)
         marks.extend(lines)
-    places = path.positions(curve)
-    order = np.argsort(places)
     if level is not None:
         marks.append(Band(places[order], curve["lower"][order], curve["upper"][order], f"{level:.0%} interval"))
-    marks.append(Line(places[order], curve[f"predicted_{law.target}"][order], law.name))
+    marks.append(Line(places[order], predicted[order], law.name))
     if held_out:
-        unseen_statement, points = _held_out(lake, law, path, held_out)
+        unseen_statement, points = _held_out(lake, path, held_out)
         statements.append(unseen_statement)
         marks.append(points)
-    marks.extend(floor_marks(law, float(np.nanmin(curve[f"predicted_{law.target}"]))))
+    marks.extend(floor_marks(law, float(np.nanmin(predicted))))
     notes = () if law.is_converged else (f"the fit is {law.status.replace('_', ' ')}",)
-    is_toned = "params" in rows and path.column != "params" and np.nanmin(rows["params"]) < np.nanmax(rows["params"])
-    scale = ToneScale("params", float(np.nanmin(rows["params"])), float(np.nanmax(rows["params"]))) if is_toned else None
     return Figure(
         f"{law.name} · {path.phrase}", path.axis, target_axis(law.target), tuple(marks), tuple(statements), notes,
         data_end=last, scale=scale,
@@ -86,21 +84,39 @@ def law_figure(
 
 
 def residual_figure(lake: Lakehouse, law: LawCard, *, x: str | None = None) -> Figure:
-    """Return what the law leaves unexplained of each run, over the same horizontal axis as its picture."""
-    statement = f"RESIDUALS {law.name}"
-    rows = numbers(lake.sql(statement), law)
+    """Return what the law leaves unexplained of each run, over the same horizontal axis as its picture.
+
+    Raises
+    ------
+    UsageError : if the law cannot be drawn over `x`
+    EmptySelection : if the law has no runs to show
+    """
+    statement, rows = seen_runs(lake, law)
     path = choose_path(law, rows, x)
     across, residual = path.positions(rows), rows["residual"]
-    if not np.any(np.isfinite(across) & np.isfinite(residual)):
-        raise EmptySelection(f"law '{law.name}' has no residuals to show")
-    edge = float(np.nanmax(np.abs(residual))) * 1.15 or 1e-3
-    ends = np.array([np.nanmin(across), np.nanmax(across)])
+    ends = floats(extent(path, across))
+    known = residual[np.isfinite(residual)]
+    edge = 1.15 * float(np.max(np.abs(known))) if known.size else 0.0
     marks: tuple[Mark, ...] = (
         Line(ends, np.zeros(2), "", is_thin=True),
-        Points(across, residual, "observed against predicted", tone=_tone_by_size(rows, path)),
+        Points(across, residual, "observed against predicted", tone=_by_size(path, rows)[0]),
     )
-    y = Axis("residual", "log", is_log=False, low=-edge, high=edge)
+    y = Axis("residual", "log", is_log=False, low=-(edge or 1e-3), high=edge or 1e-3)
     return Figure(f"{law.name} · residuals", path.axis, y, marks, (statement,))
+
+
+def seen_runs(lake: Lakehouse, law: LawCard) -> tuple[str, dict[str, Array]]:
+    """Return the statement and the columns of the runs that a law was fitted to, with their residuals."""
+    statement = f"RESIDUALS {law.sql_name}"
+    return statement, numbers(lake.sql(statement), law)
+
+
+def extent(path: Path, across: Array) -> tuple[float, float]:
+    """Return the smallest and the largest known place of the runs on the axis, and raise EmptySelection for none."""
+    known = across[np.isfinite(across) & (across > 0)]
+    if not known.size:
+        raise EmptySelection(f"law '{path.law.name}' has no runs with a known {path.axis.label}")
+    return float(known.min()), float(known.max())
 
 
 def floor_marks(law: LawCard, lowest: float) -> list[Mark]:
@@ -113,68 +129,74 @@ def floor_marks(law: LawCard, lowest: float) -> list[Mark]:
 
 def numbers(answer: Answer, law: LawCard) -> dict[str, Array]:
     """Return the columns of an answer that pictures need, as floats; missing values are NaN."""
-    wanted = {*law.inputs, law.target, f"predicted_{law.target}", "params", "tokens", COMPUTE, "residual", "lower", "upper"}
+    wanted = {*law.inputs, law.target, law.predicted, "params", "residual", "lower", "upper"}
     table: Any = answer.table
     return {name: floats(table.column(name).to_pylist()) for name in table.column_names if name in wanted}
 
 
 def target_axis(target: str) -> Axis:
     """Return the vertical axis of what a law predicts."""
-    return Axis(target, UNITS.get(target, "nat/token" if "loss" in target else None))
+    return Axis(target, UNITS.get(target))
 
 
 def _ask_along(
-    lake: Lakehouse, law: LawCard, rows: dict[str, Array], path: Path, low: float, high: float, level: float
+    lake: Lakehouse, rows: dict[str, Array], path: Path, low: float, high: float, level: float
 ) -> tuple[Path, str, Answer]:
     """Ask the law along the path; where it has no macro to find the best sizes with, follow the runs instead."""
     import duckdb
 
-    statement = path.statement(law.name, low, high, level)
+    statement = path.statement(low, high, level)
     try:
         return path, statement, lake.sql(statement)
     except (StatementError, duckdb.Error):
-        if path.column != COMPUTE or COMPUTE in law.inputs:
+        if not path.is_compute:
             raise
-    path = choose_path(law, rows, COMPUTE, is_optimal=False)
-    statement = path.statement(law.name, low, high, level)
+    path = choose_path(path.law, rows, COMPUTE, is_optimal=False)
+    statement = path.statement(low, high, level)
     return path, statement, lake.sql(statement)
 
 
-def _size_lines(lake: Lakehouse, law: LawCard, rows: dict[str, Array], first: float, last: float) -> tuple[str, list[Mark]]:
+def _size_lines(
+    lake: Lakehouse, law: LawCard, rows: dict[str, Array], first: float, last: float
+) -> tuple[str, list[Mark]]:
     """The law of a few model sizes over compute, each as far as losses like the observed ones reach."""
-    low, high = law.support["params"]
-    sizes = np.geomspace(low, high, NUM_SIZES)
+    assert law.compute is not None
+    size, amount = law.compute
+    sizes = np.geomspace(*law.support[size], NUM_SIZES)
     step = (np.log10(last) - np.log10(first)) / (NUM_SIZE_PLACES - 1)
-    listed = ", ".join(number(size) for size in sizes)
-    others = [name for name in law.inputs if name not in ("params", "tokens")]
-    held = "".join(f", {number(float(np.nanmedian(rows[name])))} AS {name}" for name in others)
+    flops = f"10 ** ({number(np.log10(first))} + {number(step)} * i)"
     statement = (
-        f"EXTRAPOLATE {law.name} TO (\n"
-        f"    SELECT params, 10 ** ({number(float(np.log10(first)))} + {number(float(step))} * i) / (6 * params) AS tokens{held}\n"
-        f"    FROM range({NUM_SIZE_PLACES}) t(i), (SELECT unnest([{listed}]) AS params)\n"
-        f"    ORDER BY params, i\n)"
+        f"EXTRAPOLATE {law.sql_name} TO (\n"
+        f"    SELECT {identifier(size)}, {flops} / (6 * {identifier(size)}) AS {identifier(amount)}"
+        f"{held_inputs(law, middles(rows))}\n"
+        f"    FROM range({NUM_SIZE_PLACES}) t(i),\n"
+        f"         (SELECT unnest([{', '.join(map(number, sizes))}]) AS {identifier(size)})\n)"
     )
     answer = numbers(lake.sql(statement), law)
-    compute, loss = 6 * answer["params"] * answer["tokens"], answer[f"predicted_{law.target}"]
+    compute, loss = 6 * answer[size] * answer[amount], answer[law.predicted]
     highest = 1.02 * float(np.nanmax(rows[law.target]))
     lines: list[Mark] = []
-    for size, tone in zip(sizes, tones(sizes).tolist(), strict=True):
-        mine = np.isclose(answer["params"], size, rtol=1e-4) & (loss <= highest)
+    for one, tone in zip(sizes, tones(sizes).tolist(), strict=True):
+        mine = np.isclose(answer[size], one, rtol=1e-4) & (loss <= highest)
         order = np.argsort(compute[mine])
-        lines.append(Line(compute[mine][order], loss[mine][order], write_number(size, digits=2), tone, is_thin=True))
+        lines.append(Line(compute[mine][order], loss[mine][order], write_number(one, digits=2), tone, is_thin=True))
     return statement, lines
 
 
-def _held_out(lake: Lakehouse, law: LawCard, path: Path, condition: str) -> tuple[str, Points]:
-    """Runs that satisfy a condition and that the law has not seen, as rings."""
-    columns = dict.fromkeys([*law.inputs, law.target, *(["params", "tokens"] if path.column == COMPUTE else [])])
-    statement = f"SELECT {', '.join(columns)} FROM runs WHERE ({condition}) AND {law.target} IS NOT NULL"
+def _held_out(lake: Lakehouse, path: Path, condition: str) -> tuple[str, Points]:
+    """Runs that satisfy a condition, as rings."""
+    law = path.law
+    columns = ", ".join(identifier(name) for name in (*law.inputs, law.target))
+    statement = f"SELECT {columns} FROM runs\nWHERE (\n{condition}\n) AND {identifier(law.target)} IS NOT NULL"
     rows = numbers(lake.sql(statement), law)
     return statement, Points(path.positions(rows), rows[law.target], "held out", is_hollow=True)
 
 
-def _tone_by_size(rows: dict[str, Array], path: Path) -> Array | None:
-    """Place of each run on the scale of sizes, where the axis does not show the size already."""
-    if "params" not in rows or path.column == "params" or np.ptp(rows["params"]) == 0:
-        return None
-    return tones(rows["params"])
+def _by_size(path: Path, rows: dict[str, Array]) -> tuple[Array | None, ToneScale | None]:
+    """Place of each run on the scale of sizes, and the scale, where the axis does not show the size already."""
+    name = path.law.size or "params"
+    sizes = rows.get(name, floats([]))
+    known = sizes[np.isfinite(sizes) & (sizes > 0)]
+    if path.column == name or not known.size or np.ptp(known) == 0:
+        return None, None
+    return tones(sizes), ToneScale(name, float(known.min()), float(known.max()))

@@ -52,7 +52,22 @@ def quote(text: str) -> str:
     return "'" + text.replace("'", "''") + "'"
 
 
-def number(value: float) -> str:
+def identifier(name: str) -> str:
+    """Return a name as it can stand in a statement: quoted when it is a keyword or holds more than word characters.
+
+    Example
+    -------
+    >>> identifier("params"), identifier("final loss"), identifier("order")
+    ('params', '"final loss"', '"order"')
+    """
+    import duckdb
+
+    if [kind.name for _, kind in duckdb.tokenize(name)] == ["identifier"] and name.isidentifier():
+        return name
+    return '"' + name.replace('"', '""') + '"'
+
+
+def number(value: float | np.floating[Any]) -> str:
     """Return a float as SQL, with as many digits as it needs and seven at most."""
     return f"{value:.7g}"
 
@@ -71,7 +86,8 @@ def find_runs(lake: Lakehouse, names: Sequence[str]) -> list[NamedRun]:
         ).to_pylist()
         if not rows:
             rows = lake.query(
-                "SELECT run_id, name, params FROM runs WHERE starts_with(run_id, $name) ORDER BY run_id LIMIT 2", {"name": name}
+                "SELECT run_id, name, params FROM runs WHERE starts_with(run_id, $name) ORDER BY run_id LIMIT 2",
+                {"name": name},
             ).to_pylist()
             if len(rows) > 1:
                 raise UsageError(f"'{name}' begins the id of more than one run", hint="type more of the id")
@@ -85,7 +101,9 @@ def find_runs(lake: Lakehouse, names: Sequence[str]) -> list[NamedRun]:
 
 def select_runs(lake: Lakehouse, condition: str) -> list[NamedRun]:
     """Return the runs that satisfy a SQL condition on `runs`, lowest loss first, and raise EmptySelection for none."""
-    rows = lake.query(f"SELECT run_id, name, params FROM runs WHERE (\n{condition}\n) ORDER BY loss NULLS LAST").to_pylist()
+    rows = lake.query(
+        f"SELECT run_id, name, params FROM runs WHERE (\n{condition}\n) ORDER BY loss NULLS LAST"
+    ).to_pylist()
     if not rows:
         raise EmptySelection(f"no run satisfies {condition}", hint="FROM runs shows what there is")
     return [_named(row) for row in rows]
@@ -105,22 +123,28 @@ def curves_figure(lake: Lakehouse, runs: Sequence[NamedRun], *, x: str = "step")
     EmptySelection : if none of the runs has logged a loss there
     """
     if x not in POSITIONS:
-        raise UsageError(f"a curve has no column '{x}'", hint=did_you_mean(x, POSITIONS, f"choose {', '.join(POSITIONS)}"))
+        raise UsageError(
+            f"a curve has no column '{x}'", hint=did_you_mean(x, POSITIONS, f"choose {', '.join(POSITIONS)}")
+        )
     shown = list(runs[:MOST_CURVES])
     ids = ", ".join(quote(run.run_id) for run in shown)
-    total = int(lake.query(f"SELECT count(*) FROM metrics WHERE metric = 'loss' AND run_id IN ({ids})").column(0)[0].as_py())
+    total = int(
+        lake.query(f"SELECT count(*) FROM metrics WHERE metric = 'loss' AND run_id IN ({ids})").column(0)[0].as_py()
+    )
     stride = -(-total // MOST_POINTS)
     thinned = f"\nQUALIFY row_number() OVER (PARTITION BY run_id ORDER BY step) % {stride} = 0" if stride > 1 else ""
     statement = f"SELECT run_id, {x}, loss FROM curves\nWHERE run_id IN ({ids}){thinned}\nORDER BY run_id, step"
     table = lake.sql(statement).table
     notes = [f"{len(shown)} of {len(runs)} curves"] if len(runs) > len(shown) else []
-    notes += [f"{table.num_rows:,} of {total:,} points, every {stride}th"] if stride > 1 else []
+    notes += [f"{table.num_rows:,} of {total:,} points, one in {stride}"] if stride > 1 else []
     lines = _lines(shown, table, x)
     if not lines:
         raise EmptySelection(f"no loss has been logged over {x} yet", hint="FROM runs shows how far each run is")
     title = f"{shown[0].label} · loss" if len(shown) == 1 else f"loss of {len(shown)} runs"
     sizes = [run.params for run in shown if run.params]
-    scale = ToneScale("params", min(sizes), max(sizes)) if len(sizes) == len(shown) and min(sizes) < max(sizes) else None
+    scale = (
+        ToneScale("params", min(sizes), max(sizes)) if len(sizes) == len(shown) and min(sizes) < max(sizes) else None
+    )
     return Figure(title, POSITIONS[x], Axis("loss", "nat/token"), tuple(lines), (statement,), tuple(notes), scale=scale)
 
 
@@ -129,8 +153,9 @@ def _lines(runs: Sequence[NamedRun], table: Any, x: str) -> list[Mark]:
     owners = np.asarray(table.column("run_id").to_pylist(), dtype=object)
     across, loss = floats(table.column(x).to_pylist()), floats(table.column("loss").to_pylist())
     sizes = [run.params for run in runs]
-    by_size = all(sizes) and len(set(sizes)) > 1
-    places = tones(floats(sizes)) if by_size else np.linspace(0, 1, len(runs))
+    known = [size for size in sizes if size]
+    by_size = len(known) == len(runs) and len(set(known)) > 1
+    places = tones(floats(known)) if by_size else np.linspace(0, 1, len(runs))
     lines: list[Mark] = []
     for run, place in zip(runs, places.tolist(), strict=True):
         mine = (owners == run.run_id) & np.isfinite(across)
@@ -140,10 +165,11 @@ def _lines(runs: Sequence[NamedRun], table: Any, x: str) -> list[Mark]:
             continue
         is_alone = len(runs) == 1
         label = run.label if len(runs) <= NAMED_CURVES else ""
-        lines.append(Line(across[mine], loss[mine], "loss" if is_alone else label, None if is_alone else place, not is_alone))
+        lines.append(
+            Line(across[mine], loss[mine], "loss" if is_alone else label, None if is_alone else place, not is_alone)
+        )
     return lines
 
 
 def _named(row: dict[str, Any]) -> NamedRun:
     return NamedRun(row["run_id"], row["name"] or row["run_id"], row["params"])
-

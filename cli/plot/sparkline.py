@@ -29,6 +29,8 @@ def sparkline(values: Sequence[float | None], *, is_ascii: bool = False) -> str:
     low, high = place(min(known)), place(max(known))
     span = (high - low) or 1.0
     return "".join(
-        blocks[round((place(value) - low) / span * (len(blocks) - 1))] if value is not None and math.isfinite(value) else " "
+        blocks[round((place(value) - low) / span * (len(blocks) - 1))]
+        if value is not None and math.isfinite(value)
+        else " "
         for value in values
     )

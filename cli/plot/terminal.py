@@ -9,6 +9,7 @@ from __future__ import annotations
 import functools
 import locale
 import os
+import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -29,7 +30,7 @@ TONES = ("#5b8cff", "#00a9d4", "#00b58c", "#7cab1c", "#d99a00", "#e8613a")
 
 DATA = Ink("#d99a00", "*")
 HELD_OUT = Ink("bold #e0559b", "o")
-LAW = Ink("bold #00a9d4", "-")
+LAW = Ink("bold", "-")
 BAND = Ink("#6f7b8c", ":")
 FLOOR = Ink("#b06be0", "_")
 EDGE = Ink("#8a8f98", "|")
@@ -40,7 +41,7 @@ LABEL = Ink("#8a8f98", "?")
 DASH = 6
 """Dots drawn and left out in turn where a line leaves the data."""
 
-LINES = str.maketrans("│┤└─┬", "|++-+")
+LINES = {"│": "|", "┤": "+", "└": "+", "─": "-", "┬": "+"}
 SAMPLES: Mapping[str, tuple[str, str]] = {
     "points": ("•", "*"), "hollow": ("○", "o"), "line": ("━", "-"), "dashed": ("╍", "-"),
     "band": ("░", ":"), "floor": ("┄", "_"),
@@ -83,20 +84,20 @@ class Scale:
 
     def at(self, values: Array) -> Array:
         """Return the dot position of each value, NaN where the axis has none."""
-        first, last = self.axis.forward([self.low, self.high])
-        share = (self.axis.forward(values) - first) / (last - first)
+        first, last = self.axis.forward([self.low, self.high]).tolist()
+        share: Array = (self.axis.forward(values) - first) / (last - first)
         return ((1 - share) if self.is_upright else share) * (self.dots - 1)
 
 
 def is_plain_terminal() -> bool:
-    """Return whether the locale cannot show Braille, so that a plot must keep to ASCII."""
+    """Return whether the locale, or stdout, cannot show Braille, so that a plot must keep to ASCII."""
     names = (os.environ.get("LC_ALL"), os.environ.get("LC_CTYPE"), os.environ.get("LANG"))
-    encoding = locale.getpreferredencoding(False)
-    declared = next((name for name in names if name), "")
-    return "utf" not in encoding.lower() and "utf" not in declared.lower()
+    declared = next((name for name in names if name), "") or locale.getpreferredencoding(False)
+    written = getattr(sys.stdout, "encoding", None) or "utf-8"
+    return not all("utf" in encoding.lower() for encoding in (declared, written))
 
 
-def draw(figure: Figure, width: int, height: int, *, is_ascii: bool = False) -> Page:
+def draw(figure: Figure, width: int, height: int, *, is_ascii: bool = False, gutter: int = 0) -> Page:
     """Return the figure as a page of text.
 
     Parameters
@@ -104,17 +105,20 @@ def draw(figure: Figure, width: int, height: int, *, is_ascii: bool = False) -> 
     figure : what to show
     width, height : size of the page in character cells; at least 20 by 6 are used
     is_ascii : keep to ASCII: `*` data, `o` held out, `-` law, `:` band, `|` end of the data
+    gutter : columns on the left that the vertical scale takes at least, so that plots below each other line up
     """
     width, height = max(20, width), max(6, height)
     is_roomy = height >= 12
     rows = height - (5 if is_roomy else 2)
     (x_low, x_high), (y_low, y_high) = figure.limits()
-    y_ticks = ticks(y_low, y_high, is_log=figure.y.is_log, most=max(2, rows // 3), notation=figure.y.notation)
-    gutter = max((len(tick.label) for tick in y_ticks), default=1) + 2
+    y_ticks = ticks(y_low, y_high, is_log=figure.y.is_log, most=max(3, rows // 3), notation=figure.y.notation)
+    gutter = max(gutter, max((len(tick.label) for tick in y_ticks), default=1) + 2)
     canvas = Canvas(width - gutter, rows, is_ascii=is_ascii)
     x_scale = Scale(figure.x, x_low, x_high, canvas.width - canvas.across * _label_room(figure, x_low, x_high))
     y_scale = Scale(figure.y, y_low, y_high, canvas.height, is_upright=True)
-    x_ticks = ticks(x_low, x_high, is_log=figure.x.is_log, most=max(2, canvas.columns // 10), notation=figure.x.notation)
+    x_ticks = ticks(
+        x_low, x_high, is_log=figure.x.is_log, most=max(2, canvas.columns // 10), notation=figure.x.notation
+    )
 
     _paint(figure, canvas, x_scale, y_scale)
     page: list[Row] = []
@@ -224,7 +228,11 @@ def _legend(figure: Figure, width: int, *, is_ascii: bool) -> Row:
     """The vertical axis' label on the left, a sample of every named mark on the right."""
     entries: list[tuple[str, str, str]] = []
     for mark in figure.marks:
-        if not mark.label or (isinstance(mark, Line) and mark.is_thin) or any(mark.label == each[2] for each in entries):
+        if (
+            not mark.label
+            or (isinstance(mark, Line) and mark.is_thin)
+            or any(mark.label == each[2] for each in entries)
+        ):
             continue
         match mark:
             case Points(is_hollow=True):
@@ -295,8 +303,8 @@ def _cut(text: str, width: int) -> str:
 @functools.cache
 def _ascii_table() -> dict[int, str]:
     """ASCII stand-ins of the signs used in labels."""
-    signs = {"·": "-", "…": "~", "×": "x", "–": "-", "−": "-", "•": "*", "≤": "<=", "≥": ">=", "²": "^2", "α": "alpha", "β": "beta"}
-    return {**{ord(sign): stand_in for sign, stand_in in signs.items()}, **LINES}
+    signs = {"·": "-", "…": "~", "×": "x", "–": "-", "−": "-", "•": "*", "≤": "<=", "≥": ">=", "²": "^2"}
+    return str.maketrans(signs | LINES)
 
 
 def _to_ascii(text: str) -> str:

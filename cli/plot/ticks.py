@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from typing import NamedTuple
 
-SUFFIXES = ((1e12, "T"), (1e9, "B"), (1e6, "M"), (1e3, "K"))
+SUFFIXES = ((1e12, "T"), (1e9, "B"), (1e6, "M"), (1e3, "k"))
 MANTISSAS = ((1.0,), (1.0, 3.0), (1.0, 2.0, 5.0))
 NICE_STEPS = (1.0, 2.0, 2.5, 5.0, 10.0)
 
@@ -23,13 +23,13 @@ def write_number(value: float, notation: str = "short", digits: int = 3) -> str:
     Parameters
     ----------
     value : the number
-    notation : `short` uses K, M, B, T between a thousand and 1e15; `power` writes 1e9 from 100,000 on
+    notation : `short` uses k, M, B, T between a thousand and 1e15; `power` writes 1e9 from 100,000 on
     digits : significant digits kept
 
     Example
     -------
     >>> [write_number(v) for v in (0.002, 2.5, 1500, 7e9, 1e21)]
-    ['0.002', '2.5', '1.5K', '7B', '1e21']
+    ['0.002', '2.5', '1.5k', '7B', '1e21']
     >>> write_number(3e9, "power")
     '3e9'
     """
@@ -77,7 +77,9 @@ def _decades(low: float, high: float, most: int) -> list[float] | None:
         return [10.0**power for power in whole if (power - whole[0]) % stride == 0]
     best: list[float] | None = [10.0**power for power in whole] if len(whole) >= 3 else None
     for mantissas in MANTISSAS[1:]:
-        values = [m * 10.0**power for power in range(first, last + 1) for m in mantissas if low <= m * 10.0**power <= high]
+        values = [
+            m * 10.0**power for power in range(first, last + 1) for m in mantissas if low <= m * 10.0**power <= high
+        ]
         if len(values) <= most and len(values) >= 3 and last - first > 1:
             best = values
     return best

@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from textual.app import App, SystemCommand
 from textual.binding import Binding, BindingType
 from textual.screen import Screen
+from textual.widget import Widget
 
 from isoflop.cli.tui.extrapolate_view import ExtrapolateView
 from isoflop.cli.tui.help_screen import HelpScreen
 from isoflop.cli.tui.laws_view import LawsView
-from isoflop.cli.tui.plot_widget import Plot
 from isoflop.cli.tui.runs_view import RunsView
 from isoflop.cli.tui.view import View
 
@@ -35,12 +35,12 @@ class IsoflopApp(App[None]):
     }  # fmt: skip
     DEFAULT_MODE = "runs"
     BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("1", "go('runs')", "Runs", show=False),
-        Binding("2", "go('laws')", "Laws", show=False),
-        Binding("3", "go('extrapolate')", "Extrapolate", show=False),
-        Binding("colon", "command_palette", "Commands", show=False),
-        Binding("question_mark", "keys", "Keys"),
-        Binding("q", "quit", "Quit"),
+        Binding("1", "go('runs')", "Runs", show=False, tooltip="the runs"),
+        Binding("2", "go('laws')", "Laws", show=False, tooltip="the laws"),
+        Binding("3", "go('extrapolate')", "Extrapolate", show=False, tooltip="what a law says beyond its data"),
+        Binding("colon", "command_palette", "Commands", show=False, tooltip="all commands, searched by name"),
+        Binding("question_mark", "keys", "Keys", tooltip="this page"),
+        Binding("q", "quit", "Quit", tooltip="leave"),
     ]
 
     def __init__(self, lake: Lakehouse, *, is_ascii: bool = False) -> None:
@@ -61,22 +61,31 @@ class IsoflopApp(App[None]):
         """Show every key of the current view."""
         if isinstance(self.screen, HelpScreen):
             return
-        sections = [("This view", _described(type(self.screen).BINDINGS))]
-        if list(self.screen.query(Plot)):
-            sections.append(("Plot", _described(Plot.BINDINGS)))
-        sections.append(("Every view", [*_described(View.BINDINGS), *_described(self.BINDINGS)]))
+        view, focused = self.screen, self.screen.focused
+        own = [*_described(type(view).BINDINGS), *_own_keys(focused)]
+        shared = [*_described(View.BINDINGS), *_described(self.BINDINGS)]
+        sections = [("This view", own), ("Every view", [key for key in shared if key.key not in {k.key for k in own}])]
         self.push_screen(HelpScreen(sections))
 
     def get_system_commands(self, screen: Screen[Any]) -> Iterable[SystemCommand]:
         """Yield the commands of the palette: every key of the current view, then the theme."""
         yield SystemCommand("Change theme", "Pick the colours of the interface", self.action_change_theme)
         for binding in (*_described(type(screen).BINDINGS), *_described(View.BINDINGS), *_described(self.BINDINGS)):
-            yield SystemCommand(binding.description, f"key {binding.key}", _performer(screen, binding.action))
+            yield SystemCommand(
+                binding.description, f"{binding.tooltip}, key {binding.key}", _performer(screen, binding.action)
+            )
 
 
 def _described(bindings: Iterable[BindingType]) -> list[Binding]:
     """The bindings that are records; all of ours are."""
     return [binding for binding in bindings if isinstance(binding, Binding)]
+
+
+def _own_keys(widget: Widget | None) -> list[Binding]:
+    """The keys of a widget that isoflop defines; those of Textual's own widgets are not worth a line."""
+    if widget is None or not type(widget).__module__.startswith("isoflop."):
+        return []
+    return _described(type(widget).BINDINGS)
 
 
 def _performer(screen: Screen[Any], action: str) -> Callable[[], Any]:

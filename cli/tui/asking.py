@@ -53,7 +53,7 @@ def ask(asker: Widget, lake: Lakehouse, topic: str, question: Question) -> None:
 
 def give_up(asker: Widget) -> bool:
     """Drop every unanswered question of `asker`; return whether there was one."""
-    waiting = [worker for worker in asker.workers if worker.node is asker and worker.is_running]
+    waiting = [worker for worker in asker.workers if worker.node is asker and not worker.is_finished]
     for worker in waiting:
         worker.cancel()
     return bool(waiting)
@@ -61,7 +61,7 @@ def give_up(asker: Widget) -> bool:
 
 def is_waiting(asker: Widget, topic: str) -> bool:
     """Return whether a question of this topic is still unanswered."""
-    return any(worker.node is asker and worker.group == topic and worker.is_running for worker in asker.workers)
+    return any(worker.node is asker and worker.group == topic and not worker.is_finished for worker in asker.workers)
 
 
 def _answer(asker: Widget, lake: Lakehouse, topic: str, question: Question) -> None:

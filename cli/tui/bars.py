@@ -79,7 +79,8 @@ class Trouble(Static):
     """Holds what went wrong, with its caret, until the next answer arrives; takes no room otherwise."""
 
     DEFAULT_CSS = """
-    Trouble { height: auto; max-height: 12; padding: 0 1; color: $text-error; border-left: thick $error; display: none; }
+    Trouble { height: auto; max-height: 12; padding: 0 1; display: none; }
+    Trouble { color: $text-error; border-left: thick $error; }
     """
 
     def show(self, text: str) -> None:
@@ -105,7 +106,9 @@ class KeyBar(Static):
 
     def render(self) -> Text:
         """Return the keys: those of the focused widget first, then the view's, then the application's."""
-        shown = [active.binding for active in self.screen.active_bindings.values() if active.enabled and active.binding.show]
+        shown = [
+            active.binding for active in self.screen.active_bindings.values() if active.enabled and active.binding.show
+        ]
         entries = [_key_entry(binding) for binding in shown]
         last = [entry for entry, binding in zip(entries, shown, strict=True) if binding.action in LAST_ACTIONS]
         first = [entry for entry in entries if entry not in last]

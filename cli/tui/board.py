@@ -26,7 +26,13 @@ SORTS = {
 COLUMNS = "run_id, name, family, status, reason, attempt, loss, params, tokens, flops, last_step, steps, learning_rate"
 
 STATUS_WORDS = {"queued": "queued", "running": "running", "finished": "done", "failed": "failed", "lost": "lost"}
-REASON_WORDS = {"diverged": "diverged", "out_of_memory": "no memory", "crash": "crashed", "stopped": "stopped", "timeout": "timeout"}
+REASON_WORDS = {
+    "diverged": "diverged",
+    "out_of_memory": "no memory",
+    "crash": "crashed",
+    "stopped": "stopped",
+    "timeout": "timeout",
+}
 
 Trace = tuple[float | None, ...]
 CurveKey = tuple[str, int, int]
@@ -61,7 +67,9 @@ def board_statement(condition: str = "", sort: str = "newest") -> str:
     return f"SELECT {COLUMNS}\nFROM runs{where}\nORDER BY {SORTS[sort]}\nLIMIT {MOST_ROWS}"
 
 
-def read_board(lake: Lakehouse, condition: str = "", sort: str = "newest", known: Mapping[CurveKey, Trace] | None = None) -> Board:
+def read_board(
+    lake: Lakehouse, condition: str = "", sort: str = "newest", known: Mapping[CurveKey, Trace] | None = None
+) -> Board:
     """Ask for the rows and for the curves that have grown.
 
     Parameters
@@ -108,7 +116,7 @@ def _read_curves(lake: Lakehouse, wanted: list[CurveKey]) -> dict[CurveKey, Trac
     table = lake.query(
         f"""
         WITH points AS (
-            SELECT run_id, value, least({SPARK_WIDTH - 1}, {SPARK_WIDTH} * step // (1 + max(step) OVER (PARTITION BY run_id))) AS slot
+            SELECT run_id, value, {SPARK_WIDTH} * step // (1 + max(step) OVER (PARTITION BY run_id)) AS slot
             FROM metrics SEMI JOIN runs USING (run_id, attempt)
             WHERE metric = 'loss' AND run_id IN ({ids}) AND step >= 0
         ),

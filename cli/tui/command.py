@@ -11,11 +11,11 @@ from isoflop.cli.options import LakeOption
 
 def tui(
     lake: LakeOption = None,
-    ascii: Annotated[bool, typer.Option("--ascii", help="Draw with ASCII characters only.")] = False,
+    ascii: Annotated[bool, typer.Option("--ascii", help="Draw plots with ASCII characters only.")] = False,
 ) -> None:
     """Look at runs while they train, at laws, and at what laws say about larger runs.
 
-    1 runs · 2 laws · 3 extrapolate · ? all keys · y copies the statement behind the view · q quits
+    Keys: 1 runs, 2 laws, 3 extrapolate, ? all keys, y copies the statement behind the view, q quits.
     """
     from isoflop.cli.options import open_lake
     from isoflop.cli.plot.terminal import is_plain_terminal

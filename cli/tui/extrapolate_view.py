@@ -64,12 +64,13 @@ class ExtrapolateView(View):
     ExtrapolateView #answer { height: auto; max-height: 8; padding: 0 1; }
     """
     BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("enter,x", "edit", "Targets"),
-        Binding("l", "log('x')", "Log x"),
-        Binding("L", "log('y')", "Log y"),
-        Binding("b", "band", "Band"),
-        Binding("left_square_bracket", "law(-1)", "Law before", show=False),
-        Binding("right_square_bracket", "law(1)", "Next law"),
+        Binding("enter", "edit", "Targets", tooltip="edit the targets; each is a SQL value or a [list]"),
+        Binding("x", "edit", "Targets", show=False, tooltip="edit the targets; each is a SQL value or a [list]"),
+        Binding("l", "log('x')", "Log x", tooltip="horizontal axis logarithmic or linear"),
+        Binding("L", "log('y')", "Log y", tooltip="vertical axis logarithmic or linear"),
+        Binding("b", "band", "Band", tooltip="interval of 95, 50, 80 per cent"),
+        Binding("left_square_bracket", "law(-1)", "Law before", show=False, tooltip="previous law"),
+        Binding("right_square_bracket", "law(1)", "Next law", tooltip="next law"),
     ]
 
     def __init__(self) -> None:
@@ -87,7 +88,7 @@ class ExtrapolateView(View):
         """Yield the targets, the answer and the fan."""
         yield Static(NOTHING_YET, id="nothing", markup=False)
         with Horizontal(id="ask"):
-            yield Label("EXTRAPOLATE", id="law")
+            yield Label("EXTRAPOLATE", id="law", markup=False)
             yield Horizontal(id="targets")
         yield Static("", id="answer", markup=False)
         yield Plot(is_ascii=self.interface.is_ascii)
@@ -123,7 +124,7 @@ class ExtrapolateView(View):
             row = self.query_one("#targets", Horizontal)
             await row.remove_children()
             for name, value in choice.targets.items():
-                await row.mount(Label(f"{name} ="), TargetInput(name, value))
+                await row.mount(Label(f"{name} =", markup=False), TargetInput(name, value))
         if not is_same:
             self._ask_for_forecast()
 

@@ -20,7 +20,8 @@ class HelpScreen(ModalScreen[None]):
 
     DEFAULT_CSS = """
     HelpScreen { align: center middle; }
-    HelpScreen VerticalScroll { width: 64; max-width: 95%; height: auto; max-height: 95%; background: $surface; border: round $primary; padding: 0 2; }
+    HelpScreen VerticalScroll { width: 72; max-width: 95%; height: auto; max-height: 95%; padding: 0 2; }
+    HelpScreen VerticalScroll { background: $surface; border: round $primary; }
     """
     BINDINGS: ClassVar[list[BindingType]] = [Binding("escape,question_mark,q", "dismiss", "Close")]
 

@@ -15,6 +15,7 @@ from textual.widgets import DataTable, Static
 from isoflop.cli.plot.figure import Figure
 from isoflop.cli.plot.law_card import LAWS_STATEMENT, LawCard, read_laws
 from isoflop.cli.plot.law_figure import law_figure, residual_figure
+from isoflop.cli.plot.run_figures import identifier
 from isoflop.cli.tui.bars import StatementBar
 from isoflop.cli.tui.plot_widget import Plot
 from isoflop.cli.tui.view import View
@@ -24,6 +25,8 @@ if TYPE_CHECKING:
 
 LEVELS: tuple[float | None, ...] = (0.95, 0.5, 0.8, None)
 SETTLE = 0.12  # seconds the cursor must rest on a law before its picture is asked for
+WIDTHS = {"law": 12, "form": 10, "runs": 4}
+GUTTER = 7  # columns of the vertical scale, so that picture and residuals stand below each other
 
 NOTHING_YET = """\
 No laws yet.
@@ -55,9 +58,9 @@ class LawsView(View):
     MODE = "Laws"
     DEFAULT_CSS = """
     LawsView #nothing { padding: 2 4; height: 1fr; display: none; }
-    LawsView #list { width: 30; border-right: solid $panel; }
+    LawsView #list { width: 33; border-right: solid $panel; }
     LawsView #middle { width: 1fr; }
-    LawsView #residuals { height: 9; border-top: solid $panel; }
+    LawsView #residuals { height: 9; border-top: solid $panel; border-title-color: $text-muted; }
     LawsView #coefficients { width: 36; border-left: solid $panel; padding: 0 1; }
     LawsView.without-residuals #residuals { display: none; }
     LawsView.-narrow #list { width: 100%; height: 4; border-right: none; display: none; }
@@ -66,19 +69,19 @@ class LawsView(View):
     LawsView.-medium #coefficients { display: none; }
     LawsView.details #middle { display: none; }
     LawsView.details #list, LawsView.details #coefficients { display: block; }
-    LawsView.details.-narrow #list { width: 30; height: 1fr; }
+    LawsView.details.-narrow #list { width: 33; height: 1fr; }
     LawsView.details #coefficients { width: 1fr; }
     """
     BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("j,down", "move(1)", "Next", show=False),
-        Binding("k,up", "move(-1)", "Previous", show=False),
-        Binding("l", "log('x')", "Log x"),
-        Binding("L", "log('y')", "Log y"),
-        Binding("b", "band", "Band"),
-        Binding("r", "residuals", "Residuals"),
-        Binding("h", "held_out", "Unseen"),
-        Binding("i", "details", "Info"),
-        Binding("x", "extrapolate", "Extrapolate"),
+        Binding("j,down", "move(1)", "Next", show=False, tooltip="next law"),
+        Binding("k,up", "move(-1)", "Previous", show=False, tooltip="previous law"),
+        Binding("l", "log('x')", "Log x", tooltip="horizontal axis logarithmic or linear"),
+        Binding("L", "log('y')", "Log y", tooltip="vertical axis logarithmic or linear"),
+        Binding("b", "band", "Band", tooltip="interval of 95, 50, 80 per cent, or none"),
+        Binding("r", "residuals", "Residuals", tooltip="residuals below the picture"),
+        Binding("h", "held_out", "Unseen", tooltip="runs beyond those of the fit, as rings"),
+        Binding("i", "details", "Info", tooltip="list and coefficients in place of the picture"),
+        Binding("x", "extrapolate", "Extrapolate", tooltip="ask this law beyond its data"),
     ]
 
     def __init__(self) -> None:
@@ -104,11 +107,14 @@ class LawsView(View):
         yield Static(NOTHING_YET, id="nothing", markup=False)
         with Horizontal(id="laws"):
             table: DataTable[Text] = DataTable(cursor_type="row", id="list")
-            table.add_columns("law", "form", "runs")
+            for name, width in WIDTHS.items():
+                table.add_column(Text(name, justify="right" if name == "runs" else "left"), width=width, key=name)
             yield table
             with Vertical(id="middle"):
-                yield Plot(is_ascii=self.interface.is_ascii, id="picture")
-                yield Plot(is_ascii=self.interface.is_ascii, id="residuals")
+                yield Plot(is_ascii=self.interface.is_ascii, gutter=GUTTER, id="picture")
+                residuals = Plot(is_ascii=self.interface.is_ascii, gutter=GUTTER, id="residuals")
+                residuals.border_title = "log residual"
+                yield residuals
             with VerticalScroll(id="coefficients", can_focus=False):
                 yield Static("", id="card", markup=False)
 
@@ -144,7 +150,11 @@ class LawsView(View):
             table.clear()
             for law in laws:
                 mark = "" if law.is_converged else " !"
-                table.add_row(Text(f"{law.name}{mark}", "" if law.is_converged else "bold red"), Text(law.form), Text(f"{law.rows:,}"))
+                table.add_row(
+                    Text(f"{law.name}{mark}", "" if law.is_converged else "bold red"),
+                    Text(law.form),
+                    Text(f"{law.rows:,}", justify="right"),
+                )
             table.move_cursor(row=next((n for n, law in enumerate(laws) if law.name == chosen), 0), animate=False)
         if not is_same or self.shows_held_out:
             self._ask_for_pictures()
@@ -161,7 +171,7 @@ class LawsView(View):
         self.pictures = pictures
         self.interface.law_name = pictures.law.name
         self.query_one("#picture", Plot).show(pictures.figure)
-        self.query_one("#residuals", Plot).show(pictures.residuals)
+        self.query_one("#residuals", Plot).show(pictures.residuals.within(*pictures.figure.limits()[0]))
         self.query_one("#card", Static).update(write_card(pictures.law))
         band = "no band" if self.level is None else f"{self.level:.0%} band"
         place = next((n for n, law in enumerate(self.laws) if law.name == pictures.law.name), 0)
@@ -212,7 +222,10 @@ class LawsView(View):
 
 def unseen_condition(law: LawCard) -> str:
     """Return the SQL condition for runs that lie beyond the law's data in some input."""
-    return " OR ".join(f"{name} > {largest:.9g} * (1 + 1e-6)" for name, (_, largest) in law.support.items()) or "false"
+    return (
+        " OR ".join(f"{identifier(name)} > {largest:.9g} * (1 + 1e-6)" for name, (_, largest) in law.support.items())
+        or "false"
+    )
 
 
 def write_card(law: LawCard) -> Text:

@@ -24,15 +24,16 @@ class Plot(Widget, can_focus=True):
     Plot { height: 1fr; width: 1fr; }
     """
     BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("plus,equals_sign", "zoom(1)", "Zoom in", show=False),
-        Binding("minus", "zoom(-1)", "Zoom out", show=False),
-        Binding("0", "reset", "Whole figure", show=False),
-        Binding("left", "pan(-1)", "Pan left", show=False),
-        Binding("right", "pan(1)", "Pan right", show=False),
+        Binding("plus,equals_sign", "zoom(1)", "Zoom in", show=False, tooltip="show less of the horizontal axis"),
+        Binding("minus", "zoom(-1)", "Zoom out", show=False, tooltip="show more of it"),
+        Binding("0", "reset", "Whole figure", show=False, tooltip="the whole figure"),
+        Binding("left", "pan(-1)", "Pan left", show=False, tooltip="move to the left"),
+        Binding("right", "pan(1)", "Pan right", show=False, tooltip="move to the right"),
     ]
 
-    def __init__(self, *, is_ascii: bool = False, id: str | None = None) -> None:
+    def __init__(self, *, is_ascii: bool = False, gutter: int = 0, id: str | None = None) -> None:
         super().__init__(id=id)
+        self.gutter_width = gutter
         self.is_ascii = is_ascii
         self._figure: Figure | None = None
         self._is_log_x: bool | None = None
@@ -102,7 +103,11 @@ class Plot(Widget, can_focus=True):
         width, height = self.size
         if self._drawn != (width, height, self._version):
             figure = self.figure
-            self._strips = _strips(draw(figure, width, height, is_ascii=self.is_ascii)) if figure is not None else []
+            self._strips = (
+                _strips(draw(figure, width, height, is_ascii=self.is_ascii, gutter=self.gutter_width))
+                if figure is not None
+                else []
+            )
             self._drawn = (width, height, self._version)
         base = self.rich_style
         if y >= len(self._strips):

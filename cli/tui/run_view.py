@@ -24,10 +24,18 @@ from isoflop.lakehouse.units import format_bytes, format_count, format_seconds
 if TYPE_CHECKING:
     from isoflop.lakehouse import Lakehouse
 
-FACTS = ("family", "status", "loss", "validation_loss", "params", "tokens", "flops", "steps", "step_seconds", "train_seconds",
-         "peak_memory_bytes", "host", "device", "attempt", "seed")  # fmt: skip
-HIDDEN = frozenset((*FACTS, "run_id", "name", "config", "reason", "tags", "hardware", "results", "error", "corpus_hash",
-                    "heartbeat_at", "submitted_at", "code_version", "last_step", "source"))  # fmt: skip
+FACTS = (
+    "family", "status", "loss", "validation_loss", "params", "tokens", "flops", "steps", "step_seconds",
+    "train_seconds", "peak_memory_bytes", "host", "device", "attempt", "seed",
+)  # fmt: skip
+"""Columns shown first, in this order."""
+
+UNLISTED = (
+    "run_id", "name", "config", "reason", "tags", "hardware", "results", "error", "corpus_hash", "heartbeat_at",
+    "submitted_at", "code_version", "last_step", "source",
+)  # fmt: skip
+"""Columns that are not listed after the first ones."""
+
 NUM_LINES = 8
 
 
@@ -44,7 +52,7 @@ def read_run(lake: Lakehouse, run_id: str, x: str) -> RunCard:
     """Ask for everything the view shows of one run."""
     row = lake.query(f"FROM runs WHERE run_id = {quote(run_id)}").to_pylist()[0]
     lines = lake.query(
-        f'SELECT level, message FROM logs WHERE run_id = {quote(run_id)} ORDER BY logged_at DESC LIMIT {NUM_LINES}'
+        f"SELECT level, message FROM logs WHERE run_id = {quote(run_id)} ORDER BY logged_at DESC LIMIT {NUM_LINES}"
     ).to_pylist()
     try:
         figure = curves_figure(lake, find_runs(lake, [run_id]), x=x)
@@ -66,11 +74,11 @@ class RunView(View):
     RunView.facts-only Plot { display: none; }
     """
     BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("x", "axis", "Axis"),
-        Binding("l", "log('x')", "Log x"),
-        Binding("L", "log('y')", "Log y"),
-        Binding("i", "facts", "Info"),
-        Binding("escape,backspace", "back", "Back"),
+        Binding("x", "axis", "Axis", tooltip="over steps, tokens, compute or time"),
+        Binding("l", "log('x')", "Log x", tooltip="horizontal axis logarithmic or linear"),
+        Binding("L", "log('y')", "Log y", tooltip="vertical axis logarithmic or linear"),
+        Binding("i", "facts", "Info", tooltip="what is known of the run"),
+        Binding("escape,backspace", "back", "Back", tooltip="go back to the runs"),
     ]
 
     def __init__(self, run_id: str) -> None:
@@ -91,6 +99,11 @@ class RunView(View):
             with VerticalScroll(id="facts", can_focus=False):
                 yield Static("", id="table", markup=False)
 
+    def on_mount(self) -> None:
+        """Give the plot the keys."""
+        super().on_mount()
+        self.query_one(Plot).focus()
+
     def reload(self) -> None:
         """Ask for the run's row, log and curve."""
         run_id, x = self.run_id, self.x
@@ -104,7 +117,9 @@ class RunView(View):
         note.display = value.figure is None
         note.update(f"{value.row['name'] or self.run_id} has not logged a loss over {self.x} yet")
         self.query_one("#table", Static).update(_facts(value))
-        statement = value.figure.statement if value.figure is not None else f"FROM runs WHERE run_id = {quote(self.run_id)}"
+        statement = (
+            value.figure.statement if value.figure is not None else f"FROM runs WHERE run_id = {quote(self.run_id)}"
+        )
         self.query_one(StatementBar).show(statement, status_word(value.row["status"], value.row["reason"]))
 
     def action_axis(self) -> None:
@@ -130,7 +145,9 @@ def _facts(card: RunCard) -> Text:
     for name in FACTS:
         if row.get(name) is not None:
             shown.append((name, _write(name, row)))
-    shown += [(name, plain(value)) for name, value in row.items() if value is not None and name not in HIDDEN]
+    shown += [
+        (name, plain(value)) for name, value in row.items() if value is not None and name not in (*FACTS, *UNLISTED)
+    ]
     text = Text()
     for name, value in shown:
         text.append(f"{name.replace('_', ' '):<18}", "dim")

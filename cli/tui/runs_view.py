@@ -11,6 +11,7 @@ from textual.binding import Binding, BindingType
 from textual.widgets import DataTable, Input, Static
 
 from isoflop.cli.plot.sparkline import sparkline
+from isoflop.cli.plot.ticks import write_number
 from isoflop.cli.tui.bars import StatementBar
 from isoflop.cli.tui.board import SORTS, SPARK_WIDTH, Board, curve_key, read_board, status_word
 from isoflop.cli.tui.run_view import RunView
@@ -18,7 +19,14 @@ from isoflop.cli.tui.view import View
 from isoflop.lakehouse.units import format_count
 
 STATUS_STYLES = {"queued": "dim", "running": "cyan", "finished": "green", "failed": "bold red", "lost": "bold yellow"}
-HEADINGS = ("status", "run", "curve", "loss", "params", "tokens", "step", "flops", "rate", "family")
+WIDTHS = {
+    "status": 9, "run": 12, "curve": SPARK_WIDTH, "loss": 7, "params": 6, "tokens": 6, "step": 7, "flops": 7,
+    "rate": 7, "family": 12,
+}  # fmt: skip
+"""Columns and their widths; fixed, so that nothing moves while runs are followed. `run` grows with its names."""
+
+NUMBERS = ("loss", "params", "tokens", "step", "flops", "rate")
+LONGEST_NAME = 32
 
 NOTHING_YET = """\
 No runs yet.
@@ -35,7 +43,9 @@ NOTHING_FOUND = "No run satisfies the filter.\n\n/ changes it; an empty one show
 class RunTable(DataTable[Text]):
     """The rows; Enter opens a run."""
 
-    BINDINGS: ClassVar[list[BindingType]] = [Binding("enter", "select_cursor", "Curve")]
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("enter", "select_cursor", "Curve", tooltip="open the run: its curve and what is known of it")
+    ]
 
 
 class FilterInput(Input):
@@ -59,10 +69,10 @@ class RunsView(View):
     RunsView Input.open { display: block; }
     """
     BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("slash", "filter", "Filter"),
-        Binding("s", "sort", "Sort"),
-        Binding("j", "move('down')", "Down", show=False),
-        Binding("k", "move('up')", "Up", show=False),
+        Binding("slash", "filter", "Filter", tooltip="show the runs that satisfy a condition in SQL"),
+        Binding("s", "sort", "Sort", tooltip="sort by time, loss, params, tokens, flops"),
+        Binding("j", "move('down')", "Down", show=False, tooltip="next run"),
+        Binding("k", "move('up')", "Up", show=False, tooltip="previous run"),
     ]
 
     def __init__(self) -> None:
@@ -73,9 +83,13 @@ class RunsView(View):
 
     def compose_body(self) -> ComposeResult:
         """Yield the filter, the table, and the page shown when there is nothing to list."""
-        yield FilterInput(placeholder="SQL over runs, such as: family = 'transformer' AND params > 1e6", compact=True, id="filter")
+        yield FilterInput(
+            placeholder="SQL over runs, such as: family = 'transformer' AND params > 1e6", compact=True, id="filter"
+        )
         table = RunTable(cursor_type="row", zebra_stripes=True, id="runs")
-        table.add_columns(*HEADINGS)
+        for name, width in WIDTHS.items():
+            heading = Text(name, justify="right" if name in NUMBERS else "left")
+            table.add_column(heading, width=width, key=name)
         yield table
         yield Static(NOTHING_YET, id="nothing", markup=False)
 
@@ -99,7 +113,9 @@ class RunsView(View):
         nothing.display = value.is_empty
         nothing.update(NOTHING_FOUND if self.condition else NOTHING_YET)
         self._fill(value)
-        shown = f"{value.total:,} runs" if value.total == len(value.rows) else f"{len(value.rows)} of {value.total:,} runs"
+        shown = (
+            f"{value.total:,} runs" if value.total == len(value.rows) else f"{len(value.rows)} of {value.total:,} runs"
+        )
         self.query_one(StatementBar).show(value.statement, f"{shown} · by {self.sort}")
 
     def _fill(self, board: Board) -> None:
@@ -111,9 +127,11 @@ class RunsView(View):
             for number, row in enumerate(cells):
                 for column, cell in enumerate(row):
                     if table.get_cell_at((number, column)) != cell:  # type: ignore[arg-type]
-                        table.update_cell_at((number, column), cell, update_width=True)  # type: ignore[arg-type]
+                        table.update_cell_at((number, column), cell)  # type: ignore[arg-type]
             return
         chosen = self.chosen_id
+        longest = max((len(row["name"] or row["run_id"]) for row in board.rows), default=0)
+        table.ordered_columns[1].width = min(LONGEST_NAME, max(WIDTHS["run"], longest))
         table.clear()
         for run_id, row in zip(ids, cells, strict=True):
             table.add_row(*row, key=run_id)
@@ -178,7 +196,8 @@ def _cells(row: dict[str, Any], board: Board, *, is_ascii: bool) -> list[Text]:
         progress = f"{row['last_step'] / row['steps']:.0%}"
     loss = "-" if row["loss"] is None else f"{row['loss']:.4f}"
     rate = "-" if row["learning_rate"] is None else f"{row['learning_rate']:.3g}"
-    numbers = (loss, format_count(row["params"]), format_count(row["tokens"]), progress, format_count(row["flops"]), rate)
+    flops = "-" if row["flops"] is None else write_number(row["flops"], "power")
+    numbers = (loss, format_count(row["params"]), format_count(row["tokens"]), progress, flops, rate)
     return [
         Text(status_word(row["status"], row["reason"]), STATUS_STYLES.get(row["status"], "")),
         Text(row["name"] or row["run_id"], no_wrap=True),

@@ -1,4 +1,4 @@
-"""What every view does: asks in the background, shows its statement, copies it, exports its picture, follows the lake."""
+"""What every view does: ask in the background, show and copy its statement, export its picture, follow the lake."""
 
 from __future__ import annotations
 
@@ -30,12 +30,13 @@ class View(Screen[None]):
 
     MODE: ClassVar[str] = ""
     FOLLOWS: ClassVar[bool] = False
+    AUTO_FOCUS = ""  # each view gives the keys to one of its widgets itself
     HORIZONTAL_BREAKPOINTS = [(0, "-narrow"), (100, "-medium"), (130, "-wide")]  # noqa: RUF012
     BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("f", "follow", "Follow"),
-        Binding("y", "copy", "Copy"),
-        Binding("e", "export", "Export"),
-        Binding("escape", "back", "Back", show=False),
+        Binding("f", "follow", "Follow", tooltip="keep the view up to date, or stop"),
+        Binding("y", "copy", "Copy", tooltip="copy the statement of the view, also over SSH"),
+        Binding("e", "export", "Export", tooltip="write the picture to an SVG file"),
+        Binding("escape", "back", "Back", show=False, tooltip="cancel the question, or go back"),
     ]
 
     def __init__(self) -> None:
@@ -106,7 +107,7 @@ class View(Screen[None]):
     def _answered(self, message: Answered) -> None:
         message.stop()
         if message.topic == "export":
-            self.notify(f"wrote {message.value}")
+            self.notify(f"wrote {message.value}", markup=False)
             return
         self.query_one(Trouble).clear()
         if self.query_one(StatementBar).state == "asking …":
@@ -141,7 +142,7 @@ class View(Screen[None]):
         """Write the picture, or the screen where there is none, to an SVG file in the current folder."""
         figure = self.figure
         if figure is None:
-            self.notify(f"wrote {self.app.save_screenshot(path='.')}")
+            self.notify(f"wrote {self.app.save_screenshot(path='.')}", markup=False)
             return
         from isoflop.cli.plot.image import save
 

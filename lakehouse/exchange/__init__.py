@@ -1,5 +1,7 @@
-"""Runs from elsewhere: one module for each outside format."""
+"""Runs from elsewhere and to elsewhere: one module for each outside format."""
 
-from isoflop.lakehouse.exchange.tables import Imported, import_table
+from isoflop.lakehouse.exchange.formats import import_path
+from isoflop.lakehouse.exchange.landing import Imported
+from isoflop.lakehouse.exchange.tables import import_table
 
-__all__ = ["Imported", "import_table"]
+__all__ = ["Imported", "import_path", "import_table"]

@@ -1,18 +1,27 @@
-"""Bring imported runs into the tables in one transaction, each exactly once."""
+"""Bring imported runs into the tables in one transaction, each exactly once.
+
+Every format ends here: runs with what was measured, and the points of their curves. A run that the
+lake has with the same content is left alone; one whose content differs gets a new attempt.
+"""
 
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
+from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 from isoflop.lakehouse.errors import RecordError
+from isoflop.lakehouse.exchange.points import Points
 from isoflop.lakehouse.records import RunRecord, canonical_json, digest
-from isoflop.lakehouse.registry import NOW, insertion
+from isoflop.lakehouse.registry import insertion
 from isoflop.lakehouse.writer import finals_statements
 
 if TYPE_CHECKING:
+    import pyarrow as pa
+
     from isoflop.lakehouse.lake import Lakehouse
 
 COUNTS = ("params", "params_non_embedding", "tokens", "steps", "flops", "memcpy_bytes")
@@ -25,51 +34,72 @@ MEASURED = (
     "compile_seconds",
     "peak_memory_bytes",
 )
-PLACES = ("host", "device")
-OWN = ("run_id", "name", "family", "seed", "step", "seconds", *COUNTS, *MEASURED, *PLACES)
+PLACES = ("host", "device", "code_version", "corpus_hash")
+AXES = ("tokens", "flops")  # what a curve is drawn over, besides step and seconds
+CONTENT_LENGTH = 24  # base32 characters, 120 bits
+
+
+@dataclass(frozen=True, kw_only=True)
+class FoundRun:
+    """A run that some other store knows: its record, how it ended and what it measured.
+
+    Parameters
+    ----------
+    record : identity, counts and settings; `given_id` is the id the run keeps
+    measured : columns of `attempts` among MEASURED and PLACES, where the store has them
+    status, reason, error : how it ended; a finished run whose last loss is not finite becomes failed, diverged,
+        unless `is_certain`: the store says it in our own words
+    started_at, finished_at : UTC, without a zone
+    """
+
+    record: RunRecord
+    measured: Mapping[str, Any] = field(default_factory=dict)
+    status: str = "finished"
+    reason: str | None = None
+    error: str | None = None
+    is_certain: bool = False
+    started_at: datetime | None = None
+    finished_at: datetime | None = None
+
+    @property
+    def run_id(self) -> str:
+        """The identity of the run."""
+        return self.record.run_id
 
 
 @dataclass(frozen=True)
 class Landing:
-    """Imported runs: their records, what was measured, and the points of their curves."""
+    """Runs found in one place, the points of their curves, and what a person should know about them."""
 
-    runs: tuple[RunRecord, ...]
-    measured: tuple[Mapping[str, Any], ...]
-    contents: tuple[str, ...]
-    points: tuple[tuple[str, str, int, float, float | None], ...]  # run_id, metric, step, value, seconds
+    runs: tuple[FoundRun, ...]
+    points: Points = field(default_factory=Points.none)
+    notes: tuple[str, ...] = ()
 
-    @classmethod
-    def of(cls, groups: Mapping[str, Sequence[Mapping[str, Any]]], family: str, is_curve: bool) -> Landing:
-        """Build the runs of row groups; the last step of a curve gives the run's final values."""
-        runs, measured, contents, points = [], [], [], []
-        for run_id, rows in groups.items():
-            ordered = sorted(rows, key=lambda row: row.get("step") or 0)
-            last = ordered[-1]
-            varying = _varying(ordered) if is_curve else frozenset[str]()
-            extra = {name: value for name, value in last.items() if name not in OWN and name not in varying}
-            counts: dict[str, Any] = {name: last.get(name) for name in COUNTS}
-            if is_curve and counts["steps"] is None and last.get("step") is not None:
-                counts["steps"] = int(last["step"])
-            counts["steps"] = None if counts["steps"] is None else int(counts["steps"])
-            runs.append(
-                RunRecord(
-                    family=str(last.get("family") or family),
-                    seed=int(last.get("seed") or 0),
-                    name=_text(last.get("name")) or run_id,
-                    extra=_scalars(extra),
-                    given_id=run_id,
-                    **counts,
-                )
-            )
-            measured.append({name: last.get(name) for name in (*MEASURED, *PLACES)})
-            contents.append(digest(canonical_json([_scalars(row) for row in ordered]), 24))
-            if is_curve:
-                points += _points(run_id, ordered, varying)
-        return cls(tuple(runs), tuple(measured), tuple(contents), tuple(points))
+    def completed(self) -> Landing:
+        """Return the runs with what their curves end with: last values, counts and steps; points sorted."""
+        points = self.points.sorted().with_one_value_a_step(AXES)
+        lasts = points.lasts()
+        return replace(self, runs=tuple(_completed(run, lasts.get(run.run_id, {})) for run in self.runs), points=points)
+
+
+@dataclass(frozen=True)
+class Imported:
+    """What an import did, with a sentence for everything a person should know."""
+
+    source: str
+    rows: int
+    runs: int
+    points: int
+    added: int
+    changed: int
+    unchanged: int
+    skipped: int
+    notes: tuple[str, ...] = ()
+    format: str = "table"
 
 
 def land(lake: Lakehouse, landing: Landing, source: str) -> tuple[int, int, int]:
-    """Write what the lake does not have and return (added, changed, unchanged) runs.
+    """Write what the lake does not have of a completed landing and return (added, changed, unchanged) runs.
 
     Raises
     ------
@@ -77,12 +107,12 @@ def land(lake: Lakehouse, landing: Landing, source: str) -> tuple[int, int, int]
     """
     import pyarrow as pa
 
-    ids = pa.table({"run_id": [run.run_id for run in landing.runs]})
+    runs = landing.runs
     known = lake.query(
         "SELECT r.run_id, r.source, max(a.attempt) AS attempt, arg_max(a.results->>'content', a.attempt) AS content "
         "FROM store.runs r SEMI JOIN _ids USING (run_id) LEFT JOIN store.attempts a USING (run_id) GROUP BY ALL",
         None,
-        {"_ids": ids},
+        {"_ids": pa.table({"run_id": pa.array([run.run_id for run in runs], pa.string())})},
     ).to_pylist()
     before = {row["run_id"]: row for row in known}
     for row in known:
@@ -91,101 +121,87 @@ def land(lake: Lakehouse, landing: Landing, source: str) -> tuple[int, int, int]
                 f"run_id {row['run_id']!r} is in the lake already, from {row['source']}",
                 hint="give the runs of this file ids of their own: --map \"run_id='mine-' || run_id\"",
             )
-    fresh = [i for i, run in enumerate(landing.runs) if run.run_id not in before]
-    changed = [
-        i
-        for i, run in enumerate(landing.runs)
-        if run.run_id in before and before[run.run_id]["content"] != landing.contents[i]
-    ]
+    hashes = landing.points.hashes()
+    contents = {run.run_id: _content(run, hashes.get(run.run_id)) for run in runs}
+    fresh = [run for run in runs if run.run_id not in before]
+    changed = [run for run in runs if run.run_id in before and before[run.run_id]["content"] != contents[run.run_id]]
     chosen = [*fresh, *changed]
-    if not chosen:
-        return 0, 0, len(landing.runs)
-    runs = [replace(landing.runs[i], source=source) for i in chosen]
-    replaced = [landing.runs[i].run_id for i in changed]
-    statements, rows = insertion(lake, runs, replacing=replaced)
-    attempts = {run.run_id: int((before.get(run.run_id) or {}).get("attempt") or 0) + 1 for run in runs}
-    relations = {"_new_runs": rows, "_attempts": _attempts_table(landing, chosen, attempts)}
-    fields = ", ".join((*MEASURED, *PLACES))
-    statements.append(
-        (
-            f"INSERT INTO store.attempts (run_id, attempt, status, started_at, finished_at, results, {fields}) "
-            f"SELECT run_id, attempt, 'finished', {NOW}, {NOW}, results::JSON, {fields} FROM _attempts",
-            None,
-        )
-    )
-    points = [point for point in landing.points if point[0] in attempts]
-    if points:
-        relations["_imported_points"] = _points_table(points, attempts)
+    if chosen:
+        attempts = {run.run_id: int((before.get(run.run_id) or {}).get("attempt") or 0) + 1 for run in chosen}
+        records = [replace(run.record, source=source) for run in chosen]
+        statements, rows = insertion(lake, records, replacing=[run.run_id for run in changed])
+        relations = {"_new_runs": rows, "_attempts": _attempts_table(chosen, attempts, contents)}
+        fields = ", ".join((*MEASURED, *PLACES, "reason", "error", "started_at", "finished_at"))
         statements.append(
-            ("INSERT INTO store.metrics BY NAME SELECT * FROM _imported_points ORDER BY run_id, metric, step", None)
+            (
+                f"INSERT INTO store.attempts (run_id, attempt, status, results, {fields}) "
+                f"SELECT run_id, attempt, status, results::JSON, {fields} FROM _attempts",
+                None,
+            )
         )
-        statements += [(text, None) for text in finals_statements("_imported_points")]
-    lake.write(statements, relations)
-    return len(fresh), len(changed), len(landing.runs) - len(chosen)
+        points = landing.points.of_runs(list(attempts))
+        if len(points):
+            relations["_points"] = points.arrow(attempts)
+            statements.append(("INSERT INTO store.metrics BY NAME SELECT * FROM _points", None))
+            statements += [(text, None) for text in finals_statements("_points")]
+        lake.write(statements, relations)
+    return len(fresh), len(changed), len(runs) - len(chosen)
 
 
-def _attempts_table(landing: Landing, chosen: Sequence[int], attempts: Mapping[str, int]) -> Any:
+def _completed(run: FoundRun, lasts: Mapping[str, tuple[int, float, float]]) -> FoundRun:
+    """Fill what the run's own words leave open from the last points of its curves."""
+    record, measured = run.record, dict(run.measured)
+    for name in MEASURED:
+        if measured.get(name) is None and name in lasts:
+            measured[name] = lasts[name][1]
+    counts: dict[str, Any] = {
+        name: lasts[name][1] for name in COUNTS if getattr(record, name) is None and name in lasts
+    }
+    if "steps" in counts:
+        counts["steps"] = int(counts["steps"])
+    elif record.steps is None and lasts:
+        last_step = lasts["loss"][0] if "loss" in lasts else max(step for step, _, _ in lasts.values())
+        counts["steps"] = last_step if last_step > 0 else None
+    if measured.get("train_seconds") is None and "loss" in lasts and not math.isnan(lasts["loss"][2]):
+        measured["train_seconds"] = lasts["loss"][2]
+    loss = measured.get("loss")
+    is_finished = run.status == "finished" and not run.is_certain
+    is_diverged = is_finished and loss is not None and not math.isfinite(loss)
+    status, reason = ("failed", "diverged") if is_diverged else (run.status, run.reason)
+    return replace(run, record=replace(record, **counts), measured=measured, status=status, reason=reason)
+
+
+def _content(run: FoundRun, curves: str | None) -> str:
+    """Return the hash of everything an import would write for a run."""
+    record = run.record
+    everything = {
+        **{name: getattr(record, name) for name in ("family", "seed", "name", *COUNTS)},
+        **{name: getattr(run, name) for name in ("status", "reason", "error")},
+        **{name: str(value) for name in ("started_at", "finished_at") if (value := getattr(run, name)) is not None},
+        "tags": list(record.tags),
+        "settings": {k: value for k, value in {**record.config, **record.extra}.items() if value is not None},
+        "measured": {name: value for name, value in run.measured.items() if value is not None},
+        "curves": curves,
+    }
+    return digest(canonical_json(everything), CONTENT_LENGTH)
+
+
+def _attempts_table(runs: Sequence[FoundRun], attempts: Mapping[str, int], contents: Mapping[str, str]) -> pa.Table:
     import pyarrow as pa
 
     columns: dict[str, Any] = {
-        "run_id": [landing.runs[i].run_id for i in chosen],
-        "attempt": pa.array([attempts[landing.runs[i].run_id] for i in chosen], pa.int32()),
-        "results": [json.dumps({"content": landing.contents[i]}) for i in chosen],
+        "run_id": pa.array([run.run_id for run in runs], pa.string()),
+        "attempt": pa.array([attempts[run.run_id] for run in runs], pa.int32()),
+        "results": pa.array([json.dumps({"content": contents[run.run_id]}) for run in runs], pa.string()),
     }
     for name in MEASURED:
-        columns[name] = pa.array([_float(landing.measured[i][name]) for i in chosen], pa.float64())
+        values = [run.measured.get(name) for run in runs]
+        columns[name] = pa.array([None if value is None else float(value) for value in values], pa.float64())
     for name in PLACES:
-        columns[name] = pa.array([_text(landing.measured[i][name]) for i in chosen], pa.string())
+        values = [run.measured.get(name) for run in runs]
+        columns[name] = pa.array([None if value is None else str(value) for value in values], pa.string())
+    for name in ("status", "reason", "error"):
+        columns[name] = pa.array([getattr(run, name) for run in runs], pa.string())
+    for name in ("started_at", "finished_at"):
+        columns[name] = pa.array([getattr(run, name) for run in runs], pa.timestamp("us"))
     return pa.table(columns)
-
-
-def _points_table(points: Sequence[tuple[str, str, int, float, float | None]], attempts: Mapping[str, int]) -> Any:
-    import pyarrow as pa
-
-    run_ids, metrics, steps, values, seconds = zip(*points, strict=True)
-    return pa.table(
-        {
-            "run_id": pa.array(run_ids),
-            "attempt": pa.array([attempts[run_id] for run_id in run_ids], pa.int32()),
-            "metric": pa.array(metrics),
-            "step": pa.array(steps, pa.int64()),
-            "value": pa.array(values, pa.float64()),
-            "seconds": pa.array(seconds, pa.float64()),
-        }
-    )
-
-
-def _varying(rows: Sequence[Mapping[str, Any]]) -> frozenset[str]:
-    return frozenset(
-        name for name in rows[0] if name not in ("run_id", "step") and len({str(row.get(name)) for row in rows}) > 1
-    )
-
-
-def _points(
-    run_id: str, rows: Sequence[Mapping[str, Any]], varying: frozenset[str]
-) -> list[tuple[str, str, int, float, float | None]]:
-    """Return a point for each number that varies along the curve; `loss` always is one."""
-    names = sorted((varying | ({"loss"} if "loss" in rows[0] else set())) - {"seconds"})
-    return [
-        (run_id, name, int(row["step"]), float(value), _float(row.get("seconds")))
-        for row in rows
-        if row.get("step") is not None
-        for name in names
-        if isinstance(value := row.get(name), bool | int | float)
-    ]
-
-
-def _scalars(row: Mapping[str, Any]) -> dict[str, Any]:
-    return {
-        name: value if isinstance(value, bool | int | float | str) else str(value)
-        for name, value in row.items()
-        if value is not None
-    }
-
-
-def _text(value: Any) -> str | None:
-    return None if value is None else str(value)
-
-
-def _float(value: Any) -> float | None:
-    return None if value is None else float(value)

@@ -62,9 +62,12 @@ class SharedStore:
     ) -> pa.Table:
         """Run statements and return the last one's rows as Arrow."""
 
+        import pyarrow as pa
+
         def run() -> pa.Table:
             with self._cursor(relations) as cursor:
-                return cursor.execute(sql, parameters).to_arrow_table()
+                answered: duckdb.DuckDBPyConnection | None = cursor.execute(sql, parameters)
+                return pa.table({}) if answered is None else answered.to_arrow_table()  # None: there was no statement
 
         return self._patiently(run)
 

@@ -1,0 +1,49 @@
+"""Fitting: laws to rows, with intervals, validation and a verdict.
+
+`LawRegressor` is loaded when first asked for: scikit-learn takes a second to import.
+"""
+
+from typing import TYPE_CHECKING, Any
+
+from isoflop.queries.fitting.fit import fit_law
+from isoflop.queries.fitting.intervals import Prediction, predict
+from isoflop.queries.fitting.record import Fit, FittedLaw, Note
+from isoflop.queries.fitting.resampling import CaseBootstrap, ClusterBootstrap, GivenWeights, WildBootstrap
+from isoflop.queries.fitting.residuals import Residuals, residuals
+from isoflop.queries.fitting.splits import ForwardCuts, KFold, LargestHoldout, LeaveOneOut
+from isoflop.queries.fitting.validation import Fold, ForwardCheck, cross_validate, forward_check
+
+if TYPE_CHECKING:
+    from isoflop.queries.fitting.regressor import LawRegressor
+
+__all__ = [
+    "CaseBootstrap",
+    "ClusterBootstrap",
+    "Fit",
+    "FittedLaw",
+    "Fold",
+    "ForwardCheck",
+    "ForwardCuts",
+    "GivenWeights",
+    "KFold",
+    "LargestHoldout",
+    "LawRegressor",
+    "LeaveOneOut",
+    "Note",
+    "Prediction",
+    "Residuals",
+    "WildBootstrap",
+    "cross_validate",
+    "fit_law",
+    "forward_check",
+    "predict",
+    "residuals",
+]
+
+
+def __getattr__(name: str) -> Any:
+    if name == "LawRegressor":
+        from isoflop.queries.fitting.regressor import LawRegressor
+
+        return LawRegressor
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -8,8 +8,9 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from isoflop.lakehouse.errors import UnknownName, did_you_mean
-from isoflop.queries.language.nodes import Candidate, Expression, FormulaForm, LawForm, Name, ParameterRange
+from isoflop.lakehouse.errors import UnknownName, did_you_mean, nearest
+from isoflop.lakehouse.units import UNITS
+from isoflop.queries.language.nodes import Candidate, Expression, FormulaForm, LawForm, Name, ParameterRange, Span
 from isoflop.queries.language.question import Own, Question
 from isoflop.queries.language.tokens import quote_name, tokenize
 from isoflop.queries.laws import Coefficient, Formula, FormulaError, Law, known_laws, parse_formula
@@ -26,16 +27,20 @@ class Bound:
     ----------
     law : with its inputs named after the columns they are read from, where these have names
     form : name of the built-in law, or the formula as typed
+    is_built_in : which of the two it is
     columns : P slices that the inputs are read from, in the law's order
     target : the slice that is predicted
     target_name : what it is called
+    span : where the form stands
     """
 
     law: Law
     form: str
+    is_built_in: bool
     columns: tuple[Column, ...]
-    target: Expression
+    target: Column
     target_name: str
+    span: Span
 
 
 def bind_candidate(question: Question, candidate: Candidate) -> Bound:
@@ -54,9 +59,9 @@ def bind_candidate(question: Question, candidate: Candidate) -> Bound:
         return _bind_formula(question, form, target, name)
     columns = _columns(question, law, form)
     names = [column.column if isinstance(column, Expression) else None for column in columns]
-    law = with_inputs(law, [given or one.name for given, one in zip(names, law.inputs, strict=True)])
+    law = with_names(law, [given or one.name for given, one in zip(names, law.inputs, strict=True)], name)
     law = _with_parameters(question, law, form.parameters)
-    return Bound(law, law.name, columns, target, name)
+    return Bound(law, law.name, True, columns, target, name, form)
 
 
 def _built_in(question: Question, form: LawForm) -> Law | None:
@@ -65,14 +70,13 @@ def _built_in(question: Question, form: LawForm) -> Law | None:
     law = laws.get(form.name.text) or laws.get(form.name.text.lower())
     declared = {parameter.name.text for parameter in form.parameters}
     if law is not None:
-        coefficients = {coefficient.name for coefficient in law.coefficients}
-        is_formula = form.name.text.lower() in FUNCTIONS and bool(declared - coefficients)
+        is_formula = form.name.text.lower() in FUNCTIONS and _uses(question, form.arguments or (), declared)
         return None if is_formula else law
     is_function = form.arguments is not None and form.name.text.lower() in FUNCTIONS
     is_constant = form.arguments is None and match_name(form.name.text, declared) is not None
     if is_function or is_constant:
         return None
-    hint = did_you_mean(form.name.text, laws, f"SHOW LAW FORMS lists all {len(laws)}; a formula needs PARAMETERS (…)")
+    hint = did_you_mean(form.name.text, laws, "SHOW LAW FORMS lists them; a formula needs PARAMETERS (…)")
     raise UnknownName(
         "Catalog",
         f"law form '{form.name.text}' does not exist",
@@ -80,6 +84,15 @@ def _built_in(question: Question, form: LawForm) -> Law | None:
         form.name.start,
         form.name.end,
         hint=hint,
+    )
+
+
+def _uses(question: Question, arguments: Sequence[Expression], names: Iterable[str]) -> bool:
+    """Return whether one of some names stands in arguments: then `power(params, b)` is the function, not the law."""
+    return any(
+        token.is_name and token.name in names
+        for argument in arguments
+        for token in question.tokens[argument.first : argument.last]
     )
 
 
@@ -101,17 +114,36 @@ def _bind_formula(question: Question, form: LawForm | FormulaForm, target: Expre
     expression = form.expression
     declared = [parameter.name.text for parameter in form.parameters]
     columns = _names_in(question, expression, declared)
+    _check_declared(question, form, columns)
     coefficients = [
         _coefficient(question, Coefficient(parameter.name.text), parameter) for parameter in form.parameters
     ]
     try:
-        law = parse_formula(expression.text, coefficients, columns, target=target_name)
-        text = _tidy(question, expression)
-        law = parse_formula(text, coefficients, columns, target=target_name)
+        law = parse_formula(expression.text, coefficients, columns)
+        text, unit = tidy(question, expression), UNITS.get(target_name, "")
+        law = parse_formula(text, coefficients, columns, target=target_name, unit=unit)
     except FormulaError as error:
         raise error.within(question.text, expression.start) from None
     slices = tuple(columns[one.name] for one in law.inputs)
-    return Bound(law, law.formula, slices, target, target_name)
+    return Bound(law, law.formula, False, slices, target, target_name, form)
+
+
+def _check_declared(question: Question, form: LawForm | FormulaForm, columns: Mapping[str, Expression]) -> None:
+    """Check that every declared parameter stands in the formula; one that does not was probably misspelled there."""
+    written = {
+        token.name.lower() for token in question.tokens[form.expression.first : form.expression.last] if token.is_name
+    }
+    for parameter in form.parameters:
+        name = parameter.name.text
+        if name.lower() in written:
+            continue
+        typo = nearest(name, columns)
+        if typo is not None:
+            place = columns[typo]
+            message = f"'{typo}' is not declared, and the declared '{name}' is not used"
+            raise UnknownName("Binder", message, question.text, place.start, place.end, hint=f"did you mean '{name}'?")
+        hint = "remove it or write it into the formula"
+        raise question.error("Binder", f"parameter '{name}' is declared but not used", parameter.name, hint)
 
 
 def _names_in(question: Question, expression: Expression, declared: Sequence[str]) -> dict[str, Expression]:
@@ -139,8 +171,8 @@ def _names_in(question: Question, expression: Expression, declared: Sequence[str
     return found
 
 
-def _tidy(question: Question, expression: Expression) -> str:
-    """Return a formula as it is kept: on one line, without comments and table names."""
+def tidy(question: Question, expression: Expression) -> str:
+    """Return an expression as it is kept: on one line, without comments and table names."""
     parts: list[str] = []
     tokens = question.tokens[expression.first : expression.last]
     for position, token in enumerate(tokens):
@@ -153,19 +185,30 @@ def _tidy(question: Question, expression: Expression) -> str:
     return "".join(parts)
 
 
-def with_inputs(law: Law, names: Sequence[str]) -> Law:
-    """Return a law with its inputs called `names`; as it is where the formula could no longer be read."""
-    if not isinstance(law, Formula) or list(names) == [one.name for one in law.inputs]:
+def with_names(law: Law, inputs: Sequence[str], target: str) -> Law:
+    """Return a law in the words of a table: its inputs and its target called as their columns are.
+
+    Parameters
+    ----------
+    inputs : P names; kept as the law has them where the formula could no longer be read
+    target : name of what it predicts
+    """
+    if not isinstance(law, Formula):
         return law
+    if target != law.target:
+        law = replace(law, target=target, unit=UNITS.get(target, ""))
     taken = {coefficient.name.lower() for coefficient in law.coefficients}
     if law.chart is not None:
         taken |= {coefficient.name.lower() for coefficient in law.chart.coefficients}
-    if len({name.lower() for name in names}) < len(names) or any(name.lower() in taken for name in names):
+    is_clear = len({name.lower() for name in inputs}) == len(inputs) and not any(
+        name.lower() in taken for name in inputs
+    )
+    new = {one.name: name for one, name in zip(law.inputs, inputs, strict=True) if one.name != name}
+    if not new or not is_clear:
         return law
-    new = {one.name: name for one, name in zip(law.inputs, names, strict=True)}
-    inputs = tuple(replace(one, name=new[one.name]) for one in law.inputs)
+    renamed = tuple(replace(one, name=new.get(one.name, one.name)) for one in law.inputs)
     chart = law.chart and replace(law.chart, law=_renamed(law.chart.law, new))
-    return replace(law, law=_renamed(law.law, new), inputs=inputs, chart=chart)
+    return replace(law, law=_renamed(law.law, new), inputs=renamed, chart=chart)
 
 
 def _renamed(formula: str, new: Mapping[str, str]) -> str:
@@ -200,7 +243,7 @@ def _with_parameters(question: Question, law: Law, parameters: Sequence[Paramete
     if not isinstance(law, Formula):
         first = parameters[0].name
         raise question.error("Binder", f"law '{law.name}' is computed; its coefficients have fixed domains", first)
-    return replace(law, coefficients=tuple(known.values()))
+    return replace(law, coefficients=tuple(known.values()), chart=None)
 
 
 def _coefficient(question: Question, known: Coefficient, parameter: ParameterRange) -> Coefficient:
@@ -227,12 +270,13 @@ def _coefficient(question: Question, known: Coefficient, parameter: ParameterRan
 def unknown_law(question: Question, name: Name, known: Iterable[str]) -> UnknownName:
     """Return the error for a law that nobody saved."""
     names = list(known)
-    form = known_laws().get(name.text.lower())
+    best = nearest(name.text, names)
+    form = nearest(name.text, known_laws())
     hint: str | None
-    if form is not None:
-        columns = ", ".join(one.name for one in form.inputs)
-        create = f"CREATE LAW … AS FIT {form.target} ~ {form.name}({columns}) FROM runs"
-        hint = f"'{form.name}' is a form, which has no numbers before it is fitted: {create}"
+    if best is None and form is not None:
+        law = known_laws()[form]
+        create = f"CREATE LAW … AS FIT {law.target} ~ {form}({', '.join(one.name for one in law.inputs)}) FROM runs"
+        hint = f"'{form}' is a form, which has no numbers before it is fitted: {create}"
     elif names:
         hint = did_you_mean(name.text, names, "SHOW LAWS lists them")
     else:

@@ -14,7 +14,7 @@ from isoflop.queries.language.tokens import Kind, Token, matching
 
 RELATION_VERBS = ("FIT", "EXTRAPOLATE", "PREDICT", "RESIDUALS", "COMPARE")
 CHANGES = ("CREATE LAW", "DROP LAW", "ALTER LAW", "COMMENT ON LAW")  # whole statements; the others are relations
-VERBS = (*RELATION_VERBS, "CROSS VALIDATE", "SHOW LAWS", "SHOW LAW FORMS", "DESCRIBE LAW", *CHANGES)
+VERBS = (*RELATION_VERBS, "CROSS VALIDATE", "EXPLAIN FIT", "SHOW LAWS", "SHOW LAW FORMS", "DESCRIBE LAW", *CHANGES)
 
 # A text without one of these words holds no verb, and is not even split into tokens.
 _ANY_VERB = re.compile(r"\b(?:FIT|LAWS?|VALIDATE|EXTRAPOLATE|PREDICT|RESIDUALS|COMPARE)\b", re.IGNORECASE)
@@ -100,6 +100,8 @@ def verb_at(tokens: list[Token], index: int) -> str | None:
     match words:
         case [word, *_] if word in RELATION_VERBS:
             return word
+        case ["EXPLAIN", "FIT", *_]:
+            return "EXPLAIN FIT"
         case ["CROSS", "VALIDATE", *_]:
             return "CROSS VALIDATE"
         case ["SHOW", "LAWS", *_]:

@@ -128,6 +128,13 @@ class Fit(Span):
     options: tuple[Option, ...] = ()
 
 
+@dataclass(frozen=True)
+class ExplainFit(Span):
+    """`EXPLAIN FIT …`: what would be fitted to what."""
+
+    fit: Fit
+
+
 LawReference: TypeAlias = Name | Fit
 
 
@@ -246,6 +253,7 @@ class DescribeLaw(Span):
 
 Verb: TypeAlias = (
     Fit
+    | ExplainFit
     | CreateLaw
     | DropLaw
     | RenameLaw

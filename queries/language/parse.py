@@ -13,6 +13,7 @@ from isoflop.queries.language.nodes import (
     CrossValidate,
     DescribeLaw,
     DropLaw,
+    ExplainFit,
     Extrapolate,
     Fit,
     LawReference,
@@ -55,6 +56,8 @@ def parse_clause(text: str, tokens: list[Token], first: int, last: int) -> Verb:
     for token in tokens[first : last + 1]:
         if token.kind is Kind.UNFINISHED:
             raise unfinished(text, token)
+    if tokens[last].text in (")", "]", "}") and (first == 0 or tokens[first - 1].text != "("):
+        raise reader.error(f'syntax error at or near "{tokens[last].text}"', tokens[last])
     verb = verb_at(tokens, first)
     if verb is None:
         raise reader.error(f'syntax error at or near "{tokens[first].text}"')
@@ -62,6 +65,9 @@ def parse_clause(text: str, tokens: list[Token], first: int, last: int) -> Verb:
     match verb:
         case "FIT":
             node: Verb = _fit(reader)
+        case "EXPLAIN FIT":
+            explained = _fit(reader)
+            node = ExplainFit(explained.start, explained.end, explained)
         case "CREATE LAW":
             node = _create(reader)
         case "DROP LAW":

@@ -24,7 +24,6 @@ FORM_USAGE = (
     "FIT loss ~ E + A / params ^ a PARAMETERS (E > 0, A > 0, a > 0) FROM runs"
 )
 HOLDOUT_USAGE = "say how rows are split: HOLDOUT LARGEST 20 PERCENT BY params, KFOLD 5, or LEAVE ONE OUT"
-QUERY_USAGE = "put the query in parentheses: FROM (SELECT … FROM runs …)"
 
 OPTIONS = "WITH ("
 HOLDOUTS = ("HOLDOUT LARGEST", "HOLDOUT SMALLEST", "HOLDOUT LAST", "KFOLD", "LEAVE ONE")
@@ -49,10 +48,20 @@ def read_candidate(reader: TokenReader, *stops: str) -> Candidate:
         equals = [token for token in reader.tokens[target.first : target.last] if token.text in ("=", "==")]
         if equals:
             raise reader.error('"~" stands between a target and its form', equals[0], FIT_USAGE)
+        _step_back_to_form(reader, target)
         raise reader.expected('"~" and a form after the target', FIT_USAGE)
     reader.next()
     form = _form(reader, *stops)
     return Candidate(start, reader.end, target, alias, form)
+
+
+def _step_back_to_form(reader: TokenReader, target: Expression) -> None:
+    """Go to where a form seems to begin inside a target: a name right behind another."""
+    for index in range(target.first + 1, target.last):
+        before, token = reader.tokens[index - 1], reader.tokens[index]
+        if token.is_name and (before.is_name or before.text == ")"):
+            reader.index = index
+            return
 
 
 def _form(reader: TokenReader, *stops: str) -> Form:
@@ -118,13 +127,17 @@ def read_source(reader: TokenReader, verb: str, *stops: str) -> Source:
     start = reader.current.start
     reader.expect("FROM", f"{verb} … FROM runs")
     relation = reader.expression("a table, a file, a join or a query in parentheses after FROM", *parts)
-    where = reader.expression("a condition after WHERE", *parts[1:]) if reader.accept("WHERE") else None
+    where = reader.expression("a condition after WHERE", *parts) if reader.accept("WHERE") else None
     groups: tuple[Expression, ...] = ()
     if reader.accept("GROUP BY"):
-        groups = _list(reader, "a column after GROUP BY", *parts[2:])
-    weight = reader.expression("a weight after WEIGHT BY", *parts[3:]) if reader.accept("WEIGHT BY") else None
+        groups = _list(reader, "a column after GROUP BY", *parts)
+    weight = reader.expression("a weight after WEIGHT BY", *parts) if reader.accept("WEIGHT BY") else None
     if reader.at(*_QUERY_PARTS):
-        raise reader.error(f"{verb} does not take {reader.current.upper}", hint=QUERY_USAGE)
+        word = next(part for part in _QUERY_PARTS if reader.at(part))
+        hint = f"of the rows it reads: FROM (SELECT … FROM runs {word} …); of its answer: FROM ({verb} …) {word} …"
+        if word == "SELECT":
+            hint = "put the query in parentheses: FROM (SELECT … FROM runs …)"
+        raise reader.error(f"{verb} does not take {word}", hint=hint)
     if reader.at("WHERE", "GROUP BY", "WEIGHT BY"):
         raise reader.error(
             f'syntax error at or near "{reader.current.text}"',

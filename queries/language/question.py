@@ -24,6 +24,9 @@ if TYPE_CHECKING:
     Answerer = Callable[["Question", int, int], pa.Table]
 
 RELATION = "_isoflop_"
+_ROWS_AROUND = (
+    "a verb is answered before the query around it; over its rows, use the law as a function: chin(params, tokens)"
+)
 
 
 @dataclass(frozen=True)
@@ -56,7 +59,7 @@ class Question:
         self.lake, self.text, self.tokens = lake, text, tokens
         self.notes: list[str] = []
         self.units: dict[str, str] = {}
-        self._answer = answer
+        self.answer = answer
         self._values = _by_name(parameters)
         self._statement = 0
         self._scope: int | None = None
@@ -76,13 +79,19 @@ class Question:
 
     # Asking DuckDB
 
-    def run(self, *pieces: str | Own | Expression, relations: Mapping[str, pa.Table] | None = None) -> pa.Table:
+    def run(
+        self,
+        *pieces: str | Own | Expression,
+        relations: Mapping[str, pa.Table] | None = None,
+        place: Span | None = None,
+    ) -> pa.Table:
         """Send our own words and slices of the statement to DuckDB and return its rows.
 
         Parameters
         ----------
         pieces : in order; the slices may hold verb clauses and name WITH queries around the clause in hand
         relations : tables that our own words name
+        place : where an error is shown for which DuckDB names no place; the first slice when None
 
         Raises
         ------
@@ -99,7 +108,7 @@ class Question:
                     composed.own(piece.text, piece.stands_for)
                 case _:
                     composed.own(piece)
-        return self._send(composed, Span(slices[0].start, slices[0].end) if slices else None, relations or {})
+        return self._send(composed, place or (slices[0] if slices else None), relations or {})
 
     def run_statement(self, first: int, last: int) -> pa.Table:
         """Send tokens `first` up to, without, `last` as a statement of its own, its verb clauses answered."""
@@ -116,7 +125,9 @@ class Question:
         except duckdb.Error as error:
             if otherwise is None and "\n\nLINE " not in str(error) and "end of input" not in str(error):
                 raise
-            restated = composed.restate(error, otherwise or Span(0, 1))
+            restated = composed.restate(
+                error, otherwise or Span(0, 1), _ROWS_AROUND if self._scope is not None else None
+            )
             if restated is None:
                 raise
             raise restated from error
@@ -176,7 +187,7 @@ class Question:
         """Return the rows of the verb clause in tokens `first` up to, without, `last`."""
         outer, self._scope = self._scope, first
         try:
-            return self._answer(self, first, last)
+            return self.answer(self, first, last)
         finally:
             self._scope = outer
 
@@ -203,6 +214,15 @@ class Question:
                 "Invalid Input", f"no value is given for parameter {token.text}", self.text, token.start, token.end
             )
         return self._values[name]
+
+    def values_in(self, start: int, end: int) -> dict[str, Any]:
+        """Return the parameters that a part of the statement uses, by name or number."""
+        chosen = [
+            index
+            for index, token in enumerate(self.tokens)
+            if token.kind is Kind.PARAMETER and start <= token.start < end
+        ]
+        return {self.parameter_name(index): self.parameter(index) for index in chosen}
 
     def constant(self, expression: Expression) -> Any:
         """Return the value of an expression that names no column, as Python has it."""
@@ -235,7 +255,7 @@ class Question:
 
     # Errors
 
-    def error(self, kind: str, message: str, at: Span, hint: str | None = None) -> StatementError:
+    def error(self, kind: str, message: str, at: Span | Token, hint: str | None = None) -> StatementError:
         """Return an error with its caret under a part of the statement."""
         kinds = QuerySyntaxError if kind == "Parser" else StatementError
         return kinds(kind, message, self.text, at.start, at.end, hint=hint)

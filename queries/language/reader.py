@@ -8,6 +8,18 @@ from isoflop.lakehouse.errors import QuerySyntaxError, did_you_mean
 from isoflop.queries.language.nodes import Expression, Name, Span
 from isoflop.queries.language.tokens import Kind, Token, matching
 
+# DuckDB's reserved words: none of them names anything without quotes.
+RESERVED = frozenset(
+    (
+        "ALL ANALYSE ANALYZE AND ANY ARRAY AS ASC ASYMMETRIC BOTH CASE CAST CHECK COLLATE COLUMN CONSTRAINT "
+        "CREATE DEFAULT DEFERRABLE DESC DESCRIBE DISTINCT DO ELSE END EXCEPT FALSE FETCH FOR FOREIGN FROM "
+        "GROUP HAVING IN INITIALLY INTERSECT INTO LAMBDA LATERAL LEADING LIMIT NOT NULL OFFSET ON ONLY OR "
+        "ORDER PIVOT PIVOT_LONGER PIVOT_WIDER PLACING PRIMARY QUALIFY REFERENCES RETURNING SELECT SHOW SOME "
+        "SUMMARIZE SYMMETRIC TABLE THEN TO TRAILING TRUE UNION UNIQUE UNPIVOT USING VARIADIC WHEN WHERE "
+        "WINDOW WITH "
+    ).split()
+)
+
 # A stop is a keyword, or two words that only together are one: `GROUP BY`, `WITH (`.
 Stop = str
 
@@ -105,7 +117,7 @@ class TokenReader:
         ------
         QuerySyntaxError : when something else comes next
         """
-        if self.at_end or not self.current.is_name:
+        if self.at_end or not self.current.is_name or self.current.upper in RESERVED:
             raise self.expected(what, hint)
         token = self.next()
         return Name(token.start, token.end, token.name)
@@ -127,7 +139,10 @@ class TokenReader:
         while not self.at_end and not self.at(*stops):
             token = self.current
             if token.kind is Kind.OPERATOR and token.text in "([{":
-                self.index = min(matching(self.tokens, self.index) + 1, self.last)
+                close = matching(self.tokens, self.index)
+                if close >= self.last:
+                    raise self.error(f'"{token.text}" is never closed')
+                self.index = close + 1
             elif token.kind is Kind.OPERATOR and token.text in ")]}":
                 raise self.error(f'syntax error at or near "{token.text}"')
             else:

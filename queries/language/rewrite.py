@@ -8,12 +8,10 @@ shorten a long line; comments are left out. `Composed.locate` turns its answer i
 from __future__ import annotations
 
 import re
-import unicodedata
-from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
-from isoflop.lakehouse.errors import QuerySyntaxError, StatementError
+from isoflop.lakehouse.errors import QuerySyntaxError, StatementError, display_width
 from isoflop.queries.language.nodes import Span
 from isoflop.queries.language.tokens import Kind, Token
 
@@ -85,13 +83,14 @@ class Composed:
         self._pieces.append(_Piece(self._length, self._length + len(text), token))
         self._length += len(text)
 
-    def restate(self, error: Exception, otherwise: Span) -> StatementError | None:
+    def restate(self, error: Exception, otherwise: Span, correlation_hint: str | None = None) -> StatementError | None:
         """Return DuckDB's error with its caret in the statement, or None when it is not of DuckDB's usual form.
 
         Parameters
         ----------
         error : what DuckDB raised for `text`
         otherwise : where the caret goes when DuckDB names no place
+        correlation_hint : what to say when the text names a table that stands around it
         """
         found = _MESSAGE.fullmatch(str(error))
         if found is None:
@@ -106,7 +105,8 @@ class Composed:
         if near is not None:
             message = _NEAR.sub(lambda _: near, message)
         kinds = QuerySyntaxError if kind == "Parser" else StatementError
-        return kinds(kind, message, self.statement, span.start, span.end)
+        hint = correlation_hint if message.startswith("Referenced table") else None
+        return kinds(kind, message, self.statement, span.start, span.end, hint=hint)
 
     def _locate(self, position: int) -> tuple[Span, str | None]:
         """Return the place in the statement of a character of `text`, and what is near it when it is our own word."""
@@ -153,23 +153,5 @@ def _position(text: str, line: int, shown: str, caret: int) -> int | None:
     for index, character in enumerate(visible):
         if columns <= 0:
             return start + index
-        columns -= _width(character)
+        columns -= display_width(character)
     return start + len(visible)
-
-
-def _width(character: str) -> int:
-    """Return how many columns a terminal gives a character, as DuckDB counts them."""
-    if unicodedata.combining(character):
-        return 0
-    return 2 if unicodedata.east_asian_width(character) in "WF" else 1
-
-
-def first_line(error: BaseException) -> str:
-    """Return the first line of an error's text."""
-    return next(iter(str(error).splitlines()), type(error).__name__)
-
-
-def spans_of(expressions: Iterable[Span]) -> Span:
-    """Return the span from the first to the last of some parts of a statement."""
-    found = list(expressions)
-    return Span(min(each.start for each in found), max(each.end for each in found))

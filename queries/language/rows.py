@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,7 +15,6 @@ from isoflop.lakehouse.errors import StatementError
 from isoflop.queries.language.bind import Bound, Column
 from isoflop.queries.language.nodes import Expression, Source, Span
 from isoflop.queries.language.question import Own, Question
-from isoflop.queries.laws import Law
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -25,42 +25,73 @@ Piece = str | Own | Expression
 
 @dataclass(frozen=True)
 class Rows:
-    """The usable rows of a source.
+    """The rows of a source, with the fault of each that cannot be used.
 
     Parameters
     ----------
-    inputs : (R, P) float array, in the law's order
-    target : (R,) float array
-    weight : (R,) float array >= 0, or None
-    extra : further columns by name, R rows
-    matched : rows that the source has
-    reasons : why rows were dropped, with counts, like `loss is NULL (3)`
+    law_inputs : (M, P) float array of all M rows, in the law's order
+    targets : (M,) float array
+    weights : (M,) float array, or None
+    extra : further columns by name, M rows
+    faults : (M,) texts like `loss is NULL`, empty for a usable row
     """
 
-    inputs: Array
-    target: Array
-    weight: Array | None
+    law_inputs: Array
+    targets: Array
+    weights: Array | None
     extra: pa.Table
-    matched: int
-    reasons: tuple[str, ...]
+    faults: NDArray[np.object_]
+
+    @property
+    def matched(self) -> int:
+        """How many rows the source has."""
+        return len(self.faults)
+
+    @cached_property
+    def kept(self) -> NDArray[np.intp]:
+        """(R,) positions of the usable rows."""
+        return np.flatnonzero(self.faults == "")
+
+    @property
+    def inputs(self) -> Array:
+        """(R, P) inputs of the usable rows."""
+        return self.law_inputs[self.kept]
+
+    @property
+    def target(self) -> Array:
+        """(R,) targets of the usable rows."""
+        return self.targets[self.kept]
+
+    @property
+    def weight(self) -> Array | None:
+        """(R,) weights of the usable rows."""
+        return None if self.weights is None else self.weights[self.kept]
 
     @property
     def dropped(self) -> int:
-        """How many rows of the source are not used."""
-        return self.matched - len(self.target)
+        """How many rows cannot be used."""
+        return self.matched - len(self.kept)
+
+    @property
+    def reasons(self) -> tuple[str, ...]:
+        """Why rows were dropped, with counts, the most frequent first."""
+        counts = Counter(self.faults[self.faults != ""].tolist())
+        return tuple(f"{reason} ({count})" for reason, count in counts.most_common())
 
     def take(self, chosen: NDArray[np.intp]) -> Rows:
-        """Return some of the rows, by index; what was dropped is no longer counted."""
-        weight = None if self.weight is None else self.weight[chosen]
-        return Rows(self.inputs[chosen], self.target[chosen], weight, self.extra.take(chosen), len(chosen), ())
+        """Return some of the rows, by position."""
+        weights = None if self.weights is None else self.weights[chosen]
+        return Rows(
+            self.law_inputs[chosen], self.targets[chosen], weights, self.extra.take(chosen), self.faults[chosen]
+        )
+
+    def column(self, name: str) -> list[Any]:
+        """Return a further column of the usable rows."""
+        values: list[Any] = self.extra.column(name).take(self.kept).to_pylist()
+        return values
 
 
-def read_rows(
-    question: Question,
-    bound: Bound,
-    source: Source,
-    extra: Mapping[str, Expression] | None = None,
-) -> Rows:
+def read_rows(question: Question, bound: Bound, source: Source, extra: Mapping[str, Expression] | None = None) -> Rows:
     """Return the rows of a source as a fit takes them.
 
     Parameters
@@ -72,6 +103,8 @@ def read_rows(
     ------
     StatementError : when DuckDB cannot answer, or a column is not made of numbers
     """
+    import pyarrow as pa
+
     pieces: list[Piece] = ["SELECT (", bound.target, ") AS y"]
     for position, column in enumerate(bound.columns):
         pieces += [", (", column, f") AS x{position}"]
@@ -79,30 +112,54 @@ def read_rows(
         pieces += [", (", expression, f") AS g{position}"]
     if source.weight is not None:
         pieces += [", (", source.weight, ") AS w"]
-    table = question.run(*pieces, *source_pieces(source))
-    target = numbers(question, table.column("y"), bound.target)
-    inputs = [numbers(question, table.column(f"x{p}"), column) for p, column in enumerate(bound.columns)]
-    weight = numbers(question, table.column("w"), source.weight) if source.weight is not None else None
+    try:
+        table = question.run(*pieces, *source_pieces(source), place=source.relation)
+    except StatementError as error:
+        is_undeclared = any(isinstance(each, Expression) and each.start == error.start for each in bound.columns)
+        if bound.is_built_in or not is_undeclared or "not found" not in error.message:
+            raise
+        hint = "a free number of a formula is declared: PARAMETERS (A > 0, alpha IN [0, 1])"
+        message = error.message.partition("\n\nLINE ")[0].partition(" Error: ")[2]
+        raise question.error(error.kind, message, Span(error.start, error.end), hint) from error
+    _note_unfinished(question, bound, source)
+    targets = _column(question, table.column("y"), bound.target)
+    inputs = [_column(question, table.column(f"x{p}"), column) for p, column in enumerate(bound.columns)]
+    weights = _column(question, table.column("w"), source.weight) if source.weight is not None else None
 
-    faults = {bound.target_name: _faults(target, table.column("y"), needs_positive=True)}
+    faults = {bound.target_name: faults_of(targets, table.column("y"), needs_positive=True)}
     for p, one in enumerate(bound.law.inputs):
-        faults[one.name] = _faults(inputs[p], table.column(f"x{p}"), needs_positive=one.positive)
-    if weight is not None:
-        found = _faults(weight, table.column("w"), needs_positive=False)
-        faults["the weight"] = np.where(weight < 0, "negative", found)
-    kept, words = _judge(faults, table.num_rows)
-    matched = table.num_rows
+        faults[one.name] = faults_of(inputs[p], table.column(f"x{p}"), needs_positive=one.positive)
+    if weights is not None:
+        faults["the weight"] = faults_of(weights, table.column("w"), needs_positive=True)
     named = {name: table.column(f"g{position}") for position, name in enumerate(extra or {})}
-    import pyarrow as pa
-
     return Rows(
-        inputs=np.stack([values[kept] for values in inputs], axis=1) if inputs else np.empty((len(kept), 0)),
-        target=target[kept],
-        weight=None if weight is None else weight[kept],
-        extra=pa.table(named).take(kept) if named else pa.table({}),
-        matched=matched,
-        reasons=words,
+        law_inputs=np.stack(inputs, axis=1) if inputs else np.empty((table.num_rows, 0)),
+        targets=targets,
+        weights=weights,
+        extra=pa.table(named) if named else pa.table({}),
+        faults=first_fault(faults, table.num_rows),
     )
+
+
+def _note_unfinished(question: Question, bound: Bound, source: Source) -> None:
+    """Say how many rows of `runs` are of runs that have not finished, unless the statement looks at their status."""
+    read = question.tokens[source.relation.first : (source.where or source.relation).last]
+    words = {token.name.lower() for token in read}
+    if source.relation.text.lower() != "runs" or "status" in words:
+        return
+    try:
+        table = question.run(
+            "SELECT count(*) AS matched, count(*) FILTER (status <> 'finished' AND (",
+            bound.target,
+            ") IS NOT NULL) AS unfinished",
+            *source_pieces(source),
+        )
+    except StatementError:  # a table of that name that knows no status
+        return
+    unfinished = table.column("unfinished")[0].as_py()
+    if unfinished:
+        hint = "WHERE status = 'finished' leaves them out"
+        question.note(f"{unfinished} of {table.column('matched')[0]} rows are of unfinished runs; {hint}")
 
 
 def source_pieces(source: Source) -> list[Piece]:
@@ -113,8 +170,14 @@ def source_pieces(source: Source) -> list[Piece]:
     return pieces
 
 
-def numbers(question: Question, column: pa.ChunkedArray, asked: Column, verb: str = "a law") -> Array:
+def numbers(question: Question, column: pa.ChunkedArray, name: str, place: Span, hint: str | None = None) -> Array:
     """Return a column as floats; missing values are NaN.
+
+    Parameters
+    ----------
+    name : what the column is called in an error
+    place : where it stands in the statement
+    hint : what to do about text
 
     Raises
     ------
@@ -127,19 +190,19 @@ def numbers(question: Question, column: pa.ChunkedArray, asked: Column, verb: st
     if pa.types.is_null(kind):
         return np.full(len(column), np.nan)
     if not (pa.types.is_integer(kind) or pa.types.is_floating(kind) or pa.types.is_decimal(kind)):
-        span = _span(question, asked)
-        name = asked.text if isinstance(asked, Expression) else asked.text.strip('"')
-        hint = f"cast it: {name}::DOUBLE" if pa.types.is_string(kind) else None
-        raise question.error("Binder", f"'{name}' is {_sql_type(kind)}, and {verb} takes numbers", span, hint)
+        hint = hint if pa.types.is_string(kind) else None
+        raise question.error("Binder", f"'{name}' is {_sql_type(kind)}, and a law takes numbers", place, hint)
     values = pc.fill_null(pc.cast(column, pa.float64()), np.nan).to_numpy()
     return np.ascontiguousarray(values, dtype=np.float64)
 
 
-def _span(question: Question, asked: Column) -> Span:
+def _column(question: Question, column: pa.ChunkedArray, asked: Column) -> Array:
+    """Return what was read for a slice of the statement as floats."""
     if isinstance(asked, Expression):
-        return asked
+        hint = f"where it holds numbers as text: try_cast({asked.text} AS DOUBLE)"
+        return numbers(question, column, asked.text, asked, hint)
     token = question.tokens[asked.stands_for]
-    return Span(token.start, token.end)
+    return numbers(question, column, asked.text.strip('"'), Span(token.start, token.end))
 
 
 def _sql_type(kind: pa.DataType) -> str:
@@ -151,22 +214,20 @@ def _sql_type(kind: pa.DataType) -> str:
     return names.get(text, text.partition("<")[0].upper())
 
 
-def _faults(values: Array, column: pa.ChunkedArray, *, needs_positive: bool) -> NDArray[np.str_]:
+def faults_of(values: Array, column: pa.ChunkedArray, *, needs_positive: bool) -> NDArray[np.str_]:
     """Return why each value cannot be used, empty where it can."""
     missing = np.where(column.is_null().to_numpy(), "NULL", "NaN")
     found = np.where(np.isnan(values), missing, np.where(np.isinf(values), "infinite", ""))
     return np.where((found == "") & (values <= 0), "zero or less", found) if needs_positive else found
 
 
-def _judge(faults: Mapping[str, NDArray[np.str_]], num_rows: int) -> tuple[NDArray[np.intp], tuple[str, ...]]:
-    """Return the indices of the rows without fault, and why the others have one, the first fault of each counted."""
+def first_fault(faults: Mapping[str, NDArray[np.str_]], num_rows: int) -> NDArray[np.object_]:
+    """Return the first fault of each row, like `loss is NULL`; empty for a row without one."""
     first = np.full(num_rows, "", dtype=object)
     for name, found in faults.items():
         hit = (first == "") & (found != "")
         first[hit] = [f"{name} is {fault}" for fault in found[hit]]
-    counts = Counter(first[first != ""].tolist())
-    words = tuple(f"{reason} ({count})" for reason, count in counts.most_common())
-    return np.flatnonzero(first == ""), words
+    return first
 
 
 def describe_dropped(rows: Rows) -> str | None:
@@ -176,26 +237,24 @@ def describe_dropped(rows: Rows) -> str | None:
     return f"dropped {rows.dropped} of {rows.matched} rows: {', '.join(rows.reasons)}"
 
 
-def no_rows(question: Question, verb: str, source: Source, rows: Rows, needed: int = 1) -> StatementError:
+def no_rows(question: Question, verb: str, source: Source, rows: Rows, needs: str = "rows") -> StatementError:
     """Return the error for a source without enough usable rows."""
     span = source.where or source.relation
-    matched = f"{rows.matched} row{'s' * (rows.matched != 1)} matched"
     if rows.matched == 0:
-        return question.error("Data", f"{verb} needs rows, and none matched", span)
-    message = f"{verb} needs {needed} or more usable rows, got {len(rows.target)}: {matched}, {rows.dropped} dropped"
-    return question.error("Data", f"{message} ({', '.join(rows.reasons)})" if rows.reasons else message, span)
+        return question.error("Data", f"{verb} needs {needs}, and no row matched", span)
+    matched = f"{rows.matched} row{'s' * (rows.matched != 1)} matched"
+    dropped = f", {rows.dropped} dropped because {', '.join(rows.reasons)}" if rows.dropped else ""
+    return question.error("Data", f"{verb} needs {needs}, got {len(rows.kept)}: {matched}{dropped}", span)
 
 
-def group_rows(keys: pa.Table) -> list[tuple[tuple[object, ...], NDArray[np.intp]]]:
-    """Return the values of each group with the indices of its rows, in the order in which groups appear."""
-    if not keys.num_columns:
-        return [((), np.arange(keys.num_rows))]
+def group_rows(keys: pa.Table) -> list[NDArray[np.intp]]:
+    """Return the positions of the rows of each group, in the order in which groups appear."""
     found: dict[tuple[object, ...], list[int]] = {}
     for index, values in enumerate(zip(*(column.to_pylist() for column in keys.columns), strict=True)):
-        found.setdefault(values, []).append(index)
-    return [(values, np.asarray(indices, dtype=np.intp)) for values, indices in found.items()]
+        found.setdefault(tuple(map(_hashable, values)), []).append(index)
+    return [np.asarray(indices, dtype=np.intp) for indices in found.values()]
 
 
-def law_inputs(law: Law) -> Sequence[str]:
-    """Return the names of a law's inputs."""
-    return [one.name for one in law.inputs]
+def _hashable(value: object) -> object:
+    """Return a value as a key: lists and structs by their text."""
+    return repr(value) if isinstance(value, list | dict) else value

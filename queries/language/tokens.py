@@ -131,20 +131,23 @@ def _comment_end(text: str, position: int) -> int:
     return -1
 
 
+_PARTNERS = {")": "(", "]": "[", "}": "{"}
+
+
 def matching(tokens: list[Token], opening: int) -> int:
-    """Return the index of the bracket that closes the one at index `opening`, or of the END token."""
-    depth = 0
+    """Return the index of the bracket that closes the one at index `opening`, or of the END token when none does."""
+    opened: list[str] = []
     for index in range(opening, len(tokens)):
         token = tokens[index]
-        if token.kind is Kind.OPERATOR:
-            if token.text in "([{":
-                depth += 1
-            elif token.text in ")]}":
-                depth -= 1
-                if depth == 0:
-                    return index
-        elif token.kind is Kind.END:
-            return index
+        if token.kind is not Kind.OPERATOR:
+            continue
+        if token.text in "([{":
+            opened.append(token.text)
+        elif token.text in _PARTNERS:
+            if not opened or opened.pop() != _PARTNERS[token.text]:
+                break
+            if not opened:
+                return index
     return len(tokens) - 1
 
 

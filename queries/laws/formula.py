@@ -7,8 +7,9 @@ fast solver from the tree again. A formula typed into a statement becomes the sa
 from __future__ import annotations
 
 import functools
+import math
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -86,7 +87,7 @@ class Formula:
     inputs: tuple[Input, ...]
     target: str = "loss"
     unit: str = "nat/token"
-    objective: Objective = Huber(1e-3)
+    objective: Objective = field(default_factory=Huber)
     source: str = ""
     chart: Chart | None = None
 
@@ -108,11 +109,10 @@ class Formula:
     def terms(self) -> tuple[Term, ...] | None:
         """The terms of a sum of powers with non-negative amplitudes, or None when the law has another shape."""
         terms = power_sum(self.expression, coefficient_names(self))
-        lower = {coefficient.name: coefficient.lower for coefficient in self.coefficients}
-        if terms is None or any(term.amplitude and lower[term.amplitude] < 0 for term in terms):
+        lowest = {one.name: one.lower if one.fixed is None else one.fixed for one in self.coefficients}
+        if terms is None or any(term.amplitude and lowest[term.amplitude] < 0 for term in terms):
             return None
-        positive = {one.name for one in self.inputs if one.positive}
-        return terms if all(set(term.exponents) <= positive for term in terms) else None
+        return terms
 
     @functools.cached_property
     def derived(self) -> Any:
@@ -121,8 +121,8 @@ class Formula:
 
         return derive(
             self.expression,
-            [(coefficient.name, coefficient.lower >= 0) for coefficient in self.coefficients],
-            [(one.name, one.positive) for one in self.inputs],
+            tuple((coefficient.name, coefficient.lower >= 0) for coefficient in self.coefficients),
+            tuple((one.name, one.positive) for one in self.inputs),
         )
 
     @functools.cached_property
@@ -135,10 +135,21 @@ class Formula:
 
     @functools.cached_property
     def charted(self) -> Formula | None:
-        """The same law in the coefficients of its chart, or None without one."""
+        """The same law in the coefficients of its chart, or None without one or when a domain rules it out.
+
+        Coefficients that both share keep the law's domain. One that only the law has must be free and positive,
+        because a bound on it is not a bound on any one of the chart's.
+        """
         if self.chart is None:
             return None
-        return replace(self, law=self.chart.law, coefficients=self.chart.coefficients, chart=None)
+        shared = {one.name: one for one in self.coefficients}
+        in_chart = {one.name for one in self.chart.coefficients}
+        for one in self.coefficients:
+            unbounded = one.fixed is None and one.lower <= 0 and one.upper == math.inf
+            if one.name not in in_chart and not unbounded:
+                return None
+        coefficients = tuple(shared.get(one.name, one) for one in self.chart.coefficients)
+        return replace(self, law=self.chart.law, coefficients=coefficients, chart=None)
 
     def predict(self, coefficients: Array, inputs: Array) -> Array:
         """Return the law's value.
@@ -221,9 +232,8 @@ class Formula:
         coefficients = np.asarray(coefficients, dtype=np.float64)
         inputs = np.asarray(inputs, dtype=np.float64)
         if inputs.ndim != 2 or inputs.shape[1] != len(self.inputs):
-            raise FitError(
-                f"inputs have shape {inputs.shape}, expected (rows, {len(self.inputs)}) for {', '.join(input_names(self))}"
-            )
+            names = ", ".join(input_names(self))
+            raise FitError(f"inputs have shape {inputs.shape}, expected (rows, {len(self.inputs)}) for {names}")
         if coefficients.shape[-1:] != (len(self.coefficients),):
             raise FitError(
                 f"coefficients have shape {coefficients.shape}, expected (..., {len(self.coefficients)}) "
@@ -284,7 +294,7 @@ def parse_formula(
         inputs=tuple(Input(one, "", one in positive) for one in inputs),
         target=target,
         unit=unit,
-        objective=objective or Huber(1e-3),
+        objective=objective or Huber(),
     )
     law.__dict__["expression"] = expression
     return law

@@ -1,22 +1,20 @@
-"""What the lake knows of a sweep's runs: which are done, which were left behind, how far the others are."""
+"""What the lake knows of a sweep's runs: which are done, and how far the others are."""
 
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from isoflop.lakehouse.errors import StoreError
-from isoflop.lakehouse.provenance import is_running, process_label
 from isoflop.lakehouse.spool import SUFFIX
+from isoflop.workers.cluster.deaths import Death
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
     from isoflop.lakehouse.lake import Lakehouse
 
-SILENT_SECONDS = 120  # a driver on another machine that has said nothing for this long is gone
 SETTLE_SECONDS = 30.0  # how long to wait for another process to commit the last files
 _UTC_NOW = "(now() AT TIME ZONE 'UTC')::TIMESTAMP"
 
@@ -33,7 +31,6 @@ class Progress:
     step: int | None
     loss: float | None
     seconds: float
-    error: str | None
 
 
 def done_runs(lake: Lakehouse, run_ids: Sequence[str]) -> set[str]:
@@ -47,33 +44,6 @@ def done_runs(lake: Lakehouse, run_ids: Sequence[str]) -> set[str]:
     return set(rows["run_id"].to_pylist())
 
 
-def release_orphans(lake: Lakehouse, sweep: str, run_ids: Sequence[str]) -> int:
-    """Mark attempts that a dead driver left open as lost and return how many there were.
-
-    Raises
-    ------
-    StoreError : if the driver of one of them is alive
-    """
-    rows = lake.query(
-        f"SELECT a.run_id, a.attempt, a.driver, a.heartbeat_at > {_UTC_NOW} - to_seconds({SILENT_SECONDS}) AS is_fresh "
-        "FROM store.attempts a SEMI JOIN _ids USING (run_id) WHERE a.status IN ('queued', 'running')",
-        None,
-        {"_ids": _ids(run_ids)},
-    ).to_pylist()
-    fresh = {row["driver"] for row in rows if row["is_fresh"]}
-    for driver in {row["driver"] for row in rows if row["driver"]} - {process_label()}:
-        lives = is_running(driver)
-        if lives or (lives is None and driver in fresh):
-            host, pid = driver.split(":")[:2]
-            raise StoreError(
-                f"sweep '{sweep}' is already running in process {pid} on {host}",
-                hint="watch it with `isoflop status`; stop that process first to run the sweep from here",
-            )
-    for row in rows:
-        lake.end_attempt(row["run_id"], row["attempt"], "lost", "driver_died", "the process that ran the sweep is gone")
-    return len(rows)
-
-
 def progress(lake: Lakehouse, attempts: Iterable[Key]) -> dict[Key, Progress]:
     """Return how far these attempts are."""
     import pyarrow as pa
@@ -85,7 +55,7 @@ def progress(lake: Lakehouse, attempts: Iterable[Key]) -> dict[Key, Progress]:
         {"run_id": [run_id for run_id, _ in keys], "attempt": pa.array([attempt for _, attempt in keys], pa.int32())}
     )
     rows = lake.query(
-        "SELECT a.run_id, a.attempt, a.status, a.reason, a.host, f.last_step, coalesce(a.loss, f.last) AS loss, a.error, "
+        "SELECT a.run_id, a.attempt, a.status, a.reason, a.host, f.last_step, coalesce(a.loss, f.last) AS loss, "
         f"epoch({_UTC_NOW}) - epoch(a.started_at) AS seconds "
         "FROM store.attempts a SEMI JOIN _wanted USING (run_id, attempt) "
         "LEFT JOIN store.finals f ON f.run_id = a.run_id AND f.attempt = a.attempt AND f.metric = 'loss'",
@@ -100,10 +70,15 @@ def progress(lake: Lakehouse, attempts: Iterable[Key]) -> dict[Key, Progress]:
             step=row["last_step"],
             loss=row["loss"],
             seconds=max(0.0, row["seconds"] or 0.0),
-            error=row["error"],
         )
         for row in rows
     }
+
+
+def still_open(lake: Lakehouse, ends: Mapping[Key, Death]) -> dict[Key, Death]:
+    """Return the ends of those attempts that the lake still has as queued or running."""
+    now = progress(lake, ends)
+    return {key: end for key, end in ends.items() if key in now and now[key].status in ("queued", "running")}
 
 
 def settle(lake: Lakehouse, attempts: Iterable[Key]) -> bool:

@@ -11,16 +11,17 @@ from __future__ import annotations
 
 import os
 import secrets
+import socket
 import sys
-from collections.abc import Mapping
-from dataclasses import dataclass, field
 from pathlib import Path
 from types import TracebackType
 
 from isoflop.lakehouse.errors import RunFailed, UsageError
+from isoflop.workers.cluster.capacity import Node
 
 MODE, TOKEN, TOKEN_PATH = "RAY_AUTH_MODE", "RAY_AUTH_TOKEN", "RAY_AUTH_TOKEN_PATH"
 LOCAL = "local"
+CONNECT_SECONDS = 10.0
 
 
 def has_token() -> bool:
@@ -42,15 +43,6 @@ def state_authentication(*, starts_cluster: bool) -> None:
     os.environ[MODE] = "token"
     if not has_token():
         os.environ[TOKEN] = secrets.token_hex(32)  # else Ray would write one into the home folder
-
-
-@dataclass(frozen=True)
-class Node:
-    """A machine of the cluster that takes work."""
-
-    node_id: str
-    host: str
-    resources: Mapping[str, float] = field(default_factory=dict)
 
 
 class RaySession:
@@ -83,6 +75,11 @@ class RaySession:
         """Whether Ray lives and dies with this process."""
         return self.address == LOCAL
 
+    @property
+    def is_started(self) -> bool:
+        """Whether this session has started or joined Ray already."""
+        return self._is_ours
+
     def start(self) -> None:
         """Start or join Ray; starting twice is starting once.
 
@@ -92,19 +89,26 @@ class RaySession:
         """
         state_authentication(starts_cluster=self.is_embedded)
         os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # nothing is reported to anybody
-        os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")  # a CPU task sees the GPUs, and is told not to use them
+        # A task without a GPU sees those there are, and is told to train on the CPU.
+        os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
         import ray
 
         if ray.is_initialized():
             return
-        options = {"include_dashboard": False} if self.is_embedded else {}
         try:
-            ray.init(address=self.address, log_to_driver=False, configure_logging=False, **options)
-        except (ConnectionError, RuntimeError, ValueError, ray.exceptions.RayError) as error:
-            reason = " ".join(str(error).split())
+            _refuse_unreachable(self.address)
+            ray.init(
+                address=self.address,
+                include_dashboard=False if self.is_embedded else None,
+                log_to_driver=False,
+                configure_logging=False,
+            )
+        except (OSError, RuntimeError, ValueError, ray.exceptions.RayError) as error:
+            reason = " ".join(str(error).split("\n\n")[0].split())
             what = "Ray did not start" if self.is_embedded else f"the Ray cluster at '{self.address}' does not answer"
             raise RunFailed(f"{what}: {reason}", hint=_hint(self.is_embedded)) from error
         self._is_ours = True
+        _silence_worker_logs()
 
     def nodes(self) -> list[Node]:
         """Return the machines that are alive."""
@@ -112,7 +116,7 @@ class RaySession:
 
         return [
             Node(node["NodeID"], node["NodeManagerHostname"], dict(node["Resources"]))
-            for node in ray.nodes()
+            for node in ray.nodes()  # type: ignore[no-untyped-call]
             if node["Alive"]
         ]
 
@@ -134,8 +138,28 @@ class RaySession:
     def __enter__(self) -> RaySession:
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
         self.close()
+
+
+def _refuse_unreachable(address: str) -> None:
+    """Make sure that somebody listens at a cluster's address: Ray itself would try for many minutes."""
+    from ray._private.services import canonicalize_bootstrap_address
+
+    found = canonicalize_bootstrap_address(address)  # `auto` is what was started last on this machine
+    if found is not None:
+        host, _, port = found.rpartition(":")
+        socket.create_connection((host.strip("[]"), int(port)), timeout=CONNECT_SECONDS).close()
+
+
+def _silence_worker_logs() -> None:
+    """Keep Ray from printing on stdout that a worker died; the sweep says so itself."""
+    from ray._private import worker
+
+    if hasattr(worker, "_worker_logs_enabled"):  # private, and nothing breaks without it
+        worker._worker_logs_enabled = False
 
 
 def _hint(is_embedded: bool) -> str:

@@ -4,21 +4,20 @@ from __future__ import annotations
 
 import contextlib
 import io
-import shutil
 import signal
 import tempfile
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from types import FrameType
 from typing import Any
 
 from isoflop.lakehouse.spool import Spool
-from isoflop.workers.cluster.inbox import delivery
+from isoflop.workers.cluster.inbox import Deliver, delivery
 from isoflop.workers.families import Family
-from isoflop.workers.train import Outcome, TrainOptions, train, train_packed
+from isoflop.workers.train import Outcome, TrainOptions, train_packed
 
 
 @dataclass(frozen=True)
@@ -30,7 +29,7 @@ class Ticket:
     spool_folder : where finished files go on the driver's machine
     home : Ray's id of the driver's node
     inbox : actor that takes files from other nodes
-    checkpoint_folder : holds one folder a run
+    checkpoint_folder : holds a file for each run that was stopped or has trained for a while
     cpus : threads the run may use
     gpus : accelerators it was given; 0 trains on the CPU
     timeout_seconds : how long a run of the pack may train [s]; None for no limit
@@ -46,7 +45,7 @@ class Ticket:
 
 
 class Stop:
-    """Why training should end early; None while it should not.
+    """Whether training should end early, and why.
 
     Ray cancels a task by interrupting its main thread. Here that interrupt is a wish, which training
     honours at the end of a step with a checkpoint, instead of an exception in the middle of one.
@@ -55,14 +54,15 @@ class Stop:
     def __init__(self, timeout_seconds: float | None) -> None:
         self._deadline = None if timeout_seconds is None else time.monotonic() + timeout_seconds
         self._is_asked = False
+        self.reason: str | None = None
 
-    def __call__(self) -> str | None:
-        """Return 'stopped', 'timeout' or None."""
-        if self._is_asked:
-            return "stopped"
-        if self._deadline is not None and time.monotonic() > self._deadline:
-            return "timeout"
-        return None
+    def __call__(self) -> bool:
+        """Return whether to stop; the first reason stands."""
+        if self.reason is None and self._is_asked:
+            self.reason = "stopped"
+        if self.reason is None and self._deadline is not None and time.monotonic() > self._deadline:
+            self.reason = "timeout"
+        return self.reason is not None
 
     def ask(self, number: int, frame: FrameType | None) -> None:
         """Ask for the end; a signal handler."""
@@ -81,35 +81,36 @@ class Stop:
             signal.signal(signal.SIGINT, before)
 
 
+class AttemptSpool(Spool):
+    """A spool that knows which kind of early end it was: asked for, or out of time."""
+
+    def __init__(self, folder: Path, run_id: str, attempt: int, stop: Stop, deliver: Deliver | None) -> None:
+        super().__init__(folder, run_id, attempt, deliver=deliver)
+        self._stop = stop
+
+    def ended(self, status: str, reason: str | None = None, **fields: object) -> None:
+        """Say how the attempt ended."""
+        super().ended(status, self._stop.reason if reason == "stopped" else reason, **fields)
+
+
 def train_pack(families: Sequence[Family], attempts: Sequence[int], ticket: Ticket) -> list[Outcome]:
     """Train runs in this process and return how each ended; their measurements are durable by then."""
     stop = Stop(ticket.timeout_seconds)
-    with stop.on_interrupt():
-        _use_threads(ticket.cpus)
+    with stop.on_interrupt(), contextlib.ExitStack() as stack:
         deliver = delivery(ticket.inbox, ticket.home)
-        run_ids = [family.record().run_id for family in families]
         spools = [
-            Spool(ticket.spool_folder, run_id, attempt, deliver=deliver)
-            for run_id, attempt in zip(run_ids, attempts, strict=True)
+            stack.enter_context(AttemptSpool(ticket.spool_folder, family.record().run_id, attempt, stop, deliver))
+            for family, attempt in zip(families, attempts, strict=True)
         ]
-        try:
-            with said_to(spools[0]):
-                return _train(families, spools, ticket, stop)
-        finally:
-            for spool in spools:
-                spool.close()
-
-
-def _train(families: Sequence[Family], spools: Sequence[Spool], ticket: Ticket, stop: Callable[[], str | None]) -> list[Outcome]:
-    device = "auto" if ticket.gpus else "cpu"
-    if len(families) > 1:
-        return train_packed(families, spools, options=TrainOptions(device=device, checkpoint_folder=None, stop=stop))
-    folder = checkpoint_place(ticket.checkpoint_folder, spools[0].run_id)
-    outcome = train(families[0], spools[0], options=TrainOptions(device=device, checkpoint_folder=folder, stop=stop))
-    if is_done(outcome.status, outcome.reason):
-        spools[0].flush()  # the result is on disk before the way back to it goes
-        shutil.rmtree(folder, ignore_errors=True)
-    return [outcome]
+        stack.enter_context(printed_to(spools[0]))
+        options = TrainOptions(
+            device="auto" if ticket.gpus else "cpu",
+            threads=max(1, round(ticket.cpus)),
+            checkpoint_folder=writable(ticket.checkpoint_folder),
+            stop=stop,
+        )
+        outcomes = train_packed(families, spools, options=options)
+    return [replace(one, reason=stop.reason) if one.reason == "stopped" else one for one in outcomes]
 
 
 def is_done(status: str | None, reason: str | None) -> bool:
@@ -117,26 +118,18 @@ def is_done(status: str | None, reason: str | None) -> bool:
     return status == "finished" or (status == "failed" and reason == "diverged")
 
 
-def checkpoint_place(folder: Path, run_id: str) -> Path:
-    """Return a folder for the checkpoints of a run that this machine can write.
+def writable(folder: Path) -> Path:
+    """Return a folder for checkpoints that this machine can write.
 
     On another machine without shared storage the lake's own place may not exist; then it is a
     folder of that machine, found again when a later attempt runs there.
     """
-    place = folder / run_id
     try:
-        place.mkdir(parents=True, exist_ok=True)
+        folder.mkdir(parents=True, exist_ok=True)
     except OSError:
-        place = Path(tempfile.gettempdir()) / "isoflop.checkpoints" / run_id
-        place.mkdir(parents=True, exist_ok=True)
-    return place
-
-
-def _use_threads(cpus: float) -> None:
-    """Let torch use as many threads as Ray has set aside; a reused worker may have had another number."""
-    import torch
-
-    torch.set_num_threads(max(1, round(cpus)))
+        folder = Path(tempfile.gettempdir()) / folder.name
+        folder.mkdir(parents=True, exist_ok=True)
+    return folder
 
 
 class _Lines(io.TextIOBase):
@@ -162,7 +155,7 @@ class _Lines(io.TextIOBase):
 
 
 @contextlib.contextmanager
-def said_to(spool: Spool) -> Iterator[None]:
+def printed_to(spool: Spool) -> Iterator[None]:
     """Send what is printed inside the block to the run's log, where it outlives the cluster."""
     out, err = _Lines(spool, "info"), _Lines(spool, "warning")
     with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):

@@ -13,6 +13,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterator
 from functools import lru_cache
+from itertools import pairwise
 from typing import Literal, Self
 
 import numpy as np
@@ -101,7 +102,7 @@ class MarkovCorpus(Corpus):
         has entropy H(t + 1 tokens) - H(t tokens) until t reaches the order, and the entropy rate after.
         """
         blocks = [self._block_entropy(length) for length in range(1, self.order + 1)]
-        short = [longer - shorter for shorter, longer in zip(blocks, blocks[1:], strict=False)][:sequence_length]
+        short = [longer - shorter for shorter, longer in pairwise(blocks)][:sequence_length]
         return (sum(short) + self.entropy_rate() * (sequence_length - len(short))) / sequence_length
 
     def batches(self, *, batch_size: int, sequence_length: int, seed: int, first_step: int = 0) -> Iterator[Tokens]:

@@ -129,7 +129,7 @@ def _map_shard(path: Path, dtype: str) -> TokenArray:
             raise RecordError(f"shard '{path}' is not an .npy array: {error}") from error
         if array.ndim != 1 or array.dtype.kind not in "ui":
             raise RecordError(
-                f"shard '{path}' is an array of {array.dtype} with {array.ndim} dimensions; expected one dimension of integers"
+                f"shard '{path}' is an array of {array.dtype} with {array.ndim} dimensions; expected integers in one"
             )
         return cast(TokenArray, array)
     size = np.dtype(dtype).itemsize

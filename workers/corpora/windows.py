@@ -40,7 +40,8 @@ class Windows:
         """Return windows by number, (len(indices), s + 1)."""
         offsets = np.arange(self._length + 1)
         if len(self._arrays) == 1:
-            return self._arrays[0][indices[:, None] * self._length + offsets].astype(np.int64)
+            taken: Tokens = self._arrays[0][indices[:, None] * self._length + offsets].astype(np.int64)
+            return taken
         taken = np.empty((len(indices), self._length + 1), np.int64)
         owners = np.searchsorted(self._first, indices, side="right") - 1
         for row, (owner, index) in enumerate(zip(owners, indices, strict=True)):

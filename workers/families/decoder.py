@@ -102,7 +102,8 @@ def plain_attention(queries: Tensor, keys: Tensor, values: Tensor, *, is_causal:
     if is_causal:
         future = torch.ones(positions, positions, dtype=torch.bool, device=queries.device).triu(1)
         scores = scores.masked_fill(future, float("-inf"))
-    return scores.softmax(-1) @ values
+    gathered: Tensor = scores.softmax(-1) @ values
+    return gathered
 
 
 def rotary_angles(positions: int, head_width: int) -> tuple[Tensor, Tensor]:

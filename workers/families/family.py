@@ -31,6 +31,16 @@ if TYPE_CHECKING:
     from isoflop.workers.devices import Device
 
 Scalar = int | float | str | bool | None
+PLAIN_WORDS = (
+    ("Input should be", "it should be"),
+    ("a valid integer", "a whole number"),
+    ("a valid number", "a number"),
+    ("a valid boolean", "true or false"),
+    ("a valid string", "text"),
+    ("greater than or equal to", "at least"),
+    ("less than or equal to", "at most"),
+    ("greater than", "more than"),
+)
 
 
 class ConfigError(RecordError):
@@ -70,8 +80,9 @@ class Family(BaseModel, ABC):
     name: ClassVar[str]
 
     seed: int = Field(default=0, ge=0, description="of the initial weights and the order of the data")
-    tokens: Count = Field(default=None, gt=0, description="training tokens, rounded to whole steps")
-    steps: int = Field(default=None, gt=0, description="optimiser steps; instead of tokens")
+    # The constructor fills in both, whichever of the two it was given.
+    tokens: Count = Field(default=None, gt=0, description="training tokens, in whole steps")  # type: ignore[assignment]
+    steps: int = Field(default=None, gt=0, description="optimiser steps; or tokens")  # type: ignore[assignment]
 
     @property
     @abstractmethod
@@ -205,10 +216,10 @@ class Program(Protocol):
         """Return the loss of every run now, (R,)."""
 
     def state(self, run: int) -> dict[str, Any]:
-        """Return what continues one run exactly, as JSON values and arrays."""
+        """Return what continues one run exactly, as arrays."""
 
-    def restore(self, run: int, state: Mapping[str, Any]) -> None:
-        """Continue one run from a state."""
+    def restore(self, step: int, states: Sequence[Mapping[str, Any]]) -> None:
+        """Continue every run from its state after `step` steps."""
 
     def results(self, run: int) -> dict[str, float]:
         """Return further facts about one run, for its `results`."""
@@ -245,7 +256,7 @@ def config_error(family: type[Family], error: ValidationError) -> ConfigError:
     kind, context, seen = problem["type"], problem.get("ctx", {}), problem["input"]
     field = ".".join(_path(problem["loc"]))
     if kind == "config":
-        return ConfigError(str(context["problem"]), str(context["field"]) if not field else field)
+        return ConfigError(str(context["problem"]), str(context["field"]))
     if kind == "missing":
         return ConfigError(f"'{field}' is missing; a {family.name} needs it", field)
     if kind == "extra_forbidden":
@@ -264,5 +275,7 @@ def _path(location: tuple[int | str, ...]) -> list[str]:
 
 def _expected(message: str) -> str:
     """Pydantic's sentence in the words of this code: `Input should be …` reads `it should be …`."""
-    start = message.partition(",")[0].replace("Input should be", "it should be")
+    start = message.partition(",")[0]
+    for theirs, ours in PLAIN_WORDS:
+        start = start.replace(theirs, ours)
     return start[:1].lower() + start[1:]

@@ -24,7 +24,7 @@ AMBIENT_PER_WIDTH_FLAT = 4  # v / d kept fixed where it is not (2 * alpha < 1)
 
 
 def _usual_ambient(known: dict[str, Any]) -> int:
-    """v = 10 d for a summable spectrum, 4 d otherwise."""
+    """Return 10 d for a summable spectrum, 4 d otherwise."""
     ratio = AMBIENT_PER_WIDTH if 2 * known["spectrum_exponent"] > 1 else AMBIENT_PER_WIDTH_FLAT
     return int(ratio * known["width"])
 

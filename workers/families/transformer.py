@@ -68,8 +68,8 @@ class Transformer(GradientFamily):
         corpus = info.data.get("corpus")
         if value is None:
             raise wrong_field("vocabulary", "is missing; token files do not say how many different ids they use")
-        known = corpus.known_vocabulary if corpus is not None else None
-        if known is not None and isinstance(value, int | float) and value < known:
+        known = None if corpus is None else corpus.known_vocabulary
+        if corpus is not None and known is not None and isinstance(value, int | float) and value < known:
             raise wrong_field("vocabulary", f"is {value}, but corpus {corpus.label} has {known} different tokens")
         return value
 

@@ -1,0 +1,1 @@
+"""The solver: coordinates for a law on its rows, starts, descent, and many versions of the rows at once."""

@@ -29,6 +29,8 @@ class Model(Protocol):
     """(K,) highest coordinates"""
     names: tuple[str, ...]
     """the K free coefficients"""
+    is_log: NDArray[np.bool_]
+    """(K,) which coordinates are logarithms of their coefficient"""
     has_curvature: bool
     """whether `expand` knows second derivatives"""
 
@@ -46,6 +48,9 @@ class Model(Protocol):
 
     def seeds(self, weights: Array, targets: Array, count: int, generator: np.random.Generator) -> Array:
         """Return (B, S, K) points to descend from, best first, for weights (B, R) and targets (1 or B, R)."""
+
+    def projected(self, theta: Array, weights: Array, targets: Array) -> Array:
+        """Return theta (S, K) with the linear coefficients at their best for the others, on weights, targets (1, R)."""
 
     def closed_form(self, weights: Array, targets: Array) -> Array | None:
         """Return the optimum (B, K) when the objective has one bowl and a formula for it, else None."""

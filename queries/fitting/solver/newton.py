@@ -16,6 +16,8 @@ from isoflop.queries.laws.objectives import Objective
 
 BLOCK_VALUES = 16_384  # B * R per block: 128 KiB an array
 LONGEST_STEP = 4.0  # in theta, or in multiples of theta where that is larger
+LAST_STEPS, PATIENT_STEPS = 80, 400
+TIGHT = 1e-9  # relative decrease [1] that ends the last stage
 CALM_STEPS = 2  # consecutive steps with a relative decrease below the tolerance that end a descent
 
 
@@ -59,23 +61,53 @@ def descend(
     max_steps : most steps of one descent
     tolerance : relative decrease [1] below which a step counts as calm
     """
-    size = max(1, min(64, BLOCK_VALUES // max(targets.shape[1], 1)))
+    size = max(1, min(512, BLOCK_VALUES // max(targets.shape[1], 1)))
     parts = []
     with np.errstate(all="ignore"):
         for first in range(0, len(theta), size):
             block = slice(first, first + size)
             parts.append(
                 _descend_block(
-                    model, theta[block], _rows(weights, block), _rows(targets, block), objective,
-                    exact, max_steps, tolerance,
+                    model,
+                    theta[block],
+                    _rows(weights, block),
+                    _rows(targets, block),
+                    objective,
+                    exact,
+                    max_steps,
+                    tolerance,
                 )
             )
     return Descent(*(np.concatenate(one) for one in zip(*parts, strict=True)))
 
 
+def descend_to_rest(model: Model, theta: Array, weights: Array, targets: Array, objective: Objective) -> Descent:
+    """Minimise the weighted objective itself, with patience for the few problems that lie in a bent valley.
+
+    Those run out of the usual steps; they are gathered from all blocks and continued together.
+    """
+    ended = descend(model, theta, weights, targets, objective, exact=True, max_steps=LAST_STEPS, tolerance=TIGHT)
+    slow = np.flatnonzero(~ended.is_settled & np.isfinite(ended.objective))
+    if not slow.size:
+        return ended
+    longer = descend(
+        model,
+        ended.theta[slow],
+        weights if len(weights) == 1 else weights[slow],
+        targets if len(targets) == 1 else targets[slow],
+        objective,
+        exact=True,
+        max_steps=PATIENT_STEPS,
+        tolerance=TIGHT,
+    )
+    ended.theta[slow], ended.objective[slow] = longer.theta, longer.objective
+    ended.is_settled[slow] = longer.is_settled
+    return ended
+
+
 def evaluate(model: Model, theta: Array, weights: Array, targets: Array, objective: Objective) -> Array:
     """Return the objective (B,) at theta (B, K)."""
-    size = max(1, min(64, BLOCK_VALUES // max(targets.shape[1], 1)))
+    size = max(1, min(512, BLOCK_VALUES // max(targets.shape[1], 1)))
     found = np.empty(len(theta))
     with np.errstate(all="ignore"):
         for first in range(0, len(theta), size):
@@ -129,7 +161,7 @@ def _descend_block(
         step = _damped_step(theta, gradient, matrix, damping, model, exact)
         trial = np.clip(theta + step, model.lower, model.upper)
         new_value, new_gradient, new_matrix = _derivatives(model, trial, weights, targets, objective, exact)
-        better = new_value < value
+        better = np.asarray(new_value < value)
         decrease = np.where(better, value - new_value, np.inf)
         calm = np.where(better, np.where(decrease <= tolerance * value, calm + 1, 0), calm)
         theta[better], value[better] = trial[better], new_value[better]
@@ -160,12 +192,12 @@ def _damped_step(theta: Array, gradient: Array, matrix: Array, damping: Array, m
     diagonal = np.maximum(diagonal, 1e-9 * diagonal.max(axis=1, keepdims=True) + 1e-30)
     damped = matrix.copy()
     damped[:, eye, eye] += damping[:, None] * diagonal
-    frozen = ((theta <= model.lower) & (gradient > 0)) | ((theta >= model.upper) & (gradient < 0))
+    frozen = np.asarray(((theta <= model.lower) & (gradient > 0)) | ((theta >= model.upper) & (gradient < 0)))
     if frozen.any():
         damped[frozen[:, :, None] | frozen[:, None, :]] = 0.0
         damped[:, eye, eye] = np.where(frozen, 1.0, damped[:, eye, eye])
         gradient = np.where(frozen, 0.0, gradient)
-    broken = ~np.isfinite(damped).all(axis=(1, 2)) | ~np.isfinite(gradient).all(axis=1)
+    broken = np.asarray(~np.isfinite(damped).all(axis=(1, 2)) | ~np.isfinite(gradient).all(axis=1))
     if broken.any():
         damped[broken], gradient = np.eye(size), np.where(broken[:, None], 0.0, gradient)
     try:
@@ -174,7 +206,7 @@ def _damped_step(theta: Array, gradient: Array, matrix: Array, damping: Array, m
         damped[:, eye, eye] += 1e-8 * diagonal
         step = -np.linalg.solve(damped, gradient[:, :, None])[:, :, 0]
     if exact:  # an indefinite curvature can point uphill
-        uphill = np.einsum("bk,bk->b", step, gradient) > 0
+        uphill = np.asarray(np.einsum("bk,bk->b", step, gradient) > 0)
         if uphill.any():
             step[uphill] = -gradient[uphill] / (diagonal[uphill] * (1.0 + damping[uphill, None]))
     longest = LONGEST_STEP * np.maximum(1.0, np.abs(theta))

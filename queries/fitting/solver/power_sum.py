@@ -15,7 +15,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from isoflop.queries.fitting.solver.model import DEAD, HUGE, Array
-from isoflop.queries.fitting.solver.projection import amplitudes_on_points, exponent_points
+from isoflop.queries.fitting.solver.projection import amplitudes_at, amplitudes_on_points, exponent_points
 from isoflop.queries.laws.algebra.terms import Term
 from isoflop.queries.laws.law import Coefficient
 
@@ -84,7 +84,10 @@ class PowerSumModel:
         self.terms = tuple(built for term in terms if (built := self._build(term)) is not None)
         self.exponents = tuple(k for k, name in enumerate(self.names) if name not in self.amplitudes)
         self._limit_exponents()
+        self.is_log = np.array([name in self.amplitudes for name in self.names])
         self._tables = [self._products(term, term) for term in self.terms]
+        self._rows = [np.array(term.indices, dtype=int)[:, None] for term in self.terms]
+        self._columns = [np.array(term.indices, dtype=int) for term in self.terms]
         self._cross = {
             (j, k): self._products(self.terms[j], self.terms[k])
             for j in range(len(self.terms))
@@ -109,9 +112,9 @@ class PowerSumModel:
         for name, exponent in term.exponents.items():
             known = exponent.constant + sum(fixed[c] * w for c, w in exponent.weights.items() if c in fixed)
             offset = offset + known * self.log_inputs[name]
-            for coefficient, weight in exponent.weights.items():
-                if coefficient not in fixed:
-                    k = self.position[coefficient]
+            for power, weight in exponent.weights.items():
+                if power not in fixed:
+                    k = self.position[power]
                     columns[k] = columns.get(k, np.zeros(self.num_rows)) + weight * self.log_inputs[name]
         indices = tuple(columns)
         regressors = np.array([columns[k] for k in indices]).reshape(len(indices), self.num_rows)
@@ -171,7 +174,9 @@ class PowerSumModel:
         residuals = targets - np.log(total)
         if order:
             inverse = 1.0 / total
-            shares = [share * inverse if share.shape[1] == 1 else np.multiply(share, inverse, out=share) for share in shares]
+            shares = [
+                share * inverse if share.shape[1] == 1 else np.multiply(share, inverse, out=share) for share in shares
+            ]
         return residuals, shares
 
     def expand(self, state: list[Array], influence: Array, curvature: Array, exact: bool) -> tuple[Array, Array]:
@@ -184,20 +189,19 @@ class PowerSumModel:
             if not term.indices:
                 continue
             width = len(term.indices)
-            rows, columns = np.ix_(term.indices, term.indices)
             pull = influence * state[j]
             weighted = both * state[j]
             for k in range(j + 1, len(self.terms)):
                 other = self.terms[k]
                 if other.indices:
                     block = ((weighted * state[k]) @ self._cross[j, k]).reshape(count, width, len(other.indices))
-                    matrix[:, np.array(term.indices)[:, None], np.array(other.indices)] += block
-                    matrix[:, np.array(other.indices)[:, None], np.array(term.indices)] += block.transpose(0, 2, 1)
+                    matrix[:, self._rows[j], self._columns[k]] += block
+                    matrix[:, self._rows[k], self._columns[j]] += block.transpose(0, 2, 1)
             weighted *= state[j]
             if exact:
                 weighted -= pull
-            matrix[:, rows, columns] += (weighted @ self._tables[j]).reshape(count, width, width)
-            gradient[:, term.indices] -= pull @ term.regressors.T
+            matrix[:, self._rows[j], self._columns[j]] += (weighted @ self._tables[j]).reshape(count, width, width)
+            gradient[:, self._columns[j]] -= pull @ term.regressors.T
         return gradient, matrix
 
     def slopes(self, theta: Array, targets: Array) -> Array:
@@ -212,6 +216,10 @@ class PowerSumModel:
         """Return points from a grid of exponents with the amplitudes solved for, best first."""
         points = exponent_points(self, generator, dense=len(weights) == 1)
         return amplitudes_on_points(self, points, weights, targets, count)
+
+    def projected(self, theta: Array, weights: Array, targets: Array) -> Array:
+        """Return theta with the amplitudes solved for at its exponents."""
+        return amplitudes_at(self, theta[:, list(self.exponents)], weights, targets)
 
     def closed_form(self, weights: Array, targets: Array) -> Array | None:
         """Return None: log residuals have no closed form."""

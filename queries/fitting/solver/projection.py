@@ -12,16 +12,20 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import numpy as np
+from numpy.typing import NDArray
 
-from isoflop.queries.fitting.solver.model import DEAD, Array
+from isoflop.queries.fitting.solver.model import Array
 from isoflop.queries.fitting.solver.nonnegative import solve_nonnegative
 
 if TYPE_CHECKING:
     from isoflop.queries.fitting.solver.power_sum import LogTerm, PowerSumModel
 
+Indices = NDArray[np.int64]
+
 DENSE = np.concatenate([np.linspace(0.05, 1.25, 25), [1.5, 1.8, 2.2, 2.8, 3.6]])
 COARSE = np.array([0.03, 0.08, 0.15, 0.23, 0.32, 0.42, 0.54, 0.7, 0.9, 1.2, 1.7, 2.6])
 MOST_POINTS = 1024  # exponent points when a full grid would have more
+FAINTEST = 1e-6  # share [1] at which a term starts that the solve left out: a dead one has no slope to come back by
 MOST_ROWS = 2000  # rows that choose the seeds; the descent uses all of them
 
 
@@ -43,9 +47,7 @@ def exponent_points(model: PowerSumModel, generator: np.random.Generator, *, den
     return np.stack([np.quantile(axis, spread[:, q]) for q, axis in enumerate(axes)], axis=1)
 
 
-def amplitudes_on_points(
-    model: PowerSumModel, points: Array, weights: Array, targets: Array, count: int
-) -> Array:
+def amplitudes_on_points(model: PowerSumModel, points: Array, weights: Array, targets: Array, count: int) -> Array:
     """Return the best (B, count, K) coordinates over exponent points (G, Q), amplitudes solved for.
 
     Parameters
@@ -68,7 +70,14 @@ def amplitudes_on_points(
     return _pick(model, points, solved, misfit, count)
 
 
-def _representative_rows(num_rows: int) -> Array | slice:
+def amplitudes_at(model: PowerSumModel, points: Array, weights: Array, targets: Array) -> Array:
+    """Return coordinates (G, K) at exponent points (G, Q) with the amplitudes solved for, in the order given."""
+    keep = _representative_rows(model.num_rows)
+    solved, _ = _Projection(model, points, keep).solve(weights[:, keep], np.exp(targets[:, keep]))
+    return np.asarray(_coordinates(model, points[None], solved)[0])
+
+
+def _representative_rows(num_rows: int) -> Indices | slice:
     """All rows, or an evenly spaced selection of many."""
     if num_rows <= MOST_ROWS:
         return slice(None)
@@ -78,18 +87,18 @@ def _representative_rows(num_rows: int) -> Array | slice:
 class _Projection:
     """The terms of the law at every point, and the normal equations of their amplitudes."""
 
-    def __init__(self, model: PowerSumModel, points: Array, keep: Array | slice) -> None:
+    def __init__(self, model: PowerSumModel, points: Array, keep: Indices | slice) -> None:
         self.model = model
         self.with_amplitude = [term for term in model.terms if term.has_amplitude]
         self.features: list[Array] = []
-        self.lookup: list[Array] = []
+        self.lookup: list[Indices] = []
         for term in self.with_amplitude:
             feature, lookup = self._on_own_grid(term, points, keep)
             self.features.append(feature)
             self.lookup.append(lookup)
         self.known = self._without_amplitude(points, keep)
 
-    def _on_own_grid(self, term: LogTerm, points: Array, keep: Array | slice) -> tuple[Array, Array]:
+    def _on_own_grid(self, term: LogTerm, points: Array, keep: Indices | slice) -> tuple[Array, Indices]:
         """The term at amplitude one: (g, r) over the distinct values of its own exponents, and (G,) which of them."""
         own = [self.model.exponents.index(k) for k in term.indices[1:]]
         grid, lookup = np.unique(points[:, own], axis=0, return_inverse=True)
@@ -98,7 +107,7 @@ class _Projection:
             logs = logs + term.offset[keep]
         return np.exp(np.clip(logs, -300, 300)), np.asarray(lookup).reshape(-1)
 
-    def _without_amplitude(self, points: Array, keep: Array | slice) -> Array | None:
+    def _without_amplitude(self, points: Array, keep: Indices | slice) -> Array | None:
         """The sum of the terms whose amplitude is fixed, (G, r), or None."""
         total: Array | None = None
         for term in self.model.terms:
@@ -135,12 +144,13 @@ class _Projection:
         """Weighted products of two terms at every point, (B, G)."""
         left, right = self.features[j], self.features[k]
         if j == k:
-            return (relative @ (left * left).T)[:, self.lookup[j]]
+            return np.asarray((relative @ (left * left).T)[:, self.lookup[j]])
         if len(relative) == 1:
-            return ((left * relative[0]) @ right.T)[self.lookup[j], self.lookup[k]][None, :]
+            return np.asarray(((left * relative[0]) @ right.T)[self.lookup[j], self.lookup[k]][None, :])
         if len(left) == 1 or len(right) == 1:
-            return (relative @ (left * right).T)[:, self.lookup[k] if len(left) == 1 else self.lookup[j]]
-        return relative @ (left[self.lookup[j]] * right[self.lookup[k]]).T
+            own = self.lookup[k] if len(left) == 1 else self.lookup[j]
+            return np.asarray((relative @ (left * right).T)[:, own])
+        return np.asarray(relative @ (left[self.lookup[j]] * right[self.lookup[k]]).T)
 
     def predict(self, amplitudes: Array, point: int) -> Array:
         """The prediction (r,) at one point with amplitudes (J,)."""
@@ -156,11 +166,15 @@ def _pick(model: PowerSumModel, points: Array, solved: Array, misfit: Array, cou
     for b in range(len(solved)):
         chosen[b] = _spread(points, order[b], count)
     rows = np.arange(len(solved))[:, None]
-    theta = np.zeros((len(solved), count, len(model.names)))
-    theta[:, :, list(model.exponents)] = points[chosen]
+    return _coordinates(model, points[chosen], solved[rows, chosen])
+
+
+def _coordinates(model: PowerSumModel, points: Array, solved: Array) -> Array:
+    """Coordinates (B, G, K) of exponents (B, G, Q) and amplitudes (B, G, J)."""
+    theta = np.zeros((*solved.shape[:2], len(model.names)))
+    theta[:, :, list(model.exponents)] = points
     with_amplitude = [term.indices[0] for term in model.terms if term.has_amplitude]
-    logs = np.log(np.maximum(solved[rows, chosen], np.exp(DEAD)))
-    theta[:, :, with_amplitude] = np.maximum(logs, np.log(1e-6))  # a dead term has no gradient to come back by
+    theta[:, :, with_amplitude] = np.log(np.maximum(solved, FAINTEST))
     clipped: Array = np.clip(theta, model.lower, model.upper)
     return clipped
 
@@ -170,9 +184,12 @@ def _spread(points: Array, order: Array, count: int) -> Array:
     taken: list[int] = []
     passed: list[int] = []
     for point in order[: 8 * count]:
-        near = taken and points.shape[1] and np.min(
-            np.max(np.abs(np.log((np.abs(points[taken]) + 0.05) / (np.abs(points[point]) + 0.05))), axis=1)
-        ) < 0.15
+        near = (
+            taken
+            and points.shape[1]
+            and np.min(np.max(np.abs(np.log((np.abs(points[taken]) + 0.05) / (np.abs(points[point]) + 0.05))), axis=1))
+            < 0.15
+        )
         (passed if near else taken).append(int(point))
         if len(taken) == count:
             break

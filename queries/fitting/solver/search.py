@@ -11,13 +11,15 @@ from dataclasses import dataclass
 import numpy as np
 
 from isoflop.queries.fitting.solver.model import Array, Model
-from isoflop.queries.fitting.solver.newton import Descent, descend, evaluate
+from isoflop.queries.fitting.solver.newton import BLOCK_VALUES, Descent, descend, descend_to_rest
 from isoflop.queries.laws.objectives import Objective
 
 SAME_BASIN = 1e-4  # relative difference in objective [1] below which two ends count as one basin
-SAME_POINT = 1e-3  # distance in theta below which two descents have met
-FIRST_STEPS, LATER_STEPS, LAST_STEPS = 25, 8, 80
-LOOSE, TIGHT = 1e-5, 1e-9  # relative decrease [1] that ends an early stage, and the last
+SAME_PREDICTION, SAME_VALUE = 1e-4, 1e-3  # largest residual difference [1], relative objective: two starts have met
+MOST_COMPARED = 64  # rows on which predictions are compared
+FIRST_STEPS, LATER_STEPS = 40, 8
+FIRST_EXACT_STAGE = 3  # Huber below 3e-3 is nearly an absolute value, along whose kinks the parabola only crawls
+LOOSE = 1e-5  # relative decrease [1] that ends an early stage
 
 
 @dataclass(frozen=True)
@@ -58,12 +60,19 @@ def search(model: Model, starts: Array, weights: Array, targets: Array, objectiv
     for stage, smoother in enumerate(objective.graduation()):
         steps = LATER_STEPS if stage else FIRST_STEPS
         ended = descend(
-            model, starts, weights, targets, smoother, exact=False, max_steps=steps, tolerance=LOOSE
+            model,
+            starts,
+            weights,
+            targets,
+            smoother,
+            exact=stage >= FIRST_EXACT_STAGE,
+            max_steps=steps,
+            tolerance=LOOSE,
         )
-        starts, members = _merge(ended, members)
+        starts, members = _merge(model, ended, members, targets)
         if not len(starts):
             return None
-    ended = descend(model, starts, weights, targets, objective, exact=True, max_steps=LAST_STEPS, tolerance=TIGHT)
+    ended = descend_to_rest(model, starts, weights, targets, objective)
     order = np.argsort(ended.objective, kind="stable")
     values, points = ended.objective[order], ended.theta[order]
     if not np.isfinite(values[0]):
@@ -81,21 +90,38 @@ def search(model: Model, starts: Array, weights: Array, targets: Array, objectiv
     )
 
 
-def _merge(ended: Descent, members: Array) -> tuple[Array, Array]:
-    """One representative of the starts that have met, the lowest, and how many each stands for."""
-    finite = np.isfinite(ended.objective)
-    theta, value, members = ended.theta[finite], ended.objective[finite], members[finite]
-    order = np.argsort(value, kind="stable")
+def _merge(model: Model, ended: Descent, members: Array, targets: Array) -> tuple[Array, Array]:
+    """One representative of the starts that have met, the lowest, and how many each stands for.
+
+    Descents have met when they predict the same: coordinates of a dead term differ without meaning anything.
+    """
+    order = np.argsort(ended.objective, kind="stable")[: int(np.isfinite(ended.objective).sum())]
+    theta, value, members = ended.theta[order], ended.objective[order], members[order]
+    some = np.unique(np.linspace(0, targets.shape[1] - 1, MOST_COMPARED).astype(int))
+    predicted = _predictions(model, theta, targets)[:, some]
     kept: list[int] = []
     counts: list[int] = []
-    for one in order:
-        near = np.flatnonzero(np.max(np.abs(theta[kept] - theta[one]), axis=1) < SAME_POINT) if kept else ()
-        if len(near):
-            counts[near[0]] += int(members[one])
+    first = 0  # of the kept ones whose objective is close enough to be the same
+    for one in range(len(theta)):
+        while first < len(kept) and value[kept[first]] < value[one] * (1 - SAME_VALUE):
+            first += 1
+        near = kept[first:]
+        apart = np.max(np.abs(predicted[near] - predicted[one]), axis=1, initial=0.0)
+        same = np.flatnonzero(apart < SAME_PREDICTION)
+        if same.size:
+            counts[first + int(same[0])] += int(members[one])
         else:
-            kept.append(int(one))
+            kept.append(one)
             counts.append(int(members[one]))
     return theta[kept], np.array(counts, dtype=int)
+
+
+def _predictions(model: Model, theta: Array, targets: Array) -> Array:
+    """Residuals (S, R), which differ between starts as their predictions do."""
+    size = max(1, BLOCK_VALUES // targets.shape[1])
+    with np.errstate(all="ignore"):
+        parts = [model.residuals(theta[k : k + size], targets, 0)[0] for k in range(0, len(theta), size)]
+    return np.concatenate(parts) if parts else np.empty((0, targets.shape[1]))
 
 
 def _distinct(points: Array, values: Array) -> Array:
@@ -111,10 +137,13 @@ def descend_all(model: Model, theta: Array, weights: Array, targets: Array, obje
     """Descend from every start through all stages, without merging: one problem each."""
     for stage, smoother in enumerate(objective.graduation()):
         theta = descend(
-            model, theta, weights, targets, smoother,
-            exact=False, max_steps=LATER_STEPS if stage else FIRST_STEPS, tolerance=LOOSE,
+            model,
+            theta,
+            weights,
+            targets,
+            smoother,
+            exact=stage >= FIRST_EXACT_STAGE,
+            max_steps=LATER_STEPS if stage else FIRST_STEPS,
+            tolerance=LOOSE,
         ).theta
-    return descend(model, theta, weights, targets, objective, exact=True, max_steps=LAST_STEPS, tolerance=TIGHT)
-
-
-__all__ = ["Found", "descend_all", "evaluate", "search"]
+    return descend_to_rest(model, theta, weights, targets, objective)

@@ -33,6 +33,7 @@ SPELLINGS = {
     "@": "abs",
     **{name: name for name in ("exp", "ln", "log10", "log2", "sqrt", "cbrt", "abs", "tanh", "greatest", "least")},
 }
+WORD = re.compile(r'"(?:[^"]|"")*"|\'[^\']*\'|[\w.]+|[^\w\s]{1,2}')
 FUNCTIONS = sorted(name for name in SPELLINGS if name.isalnum())
 
 
@@ -60,9 +61,7 @@ class FormulaError(StatementError):
         statement : the whole text that holds the formula
         offset : character position in `statement` at which the formula begins
         """
-        return FormulaError(
-            self.kind, self.reason, statement, self.start + offset, self.end + offset, hint=self.hint
-        )
+        return FormulaError(self.kind, self.reason, statement, self.start + offset, self.end + offset, hint=self.hint)
 
 
 def parse_expression(text: str, names: Iterable[str] | None = None) -> Expression:
@@ -84,11 +83,17 @@ def parse_expression(text: str, names: Iterable[str] | None = None) -> Expressio
     >>> parse_expression("2 * x")
     Call(operation='multiply', arguments=(Number(value=2.0), Symbol(name='x')))
     """
+    return _parse(text, None if names is None else tuple(names))
+
+
+@functools.lru_cache(maxsize=256)
+def _parse(text: str, names: tuple[str, ...] | None) -> Expression:
     if not text.strip():
         raise FormulaError("Parser", "the formula is empty", text, 0, max(len(text), 1), hint="write an expression")
-    row = _parser().cursor().execute("SELECT json_serialize_sql(?)", [PREFIX + text]).fetchone()
+    quoted = (PREFIX + text).replace("'", "''")  # a bound parameter would make DuckDB import pandas
+    row = _parser().cursor().execute(f"SELECT json_serialize_sql('{quoted}')").fetchone()
     tree = json.loads(row[0] if row else "{}")
-    reader = _Reader(text, None if names is None else tuple(names))
+    reader = _Reader(text, names)
     if tree["error"]:
         position = tree.get("position")
         start = len(text) if position is None else reader.character(int(position))
@@ -127,12 +132,10 @@ class _Reader:
 
     def word_end(self, start: int) -> int:
         """The end of the quoted name, word or operator that begins at `start`."""
-        found = re.compile(r'"(?:[^"]|"")*"|[\w.]+|[^\w\s]{1,2}').match(self.text, start)
+        found = WORD.match(self.text, start)
         return found.end() if found else start + 1
 
-    def fail(
-        self, reason: str, node: dict[str, Any], *, hint: str | None = None, kind: str = "Parser"
-    ) -> FormulaError:
+    def fail(self, reason: str, node: dict[str, Any], *, hint: str | None = None, kind: str = "Parser") -> FormulaError:
         location = node.get("query_location", NOWHERE)
         start = 0 if location == NOWHERE else self.character(location)
         end = len(self.text) if location == NOWHERE else self.word_end(start)

@@ -22,9 +22,7 @@ class _Inconsistent(Exception):
     """No assignment of degrees makes the formula homogeneous."""
 
 
-def degrees(
-    expression: Expression, dimension: str | None, coefficients: Iterable[str]
-) -> dict[str, Expression] | None:
+def degrees(expression: Expression, dimension: str | None, coefficients: Iterable[str]) -> dict[str, Expression] | None:
     """Return the degree of every coefficient in one input, or None when the law is not homogeneous in it.
 
     Parameters

@@ -7,7 +7,7 @@ no closed form elsewhere, or when somebody asks for LaTeX.
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -88,10 +88,11 @@ class Derived:
         return str(sp.latex(self.expression, symbol_names=names))
 
 
+@functools.lru_cache(maxsize=256)
 def derive(
     expression: Expression,
-    coefficients: Sequence[tuple[str, bool]],
-    inputs: Sequence[tuple[str, bool]],
+    coefficients: tuple[tuple[str, bool], ...],
+    inputs: tuple[tuple[str, bool], ...],
 ) -> Derived:
     """Return the derived functions of a formula.
 
@@ -100,8 +101,10 @@ def derive(
     expression : the law
     coefficients, inputs : names in the law's order, each with whether it is positive
     """
-    symbols = {name: sp.Symbol(name, positive=True) if positive else sp.Symbol(name, real=True)
-               for name, positive in [*coefficients, *inputs]}
+    symbols = {
+        name: sp.Symbol(name, positive=True) if positive else sp.Symbol(name, real=True)
+        for name, positive in [*coefficients, *inputs]
+    }
     return Derived(
         to_sympy(expression, symbols),
         tuple(symbols[name] for name, _ in coefficients),

@@ -1,0 +1,69 @@
+"""`isoflop extrapolate`: a short spelling of EXTRAPOLATE."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from isoflop.cli.options import FormatOption, JsonOption, LakeOption
+
+
+def extrapolate(
+    law: Annotated[str, typer.Argument(metavar="LAW", help="A saved law; isoflop laws lists them.")],
+    to: Annotated[
+        list[str],
+        typer.Argument(metavar="COLUMN=VALUE…", help="Where to: params=1e12 tokens=2e13; a value may be a list."),
+    ],
+    level: Annotated[
+        float | None, typer.Option("--level", metavar="SHARE", help="Share that the interval covers [default: 0.95].")
+    ] = None,
+    confidence: Annotated[
+        bool, typer.Option("--confidence", help="Interval of the law itself, without the noise of a single run.")
+    ] = False,
+    lake: LakeOption = None,
+    format: FormatOption = None,
+    json: JsonOption = False,
+) -> None:
+    """Predict beyond the runs, with an interval and how far beyond it is.
+
+    Values may use columns given before them, and several values make a row each. The statement this stands
+    for is printed on stderr.
+
+      isoflop extrapolate chin params=1e12 tokens=2e13
+
+      isoflop extrapolate chin params=1e11,1e12 "tokens=20 * params"
+
+      isoflop extrapolate chin flops=6e23 "params=sqrt(flops / 120)" "tokens=20 * params"
+    """
+    from isoflop.cli.options import chosen_format, open_lake
+    from isoflop.cli.output import note, show
+
+    form = chosen_format(format, json)
+    statement = extrapolate_statement(law, to, level=level, confidence=confidence)
+    note(statement)
+    with open_lake(lake) as opened:
+        answer = opened.sql(statement)
+    show(answer, form)
+
+
+def extrapolate_statement(law: str, to: list[str], *, level: float | None = None, confidence: bool = False) -> str:
+    """Return the statement that `isoflop extrapolate` stands for.
+
+    Raises
+    ------
+    UsageError : for a target without a value
+
+    Example
+    -------
+    >>> extrapolate_statement("chin", ["params=1e11,1e12", "tokens=20 * params"], level=0.9)
+    'EXTRAPOLATE chin TO params = [1e11, 1e12], tokens = 20 * params WITH (level = 0.9)'
+    """
+    from isoflop.cli.fit import as_assignment, quoted_name
+
+    statement = (
+        f"EXTRAPOLATE {quoted_name(law)} TO {', '.join(as_assignment(each, 'isoflop extrapolate LAW') for each in to)}"
+    )
+    options = [] if level is None else [f"level = {level:g}"]
+    options += ["interval = 'confidence'"] if confidence else []
+    return f"{statement} WITH ({', '.join(options)})" if options else statement

@@ -1,0 +1,1 @@
+"""Binary files of trackers, read from their documented layout, without the trackers."""

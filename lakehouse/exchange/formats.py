@@ -1,0 +1,128 @@
+"""Which store a path holds, found by looking into it, and the one way in for all of them."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from isoflop.lakehouse.errors import FileError, RecordError, UsageError, did_you_mean
+from isoflop.lakehouse.exchange import mlflow, ray_tune, tensorboard, wandb
+from isoflop.lakehouse.exchange.landing import FoundRun, Imported, Landing, land
+from isoflop.lakehouse.exchange.mapping import mapped
+from isoflop.lakehouse.exchange.naming import missing_losses, with_our_names
+from isoflop.lakehouse.exchange.table_file import READERS
+from isoflop.lakehouse.exchange.tables import import_table, suspicions
+
+if TYPE_CHECKING:
+    from isoflop.lakehouse.lake import Lakehouse
+
+TABLE = "table"
+DEFAULT_FAMILY = "imported"
+
+
+@dataclass(frozen=True)
+class Format:
+    """An outside store: whether a path is one, given the files below it, and what runs it holds."""
+
+    name: str
+    finds: Callable[[Path, list[Path]], bool]
+    read: Callable[[Path], Landing]
+
+
+# The most telling first: Tune and wandb write TensorBoard's files beside their own.
+FORMATS = {
+    format.name: format
+    for format in (
+        Format(mlflow.NAME, mlflow.finds, mlflow.read),
+        Format(wandb.NAME, wandb.finds, wandb.read),
+        Format(ray_tune.NAME, ray_tune.finds, ray_tune.read),
+        Format(tensorboard.NAME, tensorboard.finds, tensorboard.read),
+    )
+}
+NAMES = (TABLE, *FORMATS)
+
+
+def import_path(
+    lake: Lakehouse,
+    path: Path,
+    *,
+    format: str | None = None,
+    mapping: Mapping[str, str] | None = None,
+    source: str | None = None,
+    family: str | None = None,
+    skip_bad_rows: bool = False,
+) -> Imported:
+    """Take in the runs of a table file or of another tracker's store.
+
+    Parameters
+    ----------
+    format : one of NAMES; found by the path's content when None
+    mapping : our name -> a column, metric or setting there, or an SQL expression over them
+    source : what `runs.source` says after `import:`; the file's name, for trackers the tracker's
+    family : family of the runs; for trackers their experiment or project when None
+    skip_bad_rows : leave rows of a table with impossible values out instead of refusing the file
+
+    Raises
+    ------
+    FileError : if there is nothing to read at `path`, or a mapped name is not in it
+    UsageError : if there is no such format
+    RecordError : if what was found cannot be runs
+    """
+    if not path.exists():
+        raise FileError(path, None, "no such file or folder")
+    name, others = (checked(format), ()) if format is not None else found_format(path)
+    if name == TABLE:
+        return import_table(
+            lake, path, mapping=mapping, source=source, family=family or DEFAULT_FAMILY, skip_bad_rows=skip_bad_rows
+        )
+    landing = FORMATS[name].read(path)
+    if not landing.runs:
+        raise RecordError(f"{path}: no runs in it", hint=f"it was read as {name}; --as reads it as something else")
+    landing = with_our_names(mapped(landing, mapping or {}, path))
+    landing = replace(landing, runs=tuple(_in_family(run, family) for run in landing.runs)).completed()
+    label = f"import:{source or name}"
+    added, changed, unchanged = land(lake, landing, label)
+    notes = [*landing.notes, *missing_losses(landing), *suspicions(landing.runs)]
+    notes += [f"there are {other} files too; import them with --as {other}" for other in others]
+    count = len(landing.runs)
+    return Imported(label, count, count, len(landing.points), added, changed, unchanged, 0, tuple(notes), name)
+
+
+def checked(name: str) -> str:
+    """Return a format's name.
+
+    Raises
+    ------
+    UsageError : if there is no such format
+    """
+    if name not in NAMES:
+        raise UsageError(
+            f"there is no format '{name}' to import", hint=did_you_mean(name, NAMES, f"one of {', '.join(NAMES)}")
+        )
+    return name
+
+
+def found_format(path: Path) -> tuple[str, tuple[str, ...]]:
+    """Return the format that a path's content is, and further ones that are there too.
+
+    Raises
+    ------
+    FileError : if it is none that is known
+    """
+    files = [path] if path.is_file() else [Path(folder) / name for folder, _, names in os.walk(path) for name in names]
+    found = [format.name for format in FORMATS.values() if format.finds(path, files)]
+    if found:
+        others = tuple(name for name in found[1:] if (found[0], name) != (ray_tune.NAME, tensorboard.NAME))
+        return found[0], others
+    if path.is_file():
+        return TABLE, ()  # whose reader says which endings it knows
+    tables = sorted(file.name for file in files if file.suffix.lower() in READERS)
+    hint = f"import a table by its own path: {', '.join(tables[:5])}" if tables else None
+    raise FileError(path, None, f"holds no runs that are known here; looked for {', '.join(FORMATS)}", hint=hint)
+
+
+def _in_family(run: FoundRun, family: str | None) -> FoundRun:
+    return replace(run, record=replace(run.record, family=family or run.record.family or DEFAULT_FAMILY))

@@ -1,0 +1,257 @@
+"""Import an MLflow store: a SQLite file, or a folder in MLflow's file layout (`mlruns`).
+
+Read as plain SQLite and plain files, so no MLflow is needed and an old store is as good as a new one.
+Params are text there; those that are numbers become numbers. SQLite stores hold NaN as a flag and an
+infinity as the largest float, both are turned back. Deleted runs are left out.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from itertools import groupby
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from isoflop.lakehouse.errors import FileError
+from isoflop.lakehouse.exchange.landing import FoundRun, Landing
+from isoflop.lakehouse.exchange.naming import record_of, setting
+from isoflop.lakehouse.exchange.points import PointColumns
+from isoflop.lakehouse.records import STATUSES as OUR_STATUSES
+
+NAME = "mlflow"
+SQLITE = b"SQLite format 3\0"
+STATUSES = {
+    "RUNNING": ("running", None), "SCHEDULED": ("queued", None), "FINISHED": ("finished", None),
+    "FAILED": ("failed", None), "KILLED": ("failed", "killed"),
+}  # fmt: skip
+CODES = {1: "RUNNING", 2: "SCHEDULED", 3: "FINISHED", 4: "FAILED", 5: "KILLED"}  # how meta.yaml writes a status
+LARGEST = sys.float_info.max  # what a SQLite store holds for an infinity
+OWN_TAGS = "isoflop."
+SYSTEM = ("mlflow.", OWN_TAGS)  # what tags that nobody chose begin with
+SYSTEM_TAGS = {"mlflow.source.git.commit": "code_version"}
+
+
+@dataclass
+class Stored:
+    """One run as MLflow knows it; times in milliseconds since 1970."""
+
+    run_id: str
+    name: str | None
+    experiment: str
+    status: str
+    start: int | None
+    end: int | None
+    params: dict[str, str] = field(default_factory=dict)
+    tags: dict[str, str] = field(default_factory=dict)
+
+    def found(self) -> FoundRun:
+        """Return the run in our words."""
+        status, reason = STATUSES.get(self.status, ("finished", None))
+        is_ours = self.tags.get(f"{OWN_TAGS}status") in OUR_STATUSES  # a store that `isoflop export` wrote
+        if is_ours:
+            status, reason = self.tags[f"{OWN_TAGS}status"], self.tags.get(f"{OWN_TAGS}reason")
+        settings = {key: setting(value) for key, value in self.params.items()}
+        tags = [f"{key}={value}" for key, value in sorted(self.tags.items()) if not key.startswith(SYSTEM)]
+        ended = None if self.start is None or self.end is None else (self.end - self.start) / 1000
+        return FoundRun(
+            record=record_of(
+                self.run_id,
+                settings,
+                family="" if self.experiment == "Default" else self.experiment,
+                name=self.name or self.tags.get("mlflow.runName") or self.run_id,
+                tags=tags,
+            ),
+            measured={"train_seconds": ended, **{ours: self.tags.get(tag) for tag, ours in SYSTEM_TAGS.items()}},
+            status=status,
+            reason=reason,
+            is_certain=is_ours,
+            started_at=_time(self.start),
+            finished_at=_time(self.end),
+        )
+
+
+def is_store_file(path: Path) -> bool:
+    """Return whether a file is a SQLite database with MLflow's tables."""
+    try:
+        with open(path, "rb") as file:
+            if file.read(len(SQLITE)) != SQLITE:
+                return False
+        with _connected(path) as con:
+            tables = {name for (name,) in con.execute("SELECT name FROM sqlite_master WHERE type = 'table'")}
+    except (OSError, sqlite3.Error):
+        return False
+    return {"experiments", "runs", "params", "metrics"} <= tables
+
+
+def finds(path: Path, files: list[Path]) -> bool:
+    """Return whether there is a store: a SQLite file, or run folders with a meta.yaml."""
+    if path.is_file():
+        return is_store_file(path)
+    return any(file.name == "meta.yaml" and _meta(file).keys() & {"run_id", "run_uuid"} for file in files) or any(
+        file.suffix == ".db" and file.parent == path and is_store_file(file) for file in files
+    )
+
+
+def read(path: Path) -> Landing:
+    """Return the runs of a store.
+
+    Raises
+    ------
+    FileError : if the database cannot be read
+    """
+    if path.is_dir():
+        databases = [file for file in sorted(path.glob("*.db")) if is_store_file(file)]
+        if not databases:
+            return _read_folder(path)
+        path = databases[0]
+    try:
+        with _connected(path) as con:
+            return _read_database(con)
+    except sqlite3.Error as error:
+        raise FileError(path, None, f"cannot be read as an MLflow store: {error}") from error
+
+
+class _connected:
+    """A read-only connection; a store whose write-ahead log cannot be opened is read as it lies."""
+
+    def __init__(self, path: Path) -> None:
+        self._address = path.resolve().as_uri()
+
+    def __enter__(self) -> sqlite3.Connection:
+        self._con = sqlite3.connect(f"{self._address}?mode=ro", uri=True)
+        try:
+            self._con.execute("SELECT 1 FROM sqlite_master LIMIT 1")
+        except sqlite3.OperationalError:
+            self._con.close()
+            self._con = sqlite3.connect(f"{self._address}?immutable=1", uri=True)
+        return self._con
+
+    def __exit__(self, *_: object) -> None:
+        self._con.close()
+
+
+def _read_database(con: sqlite3.Connection) -> Landing:
+    named = _columns(con, "runs")
+    name = "r.name" if "name" in named else "NULL"
+    rows = con.execute(
+        f"SELECT r.run_uuid, {name}, e.name, r.status, r.start_time, r.end_time, r.lifecycle_stage "
+        "FROM runs r JOIN experiments e ON e.experiment_id = r.experiment_id ORDER BY r.start_time, r.run_uuid"
+    ).fetchall()
+    kept = {row[0]: Stored(*row[:6]) for row in rows if row[6] != "deleted"}
+    for table in ("params", "tags"):
+        for key, value, run_id in con.execute(f"SELECT key, value, run_uuid FROM {table}"):
+            if run_id in kept:
+                getattr(kept[run_id], table)[key] = value
+    columns = PointColumns()
+    for stored in kept.values():
+        _add_curves(con, stored, columns)
+    return _landing(kept, columns, len(rows) - len(kept))
+
+
+def _add_curves(con: sqlite3.Connection, stored: Stored, columns: PointColumns) -> None:
+    """Add a run's curves; a store from before MLflow had steps has them all at 0."""
+    has = _columns(con, "metrics")
+    step, is_nan = ("step" if "step" in has else "0"), ("is_nan" if "is_nan" in has else "0")
+    rows = con.execute(
+        f"SELECT key, {step} AS step, value, timestamp, {is_nan} FROM metrics WHERE run_uuid = ? ORDER BY key, 2, 4",
+        (stored.run_id,),
+    ).fetchall()
+    if not rows:
+        return
+    keys, *numbers = zip(*rows, strict=True)
+    steps, value, times, nans = (np.array(column) for column in numbers)
+    value = np.where(nans.astype(bool), np.nan, value.astype(np.float64))
+    value = np.where(np.abs(value) == LARGEST, np.copysign(np.inf, value), value)
+    seconds = _seconds(times, stored.start)
+    start = 0
+    for key, group in groupby(keys):
+        end = start + sum(1 for _ in group)
+        columns.add(stored.run_id, key, steps[start:end], value[start:end], seconds[start:end])
+        start = end
+
+
+def _columns(con: sqlite3.Connection, table: str) -> set[str]:
+    return {row[1] for row in con.execute(f"PRAGMA table_info({table})")}
+
+
+def _read_folder(root: Path) -> Landing:
+    kept: dict[str, Stored] = {}
+    columns = PointColumns()
+    deleted = 0
+    for file in sorted(root.rglob("meta.yaml")):
+        about = _meta(file)
+        run_id = about.get("run_id") or about.get("run_uuid")
+        if run_id is None:
+            continue
+        if about.get("lifecycle_stage") == "deleted":
+            deleted += 1
+            continue
+        stored = _stored(str(run_id), about, file.parent)
+        kept[stored.run_id] = stored
+        for curve in sorted((file.parent / "metrics").rglob("*")):
+            if curve.is_file():
+                times, values, steps = _curve(curve)
+                key = curve.relative_to(file.parent / "metrics").as_posix()
+                columns.add(stored.run_id, key, steps, values, _seconds(times, stored.start))
+    return _landing(kept, columns, deleted)
+
+
+def _stored(run_id: str, about: Mapping[str, Any], folder: Path) -> Stored:
+    experiment = _meta(folder.parent / "meta.yaml").get("name") or folder.parent.name
+    status = about.get("status")
+    stored = Stored(
+        run_id,
+        about.get("run_name") or None,
+        str(experiment),
+        CODES.get(status, "FINISHED") if isinstance(status, int) else str(status),
+        about.get("start_time"),
+        about.get("end_time"),
+    )
+    for table in ("params", "tags"):
+        texts = {
+            file.relative_to(folder / table).as_posix(): file.read_text()
+            for file in sorted((folder / table).rglob("*"))
+            if file.is_file()
+        }
+        setattr(stored, table, texts)
+    return stored
+
+
+def _curve(path: Path) -> tuple[np.ndarray[Any, Any], np.ndarray[Any, Any], np.ndarray[Any, Any]]:
+    """Return times [ms], values and steps of a metric file: `time value [step [dataset …]]` a line."""
+    rows = [line.split() for line in path.read_text().splitlines() if line.strip()]
+    times = np.array([int(row[0]) for row in rows], dtype=np.int64)
+    values = np.array([float(row[1]) for row in rows], dtype=np.float64)
+    steps = np.array([int(row[2]) if len(row) > 2 else 0 for row in rows], dtype=np.int64)
+    return times, values, steps
+
+
+def _meta(path: Path) -> dict[str, Any]:
+    import yaml
+
+    try:
+        told = yaml.load(path.read_text(), Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader))
+    except (OSError, yaml.YAMLError, UnicodeDecodeError):
+        return {}
+    return told if isinstance(told, dict) else {}
+
+
+def _landing(kept: Mapping[str, Stored], columns: PointColumns, deleted: int) -> Landing:
+    notes = [f"{deleted} deleted runs are left out"] if deleted else []
+    return Landing(tuple(stored.found() for stored in kept.values()), columns.points(), tuple(notes))
+
+
+def _seconds(times: Sequence[int] | np.ndarray[Any, Any], start: int | None) -> np.ndarray[Any, Any]:
+    """Return times [ms since 1970] as seconds since the run started, or since its first point."""
+    at = np.asarray(times, dtype=np.float64)
+    return (at - (at.min() if start is None else start)) / 1000
+
+
+def _time(milliseconds: int | None) -> datetime | None:
+    return None if milliseconds is None else datetime.fromtimestamp(milliseconds / 1000, UTC).replace(tzinfo=None)

@@ -1,0 +1,149 @@
+"""Import Ray Tune results: each trial folder with a `result.json` or `progress.csv` is a run.
+
+`result.json` has every report; `progress.csv` only the metrics of the first one, so it is the second
+choice. Settings come from `params.json`, how a trial ended from the experiment's state file.
+"""
+
+from __future__ import annotations
+
+import csv
+import json
+from collections.abc import Iterator, Mapping
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from isoflop.lakehouse.exchange.landing import FoundRun, Landing
+from isoflop.lakehouse.exchange.naming import flat, record_of, setting
+from isoflop.lakehouse.exchange.points import PointColumns
+from isoflop.lakehouse.records import canonical_json, digest
+
+NAME = "ray-tune"
+RESULTS = ("result.json", "progress.csv")
+STEP, SECONDS = "training_iteration", "time_total_s"
+STATUSES = {"PENDING": "queued", "RUNNING": "running", "PAUSED": "running", "TERMINATED": "finished", "ERROR": "failed"}
+# What Tune adds to every report.
+OWN = frozenset((
+    STEP, SECONDS, "config", "timestamp", "checkpoint_dir_name", "done", "trial_id", "date", "time_this_iter_s", "pid",
+    "hostname", "node_ip", "time_since_restore", "iterations_since_restore", "timesteps_total", "episodes_total",
+    "timesteps_since_restore", "experiment_id", "experiment_tag", "should_checkpoint", "warmup_time",
+))  # fmt: skip
+
+
+def finds(path: Path, files: list[Path]) -> bool:
+    """Return whether there is a trial folder: results beside a params.json, or results that Tune numbered."""
+    if path.is_file():
+        return path.name in RESULTS and _is_trial(path.parent)
+    return any(file.name in RESULTS and _is_trial(file.parent) for file in files)
+
+
+def _is_trial(folder: Path) -> bool:
+    if (folder / "params.json").is_file():
+        return True
+    file = folder / RESULTS[0]
+    if not file.is_file():
+        return False
+    with open(file, encoding="utf-8") as opened:
+        return f'"{STEP}"' in opened.readline()
+
+
+def read(path: Path) -> Landing:
+    """Return the trials below a folder, or the one that a result file belongs to."""
+    root = path.parent if path.is_file() else path
+    folders = sorted({file.parent for name in RESULTS for file in root.rglob(name) if _is_trial(file.parent)})
+    columns, runs, notes = PointColumns(), [], list[str]()
+    states = {folder: _states(folder) for folder in {folder.parent for folder in folders}}
+    for folder in folders:
+        runs.append(_run(folder, states[folder.parent], columns, notes))
+    return Landing(tuple(runs), columns.points(), tuple(notes))
+
+
+def _states(experiment: Path) -> dict[str, str]:
+    """Return trial id -> status of an experiment's newest state file."""
+    found: dict[str, str] = {}
+    for file in sorted(experiment.glob("experiment_state-*.json"))[-1:]:
+        try:
+            for trial, *_ in json.loads(file.read_text())["trial_data"]:
+                about = json.loads(trial) if isinstance(trial, str) else trial
+                found[str(about["trial_id"])] = str(about["status"])
+        except (ValueError, KeyError, TypeError):
+            continue  # another version's layout; the trials say whether they were done
+    return found
+
+
+def _run(folder: Path, states: Mapping[str, str], columns: PointColumns, notes: list[str]) -> FoundRun:
+    run_id = digest(canonical_json({NAME: folder.name}))
+    curves: dict[str, tuple[list[int], list[float], list[float]]] = {}
+    last: Mapping[str, Any] = {}
+    first: Mapping[str, Any] = {}
+    for report in _reports(folder, notes):
+        first, last = first or report, report
+        step, seconds = int(report.get(STEP) or 0), float(report.get(SECONDS) or "nan")
+        for name, value in report.items():
+            if name in OWN or name.startswith(("config/", "perf/")) or not _is_number(value):
+                continue
+            curve = curves.setdefault(name, ([], [], []))
+            curve[0].append(step)
+            curve[1].append(float(value))
+            curve[2].append(seconds)
+    for name, (steps, values, at) in curves.items():
+        columns.add(run_id, name, steps, values, at)
+    trial = str(last.get("trial_id") or folder.name)
+    state = states.get(trial, "ERROR" if (folder / "error.txt").is_file() else "TERMINATED")
+    status = STATUSES.get(state, "finished")
+    ended, total = last.get("timestamp"), last.get(SECONDS)
+    return FoundRun(
+        record=record_of(run_id, _params(folder), family=folder.parent.name, name=trial),
+        measured={"train_seconds": total, "host": last.get("hostname")},
+        status=status,
+        reason="crash" if status == "failed" else None,
+        error=_last_line(folder / "error.txt"),
+        started_at=_time(first.get("timestamp"), -float(first.get(SECONDS) or 0)),
+        finished_at=None if status in ("running", "queued") else _time(ended, 0.0),
+    )
+
+
+def _reports(folder: Path, notes: list[str]) -> Iterator[dict[str, Any]]:
+    """Yield the reports of a trial, nested metrics joined by slashes."""
+    file = folder / RESULTS[0]
+    if file.is_file() and file.stat().st_size:
+        with open(file, encoding="utf-8") as lines:
+            for number, line in enumerate(lines, start=1):
+                try:
+                    report = json.loads(line)
+                except ValueError:
+                    notes.append(f"{folder.name}: line {number} of {file.name} is cut off; left out")
+                    continue
+                report.pop("config", None)
+                yield flat(report, "/")
+        return
+    file = folder / RESULTS[1]
+    if file.is_file():
+        with open(file, encoding="utf-8", newline="") as lines:
+            for row in csv.DictReader(lines):
+                yield {name: setting(cell) for name, cell in row.items() if name is not None and cell is not None}
+
+
+def _params(folder: Path) -> dict[str, Any]:
+    try:
+        told = json.loads((folder / "params.json").read_text())
+    except (OSError, ValueError):
+        return {}
+    return flat(told, "/") if isinstance(told, dict) else {}
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool)
+
+
+def _last_line(path: Path) -> str | None:
+    if not path.is_file():
+        return None
+    lines = [line for line in path.read_text(errors="replace").splitlines() if line.strip()]
+    return lines[-1].strip() if lines else None
+
+
+def _time(seconds: Any, later: float) -> datetime | None:
+    if not isinstance(seconds, int | float):
+        return None
+    return datetime.fromtimestamp(seconds + later, UTC).replace(tzinfo=None)

@@ -1,0 +1,238 @@
+"""Import Weights & Biases runs: offline run folders, downloaded run folders, and exported histories.
+
+- `wandb/offline-run-*/run-ID.wandb` is read as it is (settings, curves, tags, how the run ended).
+- A folder with `config.yaml` or `wandb-summary.json` (in `files/` or directly) and a `history.jsonl` or
+  `history.csv`, which `isoflop export --as wandb` writes, is one run.
+- A table with a column `_step` is the history of one run, as `run.scan_history()` or `run.history()`
+  gives it; a chart's CSV (`Step`, then `RUN - METRIC` columns) holds one metric of many runs.
+"""
+
+from __future__ import annotations
+
+import csv
+import json
+from collections.abc import Iterable, Mapping
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from isoflop.lakehouse.errors import FileError
+from isoflop.lakehouse.exchange.binary.wandb_file import MARK, OWN, Recorded, read_wandb
+from isoflop.lakehouse.exchange.landing import MEASURED, FoundRun, Landing
+from isoflop.lakehouse.exchange.naming import flat, our_metric, record_of
+from isoflop.lakehouse.exchange.points import PointColumns
+from isoflop.lakehouse.records import RUN_ID_LENGTH, STATUSES, canonical_json, digest
+
+NAME = "wandb"
+GENERATED_IDS = (8, RUN_ID_LENGTH)  # characters of an id that wandb or we made up, unique without its project
+ABOUT = ("wandb-summary.json", "config.yaml", "wandb-metadata.json")
+HISTORIES = ("history.jsonl", "history.csv")
+BOUNDS = ("__MIN", "__MAX")  # columns of a chart's CSV that only repeat others
+
+
+def finds(path: Path, files: list[Path]) -> bool:
+    """Return whether there is a run's file, a run folder or an exported history."""
+    if path.is_file():
+        return _is_run_file(path) or _is_history(path) or _is_chart(path)
+    return any(_is_run_file(file) or file.name == ABOUT[0] for file in files)
+
+
+def read(path: Path) -> Landing:
+    """Return the runs of a file or of the folders below one.
+
+    Raises
+    ------
+    FileError : if a file cannot be read
+    """
+    if path.is_file() and _is_chart(path):
+        return _read_chart(path)
+    columns, runs, notes = PointColumns(), [], []
+    for found in _found(path):
+        notes += found.notes
+        if found.run_id:
+            runs.append(_run(found, columns))
+    return Landing(tuple(runs), columns.points(), tuple(notes))
+
+
+def _found(path: Path) -> Iterable[Recorded]:
+    if path.is_file():
+        yield read_wandb(path) if _is_run_file(path) else _read_history_file(path)
+        return
+    files = sorted(path.rglob("*.wandb"))
+    for file in files:
+        if _is_run_file(file):
+            yield read_wandb(file)
+    read = {file.parent for file in files}
+    for folder in sorted({file.parent for file in path.rglob(ABOUT[0])}):
+        run_folder = folder.parent if folder.name == "files" else folder
+        if run_folder not in read:
+            yield _read_run_folder(folder, run_folder)
+
+
+def _is_run_file(path: Path) -> bool:
+    if path.suffix != ".wandb":
+        return False
+    with open(path, "rb") as file:
+        return file.read(len(MARK)) == MARK
+
+
+def _first_columns(path: Path) -> list[str]:
+    """Return the column names of a CSV or JSON-lines file, none when it is something else."""
+    if path.suffix not in (".csv", ".jsonl", ".ndjson"):
+        return []
+    with open(path, encoding="utf-8", errors="replace", newline="") as file:
+        if path.suffix == ".csv":
+            return next(csv.reader(file), [])
+        try:
+            first = json.loads(file.readline() or "{}")
+        except ValueError:
+            return []
+    return list(first) if isinstance(first, dict) else []
+
+
+def _is_history(path: Path) -> bool:
+    return "_step" in _first_columns(path)
+
+
+def _is_chart(path: Path) -> bool:
+    names = _first_columns(path)
+    return len(names) > 1 and names[0] in ("Step", "_step") and all(" - " in name for name in names[1:])
+
+
+def _run(found: Recorded, columns: PointColumns) -> FoundRun:
+    is_generated = len(found.run_id) in GENERATED_IDS and found.run_id.isalnum() and found.run_id.islower()
+    run_id = found.run_id if is_generated or not found.project else f"{found.project}-{found.run_id}"
+    for metric, (steps, values, seconds) in found.curves.items():
+        columns.add(run_id, metric, steps, values, seconds)
+    ended = max((seconds[-1] for _, _, seconds in found.curves.values() if seconds), default=None)
+    summary = {our_metric(key): value for key, value in flat(found.summary, ".").items()}
+    measured = {name: float(summary[name]) for name in MEASURED if isinstance(summary.get(name), int | float)}
+    # What the curves end with counts before a summary, which may hold the best value instead of the last.
+    if found.curves and found.state not in STATUSES:
+        measured = {name: value for name, value in measured.items() if name not in ("loss", "validation_loss")}
+    settings = flat(found.config, ".") | ({"group": found.group} if found.group else {})
+    status, reason, error = _ending(found)
+    return FoundRun(
+        record=record_of(run_id, settings, family=found.project, name=found.name or found.run_id, tags=found.tags),
+        measured={"train_seconds": ended, **measured, "host": found.host or None},
+        status=status,
+        reason=reason,
+        error=error,
+        is_certain=found.state in STATUSES,
+        started_at=_time(found.started),
+        finished_at=_time(found.started + ended) if found.started and ended and found.exit_code is not None else None,
+    )
+
+
+def _ending(found: Recorded) -> tuple[str, str | None, str | None]:
+    """Return status, reason and error; a run without an end on record is lost until its file has one."""
+    if found.state in STATUSES:  # a folder that `isoflop export` wrote
+        return found.state, found.reason, None
+    if found.exit_code is None:
+        return "lost", "no end on record", None
+    return ("failed", "crash", f"exit code {found.exit_code}") if found.exit_code else ("finished", None, None)
+
+
+def _read_run_folder(folder: Path, run_folder: Path) -> Recorded:
+    """Read a run from the files that wandb keeps for people: settings, summary and, where there is one, a history."""
+    about = _json(folder / "wandb-metadata.json")
+    found = Recorded(
+        run_id=about.get("run_id") or run_folder.name.rpartition("-")[2],
+        project=about.get("project", ""),
+        name=about.get("name") or about.get("run_id") or run_folder.name,
+        host=about.get("host", ""),
+        tags=list(about.get("tags", [])),
+        config=_config(folder / "config.yaml"),
+        summary={key: value for key, value in _json(folder / ABOUT[0]).items() if key not in OWN},
+        exit_code=about.get("exit_code", 0),
+        state=about.get("state"),
+        reason=about.get("reason"),
+        started=_seconds(about.get("startedAt")),
+    )
+    for name in HISTORIES:
+        if (folder / name).is_file():
+            found.curves = _read_history_file(folder / name).curves
+            return found
+    found.notes.append(f"{run_folder.name}: no .wandb file and no history, so no curves; only its last values came in")
+    return found
+
+
+def _read_history_file(path: Path) -> Recorded:
+    """Read the history of one run from CSV or JSON lines."""
+    found = Recorded(run_id=digest(canonical_json({NAME: path.stem})), name=path.stem, exit_code=0)
+    with open(path, encoding="utf-8", newline="") as file:
+        rows: Iterable[Mapping[str, Any]] = csv.DictReader(file) if path.suffix == ".csv" else map(json.loads, file)
+        for number, row in enumerate(rows, start=1):
+            try:
+                step = int(float(row["_step"]))
+            except (KeyError, TypeError, ValueError) as error:
+                raise FileError(path, number, "a history needs a number in '_step' in every row") from error
+            values = {name: value for name, cell in flat(row, ".").items() if (value := _number(cell)) is not None}
+            seconds = values.get("_runtime", float("nan"))
+            found.add(step, seconds, {name: value for name, value in values.items() if name not in OWN})
+    return found
+
+
+def _read_chart(path: Path) -> Landing:
+    """Read a chart's CSV: a column for each run, named `RUN - METRIC`."""
+    columns, runs = PointColumns(), {}
+    with open(path, encoding="utf-8", newline="") as file:
+        rows = list(csv.DictReader(file))
+    for name in rows[0] if rows else ():
+        run, dash, metric = name.rpartition(" - ")
+        if not dash or metric.endswith(BOUNDS) or metric == "_step":
+            continue
+        run_id = digest(canonical_json({NAME: [path.stem, run]}))
+        runs[run_id] = FoundRun(record=record_of(run_id, {}, family="", name=run))
+        cells = [(row[next(iter(row))], _number(row[name])) for row in rows]
+        there = [(int(float(step)), value) for step, value in cells if value is not None]
+        columns.add(run_id, metric, np.array([s for s, _ in there], dtype=np.int64), np.array([v for _, v in there]))
+    notes = ("a chart holds no settings of its runs; an offline run folder or `isoflop import` of its table does",)
+    return Landing(tuple(runs.values()), columns.points(), notes)
+
+
+def _number(cell: Any) -> float | None:
+    if cell is None or cell == "" or isinstance(cell, list | dict):
+        return None
+    try:
+        return float(cell)
+    except ValueError:
+        return None
+
+
+def _json(path: Path) -> dict[str, Any]:
+    try:
+        told = json.loads(path.read_text())
+    except (OSError, ValueError):
+        return {}
+    return told if isinstance(told, dict) else {}
+
+
+def _config(path: Path) -> dict[str, Any]:
+    """Return the settings of a config.yaml, whose values stand under `value`."""
+    import yaml
+
+    try:
+        told = yaml.safe_load(path.read_text())
+    except (OSError, yaml.YAMLError):
+        return {}
+    if not isinstance(told, dict):
+        return {}
+    return {
+        key: entry["value"] if isinstance(entry, dict) and "value" in entry else entry
+        for key, entry in told.items()
+        if key not in ("_wandb", "wandb_version")
+    }
+
+
+def _seconds(text: Any) -> float | None:
+    try:
+        return datetime.fromisoformat(str(text)).replace(tzinfo=UTC).timestamp()
+    except ValueError:
+        return None
+
+
+def _time(seconds: float | None) -> datetime | None:
+    return None if seconds is None else datetime.fromtimestamp(seconds, UTC).replace(tzinfo=None)

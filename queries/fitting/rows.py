@@ -1,0 +1,143 @@
+"""The rows of a fit: which ones can be used, why the others cannot, and what identifies them."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from isoflop.lakehouse.errors import EmptySelection, FitError
+from isoflop.queries.laws.law import Law, input_names
+
+Array = NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class Rows:
+    """Usable rows of a fit.
+
+    Parameters
+    ----------
+    inputs : (R, P) float array, in the law's order
+    values : (R,) positive measured values, in the target's unit
+    weights : (R,) positive row weights
+    groups : (R,) integer label of the group of each row, or None
+    kept : (R,) positions of the rows among those given
+    dropped : number of rows left out, by reason
+    """
+
+    inputs: Array
+    values: Array
+    weights: Array
+    groups: NDArray[np.int64] | None
+    kept: NDArray[np.int64]
+    dropped: dict[str, int]
+
+    def __len__(self) -> int:
+        return len(self.values)
+
+    @property
+    def num_distinct(self) -> int:
+        """Number of rows that differ in an input: what a law can be told from."""
+        return len(np.unique(self.inputs, axis=0))
+
+    @property
+    def support(self) -> Array:
+        """(P, 2) lowest and largest value of each input."""
+        return np.stack([self.inputs.min(axis=0), self.inputs.max(axis=0)], axis=1)
+
+    def thinned(self, count: int) -> Rows:
+        """Return `count` of the rows, spread evenly over their sizes."""
+        with np.errstate(all="ignore"):
+            size = np.sum(np.log(np.where(self.inputs > 0, self.inputs, 1.0)), axis=1)
+        order = np.lexsort((self.values, size))
+        some = np.sort(order[np.linspace(0, len(self) - 1, count).astype(int)])
+        groups = None if self.groups is None else self.groups[some]
+        return Rows(self.inputs[some], self.values[some], self.weights[some], groups, self.kept[some], self.dropped)
+
+    @property
+    def data_hash(self) -> str:
+        """16 hexadecimal digits of the inputs, values and weights, whatever order the rows came in."""
+        table = np.column_stack([self.inputs, self.values, self.weights]) + 0.0  # turns -0 into 0
+        ordered = table[np.lexsort(table.T[::-1])]
+        return hashlib.sha256(np.ascontiguousarray(ordered, dtype="<f8").tobytes()).hexdigest()[:16]
+
+
+def usable_rows(
+    law: Law,
+    X: ArrayLike,
+    y: ArrayLike,
+    sample_weight: ArrayLike | None = None,
+    groups: Sequence[Any] | NDArray[Any] | None = None,
+) -> Rows:
+    """Return the rows a law can be fitted to, with the others counted by reason.
+
+    Parameters
+    ----------
+    law : says which inputs must be positive
+    X : (R, P) inputs in the law's order; missing is nan
+    y : (R,) measured values in the target's unit; missing is nan
+    sample_weight : (R,) weights >= 0, or None for ones
+    groups : (R,) labels of rows that belong together, e.g. the run of a point of a curve
+
+    Raises
+    ------
+    FitError : if shapes do not match or a weight is negative
+    EmptySelection : if no row is usable
+    """
+    inputs = np.asarray(X, dtype=np.float64)
+    inputs = inputs[:, None] if inputs.ndim == 1 and len(law.inputs) == 1 else inputs
+    values = np.asarray(y, dtype=np.float64).reshape(-1)
+    if inputs.ndim != 2 or inputs.shape != (len(values), len(law.inputs)):
+        names = ", ".join(input_names(law))
+        raise FitError(
+            f"inputs have shape {inputs.shape}, expected ({len(values)}, {len(law.inputs)}): "
+            f"one row per measured value, one column for each of {names}"
+        )
+    weights = np.ones(len(values)) if sample_weight is None else np.asarray(sample_weight, dtype=np.float64).reshape(-1)
+    if len(weights) != len(values):
+        raise FitError(f"there are {len(weights)} weights for {len(values)} rows")
+    if (weights < 0).any():
+        raise FitError(f"weight {weights.min():g} is negative; weights count how often a row stands, so 0 or more")
+    usable = np.ones(len(values), dtype=bool)
+    dropped: dict[str, int] = {}
+    for reason, bad in _defects(law, inputs, values, weights):
+        if count := int(np.count_nonzero(bad & usable)):
+            dropped[reason] = count
+        usable &= ~bad
+    if not usable.any():
+        why = "; ".join(f"{count} because {reason}" for reason, count in dropped.items())
+        raise EmptySelection(f"no usable rows: {why}" if why else "no usable rows: none were given")
+    kept = np.flatnonzero(usable)
+    return Rows(inputs[kept], values[kept], weights[kept], _labels(groups, len(values), kept), kept, dropped)
+
+
+def _defects(law: Law, inputs: Array, values: Array, weights: Array) -> Iterator[tuple[str, NDArray[np.bool_]]]:
+    """Reasons to drop a row, each with the rows it applies to; the first that applies counts."""
+    yield f"{law.target} is missing", np.isnan(values)
+    yield f"{law.target} is infinite", np.isinf(values)
+    yield f"{law.target} is zero or less", values <= 0
+    for p, one in enumerate(law.inputs):
+        column = inputs[:, p]
+        yield f"{one.name} is missing", np.isnan(column)
+        yield f"{one.name} is infinite", np.isinf(column)
+        if one.positive:
+            yield f"{one.name} is zero or less", column <= 0
+    yield "weight is missing or infinite", ~np.isfinite(weights)
+    yield "weight is zero", weights == 0
+
+
+def _labels(
+    groups: Sequence[Any] | NDArray[Any] | None, count: int, kept: NDArray[np.int64]
+) -> NDArray[np.int64] | None:
+    """Integer labels of the groups of the kept rows."""
+    if groups is None:
+        return None
+    if len(groups) != count:
+        raise FitError(f"there are {len(groups)} group labels for {count} rows")
+    seen: dict[Any, int] = {}
+    return np.array([seen.setdefault(groups[int(k)], len(seen)) for k in kept], dtype=np.int64)

@@ -1,0 +1,62 @@
+"""Which model a law gets: the one whose shape it has, so that the usual laws take the fast path."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import replace
+
+from isoflop.queries.fitting.solver.general import GeneralModel
+from isoflop.queries.fitting.solver.linear import LinearModel
+from isoflop.queries.fitting.solver.model import Array, Model
+from isoflop.queries.fitting.solver.nonnegative import MOST_UNKNOWNS
+from isoflop.queries.fitting.solver.power_sum import PowerSumModel
+from isoflop.queries.laws.formula import Formula
+from isoflop.queries.laws.law import Coefficient, Law, input_names
+from isoflop.queries.laws.objectives import Link, Objective
+
+
+def model_for(
+    law: Law, coefficients: tuple[Coefficient, ...], inputs: Array, values: Array, objective: Objective
+) -> Model:
+    """Return a law on a set of rows, in the coordinates that suit it.
+
+    Parameters
+    ----------
+    law : any law
+    coefficients : the law's, with domains and fixed values as they hold for this fit
+    inputs : (R, P) usable rows
+    values : (R,) positive measured values
+    objective : decides what a residual is
+    """
+    if objective.link is Link.RELATIVE and _is_linear(law, coefficients):
+        return LinearModel(law, coefficients, inputs, values)
+    if isinstance(law, Formula):
+        law = law if law.coefficients == coefficients else replace(law, coefficients=coefficients)
+        chart = law.charted
+        if chart is not None:
+            return GeneralModel(chart, chart.coefficients, inputs, values, objective.link, chart_of=law)
+        if objective.link is Link.LOG and law.terms is not None and _has_terms(law) and _has_logs(law, inputs):
+            return PowerSumModel(law.terms, coefficients, input_names(law), inputs, values)
+    return GeneralModel(law, coefficients, inputs, values, objective.link)
+
+
+def _is_linear(law: Law, coefficients: tuple[Coefficient, ...]) -> bool:
+    free = [one for one in coefficients if one.fixed is None]
+    if not isinstance(law, Formula) or len(free) > MOST_UNKNOWNS:
+        return False
+    if any(one.upper != math.inf or one.lower not in (0.0, -math.inf) for one in free):
+        return False
+    return {one.name for one in free} <= set(law.linear)
+
+
+def _has_terms(law: Formula) -> bool:
+    """Whether a sum of powers has a term left when fixed amplitudes of zero are out, and none is negative."""
+    fixed = {one.name: one.fixed for one in law.coefficients if one.fixed is not None}
+    sizes = [fixed.get(term.amplitude or "", 1.0) for term in law.terms or ()]
+    return min(sizes) >= 0 and max(sizes) > 0
+
+
+def _has_logs(law: Formula, inputs: Array) -> bool:
+    """Whether every input that is raised to a power is positive on all rows."""
+    used = {name for term in law.terms or () for name in term.exponents}
+    return bool((inputs[:, [name in used for name in input_names(law)]] > 0).all())

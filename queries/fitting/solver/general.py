@@ -1,0 +1,332 @@
+"""Any law, on log or relative residuals: the path for formulas that are not sums of powers.
+
+Inputs and target are divided by their geometric means wherever the law's coefficients can absorb it, positive
+coefficients are logarithms, exponents are themselves. First and second derivatives come from the formula by
+SymPy; a computed law without a formula gets first derivatives by central differences and no second ones.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from isoflop.queries.fitting.solver.model import DEAD, HUGE, Array
+from isoflop.queries.fitting.solver.nonnegative import MOST_UNKNOWNS, solve_nonnegative
+from isoflop.queries.laws.algebra.expression import Expression, evaluate
+from isoflop.queries.laws.algebra.scaling import degrees
+from isoflop.queries.laws.formula import Formula
+from isoflop.queries.laws.law import Coefficient, Law, Role, coefficient_names, input_names
+from isoflop.queries.laws.objectives import Link
+
+DIFFERENCE = 6e-6  # relative step [1] of central differences: the cube root of the rounding error
+POINTS = 512  # Latin-hypercube points over the coefficients that are not linear
+
+
+@dataclass(frozen=True)
+class State:
+    """Values and derivatives at one theta, ready for `expand`."""
+
+    slopes: Array | None
+    """(B, K, R) derivatives of the predictions in units of the residual"""
+    curvatures: Array | None
+    """(B, K(K+1)/2, R) second derivatives, upper triangle by rows"""
+
+
+class GeneralModel:
+    """Any law on a set of rows; implements `Model`.
+
+    Parameters
+    ----------
+    law : with its coefficients' domains and fixed values
+    coefficients : of the law, fixed ones included
+    inputs : (R, P) array
+    values : (R,) positive measured values
+    link : what a residual is
+    chart_of : the law whose chart `law` is, if it is one; coefficients are then that law's
+    """
+
+    def __init__(
+        self,
+        law: Law,
+        coefficients: tuple[Coefficient, ...],
+        inputs: Array,
+        values: Array,
+        link: Link,
+        chart_of: Formula | None = None,
+    ) -> None:
+        self.law = law
+        self.coefficients = coefficients
+        self.link = link
+        self.chart_of = chart_of
+        self.free = tuple(k for k, one in enumerate(coefficients) if one.fixed is None)
+        self.names = tuple((chart_of.coefficients if chart_of else coefficients)[k].name for k in self.free)
+        self.has_curvature = isinstance(law, Formula)
+        self._set_units(inputs, values)
+        self.is_log = np.array([_in_logs(coefficients[k]) for k in self.free])
+        bounds = np.array([self._bounds(coefficients[k]) for k in self.free]).reshape(-1, 2)
+        self.lower, self.upper = bounds[:, 0], bounds[:, 1]
+        pairs = np.triu_indices(len(self.free))
+        self._pairs = pairs
+        rows, columns = np.triu_indices(len(coefficients))
+        everywhere = {pair: at for at, pair in enumerate(zip(rows.tolist(), columns.tolist(), strict=True))}
+        own = zip(pairs[0].tolist(), pairs[1].tolist(), strict=True)
+        self._pair_of_all = [everywhere[self.free[j], self.free[k]] for j, k in own]
+
+    def _set_units(self, inputs: Array, values: Array) -> None:
+        """Divide by geometric means what the coefficients can absorb, and remember how they do."""
+        self.unit_degrees: list[tuple[float, dict[str, Expression]]] = []
+        self.value_unit = 1.0
+        scaled = np.array(inputs, dtype=np.float64)
+        if isinstance(self.law, Formula):
+            names = coefficient_names(self.law)
+            for p, name in enumerate(input_names(self.law)):
+                nonzero = np.abs(inputs[:, p][inputs[:, p] != 0])
+                unit = math.exp(float(np.mean(np.log(nonzero)))) if nonzero.size else 1.0
+                found = self._absorbed(degrees(self.law.expression, name, names))
+                if found is not None:
+                    scaled[:, p] /= unit
+                    self.unit_degrees.append((math.log(unit), found))
+            found = self._absorbed(degrees(self.law.expression, None, names))
+            if found is not None:
+                self.value_unit = math.exp(float(np.mean(np.log(np.abs(values)))))
+                self.unit_degrees.append((math.log(self.value_unit), found))
+        self.inputs = scaled
+
+    def _absorbed(self, found: dict[str, Expression] | None) -> dict[str, Expression] | None:
+        """The degrees, if no coefficient that would have to move is fixed or bounded away from 0 and infinity."""
+        if found is None:
+            return None
+        for one in self.coefficients:
+            pinned = one.fixed is not None or not {one.lower, one.upper} <= {-math.inf, 0.0, math.inf}
+            if one.name in found and pinned:
+                return None
+        return found
+
+    def _bounds(self, coefficient: Coefficient) -> tuple[float, float]:
+        """The box of one coordinate."""
+        if not _in_logs(coefficient):
+            limit = 50.0 if coefficient.role is Role.EXPONENT else math.inf
+            return max(coefficient.lower, -limit), min(coefficient.upper, limit)
+        wide = 160.0
+        lower = math.log(coefficient.lower) if coefficient.lower > 0 else -wide
+        upper = math.log(coefficient.upper) if coefficient.upper < math.inf else wide
+        if coefficient.role in (Role.AMPLITUDE, Role.FLOOR) and self.value_unit != 1.0:
+            lower = lower if coefficient.lower > 0 else DEAD
+            upper = upper if coefficient.upper < math.inf else HUGE
+        return min(lower, upper - wide) if coefficient.lower <= 0 else lower, upper
+
+    def targets(self, values: Array) -> Array:
+        """Return log values, or values, in the unit of the model."""
+        scaled = np.asarray(values, dtype=np.float64) / self.value_unit
+        return np.log(scaled) if self.link is Link.LOG else scaled
+
+    def _natural(self, theta: Array) -> tuple[Array, Array]:
+        """All coefficients in the model's units (B, K_all), and the derivative of each free one by its theta (B, K)."""
+        moved = np.where(self.is_log, np.exp(np.where(self.is_log, theta, 0.0)), theta)
+        found = np.empty((len(theta), len(self.coefficients)))
+        for k, one in enumerate(self.coefficients):
+            if one.fixed is not None:
+                found[:, k] = one.fixed
+        found[:, self.free] = moved
+        return found, np.where(self.is_log, moved, 1.0)
+
+    def residuals(self, theta: Array, targets: Array, order: int) -> tuple[Array, State]:
+        """Return residuals and the derivatives of the predictions, in units of the residual."""
+        natural, chain = self._natural(theta)
+        value, slopes, curvatures = self._derivatives(natural, theta, chain, order)
+        if self.link is Link.LOG:
+            residuals = targets - np.log(np.where(value > 0, value, np.nan))
+            scale = 1.0 / value
+        else:
+            scale = 1.0 / np.broadcast_to(targets, value.shape)
+            residuals = 1.0 - value * scale
+        if slopes is not None:
+            slopes = slopes * scale[:, None, :]
+        if curvatures is not None and slopes is not None:
+            curvatures = curvatures * scale[:, None, :]
+            if self.link is Link.LOG:
+                curvatures = curvatures - slopes[:, self._pairs[0]] * slopes[:, self._pairs[1]]
+        return residuals, State(slopes, curvatures)
+
+    def _derivatives(
+        self, natural: Array, theta: Array, chain: Array, order: int
+    ) -> tuple[Array, Array | None, Array | None]:
+        """Value (B, R) and, by theta, first (B, K, R) and second derivatives (B, K(K+1)/2, R)."""
+        if order == 0:
+            return np.asarray(self.law.predict(natural, self.inputs)), None, None
+        if not isinstance(self.law, Formula):
+            return self._by_differences(natural, theta, chain)
+        if order == 1:
+            value, first = self.law.derived.first(natural, self.inputs)
+            return value, first[:, self.free] * chain[:, :, None], None
+        value, first, second = self.law.derived.second(natural, self.inputs)
+        slopes = first[:, self.free] * chain[:, :, None]
+        left, right = self._pairs
+        curvatures = second[:, self._pair_of_all] * (chain[:, left] * chain[:, right])[:, :, None]
+        diagonal = np.flatnonzero((left == right) & self.is_log[left])
+        curvatures[:, diagonal] += slopes[:, left[diagonal]]
+        return value, slopes, curvatures
+
+    def _by_differences(self, natural: Array, theta: Array, chain: Array) -> tuple[Array, Array, None]:
+        """Value and first derivatives of a law that has no formula."""
+        value = np.asarray(self.law.predict(natural, self.inputs))
+        jacobian: Callable[[Array, Array], Array] | None = getattr(self.law, "jacobian", None)
+        if jacobian is not None:
+            return value, jacobian(natural, self.inputs)[:, self.free] * chain[:, :, None], None
+        slopes = np.empty((len(theta), len(self.free), value.shape[1]))
+        for k in range(len(self.free)):
+            step = np.zeros(len(self.free))
+            step[k] = 1.0
+            width = (DIFFERENCE * np.maximum(1.0, np.abs(theta[:, k])))[:, None]
+            above = self.law.predict(self._natural(theta + width * step)[0], self.inputs)
+            below = self.law.predict(self._natural(theta - width * step)[0], self.inputs)
+            slopes[:, k] = (above - below) / (2 * width)
+        return value, slopes, None
+
+    def expand(self, state: State, influence: Array, curvature: Array, exact: bool) -> tuple[Array, Array]:
+        """Return gradient and curvature of the weighted objective."""
+        slopes = state.slopes
+        assert slopes is not None
+        gradient = -np.einsum("bkr,br->bk", slopes, influence)
+        matrix = np.matmul(slopes * curvature[:, None, :], slopes.transpose(0, 2, 1))
+        if exact and state.curvatures is not None:
+            bend = np.einsum("bqr,br->bq", state.curvatures, influence)
+            left, right = self._pairs
+            matrix[:, left, right] -= bend
+            off = left != right
+            matrix[:, right[off], left[off]] -= bend[:, off]
+        return gradient, matrix
+
+    def slopes(self, theta: Array, targets: Array) -> Array:
+        """Return the derivatives (B, K, R) of the predictions, in units of the residual."""
+        found = self.residuals(theta, targets, 1)[1].slopes
+        assert found is not None
+        return found
+
+    def seeds(self, weights: Array, targets: Array, count: int, generator: np.random.Generator) -> Array:
+        """Return points from a Latin hypercube with the linear coefficients solved for, best first."""
+        theta = self._hypercube(generator)
+        linear = self._linear()
+        values = np.exp(targets) if self.link is Link.LOG else targets
+        found = np.empty((len(weights), count, len(self.free)))
+        basis = self._basis(theta, linear) if linear else None
+        for b in range(len(weights)):
+            own = values[0] if len(values) == 1 else values[b]
+            points = theta if basis is None else self._project(theta, linear, basis, weights[b], own)
+            predicted = np.asarray(self.law.predict(self._natural(points)[0], self.inputs))
+            ratio = predicted / own
+            miss = np.minimum(np.abs(1.0 - ratio), 1.0) @ weights[b]  # a point far off on few rows is still a start
+            miss = np.where(np.isfinite(miss) & (ratio > 0).all(axis=1), miss, np.inf)
+            order = np.argsort(miss, kind="stable")
+            found[b] = points[np.resize(order[: max(1, np.count_nonzero(np.isfinite(miss)))], count)]
+        return np.clip(found, self.lower, self.upper)
+
+    def projected(self, theta: Array, weights: Array, targets: Array) -> Array:
+        """Return theta with the linear coefficients solved for."""
+        linear = self._linear()
+        if not linear:
+            return theta
+        values = np.exp(targets) if self.link is Link.LOG else targets
+        found = self._project(theta, linear, self._basis(theta, linear), weights[0], values[0])
+        return np.asarray(np.clip(found, self.lower, self.upper))
+
+    def _hypercube(self, generator: np.random.Generator) -> Array:
+        """(POINTS, K) coordinates spread over the plausible part of the box."""
+        theta = np.empty((POINTS, len(self.free)))
+        for k, position in enumerate(self.free):
+            spread = (generator.permutation(POINTS) + generator.random(POINTS)) / POINTS
+            theta[:, k] = _plausible(self.coefficients[position], spread, self.lower[k], self.upper[k])
+        return theta
+
+    def _linear(self) -> list[int]:
+        """Positions in theta of the coefficients that can be solved for, at most ten."""
+        if not isinstance(self.law, Formula):
+            return []
+        names = set(self.law.linear)
+        return [k for k, name in enumerate(self.names) if name in names][:MOST_UNKNOWNS]
+
+    def _basis(self, theta: Array, linear: list[int]) -> tuple[Array, Array]:
+        """The law as `constant + sum(c_j basis_j)`: (S, R) and (S, J, R), at the given nonlinear coefficients."""
+        natural = self._natural(theta)[0]
+        natural[:, [self.free[k] for k in linear]] = 0.0
+        constant = np.asarray(self.law.predict(natural, self.inputs))
+        parts = []
+        for k in linear:
+            bumped = natural.copy()
+            bumped[:, self.free[k]] = 1.0
+            parts.append(np.asarray(self.law.predict(bumped, self.inputs)) - constant)
+        return constant, np.stack(parts, axis=1)
+
+    def _project(
+        self, theta: Array, linear: list[int], basis: tuple[Array, Array], weights: Array, values: Array
+    ) -> Array:
+        """Coordinates with the linear coefficients at their least-squares values."""
+        constant, parts = basis
+        relative = weights / values**2
+        gram = np.einsum("sjr,r,skr->sjk", parts, relative, parts, optimize=True)
+        moment = np.einsum("sjr,sr->sj", parts, (values - constant) * relative)
+        signed: NDArray[np.bool_] = np.array([not self.is_log[k] for k in linear])
+        solved = solve_nonnegative(np.nan_to_num(gram, posinf=1e300), np.nan_to_num(moment), signed)
+        found = theta.copy()
+        floor = np.exp(np.maximum(self.lower[linear], -14.0))
+        found[:, linear] = np.where(signed, solved, np.log(np.maximum(solved, np.where(signed, 1.0, floor))))
+        return found
+
+    def closed_form(self, weights: Array, targets: Array) -> Array | None:
+        """Return None: a general law has no closed form."""
+        return None
+
+    def to_coefficients(self, theta: Array) -> Array:
+        """Return the law's coefficients in its own units."""
+        theta = np.asarray(theta, dtype=np.float64)
+        natural = self._natural(theta.reshape(-1, len(self.free)))[0]
+        found = self._rescaled(natural, 1.0).reshape(*theta.shape[:-1], len(self.coefficients))
+        return found if self.chart_of is None else self.chart_of.from_chart(found)
+
+    def from_coefficients(self, coefficients: Array) -> Array:
+        """Return coordinates for the law's coefficients, moved into the box."""
+        coefficients = np.asarray(coefficients, dtype=np.float64)
+        if self.chart_of is not None:
+            coefficients = self.chart_of.to_chart(coefficients)
+        natural = self._rescaled(coefficients.reshape(-1, len(self.coefficients)), -1.0)[:, self.free]
+        theta = np.where(self.is_log, np.log(np.maximum(natural, 1e-300)), natural)
+        clipped: Array = np.clip(theta, self.lower, self.upper)
+        return clipped.reshape(*coefficients.shape[:-1], len(self.free))
+
+    def _rescaled(self, coefficients: Array, sign: float) -> Array:
+        """Coefficients moved from the model's units to the law's (sign 1) or back (sign -1)."""
+        names = [one.name for one in self.coefficients]
+        columns = {name: coefficients[:, k] for k, name in enumerate(names)}
+        found = coefficients.copy()
+        logs = np.zeros_like(found)
+        for log_unit, powers in self.unit_degrees:
+            for name, degree in powers.items():
+                logs[:, names.index(name)] += log_unit * evaluate(degree, dict(columns))
+        moved = np.any(logs != 0.0, axis=0)
+        with np.errstate(over="ignore"):
+            found[:, moved] *= np.exp(sign * logs[:, moved])
+        return found
+
+
+def _in_logs(coefficient: Coefficient) -> bool:
+    """Whether the coordinate is the logarithm: positive coefficients other than exponents."""
+    return coefficient.lower >= 0 and coefficient.role is not Role.EXPONENT
+
+
+def _plausible(coefficient: Coefficient, spread: Array, lower: float, upper: float) -> Array:
+    """Coordinates at the given quantiles (0 to 1) of where a coefficient usually lies, within its box."""
+    if coefficient.role is Role.EXPONENT:
+        low, high = max(lower, 0.02 if lower >= 0 else -1.5), min(upper, 1.5)
+        return low + spread * (high - low) if high > low else lower + spread * (upper - lower)
+    if _in_logs(coefficient):
+        low, high = max(lower, -7.0), min(upper, 7.0)
+        return low + spread * (high - low) if high > low else lower + spread * (upper - lower)
+    if math.isfinite(lower) and math.isfinite(upper):
+        return lower + spread * (upper - lower)
+    signed = np.sign(spread - 0.5) * 10.0 ** (6.0 * np.abs(spread - 0.5) - 2.0)  # +-0.01 to +-10
+    found: Array = np.clip(signed, lower, upper)
+    return found

@@ -1,0 +1,123 @@
+"""From text to answer: plain SQL goes to DuckDB as it is, verbs are answered here.
+
+A text without verbs is sent untouched. Otherwise its statements are answered one after another; in each,
+every verb clause becomes a relation that the SQL around it reads.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from isoflop.lakehouse.answers import Answer
+from isoflop.lakehouse.errors import QuerySyntaxError
+from isoflop.queries.language.clauses import CHANGES, Clause, find_clauses, may_hold_verb, split_statements, verb_at
+from isoflop.queries.language.question import Question
+from isoflop.queries.language.tokens import Kind, Token, tokenize
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+    from isoflop.lakehouse import Lakehouse
+
+_TRANSACTION = ("BEGIN", "START", "COMMIT", "ROLLBACK", "ABORT")
+_KEPT_TEXT = ("VIEW", "MACRO", "FUNCTION")
+
+
+def execute(lake: Lakehouse, text: str, parameters: Sequence[Any] | Mapping[str, Any] | None = None) -> Answer:
+    """Answer a text of the isoflop language; with several statements, return the answer to the last.
+
+    Parameters
+    ----------
+    lake : whom the SQL goes to, and where laws are kept
+    text : one or more statements, DuckDB's or ours
+    parameters : values for `?` and `$1` in order, or for `$name` by name
+
+    Raises
+    ------
+    StatementError : with a caret in `text`, for everything that has to do with a verb
+    duckdb.Error : for plain SQL, as DuckDB words it
+    """
+    tokens = tokenize(text) if may_hold_verb(text) else []
+    statements = split_statements(tokens) if tokens else []
+    clauses = [find_clauses(tokens, first, last, is_statement=True) for first, last in statements]
+    if not any(clauses):
+        return Answer(_nothing() if _is_blank(text) else lake.query(text, parameters), statement=text)
+    _check_characters(text)
+    question = Question(lake, text, tokens, parameters, answer_clause)
+    table = None
+    for (first, last), found in zip(statements, clauses, strict=True):
+        _check_statement(question, first, last, found)
+        question.begin(first)
+        is_clause = len(found) == 1 and (found[0].first, found[0].last) == (first, last)
+        table = question.answer_clause(first, last) if is_clause else question.run_statement(first, last)
+        if not is_clause:
+            question.units.clear()
+    assert table is not None
+    return Answer(table, statement=text, notes=tuple(question.notes), units=dict(question.units))
+
+
+def _is_blank(text: str) -> bool:
+    """Return whether a text holds no statement; only one that begins like a comment is looked at closely."""
+    rest = text.lstrip()
+    return not rest or (rest[0] in "-/;" and not split_statements(tokenize(rest)))
+
+
+def _nothing() -> pa.Table:
+    import pyarrow as pa
+
+    return pa.table({})
+
+
+def answer_clause(question: Question, first: int, last: int) -> pa.Table:
+    """Return the rows of the verb clause in tokens `first` up to, without, `last`.
+
+    Raises
+    ------
+    StatementError : when it does not parse or cannot be answered
+    """
+    # The engine and NumPy are imported with the first verb, not with the first statement.
+    from isoflop.queries.language.parse import parse_clause
+    from isoflop.queries.language.verbs import answer_verb
+
+    return answer_verb(question, parse_clause(question.text, question.tokens, first, last))
+
+
+def _check_characters(text: str) -> None:
+    """Check that DuckDB reads a text to its end: it stops at a zero byte without a word."""
+    position = text.find("\0")
+    if position >= 0:
+        raise QuerySyntaxError("Parser", "a statement cannot hold a zero byte", text, position, position + 1)
+
+
+def _check_statement(question: Question, first: int, last: int, clauses: Sequence[Clause]) -> None:
+    """Check that a statement does not keep or undo what only lasts while it is answered."""
+    tokens = question.tokens
+    word = tokens[first].upper
+    if word in _TRANSACTION:
+        raise question.error(
+            "Transaction", f"a text with verbs cannot hold {word}", tokens[first],
+            "each verb that changes laws is a transaction of its own",
+        )  # fmt: skip
+    if not clauses:
+        return
+    place = tokens[clauses[0].first]
+    verb = verb_at(tokens, clauses[0].first) or place.text
+    kept = _kept(tokens[first:last])
+    if kept is not None and verb not in CHANGES:
+        message = f"a {kept} cannot hold {verb}, which is answered once"
+        raise question.error("Binder", message, place, f"CREATE TABLE … AS {verb} … keeps the answer")
+
+
+def _kept(tokens: Sequence[Token]) -> str | None:
+    """Return what a statement keeps the text of its query in: a view, a macro, a prepared statement."""
+    if tokens[0].upper == "PREPARE":
+        return "prepared statement"
+    if tokens[0].upper != "CREATE":
+        return None
+    for token in tokens[1:6]:
+        if token.upper in _KEPT_TEXT:
+            return token.upper.lower()
+        if token.kind is not Kind.WORD or token.upper in ("TABLE", "LAW"):
+            return None
+    return None

@@ -1,0 +1,72 @@
+"""Which function answers which verb."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from isoflop.queries.language.nodes import (
+    CommentLaw,
+    Compare,
+    CreateLaw,
+    CrossValidate,
+    DescribeLaw,
+    DropLaw,
+    ExplainFit,
+    Extrapolate,
+    Fit,
+    Predict,
+    RenameLaw,
+    Residuals,
+    ShowLawForms,
+    ShowLaws,
+    Verb,
+)
+from isoflop.queries.language.question import Question
+from isoflop.queries.language.verbs.explain import explain_fit
+from isoflop.queries.language.verbs.extrapolate import extrapolate
+from isoflop.queries.language.verbs.fit import create_law, fit
+from isoflop.queries.language.verbs.manage import comment_law, drop_law, rename_law
+from isoflop.queries.language.verbs.predict import predict_rows, residuals
+from isoflop.queries.language.verbs.show import describe_law, show_law_forms, show_laws
+from isoflop.queries.language.verbs.validate import compare, cross_validation
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+
+def answer_verb(question: Question, node: Verb) -> pa.Table:
+    """Return the rows that answer a verb clause; clauses that change laws answer with what they kept.
+
+    Raises
+    ------
+    StatementError : with a caret under the part at fault
+    """
+    match node:
+        case Fit():
+            return fit(question, node)
+        case ExplainFit():
+            return explain_fit(question, node)
+        case CreateLaw():
+            return create_law(question, node)
+        case DropLaw():
+            return drop_law(question, node)
+        case RenameLaw():
+            return rename_law(question, node)
+        case CommentLaw():
+            return comment_law(question, node)
+        case CrossValidate():
+            return cross_validation(question, node)
+        case Compare():
+            return compare(question, node)
+        case Extrapolate():
+            return extrapolate(question, node)
+        case Predict():
+            return predict_rows(question, node)
+        case Residuals():
+            return residuals(question, node)
+        case ShowLaws():
+            return show_laws(question, node)
+        case ShowLawForms():
+            return show_law_forms(question, node)
+        case DescribeLaw():
+            return describe_law(question, node)

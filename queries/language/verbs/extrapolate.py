@@ -1,0 +1,118 @@
+"""EXTRAPOLATE: what a law says about points nobody has measured, and how far from the rows they are."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from isoflop.lakehouse.errors import StatementError
+from isoflop.queries.language.catalogue import LawRecord
+from isoflop.queries.language.nodes import Assignment, Extrapolate
+from isoflop.queries.language.options import read_interval_options
+from isoflop.queries.language.question import Question
+from isoflop.queries.language.tokens import quote_name
+from isoflop.queries.language.verbs.prediction import beside, distinct_names, laws_of, note_distance, predictions
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+_TARGETS = "_isoflop_targets"
+
+
+def extrapolate(question: Question, node: Extrapolate) -> pa.Table:
+    """Return the target points with the prediction for each.
+
+    Raises
+    ------
+    StatementError : when a law or an input is missing, or no point can be predicted
+    """
+    import pyarrow as pa
+
+    options = read_interval_options(question, node.options, "EXTRAPOLATE")
+    keys, records = laws_of(question, node.law)
+    targets = _targets(question, node)
+    found = []
+    for position, record in enumerate(records):
+        columns = _inputs(question, node, record, targets)
+        table, prediction, fault = predictions(question, record, columns, options, node.target)
+        usable = fault == ""
+        if not usable.any():
+            reason = f": {fault[0]}" if len(fault) else ""
+            raise question.error("Data", f"there is no point to predict{reason}", node.target)
+        if not usable.all():
+            reasons = ", ".join(dict.fromkeys(fault[~usable].tolist()))
+            question.note(f"{np.count_nonzero(~usable)} of {len(fault)} points have no prediction: {reasons}")
+        note_distance(question, record, prediction, usable)
+        whole = beside(question, targets, table, node.target, "EXTRAPOLATE")
+        for column in reversed(keys.column_names):
+            value = keys.column(column).take(pa.array([position] * len(fault), pa.int64()))
+            whole = whole.add_column(0, column, value)
+        found.append(whole)
+    return distinct_names(pa.concat_tables(found))
+
+
+def _targets(question: Question, node: Extrapolate) -> pa.Table:
+    """Return the points of a TO clause, before anything is predicted."""
+    if node.query is not None:
+        table = distinct_names(question.run(node.query))
+        if not table.num_rows:
+            raise question.error("Data", "the query after TO has no rows", node.query)
+        return table
+    return _assigned(question, node.assignments)
+
+
+def _assigned(question: Question, assignments: Sequence[Assignment]) -> pa.Table:
+    """Return the points of `column = value, …`: lists make a row for each value, later values see earlier columns."""
+    import pyarrow as pa
+
+    table: pa.Table | None = None
+    for assignment in assignments:
+        name, value = quote_name(assignment.column.text), assignment.value
+        if table is None:
+            table = question.run("SELECT (", value, f") AS {name}")
+        elif assignment.column.text.lower() in {column.lower() for column in table.column_names}:
+            raise question.error("Binder", f"'{assignment.column.text}' is given twice", assignment.column)
+        else:
+            table = question.run("SELECT *, (", value, f") AS {name} FROM {_TARGETS}", relations={_TARGETS: table})
+        if pa.types.is_list(table.column(table.num_columns - 1).type):
+            table = question.lake.query(
+                f"SELECT * REPLACE (unnest({name}) AS {name}) FROM {_TARGETS}", None, {_TARGETS: table}
+            )
+        if not table.num_rows:
+            raise question.error("Data", f"'{assignment.column.text}' has no values", value)
+    assert table is not None
+    return table
+
+
+def _inputs(question: Question, node: Extrapolate, record: LawRecord, targets: pa.Table) -> list[pa.ChunkedArray]:
+    """Return the law's inputs among the columns of the points, or computed from them as the law's own rows were."""
+    import duckdb
+
+    by_name = {name.lower(): name for name in targets.column_names}
+    found = []
+    missing = []
+    for one, argument in zip(record.law.inputs, record.arguments, strict=True):
+        name = by_name.get(one.name.lower())
+        if name is not None:
+            found.append(targets.column(name))
+            continue
+        try:
+            computed = question.lake.query(f"SELECT ({argument}) AS x FROM {_TARGETS}", None, {_TARGETS: targets})
+        except duckdb.Error:
+            missing.append(one.name)
+            continue
+        found.append(computed.column("x"))
+    if missing:
+        raise _missing(question, node, record, missing, targets.column_names)
+    return found
+
+
+def _missing(
+    question: Question, node: Extrapolate, record: LawRecord, missing: Sequence[str], given: Sequence[str]
+) -> StatementError:
+    """Return the error for inputs that no column gives."""
+    message = f"{record.title} needs {', '.join(record.inputs)}, and TO gives {', '.join(given)}"
+    example = ", ".join(f"{name} = …" for name in missing)
+    return question.error("Binder", message, node.target, f"add {example}")

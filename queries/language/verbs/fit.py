@@ -1,0 +1,369 @@
+"""FIT, and CREATE LAW, which keeps what FIT finds."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from isoflop.lakehouse.errors import EmptySelection, FitError, StatementError, UsageError
+from isoflop.queries.fitting.fit import fit_law
+from isoflop.queries.fitting.record import Fit as FitRecord
+from isoflop.queries.language.bind import Bound, Column, bind_candidate, tidy
+from isoflop.queries.language.catalogue import (
+    BUILT_IN,
+    TYPED,
+    LawRecord,
+    check_name,
+    known,
+    law_exists,
+    load_law,
+    save_law,
+)
+from isoflop.queries.language.nodes import CreateLaw, Expression, Fit, Name
+from isoflop.queries.language.options import FitOptions, read_fit_options
+from isoflop.queries.language.question import Own, Question
+from isoflop.queries.language.rows import Rows, describe_dropped, group_rows, no_rows, read_rows
+from isoflop.queries.language.tokens import quote_name
+from isoflop.queries.laws import Coefficient, find_law
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+CLUSTER = "cluster"
+
+
+@dataclass(frozen=True)
+class Fitted:
+    """What one FIT clause found.
+
+    Parameters
+    ----------
+    bound : target and law
+    rows : the rows it read
+    keys : the values of GROUP BY, one row for each part
+    parts : the rows of each group with their fit; None where no row is usable
+    records : the laws with their numbers, in the order of `parts`
+    options : how they were fitted
+    """
+
+    bound: Bound
+    rows: Rows
+    keys: pa.Table
+    parts: tuple[tuple[Rows, FitRecord | None], ...]
+    records: tuple[LawRecord | None, ...]
+    options: FitOptions
+
+
+def fit(question: Question, node: Fit) -> pa.Table:
+    """Return one row for each fit: its health and its coefficients."""
+    return glance(question, run_fit(question, node), None)
+
+
+def run_fit(question: Question, node: Fit) -> Fitted:
+    """Fit a law to the rows of a FIT clause, once for each group.
+
+    Raises
+    ------
+    StatementError : when the clause names what does not exist, or leaves too few rows to fit
+    """
+    bound = bind_candidate(question, node.candidate)
+    options = read_fit_options(question, node.options, "FIT", bound.law)
+    groups = _group_names(question, node.source.groups)
+    extra = {**groups, **({CLUSTER: options.cluster} if options.cluster else {})}
+    rows = read_rows(question, bound, node.source, _numbered(extra))
+    if not len(rows.kept):
+        raise no_rows(question, "FIT", node.source, rows)
+    note = describe_dropped(rows)
+    if note is not None:
+        question.note(note)
+    keys = rows.extra.select([str(position) for position in range(len(groups))])
+    chosen = group_rows(keys) if groups else [np.arange(rows.matched)]
+    parts: list[tuple[Rows, FitRecord | None]] = []
+    for indices in chosen:
+        part = rows.take(indices) if groups else rows
+        parts.append((part, fit_rows(question, bound, part, options) if len(part.kept) else None))
+    found = parts[0][1]
+    if not groups and found is not None and found.status == "too_few_rows":
+        free = sum(one.fixed is None for one in bound.law.coefficients)
+        raise no_rows(question, "FIT", node.source, rows, f"{free} different rows for {free} free coefficients")
+    return Fitted(
+        bound=bound,
+        rows=rows,
+        keys=keys.take([int(indices[0]) for indices in chosen]).rename_columns(list(groups)),
+        parts=tuple(parts),
+        records=tuple(None if found is None else _record(question, bound, found) for _, found in parts),
+        options=options,
+    )
+
+
+def fit_rows(question: Question, bound: Bound, rows: Rows, options: FitOptions) -> FitRecord:
+    """Return the fit of a law to rows.
+
+    Raises
+    ------
+    StatementError : when there is nothing to fit
+    """
+    try:
+        return fit_law(
+            bound.law,
+            rows.inputs,
+            rows.target,
+            sample_weight=rows.weight,
+            objective=options.objective,
+            groups=rows.column(str(rows.extra.num_columns - 1)) if options.cluster else None,
+            resamples=options.resamples,
+            seed=options.seed,
+            level=options.level,
+            forward=options.checks_forward,
+        )
+    except (EmptySelection, FitError, UsageError) as error:
+        if isinstance(error, StatementError):
+            raise
+        raise question.error("Fit", error.message, bound.span, error.hint) from error
+
+
+def _numbered(extra: Mapping[str, Expression]) -> dict[str, Expression]:
+    """Return further expressions under numbers, which no two of them share."""
+    return {str(position): expression for position, expression in enumerate(extra.values())}
+
+
+def _group_names(question: Question, groups: Sequence[Expression]) -> dict[str, Expression]:
+    """Return the columns of GROUP BY by name: a column's own, else the expression as typed."""
+    found: dict[str, Expression] = {}
+    for group in groups:
+        name = group.column or group.text
+        if name in found:
+            raise question.error("Binder", f"GROUP BY names '{name}' twice", group)
+        found[name] = group
+    return found
+
+
+def _record(question: Question, bound: Bound, found: FitRecord) -> LawRecord:
+    """Return a fit as the catalogue and predictions take it."""
+    return LawRecord(
+        name=None,
+        version=None,
+        form=bound.form,
+        target=bound.target_name,
+        target_sql=_sql(question, bound.target),
+        arguments=tuple(_sql(question, column) for column in bound.columns),
+        fitted=found.fitted,
+        std_errors=found.std_errors,
+        lower=found.lower,
+        upper=found.upper,
+        at_bound=tuple(bool(one) for one in found.at_bound),
+        residuals=found.residuals,
+        level=found.level,
+        penalty=found.penalty,
+        status=found.status,
+        notes=tuple(str(note) for note in found.notes),
+    )
+
+
+def _sql(question: Question, column: Column) -> str:
+    """Return SQL that reads a column again, from a table that has the same columns."""
+    if isinstance(column, Own):
+        return column.text
+    return quote_name(column.column) if column.column is not None else tidy(question, column)
+
+
+# The answer
+
+
+def glance(question: Question, fitted: Fitted, name: str | None) -> pa.Table:
+    """Return one row for each fit of a clause, as FIT answers it.
+
+    Parameters
+    ----------
+    name : of the law it was saved as, or None
+    """
+    import pyarrow as pa
+
+    law = fitted.bound.law
+    number, text = pa.float64(), pa.string()
+    schema = pa.schema(
+        {
+            "law": text,
+            "form": text,
+            "rows": pa.int64(),
+            "dropped": pa.int64(),
+            "objective": number,
+            "r2": number,
+            "rmse_log": number,
+            "aicc": number,
+            "bic": number,
+            "condition": number,
+            "status": text,
+            "notes": pa.list_(text),
+            "coefficients": pa.struct([(one.name, number) for one in law.coefficients]),
+            "support": pa.struct(
+                [(one.name, pa.struct([("lowest", number), ("largest", number)])) for one in law.inputs]
+            ),
+        }
+    )
+    rows = [_glance_row(fitted, part, found, name) for part, found in fitted.parts]
+    _note_health(question, fitted)
+    table = pa.Table.from_pylist(rows, schema=schema)
+    for position, column in enumerate(fitted.keys.column_names):
+        table = table.add_column(position, column, fitted.keys.column(column))
+    return table
+
+
+def _note_health(question: Question, fitted: Fitted) -> None:
+    """Say what is wrong with a fit, or how many of several are not to be relied on."""
+    if len(fitted.parts) == 1:
+        _, found = fitted.parts[0]
+        if found is not None:
+            note_status(question, found.status, found.reason)
+            for note in found.notes:
+                question.note(note.message)
+        return
+    failed = sum(found is None or not found.is_converged for _, found in fitted.parts)
+    if failed:
+        question.note(f"{failed} of {len(fitted.parts)} groups have no fit to rely on; status says why")
+
+
+def note_status(question: Question, status: str, reason: str | None = None) -> None:
+    """Say that a fit is not to be relied on, when it is not."""
+    if status != "converged":
+        question.note(f"the fit is {status.replace('_', ' ')}" + (f": {reason}" if reason else ""))
+
+
+def _glance_row(fitted: Fitted, rows: Rows, found: FitRecord | None, name: str | None) -> dict[str, Any]:
+    """Return the columns of one fit."""
+    law = fitted.bound.law
+    row: dict[str, Any] = {"law": name, "form": fitted.bound.form, "rows": len(rows.kept), "dropped": rows.dropped}
+    if found is None:
+        return {**row, "status": "too_few_rows", "notes": [f"rows_dropped: {reason}" for reason in rows.reasons]}
+    numbers = ("objective", "r2", "rmse_log", "aicc", "bic", "condition")
+    row |= {key: known(getattr(found, key)) for key in numbers}
+    row |= {"status": found.status, "notes": [str(note) for note in found.notes]}
+    row["coefficients"] = {
+        one.name: known(value) for one, value in zip(law.coefficients, found.coefficients, strict=True)
+    }
+    row["support"] = {
+        one.name: {"lowest": known(low), "largest": known(high)}
+        for one, (low, high) in zip(law.inputs, found.support, strict=True)
+    }
+    return row
+
+
+# Keeping a law
+
+
+def create_law(question: Question, node: CreateLaw) -> pa.Table:
+    """Fit a law, keep it under its name with its macro, and return the fit.
+
+    Raises
+    ------
+    StatementError : when the name cannot be a law's or is taken, or the fit has no numbers to keep
+    """
+    import pyarrow as pa
+
+    check_name(question, node.name)
+    if law_exists(question.lake, node.name.text):
+        if node.if_not_exists:
+            question.note(f"law '{node.name.text}' exists; nothing was fitted")
+            return pa.table({})
+        if not node.or_replace:
+            raise _taken(question, node)
+    if node.fit.source.groups:
+        message = "CREATE LAW keeps one law, and GROUP BY fits several"
+        raise question.error("Binder", message, node.fit.source.groups[0], "choose one group with WHERE")
+    fitted = run_fit(question, node.fit)
+    ((_, found),), (record,) = fitted.parts, fitted.records
+    if found is None or record is None or not np.isfinite(found.coefficients).all():
+        reason = found.reason if found is not None else None
+        raise question.error("Fit", f"there is no law to keep: {reason or 'no usable rows'}", fitted.bound.span)
+    name = _spelling(question, node.name)
+    record = _named(question, node, record, name)
+    about = _about(question, node, fitted, found, record)
+    if not save_law(question.lake, record, about, is_new=not node.or_replace):
+        raise _taken(question, node)
+    question.note(f"law '{name}' saved; SELECT {_call(record)} computes it in any DuckDB client")
+    return glance(question, fitted, name)
+
+
+def _taken(question: Question, node: CreateLaw) -> StatementError:
+    hint = f"CREATE OR REPLACE LAW {node.name.text} … makes a new version"
+    return question.error("Catalog", f"law '{node.name.text}' exists", node.name, hint)
+
+
+def _spelling(question: Question, name: Name) -> str:
+    """Return a law's name as it is spelled already, so that versions stay together."""
+    if not law_exists(question.lake, name.text):
+        return name.text
+    return load_law(question, name).name or name.text
+
+
+def _named(question: Question, node: CreateLaw, record: LawRecord, name: str) -> LawRecord:
+    return replace(record, name=name, statement=question.text[node.start : node.end])
+
+
+def _call(record: LawRecord) -> str:
+    name = str(record.name)
+    return f"{name if name.isidentifier() and name.isascii() else quote_name(name)}({', '.join(record.inputs)})"
+
+
+def _about(question: Question, node: CreateLaw, fitted: Fitted, found: FitRecord, record: LawRecord) -> dict[str, Any]:
+    """Return what `store.laws` keeps of a fit beyond its numbers."""
+    law = fitted.bound.law
+    is_built_in = fitted.bound.is_built_in
+    options = {
+        "kind": BUILT_IN if is_built_in else TYPED,
+        "is_changed": is_built_in and law.coefficients != find_law(fitted.bound.form).coefficients,
+        "domains": [
+            {
+                "name": one.name,
+                "lower": _finite(one.lower),
+                "upper": _finite(one.upper),
+                "init": one.init,
+                "fixed": one.fixed,
+            }
+            for one in law.coefficients
+        ],
+        "objective": found.penalty.name,
+        "delta": getattr(found.penalty, "delta", 1e-3),
+        "resamples": fitted.options.resamples,
+        "level": fitted.options.level,
+        "arguments": list(record.arguments),
+        "target": record.target_sql,
+        "values": question.values_in(node.start, node.end),
+    }
+    diagnosis = {
+        "reason": found.reason,
+        "condition": _finite(found.condition),
+        "basin_share": _finite(found.basin_share),
+        "second_best": found.second_best,
+        "starts": found.starts,
+        "r2": _finite(found.r2),
+        "rmse_log": _finite(found.rmse_log),
+        "aicc": _finite(found.aicc),
+        "bic": _finite(found.bic),
+        "widening": found.widening,
+    }
+    source = node.fit.source
+    return {
+        "source": question.text[source.start : source.end],
+        "options": json.dumps(options, default=str),
+        "seed": found.seed,
+        "objective": known(found.objective),
+        "rows": found.rows,
+        "dropped": fitted.rows.matched - found.rows,
+        "data_hash": found.data_hash,
+        "diagnosis": json.dumps(diagnosis),
+    }
+
+
+def _domain(one: Coefficient) -> dict[str, Any]:
+    """Return what a coefficient was allowed to be; infinite bounds are null, which JSON has."""
+    bounds = {"lower": _finite(one.lower), "upper": _finite(one.upper)}
+    return {"name": one.name, **bounds, "init": one.init, "fixed": one.fixed}
+
+
+def _finite(value: float) -> float | None:
+    return float(value) if np.isfinite(value) else None

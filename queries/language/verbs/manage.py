@@ -1,0 +1,48 @@
+"""DROP LAW, ALTER LAW and COMMENT ON LAW."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from isoflop.queries.language import catalogue
+from isoflop.queries.language.nodes import CommentLaw, DropLaw, RenameLaw
+from isoflop.queries.language.question import Question
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+
+def drop_law(question: Question, node: DropLaw) -> pa.Table:
+    """Forget a law with every version of it and its macro."""
+    import pyarrow as pa
+
+    if node.if_exists and not catalogue.law_exists(question.lake, node.name.text):
+        question.note(f"law '{node.name.text}' does not exist; nothing was dropped")
+        return pa.table({})
+    record = catalogue.load_law(question, node.name)
+    catalogue.drop_law(question.lake, str(record.name))
+    versions = f" with its {record.version} versions" if (record.version or 1) > 1 else ""
+    question.note(f"law '{record.name}' dropped{versions}")
+    return pa.table({})
+
+
+def rename_law(question: Question, node: RenameLaw) -> pa.Table:
+    """Give a law with every version of it another name."""
+    import pyarrow as pa
+
+    record = catalogue.load_law(question, node.name)
+    catalogue.check_name(question, node.new)
+    is_same = node.new.text.lower() == str(record.name).lower()
+    if not is_same and catalogue.law_exists(question.lake, node.new.text):
+        raise question.error("Catalog", f"law '{node.new.text}' exists", node.new, f"DROP LAW {node.new.text} first")
+    catalogue.rename_law(question.lake, record, node.new.text)
+    question.note(f"law '{record.name}' is now '{node.new.text}'")
+    return pa.table({})
+
+
+def comment_law(question: Question, node: CommentLaw) -> pa.Table:
+    """Set what SHOW LAWS says about a law."""
+    import pyarrow as pa
+
+    catalogue.comment_law(question.lake, catalogue.load_law(question, node.name), node.comment)
+    return pa.table({})

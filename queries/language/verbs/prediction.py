@@ -1,0 +1,158 @@
+"""What EXTRAPOLATE, PREDICT and RESIDUALS share: laws with numbers, and the columns a prediction has."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+from isoflop.lakehouse.units import UNITS
+from isoflop.queries.fitting.intervals import Prediction, predict
+from isoflop.queries.language.catalogue import LawRecord, load_law
+from isoflop.queries.language.nodes import Fit, LawReference, Span
+from isoflop.queries.language.options import IntervalOptions
+from isoflop.queries.language.question import Question
+from isoflop.queries.language.rows import faults_of, first_fault, numbers
+from isoflop.queries.language.verbs.fit import note_status, run_fit
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+Array = NDArray[np.float64]
+
+
+def laws_of(question: Question, reference: LawReference) -> tuple[pa.Table, list[LawRecord]]:
+    """Return the laws that a verb names: a saved one, or those that a FIT in parentheses finds.
+
+    Returns
+    -------
+    the values of GROUP BY, one row for each law and no column without it; the laws
+
+    Raises
+    ------
+    StatementError : when there is no law, or none with numbers
+    """
+    import pyarrow as pa
+
+    if not isinstance(reference, Fit):
+        record = load_law(question, reference)
+        note_status(question, record.status)
+        return pa.table({}), [record]
+    fitted = run_fit(question, reference)
+    found = [
+        (position, record)
+        for position, record in enumerate(fitted.records)
+        if record is not None and np.isfinite(record.fitted.coefficients).all()
+    ]
+    if not found:
+        raise question.error("Fit", "there is no law to predict with: no fit has numbers", reference)
+    for _, record in found:
+        note_status(question, record.status)
+    if len(found) < len(fitted.parts):
+        question.note(f"{len(fitted.parts) - len(found)} groups of {len(fitted.parts)} have no fit and are left out")
+    return fitted.keys.take([position for position, _ in found]), [record for _, record in found]
+
+
+def predictions(
+    question: Question,
+    record: LawRecord,
+    columns: Sequence[pa.ChunkedArray],
+    options: IntervalOptions,
+    place: Span,
+) -> tuple[pa.Table, Prediction, NDArray[np.object_]]:
+    """Return the columns of a prediction for each row; what cannot be predicted is null.
+
+    Parameters
+    ----------
+    columns : P columns, in the order of the law's inputs
+    place : where the inputs stand in the statement, for errors
+
+    Returns
+    -------
+    the columns; the prediction; (R,) what is wrong with a row, empty for nothing
+    """
+    import pyarrow as pa
+
+    num_rows = len(columns[0])
+    inputs = np.empty((num_rows, len(columns)))
+    faults = {}
+    for p, (one, column) in enumerate(zip(record.law.inputs, columns, strict=True)):
+        inputs[:, p] = numbers(question, column, one.name, place)
+        faults[one.name] = faults_of(inputs[:, p], column, needs_positive=one.positive)
+    fault = first_fault(faults, num_rows)
+    usable = fault == ""
+    level = record.level if options.level is None else options.level
+    with np.errstate(all="ignore"):
+        safe = np.where(usable[:, None], inputs, record.fitted.support[:, 1])
+        found = predict(record.fitted, safe, level=level, kind=options.interval)
+    usable &= np.isfinite(found.predicted)
+
+    def filled(values: Array) -> pa.Array:
+        return pa.array(values, pa.float64(), mask=~usable | ~np.isfinite(values))
+
+    ratio = pa.StructArray.from_arrays(
+        [filled(found.ratio[:, p]) for p in range(len(columns))], [one.name for one in record.law.inputs]
+    )
+    table = pa.table(
+        {
+            f"predicted_{record.target}": filled(found.predicted),
+            "lower": filled(found.lower),
+            "upper": filled(found.upper),
+            "level": pa.array(np.full(num_rows, level)),
+            "interval": pa.array([options.interval] * num_rows, pa.string()),
+            "ratio": ratio,
+            "in_support": pa.array(found.in_support, pa.bool_(), mask=~usable),
+        }
+    )
+    unit = record.law.unit or UNITS.get(record.target, "")
+    if unit:
+        question.units.update(dict.fromkeys((f"predicted_{record.target}", "lower", "upper"), unit))
+    question.units.update({one.name: one.unit for one in record.law.inputs if one.unit not in ("", "any")})
+    if usable.any() and not np.isfinite(found.lower[usable]).any():
+        question.note(f"{record.title} has no resamples, so its predictions have no interval")
+    return table, found, fault
+
+
+def note_distance(question: Question, record: LawRecord, found: Prediction, usable: NDArray[np.bool_]) -> None:
+    """Say how far beyond the rows of a law its predictions go."""
+    if not usable.any():
+        return
+    beyond = []
+    for one, ratios in zip(record.law.inputs, found.ratio[usable].T, strict=True):
+        largest = float(np.max(ratios))
+        if largest > 1.0 + 1e-9:
+            beyond.append(f"{largest:.3g}x beyond the largest {one.name}")
+    if beyond:
+        question.note(f"extrapolates {' and '.join(beyond)} of the rows behind {record.title}")
+
+
+def beside(question: Question, table: pa.Table, columns: pa.Table, place: Span, verb: str) -> pa.Table:
+    """Return a table with further columns to its right.
+
+    Raises
+    ------
+    StatementError : when the table has a column of one of these names
+    """
+    taken = {name.lower(): name for name in table.column_names}
+    for name in columns.column_names:
+        if name.lower() in taken:
+            hint = f"leave it out: (SELECT * EXCLUDE ({taken[name.lower()]}) FROM …)"
+            raise question.error("Binder", f"{verb} gives a column '{name}', and there is one already", place, hint)
+        table = table.append_column(name, columns.column(name))
+    return table
+
+
+def distinct_names(table: pa.Table) -> pa.Table:
+    """Return a table whose columns have different names: of two `x` the second is `x_1`, as in DuckDB."""
+    seen: set[str] = set()
+    names = []
+    for name in table.column_names:
+        new, count = name, 0
+        while new.lower() in seen:
+            count += 1
+            new = f"{name}_{count}"
+        seen.add(new.lower())
+        names.append(new)
+    return table.rename_columns(names)

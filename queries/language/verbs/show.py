@@ -1,0 +1,91 @@
+"""SHOW LAWS, SHOW LAW FORMS and DESCRIBE LAW."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from isoflop.queries.language.catalogue import LawRecord, coefficient_rows, load_law
+from isoflop.queries.language.nodes import DescribeLaw, ShowLawForms, ShowLaws
+from isoflop.queries.language.question import Question
+from isoflop.queries.laws import Role, known_laws
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+_LAWS = """
+SELECT name, version, form, target, inputs, rows, status, objective, created_at, comment
+FROM store.laws
+WHERE $pattern IS NULL OR name ILIKE $pattern
+QUALIFY row_number() OVER (PARTITION BY lower(name) ORDER BY version DESC) = 1
+ORDER BY name
+"""
+
+
+def show_laws(question: Question, node: ShowLaws) -> pa.Table:
+    """Return the newest version of every saved law."""
+    return question.lake.query(_LAWS, {"pattern": node.pattern})
+
+
+def show_law_forms(question: Question, node: ShowLawForms) -> pa.Table:
+    """Return the laws that have names, with their formulas and sources."""
+    import pyarrow as pa
+
+    text = pa.string()
+    schema = pa.schema(
+        {
+            "form": text,
+            "formula": text,
+            "target": text,
+            "inputs": pa.list_(text),
+            "coefficients": pa.list_(text),
+            "source": text,
+        }
+    )
+    rows = [
+        {
+            "form": name,
+            "formula": law.formula,
+            "target": law.target,
+            "inputs": [one.name for one in law.inputs],
+            "coefficients": [one.name for one in law.coefficients],
+            "source": law.source,
+        }
+        for name, law in sorted(known_laws().items())
+    ]
+    table = pa.Table.from_pylist(rows, schema=schema)
+    if node.pattern is None:
+        return table
+    return question.lake.query("FROM _forms WHERE form ILIKE $1 ORDER BY form", [node.pattern], {"_forms": table})
+
+
+def describe_law(question: Question, node: DescribeLaw) -> pa.Table:
+    """Return the coefficients of a saved law with their errors and intervals."""
+    import pyarrow as pa
+
+    record = load_law(question, node.name, node.version)
+    for note in record.notes:
+        question.note(note)
+    if record.status != "converged":
+        question.note(f"law '{record.name}' is {record.status.replace('_', ' ')}: do not rely on its numbers")
+    number, text = pa.float64(), pa.string()
+    schema = pa.schema(
+        {
+            "coefficient": text,
+            "estimate": number,
+            "std_error": number,
+            "lower": number,
+            "upper": number,
+            "level": number,
+            "at_bound": pa.bool_(),
+            "unit": text,
+        }
+    )
+    units = coefficient_units(record)
+    rows = [{**row, "level": record.level, "unit": units[row["coefficient"]]} for row in coefficient_rows(record)]
+    return pa.Table.from_pylist(rows, schema=schema)
+
+
+def coefficient_units(record: LawRecord) -> dict[str, str | None]:
+    """Return the unit of each coefficient where it is known: of floors the target's, of exponents none (1)."""
+    known = {Role.FLOOR: record.law.unit or None, Role.EXPONENT: "1"}
+    return {one.name: known.get(one.role) for one in record.law.coefficients}

@@ -1,0 +1,290 @@
+"""CROSS VALIDATE and COMPARE: laws judged on rows they have not seen."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from isoflop.lakehouse.errors import EmptySelection, FitError, StatementError, UsageError
+from isoflop.queries.fitting.splits import KFold, LargestHoldout, LeaveOneOut
+from isoflop.queries.fitting.validation import Fold, cross_validate
+from isoflop.queries.language.bind import Bound, bind_candidate
+from isoflop.queries.language.catalogue import LawRecord, known, load_law
+from isoflop.queries.language.nodes import Candidate, Compare, CrossValidate, Expression, Holdout, Name, Source
+from isoflop.queries.language.options import FitOptions, read_fit_options
+from isoflop.queries.language.question import Own, Question
+from isoflop.queries.language.rows import Rows, describe_dropped, no_rows, read_rows
+from isoflop.queries.language.verbs.fit import fit_rows
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+Split = tuple[NDArray[np.int64], NDArray[np.int64]]
+_RESAMPLES = 200  # of each fold, unless the statement says otherwise
+_BY, _CLUSTER = "by", "cluster"
+
+
+@dataclass(frozen=True)
+class Splits:
+    """How usable rows are split.
+
+    Parameters
+    ----------
+    parts : positions to learn from and to judge on, for each fold
+    order : (R,) what orders the rows, as it was read; None when nothing does
+    """
+
+    parts: tuple[Split, ...]
+    order: list[Any] | None
+
+
+def cross_validation(question: Question, node: CrossValidate) -> pa.Table:
+    """Return one row for each fold: what the law, fitted to the other rows, makes of it."""
+    import pyarrow as pa
+
+    bound = bind_subject(question, node.subject)
+    options = _fold_options(question, node, bound, "CROSS VALIDATE")
+    rows = _usable(question, bound, node.source, node.holdout, options, "CROSS VALIDATE")
+    splits = _split(question, node.holdout, rows, options.seed)
+    folds = run_folds(question, bound, rows, splits, options)
+    number = pa.float64()
+    order_type = rows.extra.column(_BY).type if splits.order is not None else number
+    schema = pa.schema(
+        {
+            "fold": pa.int64(),
+            "n_train": pa.int64(),
+            "n_test": pa.int64(),
+            "train_max": order_type,
+            "test_max": order_type,
+            "mape": number,
+            "rmse_log": number,
+            "bias": number,
+            "coverage": number,
+            "status": pa.string(),
+            "coefficients": pa.struct([(one.name, number) for one in bound.law.coefficients]),
+        }
+    )
+    return pa.Table.from_pylist([_fold_row(bound, splits, fold) for fold in folds], schema=schema)
+
+
+def compare(question: Question, node: Compare) -> pa.Table:
+    """Return one row for each candidate, the best first, all fitted to the same rows.
+
+    Raises
+    ------
+    StatementError : when the candidates do not have one target, or leave no common rows
+    """
+    import pyarrow as pa
+
+    bounds = [bind_subject(question, subject) for subject in node.subjects]
+    names = [_candidate_name(question, subject) for subject in node.subjects]
+    for subject, bound in zip(node.subjects, bounds, strict=True):
+        if bound.target_name != bounds[0].target_name:
+            message = f"the candidates of COMPARE predict '{bounds[0].target_name}' and '{bound.target_name}'"
+            raise question.error("Binder", message, subject, "compare laws of one target")
+    options = _fold_options(question, node, bounds[0], "COMPARE")
+    read = [_usable(question, bound, node.source, node.holdout, options, "COMPARE") for bound in bounds]
+    rows = _common(question, node, read)
+    results = []
+    for name, bound, own in zip(names, bounds, rows, strict=True):
+        found = fit_rows(question, bound, own, replace(options, resamples=0))
+        free = sum(one.fixed is None for one in bound.law.coefficients)
+        row: dict[str, Any] = {"law": name, "k": free, "status": found.status, "aicc": known(found.aicc)}
+        row |= {"cv_mape": None, "cv_coverage": None}
+        if node.holdout is not None:
+            folds = run_folds(question, bound, own, _split(question, node.holdout, own, options.seed), options)
+            row |= {"cv_mape": _mean(folds, "mape"), "cv_coverage": _mean(folds, "coverage")}
+        results.append(row)
+    number = pa.float64()
+    schema = pa.schema(
+        {
+            "rank": pa.int64(),
+            "law": pa.string(),
+            "k": pa.int64(),
+            "aicc": number,
+            "cv_mape": number,
+            "cv_coverage": number,
+            "delta_aicc": number,
+            "weight": number,
+            "status": pa.string(),
+        }
+    )
+    return pa.Table.from_pylist(_ranked(results, by_error=node.holdout is not None), schema=schema)
+
+
+# Candidates
+
+
+def bind_subject(question: Question, subject: Name | Candidate) -> Bound:
+    """Return target and law of `target ~ form`, or those of a saved law, to be fitted again."""
+    if isinstance(subject, Candidate):
+        return bind_candidate(question, subject)
+    record: LawRecord = load_law(question, subject)
+    at = next(index for index, token in enumerate(question.tokens) if token.start == subject.start)
+    columns = tuple(Own(argument, at) for argument in record.arguments)
+    return Bound(record.law, record.form, True, columns, Own(record.target_sql, at), record.target, subject)
+
+
+def _candidate_name(question: Question, subject: Name | Candidate) -> str:
+    if isinstance(subject, Name):
+        return subject.text
+    return question.text[subject.form.start : subject.form.end]
+
+
+def _ranked(rows: list[dict[str, Any]], *, by_error: bool) -> list[dict[str, Any]]:
+    """Return candidates best first: by error on rows held out, else by information criterion."""
+    key = "cv_mape" if by_error else "aicc"
+    ordered = sorted(rows, key=lambda row: (row["status"] != "converged", row[key] is None, row[key] or 0.0))
+    criteria = [row["aicc"] for row in rows if row["aicc"] is not None]
+    least = min(criteria, default=None)
+    weights = [0.0 if row["aicc"] is None or least is None else np.exp((least - row["aicc"]) / 2) for row in ordered]
+    total = sum(weights)
+    for rank, (row, weight) in enumerate(zip(ordered, weights, strict=True), 1):
+        row["rank"] = rank
+        row["delta_aicc"] = None if row["aicc"] is None or least is None else row["aicc"] - least
+        row["weight"] = weight / total if total else None
+    return ordered
+
+
+def _common(question: Question, node: Compare, read: Sequence[Rows]) -> list[Rows]:
+    """Return the rows that every candidate can use."""
+    faults = read[0].faults.copy()
+    for rows in read[1:]:
+        faults = np.where(faults == "", rows.faults, faults)
+    common = [replace(rows, faults=faults) for rows in read]
+    if not len(common[0].kept):
+        raise no_rows(question, "COMPARE", node.source, common[0])
+    note = describe_dropped(common[0])
+    if note is not None:
+        question.note(note)
+    return common
+
+
+# Rows and folds
+
+
+def _fold_options(question: Question, node: CrossValidate | Compare, bound: Bound, verb: str) -> FitOptions:
+    options = read_fit_options(question, node.options, verb, bound.law, leave_out=("forward",))
+    is_said = any(option.key.text.lower() == "resamples" for option in node.options)
+    return options if is_said else replace(options, resamples=_RESAMPLES)
+
+
+def _usable(
+    question: Question, bound: Bound, source: Source, holdout: Holdout | None, options: FitOptions, verb: str
+) -> Rows:
+    """Return the rows of a source, those without a value to split by among the unusable."""
+    extra: dict[str, Expression] = {}
+    if holdout is not None and holdout.by is not None:
+        extra[_BY] = holdout.by
+    if options.cluster is not None:
+        extra[_CLUSTER] = options.cluster
+    rows = read_rows(question, bound, source, extra)
+    if holdout is not None and holdout.by is not None:
+        missing = rows.extra.column(_BY).is_null().to_numpy()
+        rows = replace(rows, faults=np.where((rows.faults == "") & missing, f"{holdout.by.text} is NULL", rows.faults))
+    if not len(rows.kept):
+        raise no_rows(question, verb, source, rows)
+    if verb == "CROSS VALIDATE":
+        note = describe_dropped(rows)
+        if note is not None:
+            question.note(note)
+    return rows
+
+
+def _split(question: Question, holdout: Holdout, rows: Rows, seed: int) -> Splits:
+    """Return the folds of usable rows.
+
+    Raises
+    ------
+    StatementError : when the rows cannot be split so
+    """
+    amount = None if holdout.amount is None else question.number(holdout.amount, "how much is held out")
+    by = rows.column(_BY) if holdout.by is not None else None
+    count = np.arange(len(rows.kept))
+    try:
+        match holdout.kind:
+            case "kfold":
+                return Splits(tuple(KFold(_whole(amount), seed).split(count, groups=_labels(by))), None)
+            case "leave one out":
+                return Splits(tuple(LeaveOneOut().split(count, groups=_labels(by))), None)
+            case kind:
+                key = _order(by or [])
+                key = -key if kind == "smallest" else key
+                if holdout.is_percent:
+                    splitter = LargestHoldout(percent=amount, by=key)
+                else:
+                    splitter = LargestHoldout(n=_whole(amount), by=key)
+                return Splits(tuple(splitter.split(count)), by)
+    except UsageError as error:
+        message = error.message.replace("the largest", f"the {holdout.kind}")
+        raise question.error("Data", message, holdout, error.hint) from error
+
+
+def _whole(amount: float | None) -> int:
+    if amount is None or not amount.is_integer():
+        raise UsageError(f"{amount:g} is not a whole number; PERCENT takes shares")
+    return int(amount)
+
+
+def _labels(values: list[Any] | None) -> list[Any] | None:
+    return None if values is None else [repr(value) if isinstance(value, list | dict) else value for value in values]
+
+
+def _order(values: list[Any]) -> NDArray[np.float64]:
+    """Return the rank of each value among the distinct ones; equal values share one."""
+    try:
+        ranks = {value: rank for rank, value in enumerate(sorted(set(values)))}
+    except TypeError as error:
+        raise UsageError("rows cannot be ordered by a value of this type") from error
+    return np.array([ranks[value] for value in values], dtype=np.float64)
+
+
+def run_folds(question: Question, bound: Bound, rows: Rows, splits: Splits, options: FitOptions) -> list[Fold]:
+    """Return what a law makes of each fold.
+
+    Raises
+    ------
+    StatementError : when there is nothing to fit
+    """
+    try:
+        return cross_validate(
+            bound.law,
+            rows.inputs,
+            rows.target,
+            splits.parts,
+            sample_weight=rows.weight,
+            objective=options.objective,
+            groups=rows.column(_CLUSTER) if options.cluster else None,
+            resamples=options.resamples,
+            seed=options.seed,
+            level=options.level,
+        )
+    except (EmptySelection, FitError, UsageError) as error:
+        if isinstance(error, StatementError):
+            raise
+        raise question.error("Fit", error.message, bound.span, error.hint) from error
+
+
+def _fold_row(bound: Bound, splits: Splits, fold: Fold) -> dict[str, Any]:
+    def largest(positions: NDArray[np.int64]) -> Any:
+        if splits.order is None or not len(positions):
+            return None
+        return max(splits.order[int(position)] for position in positions)
+
+    row: dict[str, Any] = {"fold": fold.fold, "n_train": fold.n_train, "n_test": fold.n_test, "status": fold.status}
+    row |= {"train_max": largest(fold.train), "test_max": largest(fold.test)}
+    row |= {name: known(getattr(fold, name)) for name in ("mape", "rmse_log", "bias", "coverage")}
+    values = zip(bound.law.coefficients, fold.coefficients, strict=True)
+    return {**row, "coefficients": {one.name: known(value) for one, value in values}}
+
+
+def _mean(folds: Sequence[Fold], name: str) -> float | None:
+    """Return the mean of a measure over the rows held out."""
+    values = np.array([getattr(fold, name) for fold in folds], dtype=np.float64)
+    weights = np.array([fold.n_test for fold in folds], dtype=np.float64)
+    is_known = np.isfinite(values)
+    return float(np.average(values[is_known], weights=weights[is_known])) if is_known.any() else None

@@ -1,0 +1,136 @@
+"""`isoflop shell`: statements piped in, and statements typed at the prompt."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import duckdb
+import pytest
+from prompt_toolkit.application import create_app_session
+from prompt_toolkit.document import Document
+from prompt_toolkit.input import create_pipe_input
+from prompt_toolkit.output import DummyOutput
+
+from isoflop.cli.prompt import NameCompleter, converse, make_prompt
+from isoflop.cli.shell import Session, is_blank, split_ended
+from isoflop.lakehouse import Lakehouse
+from isoflop.lakehouse.errors import IsoflopError, UsageError
+
+
+@pytest.fixture
+def session(lakehouse: Lakehouse) -> Session:
+    return Session(lakehouse, "csv")
+
+
+def test_piped_statements_are_answered_in_order(session: Session, capsys: pytest.CaptureFixture[str]) -> None:
+    session.run_lines(["SELECT 1 AS a; SELECT\n", "  2 AS b -- ; not here\n", ";\n", "SELECT ';' AS c"])
+    assert capsys.readouterr().out == "a\n1\nb\n2\nc\n;\n"
+
+
+def test_the_first_error_of_a_pipe_stops(session: Session, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(duckdb.Error):
+        session.run_lines(["SELECT 1 AS a;\n", "SELEC 2;\n", "SELECT 3;\n"])
+    assert capsys.readouterr().out == "a\n1\n"
+    with pytest.raises(IsoflopError):
+        session.run_lines(["DESCRIBE LAW nothing;"])
+
+
+def test_commands_that_start_with_a_dot(session: Session, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "more.sql").write_text("SELECT 7 AS seven;")
+    session.run_lines(
+        [
+            ".help\n",
+            ".tables\n",
+            ".laws\n",
+            ".format json\n",
+            f".read {tmp_path / 'more.sql'}\n",
+            ".quit\n",
+            "SELECT 1;",
+        ]
+    )
+    out, err = capsys.readouterr()
+    assert "EXTRAPOLATE chin TO" in out and "runs,VIEW" in out and '"seven": 7' in out and "SELECT 1" not in out
+    assert session.is_over and "printed as json" in err
+    with pytest.raises(UsageError, match=r"no command \.tabels"):
+        session.command(".tabels")
+    with pytest.raises(UsageError, match="cannot be read"):
+        session.command(".read nowhere.sql")
+
+
+@pytest.mark.parametrize(
+    ("text", "statements", "rest"),
+    [
+        ("SELECT 1", [], "SELECT 1"),
+        ("SELECT 1;;", ["SELECT 1;"], ""),
+        ("SELECT 1; -- done\n", ["SELECT 1;"], " -- done\n"),
+        ("SELECT 'a;", [], "SELECT 'a;"),
+        ("SELECT $$;$$; X", ["SELECT $$;$$;"], " X"),
+    ],
+)
+def test_a_statement_ends_at_its_semicolon(text: str, statements: list[str], rest: str) -> None:
+    assert split_ended(text) == (statements, rest)
+
+
+def test_comments_are_blank() -> None:
+    assert is_blank(" -- nothing\n /* here */ ") and not is_blank("x")
+
+
+@pytest.fixture
+def typing(session: Session, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[str], Session]]:
+    """Type keys at the prompt of a session until it ends."""
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
+    with create_pipe_input() as keys, create_app_session(input=keys, output=DummyOutput()):
+
+        def type_keys(text: str) -> Session:
+            keys.send_text(text)
+            converse(session, make_prompt(NameCompleter(session.lake)))
+            return session
+
+        yield type_keys
+
+
+def test_enter_sends_a_statement_that_has_ended(
+    typing: Callable[[str], Session], capsys: pytest.CaptureFixture[str]
+) -> None:
+    typing("SELECT 1\rAS a;\r.quit\r")
+    out, err = capsys.readouterr()
+    assert out == "a\n1\n" and "1 row in" in err
+
+
+def test_an_error_is_shown_and_the_conversation_goes_on(
+    typing: Callable[[str], Session], capsys: pytest.CaptureFixture[str]
+) -> None:
+    typing("SELECT nope FROM (SHOW LAWS);\rSELECT 2 AS b;\r.nothing\r\x04")
+    out, err = capsys.readouterr()
+    assert out == "b\n2\n"
+    assert "LINE 1: SELECT nope" in err and "^^^^" in err and "no command .nothing" in err
+
+
+def test_control_c_forgets_the_line(typing: Callable[[str], Session], capsys: pytest.CaptureFixture[str]) -> None:
+    typing("SELECT 'half\x03SELECT 3 AS c;\r.quit\r")
+    assert capsys.readouterr().out == "c\n3\n"
+
+
+def test_what_was_typed_is_remembered(typing: Callable[[str], Session], tmp_path: Path) -> None:
+    typing("SELECT 1;\r.quit\r")
+    history = tmp_path / "state" / "isoflop" / "history"
+    assert "SELECT 1;" in history.read_text() and history.stat().st_mode & 0o077 == 0
+
+
+def completions(completer: NameCompleter, text: str) -> list[str]:
+    from prompt_toolkit.completion import CompleteEvent
+
+    return [each.text for each in completer.get_completions(Document(text), CompleteEvent())]
+
+
+def test_names_of_the_lake_are_completed(lakehouse: Lakehouse) -> None:
+    completer = NameCompleter(lakehouse)
+    assert "chinchilla" in completions(completer, "FIT loss ~ chin")
+    assert "EXTRAPOLATE" in completions(completer, "extra") and "runs" in completions(completer, "FROM ru")
+    assert "learning_rate" in completions(completer, "SELECT lear") and completions(completer, ".ta") == [".tables"]
+    assert completions(completer, "SELECT 1 + ") == []
+    lakehouse.query("CREATE TABLE later (x INTEGER)")
+    assert "later" not in completions(completer, "FROM lat")
+    completer.forget()
+    assert "later" in completions(completer, "FROM lat")

@@ -1,0 +1,178 @@
+"""Sweeps as jobs of a real Ray cluster on this machine, which asks for a token."""
+
+from __future__ import annotations
+
+import json
+import os
+import secrets
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from isoflop.lakehouse import Lakehouse
+
+pytestmark = pytest.mark.cluster
+
+BIN = Path(sys.executable).parent
+SWEEP = """\
+name: features
+family: plrf
+grid: {width: [8, 16], spectrum_exponent: 1.0, target_exponent: 0.8, tokens: 100}
+"""
+
+
+@dataclass(frozen=True)
+class Head:
+    """A Ray head of this test run."""
+
+    address: str
+    environment: dict[str, str]
+
+    def run(self, *command: str, cwd: Path, **changes: str | None) -> subprocess.CompletedProcess[str]:
+        """Run a command with the head's token; `changes` set or (None) remove variables."""
+        merged = {**self.environment, **changes}
+        environment = {name: value for name, value in merged.items() if value is not None}
+        return subprocess.run(command, cwd=cwd, env=environment, capture_output=True, text=True, timeout=180)
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+@pytest.fixture(scope="module")
+def head() -> Iterator[Head]:
+    """Start a head with token authentication, and stop exactly the processes it started."""
+    folder = Path(tempfile.mkdtemp(prefix="isoflop-ray-", dir="/tmp"))  # short: sockets have short names
+    token = folder / "token"
+    token.write_text(secrets.token_hex(32))
+    token.chmod(0o600)
+    inherited = {
+        name: value for name, value in os.environ.items() if not name.startswith("RAY_") and name != "ISOFLOP_LAKE"
+    }
+    environment = {
+        **inherited,
+        "RAY_AUTH_TOKEN_PATH": str(token),
+        "PATH": f"{BIN}:{os.environ['PATH']}",
+        "RAY_USAGE_STATS_ENABLED": "0",
+    }
+    port = free_port()
+    command = [
+        str(BIN / "ray"), "start", "--head", "--block", "--port", str(free_port()), "--temp-dir", str(folder / "ray"),
+        "--dashboard-host", "127.0.0.1", "--dashboard-port", str(port), "--num-cpus", "2",
+        "--dashboard-agent-listen-port", str(free_port()), "--ray-client-server-port", str(free_port()),
+    ]  # fmt: skip
+    with (folder / "head.log").open("w") as log:
+        process = subprocess.Popen(command, env={**environment, "RAY_AUTH_MODE": "token"}, stdout=log, stderr=log)
+        try:
+            started = Head(f"http://127.0.0.1:{port}", environment)
+            _wait_until_up(started.address, token.read_text(), process)
+            yield started
+        finally:
+            process.send_signal(signal.SIGTERM)  # with --block Ray ends what it has started
+            try:
+                process.wait(timeout=30)
+            except subprocess.TimeoutExpired:
+                process.kill()
+    shutil.rmtree(folder, ignore_errors=True)
+
+
+def _wait_until_up(address: str, token: str, process: subprocess.Popen[bytes]) -> None:
+    until = time.monotonic() + 90
+    while time.monotonic() < until and process.poll() is None:
+        request = urllib.request.Request(f"{address}/api/jobs/", headers={"Authorization": f"Bearer {token}"})
+        try:
+            with urllib.request.urlopen(request, timeout=5):
+                return
+        except (OSError, urllib.error.URLError):
+            time.sleep(0.5)
+    pytest.fail("the Ray head did not come up")
+
+
+def finished(path: Path) -> list[dict[str, object]]:
+    with Lakehouse(path) as lake:
+        rows: list[dict[str, object]] = lake.query("SELECT status, count(*) AS runs FROM runs GROUP BY ALL").to_pylist()
+    return rows
+
+
+def test_a_submitted_sweep_trains_with_the_code_sent_along(head: Head, tmp_path: Path) -> None:
+    (tmp_path / "sweep.yaml").write_text(SWEEP)
+    command = [
+        str(BIN / "isoflop"),
+        "submit",
+        "sweep.yaml",
+        "--address",
+        head.address,
+        "--lake",
+        str(tmp_path / "r.duckdb"),
+    ]
+    done = head.run(*command, "--ship-code", "--json", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout)[0]["status"] == "SUCCEEDED"
+    assert "features: 2 of 2 done" in done.stderr
+    assert finished(tmp_path / "r.duckdb") == [{"status": "finished", "runs": 2}]
+
+
+def test_ray_job_submit_runs_the_same_command(head: Head, tmp_path: Path) -> None:
+    job = tmp_path / "job"
+    job.mkdir()
+    (job / "sweep.yaml").write_text(SWEEP)
+    done = head.run(
+        str(BIN / "ray"), "job", "submit", "--address", head.address, "--working-dir", str(job), "--",
+        "isoflop", "sweep", "sweep.yaml", "--lake", str(tmp_path / "r.duckdb"),
+        cwd=tmp_path, RAY_AUTH_MODE="token",
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    assert finished(tmp_path / "r.duckdb") == [{"status": "finished", "runs": 2}]
+
+
+def test_a_job_with_a_failed_run_gives_its_exit_code(head: Head, tmp_path: Path) -> None:
+    (tmp_path / "sweep.yaml").write_text(
+        "name: broken\nfamily: transformer\ncorpus: /no/such/folder\ngrid: {width: 32, depth: 1, steps: 1}\n"
+        "retries: {crash: 0}\n"
+    )
+    command = [
+        str(BIN / "isoflop"),
+        "submit",
+        "sweep.yaml",
+        "--address",
+        head.address,
+        "--lake",
+        str(tmp_path / "r.duckdb"),
+    ]
+    done = head.run(*command, cwd=tmp_path)
+    assert done.returncode == 4, done.stderr
+    assert "FAILED" in done.stdout
+    assert "/no/such/folder" in done.stderr
+
+
+def test_nothing_is_taken_without_the_token(head: Head, tmp_path: Path) -> None:
+    (tmp_path / "sweep.yaml").write_text(SWEEP)
+    command = [
+        str(BIN / "isoflop"),
+        "submit",
+        "sweep.yaml",
+        "--address",
+        head.address,
+        "--lake",
+        str(tmp_path / "r.duckdb"),
+    ]
+    without = head.run(*command, cwd=tmp_path, RAY_AUTH_TOKEN_PATH=None, HOME=str(tmp_path))
+    wrong = head.run(*command, cwd=tmp_path, RAY_AUTH_TOKEN_PATH=None, RAY_AUTH_TOKEN="wrong" * 8)
+    for refused in (without, wrong):
+        assert refused.returncode == 4
+        assert "did not take the sweep" in refused.stderr and "RAY_AUTH_TOKEN" in refused.stderr
+        assert "Traceback" not in refused.stderr
+    assert not (tmp_path / "r.duckdb").exists()

@@ -1,0 +1,99 @@
+"""Every command in the README runs, and prints what the README says."""
+
+from __future__ import annotations
+
+import doctest
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parent.parent
+README = (ROOT / "README.md").read_text()
+
+# Commands that stand in ```sh blocks, and where each is run for real.
+RUN_ELSEWHERE = {
+    "make demo": "tests/cli/test_demo.py",
+    "make test": "tests/test_docs.py",  # this very run
+    "make check": ".ci/run",
+    "make bench": "tests/bench/__main__.py",
+}
+OPTIONS = doctest.ELLIPSIS | doctest.NORMALIZE_WHITESPACE
+
+
+def blocks(language: str) -> list[str]:
+    return re.findall(rf"^```{language}\n(.*?)^```", README, re.M | re.S)
+
+
+def transcripts() -> list[tuple[str, str]]:
+    """Every command of the console blocks with the output the README gives it."""
+    found = []
+    for block in blocks("console"):
+        for part in re.split(r"^\$ ", block, flags=re.M)[1:]:
+            command, _, output = part.partition("\n")
+            found.append((command, output))
+    return found
+
+
+@pytest.mark.cluster
+def test_the_console_sessions_print_what_they_say(tmp_path: Path) -> None:
+    (tmp_path / "sweep.yaml").write_text(blocks("yaml")[0])
+    environment = {**os.environ, "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}"}
+    environment.pop("ISOFLOP_LAKE", None)
+    compare = doctest.OutputChecker()
+    for command, expected in transcripts():
+        done = subprocess.run(
+            command, shell=True, cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=300
+        )
+        assert done.returncode == 0, f"{command}\n{done.stderr}"
+        wanted = expected.replace("…", "...")
+        assert compare.check_output(wanted, done.stdout, OPTIONS), f"{command}\n{done.stdout}\nexpected\n{expected}"
+
+
+def test_the_python_example_runs(tmp_path: Path) -> None:
+    (example,) = blocks("python")
+    done = subprocess.run([sys.executable, "-c", example], cwd=tmp_path, capture_output=True, text=True, timeout=120)
+    assert done.stdout == "converged\n", done.stderr
+
+
+def test_every_shell_command_is_run_somewhere() -> None:
+    commands = [line for block in blocks("sh") for line in block.splitlines() if line]
+    assert set(commands) == set(RUN_ELSEWHERE)
+    for command, place in RUN_ELSEWHERE.items():
+        assert (ROOT / place).exists()
+        if command.startswith("make "):
+            assert re.search(rf"^{command.split()[1]}:", (ROOT / "Makefile").read_text(), re.M)
+
+
+def test_every_law_and_family_is_in_the_readme() -> None:
+    from isoflop.queries.laws import LAWS
+    from isoflop.workers.families import FAMILIES
+
+    for name in (*LAWS, *FAMILIES):
+        assert f"`{name}" in README, name
+
+
+def test_every_command_has_help_that_says_what_it_does() -> None:
+    import typer.main
+
+    from isoflop.cli.main import app
+
+    group = typer.main.get_command(app)
+    names = list(group.commands)  # type: ignore[attr-defined]
+    assert {"demo", "sweep", "submit", "status", "logs", "sql", "shell", "fit", "extrapolate", "laws", "runs"} <= set(
+        names
+    )
+    assert {"tui", "plot", "import", "lake"} <= set(names)
+    for name in names:
+        command = group.commands[name]  # type: ignore[attr-defined]
+        assert len(command.help or "") > 20, name
+        for parameter in command.params:
+            assert parameter.name == "help" or getattr(parameter, "help", None), f"{name} {parameter.name}"
+
+
+def test_the_picture_is_made_by_the_plot_command() -> None:
+    picture = (ROOT / "docs" / "chinchilla.svg").read_text()
+    assert picture.startswith("<?xml") and "chin" in README

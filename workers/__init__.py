@@ -1,0 +1,16 @@
+"""How runs are made: trainable families, corpora, the training of one run, and sweeps of many."""
+
+from isoflop.workers.families import FAMILIES, Family, Plrf, Transformer, find_family
+from isoflop.workers.train import Outcome, TrainOptions, train, train_packed
+
+__all__ = [
+    "FAMILIES",
+    "Family",
+    "Outcome",
+    "Plrf",
+    "TrainOptions",
+    "Transformer",
+    "find_family",
+    "train",
+    "train_packed",
+]
