@@ -10,13 +10,13 @@ import re
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from isoflop.lakehouse.address import resolve
+from isoflop.lakehouse.address import ENVIRONMENT, resolve
 from isoflop.lakehouse.errors import StoreError
 
 if TYPE_CHECKING:
     import duckdb
 
-__all__ = ["LakeHeld", "NotCommitted", "StoreDead", "connect", "opening_error", "resolve"]
+__all__ = ["ENVIRONMENT", "LakeHeld", "NotCommitted", "StoreDead", "connect", "opening_error", "resolve"]
 
 
 class LakeHeld(StoreError):

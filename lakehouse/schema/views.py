@@ -35,9 +35,11 @@ RESERVED = frozenset(
     )
 )
 
-SILENT_MINUTES = 10  # an attempt that has said nothing for this long is shown as lost; it beats twice a minute
-STATUS = f"""CASE WHEN status = 'running' AND coalesce(heartbeat_at, started_at)
-                < (now() AT TIME ZONE 'UTC')::TIMESTAMP - INTERVAL {SILENT_MINUTES} MINUTES
+# An attempt beats twice a minute; one whose last beat is older than this is shown as lost. What was
+# imported never beat, and keeps the status it came with.
+SILENT_MINUTES = 10
+STATUS = f"""CASE WHEN status = 'running'
+                AND heartbeat_at < (now() AT TIME ZONE 'UTC')::TIMESTAMP - INTERVAL {SILENT_MINUTES} MINUTES
            THEN 'lost' ELSE status END"""
 
 NEWEST_ATTEMPT = f"""SELECT * REPLACE ({STATUS} AS status) FROM store.attempts

@@ -61,7 +61,6 @@ class SharedStore:
         self, sql: str, parameters: Parameters = None, relations: Mapping[str, pa.Table] | None = None
     ) -> pa.Table:
         """Run statements and return the last one's rows as Arrow."""
-
         import pyarrow as pa
 
         def run() -> pa.Table:
