@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import subprocess
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -27,6 +28,12 @@ class SmallDisk:
 
     def resize(self, mebibytes: int) -> None:
         subprocess.run(["mount", "-o", f"remount,size={mebibytes}m", str(self.path)], check=True)
+
+    def fill(self) -> None:
+        """Leave no room at all."""
+        with contextlib.suppress(OSError), open(self.path / "ballast", "wb", buffering=0) as file:
+            while file.write(b"\0" * 4096):
+                pass
 
 
 @pytest.fixture
