@@ -143,17 +143,17 @@ def gc(
     with open_lake(lake) as opened:
         if old_attempts:
             done = drop_old_attempts(opened, where or "true", dry_run=dry_run)
-            note(f"{verb} {done.points} points of replaced attempts of {done.runs} runs")
+            note(f"{verb} {_many(done.points, 'point')} of replaced attempts of {_many(done.runs, 'run')}")
         if thin is not None:
             done = thin_curves(opened, where or "true", thin, dry_run=dry_run)
-            note(f"{verb} {done.points} points of {done.runs} runs")
+            note(f"{verb} {_many(done.points, 'point')} of {_many(done.runs, 'run')}")
         if where is not None and not old_attempts and thin is None:
             if dry_run:
                 show(chosen_runs(opened, where))
             done = delete_runs(opened, where, dry_run=dry_run)
-            note(f"{verb} {done.runs} runs with {done.points} points")
+            note(f"{verb} {_many(done.runs, 'run')} with {_many(done.points, 'point')}")
             if done.running:
-                note(f"left {done.running} runs alone that are in training")
+                note(f"left {_many(done.running, 'run')} alone, in training now")
     if not dry_run:
         note("isoflop lake compact gives the room back to the disk")
 
@@ -178,4 +178,8 @@ def tag(
         number = tag_runs(opened, condition, add=add or [], remove=remove or []) if add or remove else 0
         if text:
             number = note_runs(opened, condition, text)
-    note(f"{number} runs")
+    note(_many(number, "run"))
+
+
+def _many(number: int, what: str) -> str:
+    return f"{number} {what}" if number == 1 else f"{number} {what}s"
