@@ -12,7 +12,7 @@ from isoflop.lakehouse.errors import FileError, RecordError, UsageError, did_you
 from isoflop.lakehouse.exchange import mlflow, ray_tune, tensorboard, wandb
 from isoflop.lakehouse.exchange.landing import FoundRun, Imported, Landing, land
 from isoflop.lakehouse.exchange.mapping import mapped
-from isoflop.lakehouse.exchange.naming import missing_losses, with_our_names
+from isoflop.lakehouse.exchange.naming import kept_in_config, missing_losses, with_our_names
 from isoflop.lakehouse.exchange.table_file import READERS
 from isoflop.lakehouse.exchange.tables import import_table, suspicions
 
@@ -85,7 +85,7 @@ def import_path(
     landing = replace(landing, runs=tuple(_in_family(run, family) for run in landing.runs)).completed()
     label = f"import:{source or name}"
     added, changed, unchanged = land(lake, landing, label)
-    notes = [*landing.notes, *missing_losses(landing), *suspicions(landing.runs)]
+    notes = [*landing.notes, *kept_in_config(landing.runs), *missing_losses(landing), *suspicions(landing.runs)]
     notes += [f"there are {other} files too; import them with --as {other}" for other in others]
     count = len(landing.runs)
     return Imported(label, count, count, len(landing.points), added, changed, unchanged, 0, tuple(notes), name)

@@ -20,7 +20,7 @@ import numpy as np
 
 from isoflop.lakehouse.errors import FileError
 from isoflop.lakehouse.exchange.landing import FoundRun, Landing
-from isoflop.lakehouse.exchange.naming import record_of, setting
+from isoflop.lakehouse.exchange.naming import counted, record_of, setting
 from isoflop.lakehouse.exchange.points import PointColumns
 from isoflop.lakehouse.records import STATUSES as OUR_STATUSES
 
@@ -243,7 +243,7 @@ def _meta(path: Path) -> dict[str, Any]:
 
 
 def _landing(kept: Mapping[str, Stored], columns: PointColumns, deleted: int) -> Landing:
-    notes = [f"{deleted} deleted runs are left out"] if deleted else []
+    notes = [f"left out {counted(deleted, 'deleted run')}"] if deleted else []
     return Landing(tuple(stored.found() for stored in kept.values()), columns.points(), tuple(notes))
 
 

@@ -9,12 +9,13 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
 from isoflop.lakehouse.exchange.landing import COUNTS, FoundRun, Landing
 from isoflop.lakehouse.records import RunRecord
+from isoflop.lakehouse.schema.views import RESERVED
 
 INTEGER = re.compile(r"[+-]?(0|[1-9][0-9]{0,17})")
 FLOAT = re.compile(r"[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]+)?|[+-]?(inf|infinity)|nan", re.IGNORECASE)
@@ -157,6 +158,24 @@ def with_our_names(landing: Landing) -> Landing:
     return replace(landing, points=points, notes=tuple(notes))
 
 
+def kept_in_config(runs: Sequence[FoundRun]) -> list[str]:
+    """Return a note on settings whose names are the lake's own, so that they are no columns of `runs`."""
+    taken = sorted({name for run in runs for name in run.record.extra if name.lower() in RESERVED})
+    names = ", ".join(repr(name) for name in taken)
+    return [f"{names}: a name that the lake has for itself, kept in config only; --map gives another"] if taken else []
+
+
+def counted(count: int, noun: str) -> str:
+    """Return a count with its noun.
+
+    Example
+    -------
+    >>> counted(1, "run"), counted(245, "run")
+    ('1 run', '245 runs')
+    """
+    return f"{count} {noun}" if count == 1 else f"{count} {noun}s"
+
+
 def missing_losses(landing: Landing) -> list[str]:
     """Return a note when runs have no loss, with the metrics that could be one."""
     without: list[FoundRun] = [run for run in landing.runs if run.measured.get("loss") is None]
@@ -165,7 +184,7 @@ def missing_losses(landing: Landing) -> list[str]:
     used = sorted({landing.points.metrics[code] for code in set(landing.points.metric.tolist())} - {"loss"})
     named = f"; name one with --map loss=METRIC, the metrics are {', '.join(used[:12])}" if used else ""
     more = ", …" if len(used) > 12 else ""
-    return [f"{len(without)} of {len(landing.runs)} runs have no loss{named}{more}"]
+    return [f"no loss in {len(without)} of {counted(len(landing.runs), 'run')}{named}{more}"]
 
 
 def _is_number(value: Any) -> bool:

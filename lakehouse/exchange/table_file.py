@@ -75,6 +75,9 @@ def load(con: duckdb.DuckDBPyConnection, path: Path, mapping: Mapping[str, str])
             con.execute("CREATE TABLE file AS SELECT * FROM arrow_file")
         else:
             con.execute(f"CREATE TABLE file AS SELECT * FROM {reader}", [str(path)])
+        for name in columns_of(con, "file"):
+            if name.lower() == "rowid":  # DuckDB's own name for a row's place, which is needed here
+                con.execute(f"ALTER TABLE file RENAME {quoted(name)} TO row_id")
         typed = _typed(con)
         con.execute(f"CREATE TABLE typed AS SELECT {', '.join(typed.values())} FROM file ORDER BY rowid")
         con.execute("DROP TABLE file")
@@ -82,7 +85,7 @@ def load(con: duckdb.DuckDBPyConnection, path: Path, mapping: Mapping[str, str])
         con.execute(f"CREATE TABLE rows AS SELECT {selected} FROM typed ORDER BY rowid")
         con.execute("DROP TABLE typed")
     except duckdb.Error as error:
-        raise FileError(path, None, f"cannot be read: {str(error).splitlines()[0]}") from error
+        raise FileError(path, None, f"cannot be read: {' '.join(str(error).splitlines()[:2])}") from error
     return columns_of(con, "rows")
 
 
@@ -105,21 +108,17 @@ def _typed(con: duckdb.DuckDBPyConnection) -> dict[str, str]:
     """Return, for each column of `file`, the expression that gives it the narrowest type of all its values."""
     kinds = columns_of(con, "file")
     text = [name for name, kind in kinds.items() if kind in ("VARCHAR", "JSON") and name.lower() not in TEXT]
+    words = {name: f"({quoted(name)}->>'$')" if kinds[name] == "JSON" else quoted(name) for name in text}
     counts: list[int] = []
     if text:
-        questions = ", ".join(_questions(quoted(name)) for name in text)
+        questions = ", ".join(_questions(word) for word in words.values())
         counts = list(con.execute(f"SELECT {questions} FROM file").fetchone() or ())
     chosen = {name: f"{quoted(name)}{_narrowed(con, name, kind)}" for name, kind in kinds.items()}
     for position, name in enumerate(text):
         known, whole, numbers, truths = counts[4 * position : 4 * position + 4]
-        wanted = next(
-            (kind for kind, n in (("BIGINT", whole), ("DOUBLE", numbers), ("BOOLEAN", truths)) if known and n == known),
-            None,
-        )
-        if wanted is not None:
-            chosen[name] = f"{_word(quoted(name))}::{wanted} AS {quoted(name)}"
-        elif kinds[name] == "JSON":
-            chosen[name] = f"{_word(quoted(name))} AS {quoted(name)}"
+        matches = (("BIGINT", whole), ("DOUBLE", numbers), ("BOOLEAN", truths))
+        wanted = next((kind for kind, count in matches if known and count == known), "VARCHAR")
+        chosen[name] = f"{words[name]}::{wanted} AS {quoted(name)}"
     return chosen
 
 
@@ -132,15 +131,11 @@ def _narrowed(con: duckdb.DuckDBPyConnection, name: str, kind: str) -> str:
     return f"::{'BIGINT' if row and row[0] and not kind.startswith('DECIMAL') else 'DOUBLE'} AS {cell}"
 
 
-def _word(column: str) -> str:
-    """Return the text of a cell; a JSON string without its quotes."""
-    return f"(CASE WHEN {column}::VARCHAR LIKE '\"%' THEN {column}::JSON->>'$' ELSE {column}::VARCHAR END)"
-
-
-def _questions(column: str) -> str:
-    word = f"trim({_word(column)})"
+def _questions(cell: str) -> str:
+    """Return the counts of a text column's cells: all that are there, whole numbers, numbers, truths."""
+    word = f"trim({cell})"
     return (
-        f"count({column}), "
+        f"count({cell}), "
         f"count(*) FILTER (regexp_full_match({word}, '[+-]?[0-9]{{1,18}}')), "
         f"count(*) FILTER (TRY_CAST({word} AS DOUBLE) IS NOT NULL AND NOT contains({word}, '_')), "
         f"count(*) FILTER (lower({word}) IN ('true', 'false'))"

@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 
 from isoflop.lakehouse.exchange.binary.event_file import Events, read_events
 from isoflop.lakehouse.exchange.landing import FoundRun, Landing
-from isoflop.lakehouse.exchange.naming import flat, record_of, setting
+from isoflop.lakehouse.exchange.naming import counted, flat, record_of, setting
 from isoflop.lakehouse.exchange.points import PointColumns
 from isoflop.lakehouse.records import canonical_json, digest
 
@@ -85,7 +85,9 @@ def _read_folder(folder: Path, names: list[str]) -> Folder:
         found.notes += [f"{folder.name}: {note}" for note in events.notes]
         replaced += _take_over(found, events)
     if replaced:
-        found.notes.append(f"{folder.name}: {replaced} points were logged again by a later event file, which counts")
+        found.notes.append(
+            f"{folder.name}: {counted(replaced, 'point')} logged again by a later event file, which counts"
+        )
     if (folder / "hparams.yaml").is_file():
         found.settings |= _yaml_settings(folder / "hparams.yaml")
     return found

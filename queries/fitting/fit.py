@@ -16,6 +16,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from isoflop.lakehouse.errors import FitError, UsageError, did_you_mean
 from isoflop.queries.fitting import diagnosis
+from isoflop.queries.fitting.free_scale import with_fitted_scale
 from isoflop.queries.fitting.intervals import residual_scale
 from isoflop.queries.fitting.likelihood import criteria
 from isoflop.queries.fitting.record import Fit, Note
@@ -139,6 +140,7 @@ def fit_law(
     found = solve(problem, generator, None if starts is None else np.asarray(starts, dtype=np.float64))
     if found is None:
         return _nothing_found(problem, notes, level, seed)
+    problem, found = with_fitted_scale(problem, found)
     fit = _judged(problem, found, notes, resamples, resampling, generator, level, seed)
     if forward:
         from isoflop.queries.fitting.validation import forward_check

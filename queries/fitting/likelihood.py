@@ -74,6 +74,8 @@ def _log_likelihood(objective: Objective, mean_penalty: float, count: int) -> fl
     """Greatest log likelihood over the scale, for `count` rows of a given mean penalty."""
     if not (0 < mean_penalty < math.inf):
         return math.inf if mean_penalty == 0 else math.nan
+    if hasattr(objective, "rescaled"):  # its scale is fitted already and part of the penalty
+        return -count * (mean_penalty + objective.log_normaliser(1.0))
 
     def negative(log_scale: float) -> float:
         scale = math.exp(log_scale)

@@ -148,7 +148,7 @@ def _in_one_batch(
         return [_empty_fold(law, number, train, test, values) for number, (train, test) in enumerate(parts)]
     coefficients = coefficients_for(law, options["init"], options["fixed"])
     rows = usable_rows(law, inputs, values, weights, groups)
-    objective = options["objective"] or law.objective
+    objective = full.penalty  # with the scale the full fit gave it, where it has one
     problem = Problem(
         law, coefficients, rows, objective, model_for(law, coefficients, rows.inputs, rows.values, objective)
     )

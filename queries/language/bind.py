@@ -5,6 +5,7 @@ Every error here has its caret under the name at fault and says the nearest one 
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
@@ -124,6 +125,8 @@ def _bind_formula(question: Question, form: LawForm | FormulaForm, target: Expre
         law = parse_formula(text, coefficients, columns, target=target_name, unit=unit)
     except FormulaError as error:
         raise error.within(question.text, expression.start) from None
+    except RecursionError:
+        raise question.error("Parser", "the formula is nested too deeply", expression) from None
     slices = tuple(columns[one.name] for one in law.inputs)
     return Bound(law, law.formula, False, slices, target, target_name, form)
 
@@ -262,7 +265,7 @@ def _coefficient(question: Question, known: Coefficient, parameter: ParameterRan
         at = parameter.upper or parameter.lower or parameter.name
         raise question.error("Binder", f"'{name}' has no values between {lower:g} and {upper:g}", at)
     for what, given, place in (("INIT", init, parameter.init), ("FIXED", fixed, parameter.fixed)):
-        if given is not None and place is not None and not lower <= given <= upper:
+        if given is not None and place is not None and not (lower <= given <= upper and math.isfinite(given)):
             raise question.error("Binder", f"{what} {given:g} lies outside [{lower:g}, {upper:g}]", place)
     return replace(known, lower=lower, upper=upper, init=init, fixed=fixed)
 

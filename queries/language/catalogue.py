@@ -21,7 +21,8 @@ from isoflop.queries.language.nodes import Name
 from isoflop.queries.language.question import Question
 from isoflop.queries.language.tokens import quote_name
 from isoflop.queries.laws import Coefficient, Formula, Law, find_law, parse_formula
-from isoflop.queries.laws.objectives import Objective, find_objective
+from isoflop.queries.laws.objective_names import find_objective
+from isoflop.queries.laws.objectives import Objective
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -67,6 +68,7 @@ class LawRecord:
     status, notes : how the fit went
     statement : the text that made it, empty when it is not saved
     values : parameters that the text was given
+    data_hash : identifies the rows it was fitted to
     """
 
     name: str | None
@@ -87,6 +89,7 @@ class LawRecord:
     notes: tuple[str, ...] = ()
     statement: str = ""
     values: Mapping[str, Any] | None = None
+    data_hash: str = ""
 
     @property
     def law(self) -> Law:
@@ -192,6 +195,7 @@ def _record(row: Mapping[str, Any]) -> LawRecord:
         notes=tuple(row["notes"] or ()),
         statement=row["statement"] or "",
         values=options.get("values"),
+        data_hash=row["data_hash"] or "",
     )
 
 

@@ -10,7 +10,7 @@ from isoflop.lakehouse.errors import UnknownName, did_you_mean
 from isoflop.queries.language.nodes import Expression, Option
 from isoflop.queries.language.question import Question
 from isoflop.queries.language.tokens import Kind
-from isoflop.queries.laws import OBJECTIVES, Huber, Law, Objective, find_objective
+from isoflop.queries.laws import OBJECTIVES, WITH_DELTA, Huber, Law, Objective, find_objective
 from isoflop.queries.laws.algebra.parser import match_name
 
 MOST_RESAMPLES = 100_000
@@ -104,9 +104,9 @@ def read_fit_options(
     chosen = match_name(name, OBJECTIVES) if name is not None else None
     if delta is not None:
         chosen = chosen or (law.objective.name if law is not None else Huber().name)
-        if chosen != Huber().name:
+        if chosen not in WITH_DELTA:
             message = f"objective '{chosen}' has no delta"
-            raise question.error("Binder", message, places["delta"].key, f"delta belongs to {Huber().name}")
+            raise question.error("Binder", message, places["delta"].key, f"delta belongs to {', '.join(WITH_DELTA)}")
     objective = None if chosen is None else find_objective(chosen, 1e-3 if delta is None else delta)
     return FitOptions(objective=objective, **values)
 

@@ -133,8 +133,10 @@ def _create(reader: TokenReader) -> CreateLaw:
     reader.expect("AS", f"CREATE LAW {name.text} AS {FIT_USAGE}")
     if or_replace and if_not_exists:
         raise reader.error("OR REPLACE and IF NOT EXISTS exclude each other", reader.tokens[reader.index - 3])
-    reader.expect("FIT", f"CREATE LAW {name.text} AS {FIT_USAGE}")
-    fit = _fit(reader)
+    part = reader.inside() if reader.at("(") else reader
+    part.expect("FIT", f"CREATE LAW {name.text} AS {FIT_USAGE}")
+    fit = _fit(part)
+    part.finish()
     return CreateLaw(start, reader.end, name, fit, or_replace, if_not_exists)
 
 

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     Answerer = Callable[["Question", int, int], pa.Table]
 
 RELATION = "_isoflop_"
+DEEPEST = 30  # verbs inside verbs
 _ROWS_AROUND = (
     "a verb is answered before the query around it; over its rows, use the law as a function: chin(params, tokens)"
 )
@@ -63,6 +64,7 @@ class Question:
         self._values = _by_name(parameters)
         self._statement = 0
         self._scope: int | None = None
+        self._depth = 0
         self._answered: dict[int, str] = {}
         self._relations: dict[str, pa.Table] = {}
 
@@ -186,10 +188,14 @@ class Question:
     def answer_clause(self, first: int, last: int) -> pa.Table:
         """Return the rows of the verb clause in tokens `first` up to, without, `last`."""
         outer, self._scope = self._scope, first
+        self._depth += 1
         try:
+            if self._depth > DEEPEST:
+                raise self.error("Parser", f"verbs are nested more than {DEEPEST} deep", self.tokens[first])
             return self.answer(self, first, last)
         finally:
             self._scope = outer
+            self._depth -= 1
 
     # Parameters and constants
 

@@ -5,17 +5,11 @@ from isoflop.queries.laws.chinchilla import CHINCHILLA
 from isoflop.queries.laws.formula import Chart, Formula, parse_formula
 from isoflop.queries.laws.kaplan import KAPLAN
 from isoflop.queries.laws.law import Coefficient, Input, Law, Role, amplitude, exponent, floor, free
-from isoflop.queries.laws.objectives import (
-    OBJECTIVES,
-    Huber,
-    LeastAbsolute,
-    LeastSquares,
-    Objective,
-    RelativeSquares,
-    find_objective,
-)
+from isoflop.queries.laws.objective_names import OBJECTIVES, WITH_DELTA, find_objective
+from isoflop.queries.laws.objectives import Huber, LeastAbsolute, LeastSquares, Objective, RelativeSquares
 from isoflop.queries.laws.power import POWER
 from isoflop.queries.laws.registry import LAWS, find_law, known_laws
+from isoflop.queries.laws.robust_objectives import AsymmetricHuber, HuberLikelihood
 from isoflop.queries.laws.step_time import STEP_TIME
 
 __all__ = [
@@ -25,11 +19,14 @@ __all__ = [
     "OBJECTIVES",
     "POWER",
     "STEP_TIME",
+    "WITH_DELTA",
+    "AsymmetricHuber",
     "Chart",
     "Coefficient",
     "Formula",
     "FormulaError",
     "Huber",
+    "HuberLikelihood",
     "Input",
     "Law",
     "LeastAbsolute",

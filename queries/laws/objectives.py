@@ -5,6 +5,7 @@ Which one to take:
 * losses, some of them off: `Huber(1e-3)` on log residuals, as published scaling laws are fitted;
 * losses with clean Gaussian noise: `LeastSquares()` on log residuals;
 * losses where half the rows may be off: `LeastAbsolute()`, the limit of Huber for a small delta;
+* losses with a scale that is fitted too, or with runs that were not tuned well: see `robust_objectives`;
 * step times, linear laws: `RelativeSquares()`, squares of the relative error.
 
 The sum is never turned into a mean: with rows in the hundreds and residuals near 1e-3 a mean is so small that
@@ -15,13 +16,12 @@ from __future__ import annotations
 
 import enum
 import math
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Protocol
 
 import numpy as np
 
-from isoflop.lakehouse.errors import UsageError, did_you_mean
+from isoflop.lakehouse.errors import UsageError
 from isoflop.queries.laws.algebra.expression import Array
 
 WIDEST = 0.1  # log residual [1] at which the graduated descent starts: beyond it all landscapes are bowls
@@ -209,34 +209,3 @@ class RelativeSquares:
     def log_normaliser(self, scale: float) -> float:
         """Return log of the integral of the normal density."""
         return LeastSquares().log_normaliser(scale)
-
-
-OBJECTIVES: dict[str, Callable[[float], Objective]] = {
-    "huber_log": Huber,
-    "least_squares_log": lambda delta: LeastSquares(),
-    "least_absolute_log": lambda delta: LeastAbsolute(),
-    "relative_squares": lambda delta: RelativeSquares(),
-}
-
-
-def find_objective(name: str, delta: float = 1e-3) -> Objective:
-    """Return the objective a statement names.
-
-    Parameters
-    ----------
-    name : one of `OBJECTIVES`
-    delta : log residual [1], used by Huber only
-
-    Raises
-    ------
-    UsageError : with the nearest name
-
-    Example
-    -------
-    >>> find_objective("huber_log", 0.01)
-    Huber(delta=0.01)
-    """
-    if name not in OBJECTIVES:
-        hint = did_you_mean(name, OBJECTIVES, f"choose from {', '.join(OBJECTIVES)}")
-        raise UsageError(f"objective '{name}' does not exist", hint=hint)
-    return OBJECTIVES[name](delta)

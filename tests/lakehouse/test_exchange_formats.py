@@ -93,7 +93,7 @@ def test_runs_without_a_loss_are_counted_and_the_metrics_named(lakehouse: Lakeho
     history = tmp_path / "history.csv"
     history.write_text("_step,reward,cost\n1,1.0,2.0\n")
     notes = import_path(lakehouse, history).notes
-    assert notes == ("1 of 1 runs have no loss; name one with --map loss=METRIC, the metrics are cost, reward",)
+    assert notes == ("no loss in 1 of 1 run; name one with --map loss=METRIC, the metrics are cost, reward",)
 
 
 def test_family_and_source_can_be_given(lakehouse: Lakehouse) -> None:

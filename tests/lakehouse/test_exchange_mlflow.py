@@ -51,7 +51,7 @@ def test_status_times_tags_and_experiment_come_along(lakehouse: Lakehouse, store
     smooth = runs["smooth"]
     assert (smooth["family"], smooth["tags"]) == ("small-isoflop", ["corpus=web", "team=a b"])
     assert smooth["started_at"] == datetime(2023, 11, 14, 22, 13, 20) and smooth["train_seconds"] == 60.0
-    assert "forgotten" not in runs and "1 deleted runs are left out" in done.notes
+    assert "forgotten" not in runs and "left out 1 deleted run" in done.notes
 
 
 def test_importing_twice_adds_nothing_and_a_run_that_went_on_is_a_new_attempt(

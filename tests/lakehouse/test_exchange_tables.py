@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 from pathlib import Path
 
@@ -128,6 +129,22 @@ def test_whole_numbers_of_json_stay_whole(lakehouse: Lakehouse, tmp_path: Path) 
     import_table(lakehouse, write(tmp_path / "r.jsonl", '{"run_id": "a", "big": 9007199254740993, "rate": 0.5}\n'))
     (row,) = lakehouse.query("SELECT big, rate FROM runs").to_pylist()
     assert row == {"big": 9007199254740993, "rate": 0.5}
+
+
+def test_nested_settings_are_flat_and_names_of_the_lake_stay_in_config(lakehouse: Lakehouse, tmp_path: Path) -> None:
+    path = write(
+        tmp_path / "r.jsonl", '{"run_id":"a","opt":{"lr":0.5},"betas":[1,2],"status":"weird","source":"web","loss":2}\n'
+    )
+    done = import_table(lakehouse, path)
+    (row,) = lakehouse.query('SELECT "opt.lr" AS lr, status, source, config FROM runs').to_pylist()
+    assert (row["lr"], row["status"], row["source"]) == (0.5, "finished", "import:r")
+    assert json.loads(row["config"]) == {"opt.lr": 0.5, "betas": [1, 2], "status": "weird", "source": "web"}
+    assert any("'source', 'status': a name that the lake has for itself" in note for note in done.notes)
+
+
+def test_a_file_with_a_column_called_rowid_is_read_right(lakehouse: Lakehouse, tmp_path: Path) -> None:
+    path = write(tmp_path / "r.csv", "rowid,params,loss\n5,1,2\n6,-1,2\n")
+    assert import_table(lakehouse, path, skip_bad_rows=True).notes[0].startswith("row 2: params is '-1'")
 
 
 def test_a_broken_file_is_named(lakehouse: Lakehouse, tmp_path: Path) -> None:

@@ -42,7 +42,7 @@ def test_hyperparameters_belong_to_the_run_above_their_folder(lakehouse: Lakehou
 def test_a_resumed_run_goes_on_where_its_second_file_starts(lakehouse: Lakehouse) -> None:
     done = import_path(lakehouse, STORES / "tensorboard")
     assert same(curve(lakehouse, "diverged"), [(1, 9.0), (2, math.inf), (3, -math.inf), (4, math.nan)])
-    assert "diverged: 1 points were logged again by a later event file, which counts" in done.notes
+    assert "diverged: 1 point logged again by a later event file, which counts" in done.notes
     run = runs_by_name(lakehouse)["diverged"]
     assert (run["status"], run["reason"]) == ("failed", "diverged")
 
@@ -153,7 +153,7 @@ def test_settings_beside_the_events_are_taken(lakehouse: Lakehouse, tmp_path: Pa
 def test_an_empty_event_file_is_a_run_without_points_or_none(lakehouse: Lakehouse, tmp_path: Path) -> None:
     (tmp_path / "events.out.tfevents.1.h").write_bytes(b"")
     done = import_path(lakehouse, tmp_path)
-    assert (done.runs, done.points) == (1, 0) and any("1 of 1 runs have no loss" in note for note in done.notes)
+    assert (done.runs, done.points) == (1, 0) and any("no loss in 1 of 1 run" in note for note in done.notes)
 
 
 @pytest.mark.parametrize(("data", "expected"), [(b"", 0), (b"123456789", 0xE3069283), (b"\0" * 32, 0x8A9136AA)])

@@ -46,4 +46,5 @@ def main(folder: Path) -> None:
     print(json.dumps({"finished": state.finished, "retried": state.retried, "is_elsewhere": is_elsewhere}))
 
 
-main(Path(sys.argv[1]))
+if __name__ == "__main__":
+    main(Path(sys.argv[1]))

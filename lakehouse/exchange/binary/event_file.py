@@ -117,7 +117,7 @@ def _records(raw: bytes, data: Bytes, path: Path, found: Events) -> tuple[NDArra
     sums = masked(crc32c(data, starts[short] + FRAME, lengths[short]))
     ok[short] = sums == _words(data, starts[short] + FRAME + lengths[short])
     if not ok.all():
-        found.notes.append(f"{path.name}: {int((~ok).sum())} records failed their checksum and were left out")
+        found.notes.append(f"{path.name}: damaged records left out, whose checksum is wrong: {int((~ok).sum())}")
     return starts[ok] + FRAME, lengths[ok]
 
 

@@ -34,6 +34,10 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
 CLUSTER = "cluster"
+GLANCE = (
+    "law", "form", "rows", "dropped", "objective", "r2", "rmse_log", "aicc", "bic", "condition", "status", "notes",
+    "coefficients", "support",
+)  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -138,6 +142,9 @@ def _group_names(question: Question, groups: Sequence[Expression]) -> dict[str, 
         name = group.column or group.text
         if name in found:
             raise question.error("Binder", f"GROUP BY names '{name}' twice", group)
+        if name.lower() in GLANCE:
+            hint = f"give it another name: FROM (SELECT *, {group.text} AS … FROM …)"
+            raise question.error("Binder", f"FIT answers with a column '{name}' of its own", group, hint)
         found[name] = group
     return found
 
@@ -185,26 +192,18 @@ def glance(question: Question, fitted: Fitted, name: str | None) -> pa.Table:
 
     law = fitted.bound.law
     number, text = pa.float64(), pa.string()
-    schema = pa.schema(
-        {
-            "law": text,
-            "form": text,
-            "rows": pa.int64(),
-            "dropped": pa.int64(),
-            "objective": number,
-            "r2": number,
-            "rmse_log": number,
-            "aicc": number,
-            "bic": number,
-            "condition": number,
-            "status": text,
-            "notes": pa.list_(text),
-            "coefficients": pa.struct([(one.name, number) for one in law.coefficients]),
-            "support": pa.struct(
-                [(one.name, pa.struct([("lowest", number), ("largest", number)])) for one in law.inputs]
-            ),
-        }
-    )
+    span = pa.struct([("lowest", number), ("largest", number)])
+    types = dict.fromkeys(GLANCE, number) | {
+        "law": text,
+        "form": text,
+        "rows": pa.int64(),
+        "dropped": pa.int64(),
+        "status": text,
+        "notes": pa.list_(text),
+        "coefficients": pa.struct([(one.name, number) for one in law.coefficients]),
+        "support": pa.struct([(one.name, span) for one in law.inputs]),
+    }
+    schema = pa.schema(types)
     rows = [_glance_row(fitted, part, found, name) for part, found in fitted.parts]
     _note_health(question, fitted)
     table = pa.Table.from_pylist(rows, schema=schema)

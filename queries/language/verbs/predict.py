@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from isoflop.lakehouse.errors import StatementError
 from isoflop.queries.fitting.residuals import residuals as unexplained
+from isoflop.queries.fitting.rows import usable_rows
 from isoflop.queries.language.catalogue import LawRecord
 from isoflop.queries.language.nodes import CreateLaw, Fit, Name, Predict, Residuals, Source, Span
 from isoflop.queries.language.options import IntervalOptions, read_interval_options
@@ -63,15 +64,27 @@ def _own_residuals(question: Question, record: LawRecord) -> pa.Table:
     own = Question(question.lake, record.statement, tokens, record.values, question.answer)
     made = parse_clause(record.statement, tokens, 0, len(tokens) - 1)
     assert isinstance(made, CreateLaw)
-    table = _residuals(own, record, made.fit.source)
+    table = _residuals(own, record, made.fit.source, is_own=True)
     for note in own.notes:
         question.note(note)
     question.units.update(own.units)
     return table
 
 
-def _residuals(question: Question, record: LawRecord, source: Source) -> pa.Table:
-    """Return rows with prediction, residual, standardised residual and leverage; unusable rows are left out."""
+def _note_change(question: Question, record: LawRecord, inputs: Array, measured: Array) -> None:
+    """Say when the rows behind a law are not what they were."""
+    if record.data_hash and usable_rows(record.law, inputs, measured).data_hash != record.data_hash:
+        counts = f"{len(record.residuals)} then, {len(measured)} now"
+        question.note(f"the rows behind {record.title} have changed since it was fitted: {counts}")
+
+
+def _residuals(question: Question, record: LawRecord, source: Source, *, is_own: bool = False) -> pa.Table:
+    """Return rows with prediction, residual, standardised residual and leverage; unusable rows are left out.
+
+    Parameters
+    ----------
+    is_own : whether these should be the rows that the law was fitted to
+    """
     import pyarrow as pa
 
     whole, columns = _read(question, record, source, needs_target=True)
@@ -93,6 +106,8 @@ def _residuals(question: Question, record: LawRecord, source: Source) -> pa.Tabl
     values = [numbers(question, column, name, place) for column, name in zip(columns, record.inputs, strict=True)]
     inputs = np.stack(values, axis=1)[kept]
     left = unexplained(record.fitted, inputs, measured[kept])
+    if is_own and source.weight is None:
+        _note_change(question, record, inputs, measured[kept])
 
     def filled(values: Array) -> pa.Array:
         return pa.array(values, pa.float64(), mask=~np.isfinite(values))

@@ -15,12 +15,13 @@ from isoflop.lakehouse.errors import IsoflopError
 from isoflop.queries.language.tokens import tokenize
 
 SOUND = (
-    "FIT loss ~ power(params) FROM points WHERE id < 30 GROUP BY corpus WEIGHT BY id + 1 WITH (resamples = 2)",
-    "FIT loss ~ E + A / params ^ a PARAMETERS (E > 0, A IN [0, 1e6] INIT 3, a FIXED 0.3) FROM points WITH (seed = 1)",
+    "FIT loss ~ power(params) FROM points WHERE id < 30 GROUP BY corpus WEIGHT BY id + 1 WITH (resamples = 0)",
+    "FIT loss ~ E + A / params ^ a PARAMETERS (E > 0, A IN [0, 1e6] INIT 3, a FIXED 1) FROM holes WITH (seed = 1)",
     "SELECT coefficients.E FROM (FIT loss AS y ~ power(params) FROM holes WITH (resamples = 0)) WHERE r2 > 0.1",
     "EXTRAPOLATE chin TO params = [1e9, 1e10], tokens = 20 * params WITH (level = 0.9, interval = 'confidence')",
     "EXTRAPOLATE (FIT loss ~ power(params) FROM points WITH (resamples = 2)) TO (SELECT 1e11 AS params)",
-    "WITH small AS (FROM points WHERE params < 1e9) SELECT status FROM (FIT loss ~ power(params) FROM small) -- all",
+    "WITH small AS (FROM points WHERE params < 1e9) "
+    "SELECT status FROM (FIT loss ~ power(params) FROM small WITH (resamples = 0)) -- all",
     "SELECT p.id, x.lower FROM points p JOIN (PREDICT chin FROM points WHERE id < 9) x USING (id) ORDER BY 1",
     "CROSS VALIDATE chin FROM points HOLDOUT LARGEST 20 PERCENT BY params WITH (resamples = 2)",
     "CROSS VALIDATE loss ~ power(params) FROM points KFOLD 2 BY corpus WITH (resamples = 0)",
@@ -37,7 +38,7 @@ chinchilla 1e9 -1 0 1e400 x.y.z * SELECT HOLDOUT PERCENT KFOLD LAW PREDICT EXTRA
 PARAMETERS IN INIT FIXED level resamples CASE END 1_000 .5 :: 'nan'::DOUBLE UNION GROUP
     """.split(),
 ]  # fmt: skip
-LONGEST = 10.0  # seconds [s] that one statement may take on a busy machine
+LONGEST = 10.0  # processor seconds [s] that one statement may take
 
 
 def mutated(statement: str, seed: int) -> str:
@@ -72,12 +73,12 @@ def mutated(statement: str, seed: int) -> str:
 
 def check(lake: Lakehouse, statement: str) -> None:
     """A statement is answered or refused in time, and what it must not touch is there afterwards."""
-    began = time.monotonic()
+    began = time.process_time()
     try:
         lake.sql(statement)
     except (IsoflopError, duckdb.Error) as error:
         assert str(error).strip() and "_isoflop_" not in str(error)
-    assert time.monotonic() - began < LONGEST
+    assert time.process_time() - began < LONGEST
 
 
 @pytest.fixture(scope="module")

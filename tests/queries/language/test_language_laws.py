@@ -181,3 +181,21 @@ def test_laws_outlive_the_process(lake: Lakehouse) -> None:
     with isoflop.open(path) as again:
         assert again.sql("EXTRAPOLATE best TO params = 1e10").records() == first
         assert "predicted_nats" in first[0]
+
+
+def test_residuals_say_when_the_rows_behind_a_law_have_changed(lake: Lakehouse) -> None:
+    lake.sql(f"CREATE LAW best AS ({FIT})")
+    assert lake.sql("RESIDUALS best").notes == ()
+    lake.query("INSERT INTO points VALUES (1e12, 2.1)")
+    answer = lake.sql("RESIDUALS best")
+    assert answer.notes == ("the rows behind law 'best' have changed since it was fitted: 12 then, 13 now",)
+
+
+def test_two_processes_cannot_both_make_a_law(lake: Lakehouse, monkeypatch: pytest.MonkeyPatch) -> None:
+    from isoflop.queries.language.verbs import fit
+
+    lake.sql(f"CREATE LAW best AS {FIT}")
+    monkeypatch.setattr(fit, "law_exists", lambda lake, name: False)  # as when the other one is a moment earlier
+    with pytest.raises(StatementError, match="'best' exists"):
+        lake.sql(f"CREATE LAW best AS {FIT}")
+    assert lake.query("SELECT count(*) AS n FROM laws").to_pylist() == [{"n": 1}]
