@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 READY_FOR_WORK := $(VENV)/.ready-for-work
 
-.PHONY: demo test test-slow check bench clean help
+.PHONY: demo test test-slow check bench chaos clean help
 
 help:  ## say what can be made
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
@@ -18,7 +18,7 @@ $(READY): pyproject.toml
 	@touch $@
 
 $(READY_FOR_WORK): $(READY)
-	@$(BIN)/pip install --quiet --disable-pip-version-check -e ".[test,check]"
+	@$(BIN)/pip install --quiet --disable-pip-version-check -e ".[test,check,lake]"
 	@touch $@
 
 demo: $(READY)  ## train a small sweep, land it, fit, cross-validate, extrapolate
@@ -38,6 +38,9 @@ check: $(READY_FOR_WORK)  ## lint, types, layering
 
 bench: $(READY_FOR_WORK)  ## print the benchmarks
 	@$(BIN)/python -m tests.bench
+
+chaos: $(READY_FOR_WORK)  ## kill, freeze and fill at random moments for some minutes; print what was left
+	@$(BIN)/python -m tests.chaos
 
 clean:  ## remove the environment and the demo's lake
 	@rm -rf $(VENV) demo.duckdb demo.duckdb.*

@@ -1,24 +1,22 @@
-"""Where a lake is, and how its file is opened.
+"""How a lake's file is opened, and what a person reads when it cannot be.
 
-An address is `--lake`, else the environment's ISOFLOP_LAKE, else `./isoflop.duckdb`. The file is
-opened by one process at a time; DuckDB's own lock keeps the others out, and `LakeHeld` names the
-holder so that the caller can ask it instead.
+The file is opened by one process at a time; DuckDB's own lock keeps the others out, and `LakeHeld`
+names the holder so that the caller can ask it instead.
 """
 
 from __future__ import annotations
 
-import os
 import re
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from isoflop.lakehouse.errors import StoreError, UsageError
+from isoflop.lakehouse.address import ENVIRONMENT, resolve
+from isoflop.lakehouse.errors import StoreError
 
 if TYPE_CHECKING:
     import duckdb
 
-ENVIRONMENT = "ISOFLOP_LAKE"
-DEFAULT = "isoflop.duckdb"
+__all__ = ["ENVIRONMENT", "LakeHeld", "NotCommitted", "StoreDead", "connect", "opening_error", "resolve"]
 
 
 class LakeHeld(StoreError):
@@ -33,24 +31,34 @@ class LakeHeld(StoreError):
         )
 
 
-def resolve(address: str | os.PathLike[str] | None = None) -> Path:
-    """Return the absolute path of the lake that `address` names.
+class NotCommitted(StoreError):
+    """The spool could not be committed; its files are kept."""
 
-    Raises
-    ------
-    UsageError : if the address is a URL or a folder
-    """
-    text = str(address) if address is not None else os.environ.get(ENVIRONMENT) or DEFAULT
-    if re.match(r"[a-z][a-z0-9+]*://", text):
-        raise UsageError(f"'{text}' is not the path of a lake; give a file, for example runs.duckdb")
-    path = Path(text).expanduser().absolute()
-    if path.is_dir():
-        raise UsageError(f"{path} is a folder; give the file of the lake, for example {path / DEFAULT}")
-    return path
+    def __init__(self, place: object, error: Exception) -> None:
+        if is_full(error):
+            super().__init__(
+                f"the disk that holds {place} is full; what is not committed waits in the spool",
+                hint="make room; it is committed by itself",
+            )
+        else:
+            super().__init__(
+                f"the spool could not be committed to {place}: {_first_line(str(error))}; its files are kept"
+            )
 
 
-def connect(path: Path) -> duckdb.DuckDBPyConnection:
-    """Open the file for reading and writing, making it when it is missing.
+class StoreDead(StoreError):
+    """The open store met an error after which DuckDB answers nothing more; it has to be opened again."""
+
+    def __init__(self, path: Path, error: Exception) -> None:
+        what = "the disk is full" if is_full(error) else _first_line(str(error))
+        super().__init__(
+            f"{path}: {what}; what is committed is safe, what is not waits in the spool",
+            hint="make room; the store is opened again by itself" if is_full(error) else None,
+        )
+
+
+def connect(path: Path, *, read_only: bool = False) -> duckdb.DuckDBPyConnection:
+    """Open the file, making it when it is missing.
 
     Raises
     ------
@@ -62,7 +70,7 @@ def connect(path: Path) -> duckdb.DuckDBPyConnection:
     if not path.parent.is_dir():
         raise StoreError(f"the folder {path.parent} does not exist", hint=f"mkdir -p {path.parent}")
     try:
-        return duckdb.connect(str(path))
+        return duckdb.connect(str(path), read_only=read_only)
     except duckdb.Error as error:
         raise opening_error(path, error) from error
 
@@ -73,7 +81,9 @@ def opening_error(path: Path, error: Exception) -> StoreError:
     if "Could not set lock" in text:
         holder = re.search(r"PID (\d+)", text)
         return LakeHeld(path, int(holder.group(1)) if holder else None)
-    first = text.splitlines()[0].removeprefix("IO Error: ")
+    first = _first_line(text)
+    if is_full(error):
+        return StoreError(f"{path} cannot be opened, the disk is full", hint="make room and try again; nothing is lost")
     if "not a valid DuckDB database" in text:
         return StoreError(f"{path} is not a DuckDB database: {first}", hint="give another path with --lake")
     if "Corrupt database" in text or "checksum" in text or "Failure while replaying WAL" in text:
@@ -84,3 +94,12 @@ def opening_error(path: Path, error: Exception) -> StoreError:
     if "newer version" in text or "storage version" in text.lower() or "version number" in text:
         return StoreError(f"{path} was written by another DuckDB: {first}", hint="install the DuckDB that wrote it")
     return StoreError(f"{path} cannot be opened: {first}")
+
+
+def is_full(error: Exception) -> bool:
+    """Return whether the reason is a disk without room."""
+    return "No space left" in str(error) or "not enough space" in str(error).lower()
+
+
+def _first_line(text: str) -> str:
+    return text.splitlines()[0].removeprefix("IO Error: ").removeprefix("FATAL Error: ") if text else "unknown error"

@@ -1,39 +1,47 @@
 """The lakehouse: open it, ask it, record into it.
 
-`Lakehouse` is the one stateful object of the library. It either holds the lake's file or, when
-another process does, asks that process; callers see no difference. With `hold()` it keeps the file,
-commits the spool twice a second and answers others; when the holder leaves, the next one takes over.
+`Lakehouse` is the one stateful object of the library. It holds the lake's file, asks the process
+that does, or speaks to the shared catalog; callers see no difference. With `hold()` it commits the
+spool and, where it has the file, answers others; when the holder leaves, the next one takes over.
 """
 
 from __future__ import annotations
 
 import contextlib
 import os
+import random
+import secrets
 import sys
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from isoflop.lakehouse import registry
+from isoflop.lakehouse.address import FileAddress, parse_address
 from isoflop.lakehouse.answers import Answer
-from isoflop.lakehouse.catalog import LakeHeld, resolve
+from isoflop.lakehouse.catalog import LakeHeld, StoreDead
 from isoflop.lakehouse.errors import StoreError
 from isoflop.lakehouse.records import RunRecord
 from isoflop.lakehouse.runlog import RunLog
-from isoflop.lakehouse.store import Parameters, Statement, Store
+from isoflop.lakehouse.store import Backend, Parameters, Statement, Store
 from isoflop.lakehouse.writer import Drained
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
-    from isoflop.lakehouse.serving import LakeClient, LakeServer, Request
+    from isoflop.lakehouse.serving import LakeServer, Request
 
 WAIT_FOR_HOLDER = 10.0  # seconds a command waits for another short command to let go of the file
 DRAIN_EVERY = 0.5  # seconds between commits of the spool while holding
+DRAIN_SHARED_EVERY = 1.0  # the same for a shared catalog, where a commit costs more
+LONGEST_PAUSE = 30.0  # seconds between attempts while the store takes nothing
+LOOK_FOR_LOST_EVERY = 30.0  # seconds between looks for attempts whose process has gone
+TRIES = 4  # how often a request goes to the next holder when the last one died over it
 
 Language = Callable[["Lakehouse", str, Parameters], Answer]
+Result = TypeVar("Result")
 
 
 class Lakehouse:
@@ -41,13 +49,14 @@ class Lakehouse:
 
     Parameters
     ----------
-    address : path of the `.duckdb` file; None takes ISOFLOP_LAKE, else `./isoflop.duckdb`
+    address : path of the `.duckdb` file, or `postgresql://…?data=…`; None takes ISOFLOP_LAKE, else `./isoflop.duckdb`
     language : what `sql` runs; plain DuckDB when None
     hold : keep the file and answer other processes until `close`
     drains : commit what an earlier process left in the spool
 
     Raises
     ------
+    UsageError : if the address is none
     StoreError : if the lake cannot be opened and nobody who holds it answers
     """
 
@@ -59,19 +68,22 @@ class Lakehouse:
         hold: bool = False,
         drains: bool = True,
     ) -> None:
-        self.path: Path = resolve(address)
-        self.is_new = not self.path.exists()
+        self._place = parse_address(address)
+        self.path: Path = self._place.path
+        self.is_new = isinstance(self._place, FileAddress) and not self.path.exists()
         self._language = language
-        self._backend: Store | LakeClient | None = None
+        self._backend: Backend | None = None
         self._server: LakeServer | None = None
         self._lock = threading.RLock()
         self._keeper: threading.Thread | None = None
         self._stop = threading.Event()
         self._holds = 0
         self._complaint: str | None = None
+        self._looked_for_lost = 0.0
         self._reach()
         if drains and self.is_holder:
             self._drain_quietly()
+            self._mark_lost()
         if hold:
             self._start_keeping()
 
@@ -84,8 +96,13 @@ class Lakehouse:
 
     @property
     def address(self) -> str:
-        """The path of the lake's file."""
-        return str(self.path)
+        """The path of the lake's file, or the URL of its catalog; never with a password."""
+        return str(self._place)
+
+    @property
+    def is_shared(self) -> bool:
+        """Whether the lake has a shared catalog rather than a file."""
+        return not isinstance(self._place, FileAddress)
 
     @property
     def spool_folder(self) -> Path:
@@ -94,8 +111,8 @@ class Lakehouse:
 
     @property
     def is_holder(self) -> bool:
-        """Whether this process has the file open, rather than asking the one that has."""
-        return isinstance(self._backend, Store)
+        """Whether this process reaches the data itself, rather than asking the one that holds the file."""
+        return isinstance(self._backend, Store) or (self.is_shared and self._backend is not None)
 
     # Asking and writing
 
@@ -114,11 +131,19 @@ class Lakehouse:
         ------
         duckdb.Error : as DuckDB words it, wherever the statement ran
         """
-        return self._ask([(sql, parameters)], relations or {}, is_write=False)
+        return self._ask(lambda backend, _: backend.query(sql, parameters, relations), repeats=lambda: _only_reads(sql))
 
     def write(self, statements: Sequence[Statement], relations: Mapping[str, pa.Table] | None = None) -> None:
-        """Run statements in one transaction: all of them or none."""
-        self._ask(list(statements), relations or {}, is_write=True)
+        """Run statements in one transaction: all of them or none, once even if the holder dies meanwhile."""
+        token = secrets.token_hex(8)
+        chosen = list(statements)
+
+        def run(backend: Backend, tries: int) -> None:
+            # Our own file answers for itself; whoever else may have committed without our hearing of it.
+            is_certain = isinstance(backend, Store) and tries == 0
+            backend.write(chosen, relations, None if is_certain else token)
+
+        self._ask(run)
 
     def sql(self, text: str, parameters: Parameters = None) -> Answer:
         """Answer a statement of the isoflop language, or any DuckDB statement."""
@@ -127,17 +152,29 @@ class Lakehouse:
         return self._language(self, text, parameters)
 
     def drain(self) -> Drained:
-        """Commit what lies in the spool, here or in the process that holds the lake; counts are of this process.
+        """Commit what lies in the spool, here or in the process that holds the lake.
 
         Raises
         ------
         StoreError : if the store cannot take it; the spool keeps it
         """
-        backend = self._reach()
-        if isinstance(backend, Store):
-            return backend.drain()
-        self._ask([], {}, is_write=True)
-        return Drained()
+        return self._ask(lambda backend, _: backend.drain())
+
+    def compact(self) -> None:
+        """Rewrite the points clustered by run, metric and step, and give freed space back."""
+        self._ask(lambda backend, _: backend.compact())
+
+    def snapshot(self, to: str | os.PathLike[str]) -> None:
+        """Write a consistent copy of the lake into a new DuckDB file, whoever writes meanwhile.
+
+        Raises
+        ------
+        StoreError : if the file exists or cannot be written
+        """
+        path = Path(to).expanduser().absolute()
+        if path.exists():
+            raise StoreError(f"{path} exists; a snapshot overwrites nothing", hint="name another file")
+        self._ask(lambda backend, _: backend.snapshot(path))
 
     # Recording
 
@@ -223,33 +260,44 @@ class Lakehouse:
         keeper.join()
         with self._lock:
             self._keeper = None
-            if self._server is not None:
-                self._server.close()
-                self._server = None
+            self._stop_serving()
         self._drain_quietly()
 
     def _keep(self) -> None:
-        while not self._stop.wait(DRAIN_EVERY):
+        usual = DRAIN_SHARED_EVERY if self.is_shared else DRAIN_EVERY
+        pause = usual
+        while not self._stop.wait(pause):
             self._take_over()
-            self._drain_quietly()
+            is_fine = self._backend is not None and (not self.is_holder or self._drain_quietly())
+            pause = usual if is_fine else min(2 * pause, LONGEST_PAUSE) * random.uniform(0.8, 1.2)
+            if is_fine and self.is_holder and time.monotonic() - self._looked_for_lost > LOOK_FOR_LOST_EVERY:
+                self._mark_lost()
 
     def _take_over(self) -> None:
-        """Become the holder when the process that was has gone."""
+        """Become the holder when the process that was has gone, or when our own store has died."""
         with self._lock:
-            if isinstance(self._backend, Store):
+            if self.is_holder:
                 return
             with contextlib.suppress(StoreError):
-                self._backend = Store(self.path, self.spool_folder)
+                self._backend = self._open()
                 self._serve()
 
-    def _drain_quietly(self) -> None:
+    def _drain_quietly(self) -> bool:
+        """Commit the spool; say once, not every time, that the store takes nothing. Returns whether it did."""
         try:
             self.drain()
-            self._complaint = None
         except StoreError as error:
             if self._complaint is None:
                 print(f"isoflop: {error}", file=sys.stderr)
             self._complaint = str(error)
+            return False
+        self._complaint = None
+        return True
+
+    def _mark_lost(self) -> None:
+        self._looked_for_lost = time.monotonic()
+        with contextlib.suppress(StoreError):
+            registry.mark_lost(self)
 
     def _serve(self) -> None:
         if isinstance(self._backend, Store) and self._server is None:
@@ -257,34 +305,37 @@ class Lakehouse:
 
             self._server = LakeServer(self.path, self._answer)
 
+    def _stop_serving(self) -> None:
+        if self._server is not None:
+            self._server.close()
+            self._server = None
+
     def _answer(self, request: Request, relations: Mapping[str, pa.Table]) -> pa.Table:
-        return self._ask(request.statements, relations, is_write=request.is_write)
+        from isoflop.lakehouse.serving import answer
 
-    # Reaching the file
+        return self._ask(lambda backend, _: answer(backend, request, relations))
 
-    def _ask(self, statements: Sequence[Statement], relations: Mapping[str, pa.Table], *, is_write: bool) -> pa.Table:
-        backend = self._reach()
-        if isinstance(backend, Store):
-            if not statements:
-                backend.drain()
-                return _nothing()
-            if is_write:
-                backend.write(statements, relations)
-                return _nothing()
-            ((sql, parameters),) = statements
-            return backend.query(sql, parameters, relations)
-        from isoflop.lakehouse.serving import HolderGone, Request
+    # Reaching the data
 
-        try:
-            return backend.ask(Request(statements, is_write), relations)
-        except HolderGone:
-            with self._lock:
-                self._backend = None
-            if is_write:
+    def _ask(self, action: Callable[[Backend, int], Result], repeats: Callable[[], bool] = lambda: True) -> Result:
+        """Do something with whoever keeps the lake; with the next one when the last one died over it."""
+        from isoflop.lakehouse.holder import HolderGone
+
+        tries = 0
+        while True:
+            backend = self._reach()
+            try:
+                return action(backend, tries)
+            except HolderGone:
+                self._forget(backend)
+                tries += 1
+                if tries == TRIES or not repeats():
+                    raise
+            except (StoreDead, LakeHeld):
+                self._forget(backend)
                 raise
-            return self._ask(statements, relations, is_write=False)
 
-    def _reach(self) -> Store | LakeClient:
+    def _reach(self) -> Backend:
         """Return the open store, or a client of the process that has it open."""
         with self._lock:
             if self._backend is not None:
@@ -292,7 +343,9 @@ class Lakehouse:
             until = time.monotonic() + WAIT_FOR_HOLDER
             while True:
                 try:
-                    self._backend = Store(self.path, self.spool_folder)
+                    self._backend = self._open()
+                    if self._keeper is not None:
+                        self._serve()
                     return self._backend
                 except LakeHeld:
                     from isoflop.lakehouse.serving import LakeClient
@@ -305,15 +358,33 @@ class Lakehouse:
                         raise
                     time.sleep(0.1)
 
+    def _open(self) -> Backend:
+        if isinstance(self._place, FileAddress):
+            return Store(self.path, self.spool_folder)
+        from isoflop.lakehouse.shared import SharedStore
+
+        store = SharedStore(self._place, self.spool_folder)
+        self.is_new = self.is_new or store.is_new
+        return store
+
+    def _forget(self, backend: Backend) -> None:
+        """Give up a store that has died or a holder that has gone; the next request finds another."""
+        with self._lock:
+            if self._backend is backend:
+                self._backend = None
+        with contextlib.suppress(Exception):
+            backend.close()
+
     def close(self) -> None:
         """Commit what is spooled and let go of the file."""
         while self._holds:
             self._stop_keeping()
         with self._lock:
             if self._backend is not None:
-                if isinstance(self._backend, Store):
+                if self.is_holder:
                     self._drain_quietly()
-                self._backend.close()
+                if self._backend is not None:
+                    self._backend.close()
                 self._backend = None
 
     def __enter__(self) -> Lakehouse:
@@ -326,7 +397,12 @@ class Lakehouse:
         return f"Lakehouse({self.address!r})"
 
 
-def _nothing() -> pa.Table:
-    import pyarrow as pa
+def _only_reads(sql: str) -> bool:
+    """Return whether a statement can be asked again when nobody knows if it ran."""
+    import duckdb
 
-    return pa.table({})
+    reads = (duckdb.StatementType.SELECT, duckdb.StatementType.EXPLAIN, duckdb.StatementType.PRAGMA)
+    try:
+        return all(statement.type in reads for statement in duckdb.extract_statements(sql))
+    except duckdb.Error:
+        return True  # it does not parse, so it changes nothing

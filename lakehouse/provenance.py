@@ -26,8 +26,8 @@ def host_name() -> str:
 def process_start(pid: int) -> str | None:
     """Return when a process of this machine started, in clock ticks, or None when it does not run."""
     try:
-        stat = Path(f"/proc/{pid}/stat").read_text()
-        return stat.rpartition(")")[2].split()[19]
+        fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+        return None if fields[0] in "ZX" else fields[19]  # Z, X: it has ended and waits to be buried
     except (OSError, IndexError):
         try:
             os.kill(pid, 0)

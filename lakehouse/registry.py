@@ -7,7 +7,7 @@ import secrets
 from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from isoflop.lakehouse.provenance import code_version
+from isoflop.lakehouse.provenance import code_version, is_running
 from isoflop.lakehouse.records import RunRecord, canonical_json, digest
 from isoflop.lakehouse.schema.views import RESERVED, view_statements
 
@@ -90,6 +90,28 @@ def end_attempt(lake: Lakehouse, run_id: str, attempt: int, status: str, reason:
     )
 
 
+def mark_lost(lake: Lakehouse) -> int:
+    """Mark open attempts whose driver ran on this machine and has gone as lost, and return how many there were."""
+    rows = lake.query(
+        "SELECT DISTINCT driver FROM store.attempts WHERE status IN ('queued', 'running') AND driver IS NOT NULL"
+    )
+    gone = [driver for driver in rows["driver"].to_pylist() if is_running(driver) is False]
+    if not gone:
+        return 0
+    held = "status IN ('queued', 'running') AND driver IN (SELECT unnest(?))"
+    counted = lake.query(f"SELECT count(*) AS n FROM store.attempts WHERE {held}", [gone])
+    lake.write(
+        [
+            (
+                f"UPDATE store.attempts SET status = 'lost', reason = 'driver_died', finished_at = {NOW}, "
+                f"error = coalesce(error, 'the process that ran it is gone') WHERE {held}",
+                [gone],
+            )
+        ]
+    )
+    return int(counted["n"][0].as_py())
+
+
 def insertion(
     lake: Lakehouse, runs: Sequence[RunRecord], replacing: Sequence[str] = ()
 ) -> tuple[list[tuple[str, Any]], pa.Table | None]:
@@ -113,8 +135,10 @@ def insertion(
     if replacing:
         statements.append(("DELETE FROM store.runs WHERE run_id IN (SELECT unnest(?))", [list(replacing)]))
     for name, (kind, is_new) in altered.items():
-        verb = f'ADD COLUMN IF NOT EXISTS "{name}" {kind}' if is_new else f'ALTER COLUMN "{name}" TYPE {kind}'
-        statements.append((f"ALTER TABLE store.runs {verb}", None))
+        if is_new:
+            statements.append((f'ALTER TABLE store.runs ADD COLUMN IF NOT EXISTS "{name}" {kind}', None))
+        else:
+            statements += [(text, None) for text in _retyping(name, types[name], kind, lake.is_shared)]
     types.update({name: kind for name, (kind, _) in altered.items()})
     table = _rows(list(unique.values()), settings, types)
     columns = ", ".join(
@@ -125,13 +149,25 @@ def insertion(
     statements.append(
         (
             f"INSERT INTO store.runs BY NAME SELECT {columns}, config::JSON AS config, tags, {NOW} AS created_at "
-            "FROM _new_runs",
+            "FROM _new_runs ANTI JOIN (SELECT run_id FROM store.runs) known USING (run_id)",
             None,
         )
     )
     if altered:
         statements += [(text, None) for text in view_statements(list(types))]
     return statements, table
+
+
+def _retyping(name: str, old: str, new: str, is_shared: bool) -> list[str]:
+    """Return the statements that change a column's type; a shared catalog only widens numbers by itself."""
+    if not is_shared or (old, new) == ("BIGINT", "DOUBLE"):
+        return [f'ALTER TABLE store.runs ALTER COLUMN "{name}" TYPE {new}']
+    return [
+        f'ALTER TABLE store.runs ADD COLUMN "_retyped" {new}',
+        f'UPDATE store.runs SET "_retyped" = "{name}"::{new}',
+        f'ALTER TABLE store.runs DROP COLUMN "{name}"',
+        f'ALTER TABLE store.runs RENAME COLUMN "_retyped" TO "{name}"',
+    ]
 
 
 def _settings(run: RunRecord) -> dict[str, Any]:
@@ -147,7 +183,8 @@ def _settings(run: RunRecord) -> dict[str, Any]:
 def _column_types(lake: Lakehouse) -> dict[str, str]:
     rows = lake.query(
         "SELECT column_name AS name, data_type AS type FROM duckdb_columns() "
-        "WHERE schema_name = 'store' AND table_name = 'runs' ORDER BY column_index"
+        "WHERE database_name = current_database() AND schema_name = 'store' AND table_name = 'runs' "
+        "ORDER BY column_index"
     ).to_pylist()
     return {row["name"]: row["type"] for row in rows}
 

@@ -22,28 +22,65 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.flight as flight
 
+from isoflop.lakehouse.batches import Drained
 from isoflop.lakehouse.errors import StoreError
+from isoflop.lakehouse.holder import HolderGone, address_file
 
 if TYPE_CHECKING:
-    from isoflop.lakehouse.store import Parameters, Statement
+    from isoflop.lakehouse.store import Backend, Parameters, Statement
+
+__all__ = ["HolderGone", "LakeClient", "LakeServer", "Request", "address_file", "answer"]
 
 ERROR_KEY = b"isoflop_error"
-
-
-def address_file(path: Path) -> Path:
-    """Return the file in which the holder of a lake says where it answers."""
-    return path.with_name(path.name + ".serving")
+# A wrong token is a sign of it too: another process listens where the holder did.
+GONE = (
+    flight.FlightUnavailableError, flight.FlightTimedOutError, flight.FlightUnauthenticatedError,
+    flight.FlightInternalError, OSError,
+)  # fmt: skip
 
 
 @dataclass(frozen=True)
 class Request:
-    """What a client asks: one query, several statements in one transaction, or (no statements) a drain of the spool."""
+    """What a client asks of the holder.
 
-    statements: Sequence[Statement]
-    is_write: bool
+    Parameters
+    ----------
+    kind : `query` one statement, `write` several in one transaction, `drain`, `compact`, or `snapshot`
+    statements : the SQL with its parameters
+    token : names a write, so that one whose answer was lost can be sent again
+    to : the file of a snapshot
+    """
+
+    kind: str
+    statements: Sequence[Statement] = ()
+    token: str | None = None
+    to: str | None = None
 
 
 Handler = Callable[[Request, Mapping[str, pa.Table]], pa.Table]
+
+
+def answer(backend: Backend, request: Request, relations: Mapping[str, pa.Table]) -> pa.Table:
+    """Do what a request asks with the holder's own store."""
+    match request.kind:
+        case "query":
+            ((sql, parameters),) = request.statements
+            return backend.query(sql, parameters, relations)
+        case "write":
+            backend.write(request.statements, relations, request.token)
+        case "drain":
+            done = backend.drain()
+            unreadable = pa.array(done.unreadable, pa.string())
+            return pa.table({"unreadable": unreadable}).replace_schema_metadata(
+                {"drained": json.dumps([done.files, done.points, done.repeated])}
+            )
+        case "compact":
+            backend.compact()
+        case "snapshot":
+            backend.snapshot(Path(str(request.to)))
+        case _:
+            raise StoreError(f"the holder of the lake does not know '{request.kind}'", hint="it runs another isoflop")
+    return pa.table({})
 
 
 class LakeServer(flight.FlightServerBase):  # type: ignore[misc]
@@ -75,16 +112,20 @@ class LakeServer(flight.FlightServerBase):  # type: ignore[misc]
         relations = {name: self._uploads.pop(key) for name, key in about["relations"].items()}
         try:
             request = Request(
-                [(sql, _decode(parameters)) for sql, parameters in about["statements"]], about["is_write"]
+                about["kind"],
+                [(sql, _decode(parameters)) for sql, parameters in about["statements"]],
+                about["token"],
+                about["to"],
             )
             table = self._handler(request, relations)
         except Exception as error:
-            described = json.dumps({"class": type(error).__name__, "message": str(error)})
+            message, hint = getattr(error, "message", str(error)), getattr(error, "hint", None)
+            described = json.dumps({"class": type(error).__name__, "message": message, "hint": hint})
             table = pa.table({}).replace_schema_metadata({ERROR_KEY: described.encode()})
         return flight.RecordBatchStream(table)
 
     def _check(self, about: Mapping[str, Any]) -> None:
-        if not hmac.compare_digest(str(about.get("token", "")), self._token):
+        if not hmac.compare_digest(str(about.get("credential", "")), self._token):
             raise flight.FlightUnauthenticatedError("wrong token")
 
     def close(self) -> None:
@@ -121,7 +162,7 @@ class LakeClient:
 
     def __init__(self, path: Path, address: str, token: str, pid: int) -> None:
         self.path, self.pid = path, pid
-        self._token = token
+        self._credential = token
         self._client = flight.connect(address)
 
     @classmethod
@@ -130,36 +171,68 @@ class LakeClient:
         try:
             about = json.loads(address_file(path).read_text())
             client = cls(path, about["address"], about["token"], int(about["pid"]))
-            client.ask(Request([("SELECT 1", None)], False), {}, timeout=5.0)
-        except (OSError, ValueError, KeyError, flight.FlightError, pa.ArrowException):
+            client._ask(Request("query", [("SELECT 1", None)]), timeout=5.0)
+        except (OSError, ValueError, KeyError, StoreError, flight.FlightError, pa.ArrowException):
             return None
         return client
 
-    def ask(self, request: Request, relations: Mapping[str, pa.Table], timeout: float | None = None) -> pa.Table:
+    def query(
+        self, sql: str, parameters: Parameters = None, relations: Mapping[str, pa.Table] | None = None
+    ) -> pa.Table:
+        """Have the holder run statements and return the last one's rows."""
+        return self._ask(Request("query", [(sql, parameters)]), relations)
+
+    def write(
+        self, statements: Sequence[Statement], relations: Mapping[str, pa.Table] | None = None, token: str | None = None
+    ) -> None:
+        """Have the holder run statements in one transaction."""
+        self._ask(Request("write", statements, token), relations)
+
+    def drain(self) -> Drained:
+        """Have the holder commit what lies in the spool."""
+        done = self._ask(Request("drain"))
+        files, points, repeated = json.loads((done.schema.metadata or {}).get(b"drained", b"[0, 0, 0]"))
+        return Drained(files, points, repeated, tuple(done["unreadable"].to_pylist()))
+
+    def compact(self) -> None:
+        """Have the holder rewrite its file."""
+        self._ask(Request("compact"))
+
+    def snapshot(self, to: Path) -> None:
+        """Have the holder write a consistent copy."""
+        self._ask(Request("snapshot", to=str(to.absolute())))
+
+    def _ask(
+        self, request: Request, relations: Mapping[str, pa.Table] | None = None, timeout: float | None = None
+    ) -> pa.Table:
         """Send a request and return its table.
 
         Raises
         ------
         duckdb.Error : the error the holder met, of the same class and wording
-        StoreError : if the holder has gone
+        HolderGone : if the holder has gone
         """
-        keys = {name: secrets.token_hex(8) for name in relations}
+        keys = {name: secrets.token_hex(8) for name in relations or {}}
         options = flight.FlightCallOptions(timeout=timeout) if timeout else flight.FlightCallOptions()
-        for name, table in relations.items():
-            command = json.dumps({"token": self._token, "upload": keys[name]})
-            writer, _ = self._client.do_put(
-                flight.FlightDescriptor.for_command(command.encode()), table.schema, options
-            )
-            with writer:
-                writer.write_table(table)
-        statements = [(sql, parameters) for sql, parameters in request.statements]
-        ticket = {"token": self._token, "relations": keys, "statements": statements, "is_write": request.is_write}
+        ticket = {
+            "credential": self._credential, "relations": keys, "kind": request.kind, "token": request.token,
+            "to": request.to, "statements": list(request.statements),
+        }  # fmt: skip
         try:
+            for name, table in (relations or {}).items():
+                command = json.dumps({"credential": self._credential, "upload": keys[name]})
+                writer, _ = self._client.do_put(
+                    flight.FlightDescriptor.for_command(command.encode()), table.schema, options
+                )
+                with writer:
+                    writer.write_table(table)
             answer = self._client.do_get(
                 flight.Ticket(json.dumps(ticket, default=_encode).encode()), options
             ).read_all()
-        except (flight.FlightUnavailableError, flight.FlightTimedOutError) as error:
+        except GONE as error:
             raise HolderGone(self.path, self.pid) from error
+        except (flight.FlightError, pa.ArrowException) as error:
+            raise StoreError(f"the process that holds {self.path} could not answer: {error}") from error
         described = (answer.schema.metadata or {}).get(ERROR_KEY)
         if described is not None:
             raise _error(json.loads(described))
@@ -170,14 +243,7 @@ class LakeClient:
         self._client.close()
 
 
-class HolderGone(StoreError):
-    """The process that held the lake went away before it answered."""
-
-    def __init__(self, path: Path, pid: int) -> None:
-        super().__init__(f"process {pid}, which held {path}, has gone before it answered", hint="run the command again")
-
-
-def _error(described: Mapping[str, str]) -> Exception:
+def _error(described: Mapping[str, Any]) -> Exception:
     import duckdb
 
     from isoflop.lakehouse import errors
@@ -185,4 +251,4 @@ def _error(described: Mapping[str, str]) -> Exception:
     found = getattr(duckdb, described["class"], None) or getattr(errors, described["class"], None)
     if isinstance(found, type) and issubclass(found, duckdb.Error):
         return found(described["message"])
-    return StoreError(described["message"])
+    return StoreError(described["message"], hint=described.get("hint"))

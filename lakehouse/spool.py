@@ -4,7 +4,8 @@
 second or every 20,000 points: written under a name that no reader matches, fsynced, renamed. The
 file is one batch of the ledger, `run/attempt/sequence`; the writer commits it once and removes it.
 Nothing here raises into a training loop: a spool that cannot write keeps its points, thins them
-when they grow too many, goes on, and says so once.
+when they grow too many, goes on, and says so once. An attempt with nothing to say still leaves an
+empty batch now and then: the lake takes it as a heartbeat.
 """
 
 from __future__ import annotations
@@ -14,13 +15,21 @@ import json
 import os
 import sys
 import threading
+import time
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import pyarrow as pa
 
 SPOOL_VERSION = 1
 FLUSH_SECONDS = 1.0
 MAX_POINTS = 20_000
+BEAT_SECONDS = 30.0  # between signs of life of an attempt that logs nothing
+CLOSE_PATIENCE = 5.0  # seconds that close() goes on trying while the spool folder cannot be written
 KEPT_WHEN_BLOCKED = 1_000_000  # points held in memory while the spool folder cannot be written
 SUFFIX = ".parquet"
 
@@ -29,7 +38,7 @@ Point = tuple[int, float | None, Mapping[str, float]]
 
 def utc_now() -> str:
     """Return the time as the lake stores it: UTC, without a zone, to the microsecond."""
-    return datetime.now(UTC).replace(tzinfo=None).isoformat(sep=" ")
+    return datetime.now(UTC).replace(tzinfo=None).isoformat(sep=" ", timespec="microseconds")
 
 
 def batch_name(run_id: str, attempt: int, sequence: int) -> str:
@@ -40,11 +49,16 @@ def batch_name(run_id: str, attempt: int, sequence: int) -> str:
 def write_durably(path: Path, content: bytes) -> None:
     """Write `content` so that `path` either holds all of it, on disk, or does not exist."""
     partial = path.with_name(f"{path.name}.{os.getpid()}.partial")
-    with open(partial, "wb") as file:
-        file.write(content)
-        file.flush()
-        os.fsync(file.fileno())
-    os.replace(partial, path)
+    try:
+        with open(partial, "wb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(partial, path)
+    except BaseException:
+        with contextlib.suppress(OSError):
+            partial.unlink(missing_ok=True)
+        raise
     folder = os.open(path.parent, os.O_RDONLY)
     try:
         os.fsync(folder)
@@ -55,12 +69,28 @@ def write_durably(path: Path, content: bytes) -> None:
 def _number(value: object) -> float | None:
     try:
         return float(value)  # type: ignore[arg-type]  # tensors and NumPy scalars convert too
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError, RuntimeError):
         return None
 
 
+def _step(value: object) -> int | None:
+    try:
+        step = int(value)  # type: ignore[call-overload]
+    except (TypeError, ValueError, OverflowError, RuntimeError):
+        return None
+    return step if -(2**63) <= step < 2**63 else None
+
+
 def _note(message: str, level: str = "warning") -> dict[str, object]:
-    return {"kind": "note", "logged_at": utc_now(), "level": level, "message": message}
+    return {"kind": "note", "logged_at": utc_now(), "level": level, "message": str(message)}
+
+
+def _plain(value: object) -> object:
+    """Return what JSON takes for a value it does not know: a NumPy or torch scalar its number, else text."""
+    try:
+        return value.item()  # type: ignore[attr-defined]
+    except Exception:
+        return str(value)
 
 
 def encode_batch(points: list[Point], events: list[dict[str, object]], header: dict[str, object]) -> bytes:
@@ -72,29 +102,52 @@ def encode_batch(points: list[Point], events: list[dict[str, object]], header: d
     seconds: list[float | None] = []
     metrics: list[str] = []
     values: list[float] = []
-    for step, at, measured in points:
+    for given, at, measured in points:
+        step = given if type(given) is int and -(2**63) <= given < 2**63 else _step(given)
+        if step is None:
+            events.append(_note(f"step {given!r} is not a whole number below 2^63; its values are skipped"))
+            continue
         for metric, value in measured.items():
-            number = _number(value)
+            number = value if type(value) is float else _number(value)
             if number is None:
                 events.append(_note(f"metric '{metric}' at step {step} is {value!r}, which is not a number; skipped"))
                 continue
             steps.append(step)
-            seconds.append(at)
+            seconds.append(at if at is None or type(at) is float else _number(at))
             metrics.append(metric)
             values.append(number)
     table = pa.table(
         {
-            "metric": pa.array(metrics, pa.string()).dictionary_encode(),
+            "metric": _words(metrics),
             "step": pa.array(steps, pa.int64()),
             "value": pa.array(values, pa.float64()),
             "seconds": pa.array(seconds, pa.float64()),
         }
     )
     about = {**header, "events": events}
-    table = table.replace_schema_metadata({"isoflop": json.dumps(about)})
+    table = table.replace_schema_metadata({"isoflop": json.dumps(about, default=_plain)})
     sink = pa.BufferOutputStream()
     pq.write_table(table, sink, compression="zstd")
     return bytes(sink.getvalue())
+
+
+def _words(metrics: list[str]) -> pa.Array:
+    """Return names as a dictionary array; each name is looked at once, however many points it has."""
+    import pyarrow as pa
+
+    codes: dict[str, int] = {}
+    indices = [codes.setdefault(metric, len(codes)) for metric in metrics]
+    names = [str(name).encode("utf-8", "replace").decode() for name in codes]
+    return pa.DictionaryArray.from_arrays(pa.array(indices, pa.int32()), pa.array(names, pa.string()))
+
+
+@dataclass(frozen=True)
+class _Pending:
+    """A file that is made but perhaps not delivered."""
+
+    name: str
+    content: bytes
+    steps: int
 
 
 class Spool:
@@ -106,6 +159,8 @@ class Spool:
     run_id, attempt : the attempt these points belong to, from `Lakehouse.begin_attempts`
     deliver : called with (file name, content) instead of writing to `folder`, for a worker on another
         machine; it returns only when the content is durable
+    flush_seconds, max_points : a file is written at least this often, and when this many steps wait
+    beat_seconds : longest silence of a live attempt [s]
 
     Source of the layout: group commit with a ledger, so a replayed file changes nothing.
     """
@@ -119,6 +174,7 @@ class Spool:
         deliver: Callable[[str, bytes], None] | None = None,
         flush_seconds: float = FLUSH_SECONDS,
         max_points: int = MAX_POINTS,
+        beat_seconds: float = BEAT_SECONDS,
     ) -> None:
         self.run_id, self.attempt = run_id, attempt
         self._folder = Path(folder)
@@ -126,12 +182,15 @@ class Spool:
         self._max_points = max_points
         self._points: list[Point] = []
         self._events: list[dict[str, object]] = []
+        self._pending: _Pending | None = None
         self._sequence = 0
         self._lock = threading.Lock()  # held by whoever turns the buffer into a file, never by log()
         self._wake = threading.Event()
         self._closed = False
         self._has_complained = False
         self._dropped = 0
+        self._beat_seconds = beat_seconds
+        self._spoke_at = time.monotonic()
         self._thread = threading.Thread(
             target=self._flush_periodically, args=(flush_seconds,), name=f"spool-{run_id}", daemon=True
         )
@@ -164,7 +223,7 @@ class Spool:
         **fields: object,
     ) -> None:
         """Say that the attempt runs, where, and from which step it goes on."""
-        hardware_json = None if hardware is None else json.dumps(hardware)
+        hardware_json = None if hardware is None else json.dumps(hardware, default=_plain)
         self._event(
             "started",
             started_at=utc_now(),
@@ -184,19 +243,27 @@ class Spool:
         """Say how the attempt ended; `fields` are columns of `attempts`, anything else goes to its `results`."""
         self._event("ended", status=status, reason=reason, finished_at=utc_now(), **fields)
 
-    def flush(self) -> None:
-        """Put everything said so far on disk before returning."""
+    def flush(self) -> bool:
+        """Put everything said so far on disk before returning; False when the folder cannot be written now."""
         with self._lock:
-            self._flush_once()
+            return self._flush_once()
 
     def close(self) -> None:
-        """Flush and stop the thread; a closed spool takes nothing more."""
+        """Flush and stop the thread; a closed spool takes nothing more.
+
+        While the folder cannot be written this tries again for some seconds, then says what is lost.
+        """
         if self._closed:
             return
         self._closed = True
         self._wake.set()
         self._thread.join(timeout=30)
-        self.flush()
+        until = time.monotonic() + CLOSE_PATIENCE
+        while not (is_written := self.flush()) and time.monotonic() < until:
+            time.sleep(0.2)
+        if not is_written:
+            steps = len(self._points) + (self._pending.steps if self._pending else 0)
+            self._say(f"{steps} steps that were logged could not be written and are lost")
 
     def _event(self, kind: str, **fields: object) -> None:
         self._events.append({"kind": kind, **fields})
@@ -206,32 +273,45 @@ class Spool:
             self._wake.wait(every)
             self._wake.clear()
             with self._lock:
-                self._flush_once()
+                self._flush_once(beats=True)
 
-    def _flush_once(self) -> None:
-        points, events = self._points, self._events
-        if not points and not events:
-            return
-        num_points, num_events = len(points), len(events)
-        taken, told = points[:num_points], events[:num_events]
+    def _flush_once(self, *, beats: bool = False) -> bool:
+        """Write what waits; return whether nothing is left behind."""
+        is_silent = beats and not self._closed and time.monotonic() - self._spoke_at > self._beat_seconds
+        while self._pending or self._points or self._events or is_silent:
+            try:
+                if self._pending is None:
+                    self._pending = self._encoded()
+                self._deliver(self._pending.name, self._pending.content)
+            except Exception as error:  # training goes on whatever happens to the store
+                self._complain(error)
+                self._thin()
+                return False
+            self._pending = None
+            self._sequence += 1
+            self._spoke_at = time.monotonic()
+            is_silent = False
+            if self._has_complained:
+                self._has_complained = False
+                lost = f", {self._dropped} points were thinned out" if self._dropped else ""
+                self.note(f"the spool can be written again{lost}", level="warning")
+        return True
+
+    def _encoded(self) -> _Pending:
+        """Turn the buffer into the content of the next file.
+
+        The same bytes are delivered again until that succeeds: whether a failed delivery has arrived
+        nobody knows, and a batch must not have two contents.
+        """
+        num_points, num_events = len(self._points), len(self._events)
         header: dict[str, object] = {
             "version": SPOOL_VERSION, "run_id": self.run_id, "attempt": self.attempt,
             "sequence": self._sequence, "written_at": utc_now(),
         }  # fmt: skip
-        try:
-            name = batch_name(self.run_id, self.attempt, self._sequence)
-            self._deliver(name, encode_batch(taken, told, header))
-        except Exception as error:  # training goes on whatever happens to the store
-            self._complain(error)
-            self._thin()
-            return
-        del points[:num_points]
-        del events[:num_events]
-        self._sequence += 1
-        if self._has_complained:
-            self._has_complained = False
-            lost = f", {self._dropped} points were thinned out" if self._dropped else ""
-            self.note(f"the spool can be written again{lost}", level="warning")
+        content = encode_batch(self._points[:num_points], self._events[:num_events], header)
+        del self._points[:num_points]
+        del self._events[:num_events]
+        return _Pending(batch_name(self.run_id, self.attempt, self._sequence), content, num_points)
 
     def _write(self, name: str, content: bytes) -> None:
         self._folder.mkdir(parents=True, exist_ok=True)
@@ -240,13 +320,14 @@ class Spool:
     def _complain(self, error: Exception) -> None:
         if not self._has_complained:
             self._has_complained = True
-            with contextlib.suppress(Exception):
-                print(
-                    f"isoflop: run {self.run_id}: the spool {self._folder} cannot be written ({error}); "
-                    "training goes on and the points wait in memory",
-                    file=sys.stderr,
-                )
+            self._say(
+                f"the spool {self._folder} cannot be written ({error}); training goes on and the points wait in memory"
+            )
             self.note(f"the spool could not be written: {error}", level="warning")
+
+    def _say(self, message: str) -> None:
+        with contextlib.suppress(Exception):
+            print(f"isoflop: run {self.run_id}: {message}", file=sys.stderr)
 
     def _thin(self) -> None:
         if len(self._points) > KEPT_WHEN_BLOCKED:

@@ -1,17 +1,19 @@
-"""The open file: one DuckDB connection, a cursor for every request, one writer at a time."""
+"""What keeps a lake: the interface of every kind, and the open file that is the usual one."""
 
 from __future__ import annotations
 
 import contextlib
+import os
+import shutil
 import threading
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import TYPE_CHECKING, Any, Protocol, TypeAlias, TypeVar
 
-from isoflop.lakehouse.catalog import connect, opening_error
+from isoflop.lakehouse.catalog import NotCommitted, StoreDead, connect, opening_error
 from isoflop.lakehouse.errors import StoreError
 from isoflop.lakehouse.schema import migrate
-from isoflop.lakehouse.writer import Drained, drain
+from isoflop.lakehouse.writer import Drained, drain, has_batches
 
 if TYPE_CHECKING:
     import duckdb
@@ -19,12 +21,51 @@ if TYPE_CHECKING:
 
 Parameters: TypeAlias = Sequence[Any] | Mapping[str, Any] | None
 Statement: TypeAlias = tuple[str, Parameters]
+Result = TypeVar("Result")
+
+REMEMBER = (
+    "INSERT INTO store.batches (batch_id, points, committed_at) "
+    "VALUES ('write/' || ?, 0, (now() AT TIME ZONE 'UTC')::TIMESTAMP)"
+)
+IS_REMEMBERED = "SELECT 1 FROM store.batches WHERE batch_id = 'write/' || ?"
+
+
+class Backend(Protocol):
+    """What a lake asks of whatever keeps it: the file, the shared catalog, or the process that holds the file."""
+
+    def query(
+        self, sql: str, parameters: Parameters = None, relations: Mapping[str, pa.Table] | None = None
+    ) -> pa.Table:
+        """Run statements that DuckDB understands and return the last one's rows."""
+
+    def write(
+        self, statements: Sequence[Statement], relations: Mapping[str, pa.Table] | None = None, token: str | None = None
+    ) -> None:
+        """Run statements in one transaction; a `token` that was committed before changes nothing."""
+
+    def drain(self) -> Drained:
+        """Commit what lies in the spool."""
+
+    def compact(self) -> None:
+        """Rewrite the points clustered by run, metric and step, and give freed space back."""
+
+    def snapshot(self, to: Path) -> None:
+        """Write a consistent copy of everything into a new file."""
+
+    def close(self) -> None:
+        """Let go of the lake."""
 
 
 class Store:
     """A lake's file, opened by this process.
 
-    Reads run side by side, each on a cursor of its own. Writes and drains take turns.
+    Reads run side by side, each on a cursor of its own. Writes and drains take turns. After an error
+    that kills DuckDB's database object, a full disk for example, everything raises `StoreDead`.
+
+    Raises
+    ------
+    LakeHeld : if another process holds the file
+    StoreError : if it cannot be opened
     """
 
     def __init__(self, path: Path, spool_folder: Path) -> None:
@@ -34,8 +75,11 @@ class Store:
         self._spool_folder = spool_folder
         self._con = connect(path)
         self._writing = threading.RLock()
+        self._idle = threading.Condition()
+        self._cursors = 0
+        self._is_swapping = False
         try:
-            migrate(self._con)
+            migrate(self._con, backup=lambda version: keep_copy(self._con, path, version))
         except duckdb.Error as error:
             self._con.close()
             raise opening_error(path, error) from error
@@ -58,18 +102,20 @@ class Store:
                     raise KeyboardInterrupt from error
                 raise
 
-    def write(self, statements: Sequence[Statement], relations: Mapping[str, pa.Table] | None = None) -> None:
+    def write(
+        self, statements: Sequence[Statement], relations: Mapping[str, pa.Table] | None = None, token: str | None = None
+    ) -> None:
         """Run statements in one transaction: all of them or none."""
-        with self._writing, self._cursor(relations) as cursor:
-            cursor.execute("BEGIN")
-            try:
-                for sql, parameters in statements:
-                    cursor.execute(sql, parameters)
-                cursor.execute("COMMIT")
-            except BaseException:
-                with contextlib.suppress(Exception):
-                    cursor.execute("ROLLBACK")
-                raise
+
+        def run(cursor: duckdb.DuckDBPyConnection) -> None:
+            if token is not None:
+                if cursor.execute(IS_REMEMBERED, [token]).fetchone():
+                    return
+                cursor.execute(REMEMBER, [token])
+            for sql, parameters in statements:
+                cursor.execute(sql, parameters)
+
+        self._transact(run, relations)
 
     def drain(self) -> Drained:
         """Commit what lies in the spool.
@@ -80,27 +126,111 @@ class Store:
         """
         import duckdb
 
-        with self._writing, self._cursor() as cursor:
+        if not has_batches(self._spool_folder):
+            return Drained()
+        with self._writing:
             try:
-                return drain(cursor, self._spool_folder)
+                return drain(self._transact, self._spool_folder)
             except duckdb.Error as error:
-                raise StoreError(
-                    f"the spool could not be committed to {self.path}: {error}; its files are kept"
-                ) from error
+                raise NotCommitted(self.path, error) from error
 
-    @contextlib.contextmanager
-    def _cursor(self, relations: Mapping[str, pa.Table] | None = None) -> Iterator[duckdb.DuckDBPyConnection]:
-        cursor = self._con.cursor()
-        try:
-            for name, table in (relations or {}).items():
-                cursor.register(name, table)
-            yield cursor
-        except BaseException:
-            cursor.interrupt()  # a query that Ctrl-C stopped would otherwise run on, and closing waits for it
-            raise
-        finally:
-            cursor.close()
+    def compact(self) -> None:
+        """Rewrite the file with its points clustered by run, metric and step; readers wait meanwhile."""
+        from isoflop.lakehouse.maintenance.rewrite import rewrite
+
+        with self._writing, self._alone():
+            self._con.close()
+            try:
+                rewrite(self.path.resolve())  # through a link, so that the link stays one
+            finally:
+                self._con = connect(self.path)
+
+    def snapshot(self, to: Path) -> None:
+        """Write a consistent copy into a new file, while others read and write."""
+        from isoflop.lakehouse.maintenance.rewrite import copy_into
+
+        with self._cursor() as cursor:
+            copy_into(cursor, to)
 
     def close(self) -> None:
         """Close the file; the write-ahead log is folded in."""
         self._con.close()
+
+    def _transact(
+        self, work: Callable[[duckdb.DuckDBPyConnection], Result], relations: Mapping[str, pa.Table] | None = None
+    ) -> Result:
+        with self._writing, self._cursor(relations) as cursor:
+            cursor.execute("BEGIN")
+            try:
+                result = work(cursor)
+                cursor.execute("COMMIT")
+            except BaseException:
+                with contextlib.suppress(Exception):
+                    cursor.execute("ROLLBACK")
+                raise
+            return result
+
+    @contextlib.contextmanager
+    def _cursor(self, relations: Mapping[str, pa.Table] | None = None) -> Iterator[duckdb.DuckDBPyConnection]:
+        import duckdb
+
+        with self._idle:
+            while self._is_swapping:
+                self._idle.wait()
+            self._cursors += 1
+        try:
+            cursor = self._con.cursor()
+            try:
+                for name, table in (relations or {}).items():
+                    cursor.register(name, table)
+                yield cursor
+            except BaseException:
+                cursor.interrupt()  # a query that Ctrl-C stopped would otherwise run on, and closing waits for it
+                raise
+            finally:
+                cursor.close()
+        except duckdb.FatalException as error:
+            raise StoreDead(self.path, error) from error
+        except duckdb.ConnectionException as error:
+            raise StoreDead(self.path, error) from error
+        finally:
+            with self._idle:
+                self._cursors -= 1
+                self._idle.notify_all()
+
+    @contextlib.contextmanager
+    def _alone(self) -> Iterator[None]:
+        """Keep new readers waiting and wait for those that read, so that the file can be exchanged."""
+        with self._idle:
+            self._is_swapping = True
+            while self._cursors:
+                self._idle.wait()
+        try:
+            yield
+        finally:
+            with self._idle:
+                self._is_swapping = False
+                self._idle.notify_all()
+
+
+def keep_copy(con: duckdb.DuckDBPyConnection, path: Path, version: int) -> Path:
+    """Copy the file of a lake beside it before its schema changes, and return the copy.
+
+    Raises
+    ------
+    StoreError : if there is no room for it; the lake is as it was
+    """
+    copy = path.with_name(f"{path.name}.schema-{version}.backup")
+    partial = copy.with_name(f"{copy.name}.{os.getpid()}.partial")
+    con.execute("CHECKPOINT")
+    try:
+        shutil.copyfile(path, partial)
+        os.replace(partial, copy)
+    except OSError as error:
+        partial.unlink(missing_ok=True)
+        raise StoreError(
+            f"{path} has schema {version} and needs to be brought up to date, but no copy of it could be kept "
+            f"first: {error.strerror}",
+            hint="make room beside the lake; the lake is as it was",
+        ) from error
+    return copy

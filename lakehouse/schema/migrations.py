@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -12,7 +14,7 @@ from isoflop.lakehouse.schema.views import create_views
 if TYPE_CHECKING:
     import duckdb
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 
 
 def scripts() -> dict[int, Path]:
@@ -27,7 +29,9 @@ def installed_version(con: duckdb.DuckDBPyConnection) -> int:
     ------
     StoreError : if the file is a DuckDB database of somebody else
     """
-    tables = con.execute("SELECT schema_name, table_name FROM duckdb_tables() WHERE NOT internal").fetchall()
+    tables = con.execute(
+        "SELECT schema_name, table_name FROM duckdb_tables() WHERE NOT internal AND database_name = current_database()"
+    ).fetchall()
     if ("store", "schema_migrations") not in tables:
         if tables:
             names = ", ".join(sorted(name for _, name in tables)[:5])
@@ -40,8 +44,16 @@ def installed_version(con: duckdb.DuckDBPyConnection) -> int:
     return int(row[0] or 0) if row else 0
 
 
-def migrate(con: duckdb.DuckDBPyConnection) -> bool:
+def migrate(
+    con: duckdb.DuckDBPyConnection, *, backup: Callable[[int], object] | None = None, has_keys: bool = True
+) -> bool:
     """Apply what is missing and return whether anything was.
+
+    Parameters
+    ----------
+    con : connection whose current database is the lake
+    backup : called with the old version before the schema of a lake that holds something changes
+    has_keys : whether the catalog knows primary keys; a shared one does not
 
     Raises
     ------
@@ -57,6 +69,8 @@ def migrate(con: duckdb.DuckDBPyConnection) -> bool:
             hint=f"install isoflop {row[0] if row else 'of the version that wrote it'} or newer",
         )
     missing = {number: path for number, path in scripts().items() if number > version}
+    if missing and version > 0 and backup is not None:
+        backup(version)
     for number, path in missing.items():
         con.execute("BEGIN")
         try:
@@ -65,14 +79,17 @@ def migrate(con: duckdb.DuckDBPyConnection) -> bool:
                 "CREATE TABLE IF NOT EXISTS store.schema_migrations "
                 "(version INTEGER, name VARCHAR, applied_at TIMESTAMP, isoflop_version VARCHAR)"
             )
-            con.execute(path.read_text())
+            text = path.read_text()
+            con.execute(text if has_keys else text.replace(" PRIMARY KEY", ""))
             con.execute(
                 "INSERT INTO store.schema_migrations VALUES (?, ?, (now() AT TIME ZONE 'UTC')::TIMESTAMP, ?)",
                 [number, path.stem, code_version()],
             )
-            create_views(con)
+            if number == max(missing):  # the views of this version want the tables of this version
+                create_views(con)
             con.execute("COMMIT")
         except BaseException:
-            con.execute("ROLLBACK")
+            with contextlib.suppress(Exception):
+                con.execute("ROLLBACK")
             raise
     return bool(missing)

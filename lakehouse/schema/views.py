@@ -35,34 +35,45 @@ RESERVED = frozenset(
     )
 )
 
-NEWEST_ATTEMPT = (
-    "SELECT * FROM store.attempts QUALIFY row_number() OVER (PARTITION BY run_id ORDER BY attempt DESC) = 1"
-)
+# An attempt beats twice a minute; one whose last beat is older than this is shown as lost. What was
+# imported never beat, and keeps the status it came with.
+SILENT_MINUTES = 10
+STATUS = f"""CASE WHEN status = 'running'
+                AND heartbeat_at < (now() AT TIME ZONE 'UTC')::TIMESTAMP - INTERVAL {SILENT_MINUTES} MINUTES
+           THEN 'lost' ELSE status END"""
+
+NEWEST_ATTEMPT = f"""SELECT * REPLACE ({STATUS} AS status) FROM store.attempts
+           QUALIFY row_number() OVER (PARTITION BY run_id ORDER BY attempt DESC) = 1"""
 
 # A resumed attempt takes over after the step it resumed from; a fresh one replaces every earlier step.
-CURVES = """
+# One small table of runs and attempts meets the points in one join. Tokens and FLOPs that were logged
+# step by step are looked for only in runs whose finals say that there are any.
+TAKEN_OVER = """
+    SELECT run_id AS _run_id, attempt AS _attempt,
+           coalesce(min(coalesce(resumed_step, -9223372036854775807)) OVER (
+               PARTITION BY run_id ORDER BY attempt ROWS BETWEEN 1 FOLLOWING AND UNBOUNDED FOLLOWING),
+               9223372036854775807) AS _last_valid_step
+    FROM store.attempts"""
+
+
+def _logged(metric: str) -> str:
+    return f"""(SELECT run_id, attempt, step, value FROM store.metrics
+           WHERE metric = '{metric}' AND run_id IN (SELECT run_id FROM store.finals WHERE metric = '{metric}'))"""
+
+
+CURVES = f"""
 CREATE OR REPLACE VIEW main.curves AS
-WITH taken_over AS (
-    SELECT run_id, attempt,
-           min(coalesce(resumed_step, -9223372036854775807)) OVER (
-               PARTITION BY run_id ORDER BY attempt ROWS BETWEEN 1 FOLLOWING AND UNBOUNDED FOLLOWING) AS last_valid_step
-    FROM store.attempts
-),
-points AS (
-    SELECT m.run_id, m.attempt, m.step, m.value AS loss, m.seconds
-    FROM store.metrics m JOIN taken_over t USING (run_id, attempt)
-    WHERE m.metric = 'loss' AND (t.last_valid_step IS NULL OR m.step <= t.last_valid_step)
-)
-SELECT p.run_id, p.step,
-       coalesce(tok.value, p.step * (r.tokens / r.steps)) AS tokens,
-       coalesce(fl.value, p.step * (r.flops / r.steps)) AS flops,
-       p.seconds, p.loss, r.* EXCLUDE (run_id, tokens, flops, loss), p.attempt AS point_attempt
-FROM points p
-JOIN main.runs r USING (run_id)
-LEFT JOIN (SELECT run_id, attempt, step, value FROM store.metrics WHERE metric = 'tokens') tok
-    ON tok.run_id = p.run_id AND tok.attempt = p.attempt AND tok.step = p.step
-LEFT JOIN (SELECT run_id, attempt, step, value FROM store.metrics WHERE metric = 'flops') fl
-    ON fl.run_id = p.run_id AND fl.attempt = p.attempt AND fl.step = p.step
+SELECT m.run_id, m.step,
+       coalesce(tok.value, m.step * (a.tokens / a.steps)) AS tokens,
+       coalesce(fl.value, m.step * (a.flops / a.steps)) AS flops,
+       m.seconds, m.value AS loss,
+       a.* EXCLUDE (run_id, tokens, flops, loss, _run_id, _attempt, _last_valid_step), m.attempt AS point_attempt
+FROM store.metrics m
+JOIN (SELECT * FROM ({TAKEN_OVER}) t JOIN main.runs r ON r.run_id = t._run_id) a
+    ON m.run_id = a._run_id AND m.attempt = a._attempt
+LEFT JOIN {_logged("tokens")} tok ON tok.run_id = m.run_id AND tok.attempt = m.attempt AND tok.step = m.step
+LEFT JOIN {_logged("flops")} fl ON fl.run_id = m.run_id AND fl.attempt = m.attempt AND fl.step = m.step
+WHERE m.metric = 'loss' AND m.step <= a._last_valid_step
 """
 
 SWEEPS = """
@@ -77,7 +88,8 @@ LEFT JOIN main.runs r USING (run_id)
 GROUP BY ALL
 """
 
-PLAIN = ("metrics", "finals", "timings", "attempts", "forecasts", "logs")
+PLAIN = ("metrics", "finals", "timings", "forecasts", "logs")
+ATTEMPTS = f"CREATE OR REPLACE VIEW main.attempts AS SELECT * REPLACE ({STATUS} AS status) FROM store.attempts"
 # Resamples and residuals are long; they are read from store.laws where they are needed.
 LAWS = "CREATE OR REPLACE VIEW main.laws AS SELECT * EXCLUDE (draws, residuals) FROM store.laws"
 
@@ -111,7 +123,8 @@ def run_columns(con: duckdb.DuckDBPyConnection) -> list[str]:
     """Return the columns of store.runs in their order."""
     rows = con.execute(
         "SELECT column_name FROM duckdb_columns() "
-        "WHERE schema_name = 'store' AND table_name = 'runs' ORDER BY column_index"
+        "WHERE database_name = current_database() AND schema_name = 'store' AND table_name = 'runs' "
+        "ORDER BY column_index"
     ).fetchall()
     return [name for (name,) in rows]
 
@@ -119,4 +132,4 @@ def run_columns(con: duckdb.DuckDBPyConnection) -> list[str]:
 def view_statements(columns: list[str]) -> list[str]:
     """Return the statements that make every view, in an order in which each finds the ones it needs."""
     plain = [f"CREATE OR REPLACE VIEW main.{name} AS SELECT * FROM store.{name}" for name in PLAIN]
-    return [*plain, LAWS, runs_view(columns), CURVES, SWEEPS]
+    return [*plain, ATTEMPTS, LAWS, runs_view(columns), CURVES, SWEEPS]

@@ -127,6 +127,14 @@ def fit_law(
     ('converged', [1.5, 400.0, 0.3])
     """
     _check_options(resamples, level, seed)
+    stand_in: Law | None = getattr(law, "fitted_as", None)
+    if stand_in is not None:
+        plain = fit_law(
+            stand_in, X, y, sample_weight=sample_weight, objective=objective, groups=groups, resamples=resamples,
+            resampling=resampling, seed=seed, level=level, init=init, fixed=fixed, starts=starts,
+        )  # fmt: skip
+        fit = as_fit_of(law, plain, usable_rows(law, X, y, sample_weight, groups))
+        return _with_forward(fit, X, y, sample_weight, groups, objective, init, fixed) if forward else fit
     objective = objective or law.objective
     coefficients = coefficients_for(law, init, fixed)
     rows = usable_rows(law, X, y, sample_weight, groups)
@@ -142,23 +150,51 @@ def fit_law(
         return _nothing_found(problem, notes, level, seed)
     problem, found = with_fitted_scale(problem, found)
     fit = _judged(problem, found, notes, resamples, resampling, generator, level, seed)
-    if forward:
-        from isoflop.queries.fitting.validation import forward_check
+    return _with_forward(fit, X, y, sample_weight, groups, objective, init, fixed) if forward else fit
 
-        checked = forward_check(
-            law,
-            rows.inputs,
-            rows.values,
-            sample_weight=rows.weights,
-            groups=rows.groups,
-            objective=objective,
-            level=level,
-            seed=seed,
-            init=init,
-            fixed=fixed,
-        )
-        fit = replace(fit, forward=checked, notes=(*fit.notes, *checked.notes))
-    return fit
+
+def _with_forward(
+    fit: Fit,
+    X: ArrayLike,
+    y: ArrayLike,
+    sample_weight: ArrayLike | None,
+    groups: Sequence[Any] | NDArray[Any] | None,
+    objective: Objective | None,
+    init: Mapping[str, float] | None,
+    fixed: Mapping[str, float] | None,
+) -> Fit:
+    """The fit with its forward check."""
+    from isoflop.queries.fitting.validation import forward_check
+
+    checked = forward_check(
+        fit.law, X, y, sample_weight=sample_weight, groups=groups, objective=objective, level=fit.level,
+        seed=fit.seed, init=init, fixed=fixed,
+    )  # fmt: skip
+    return replace(fit, forward=checked, notes=(*fit.notes, *checked.notes))
+
+
+def as_fit_of(law: Law, plain: Fit, rows: Rows) -> Fit:
+    """Return the fit of one law as that of another with the same coefficients, judged by its own predictions.
+
+    Parameters
+    ----------
+    law : predicts with the coefficients
+    plain : the fit of `law.fitted_as`
+    rows : that were fitted
+    """
+    note = Note("fitted_as", f"the coefficients are those of {plain.law.name}; {law.name} predicts with them")
+    if np.isnan(plain.coefficients).any():
+        return replace(plain, law=law, notes=(*plain.notes, note))
+    with np.errstate(all="ignore"):
+        residuals = np.log(rows.values / np.asarray(law.predict(plain.coefficients, rows.inputs)))
+    num_free = len(plain.coefficients) - int(np.count_nonzero(plain.std_errors == 0))
+    total = float(plain.penalty.weigh(residuals, True)[0] @ rows.weights)
+    judged = criteria(np.log(rows.values), residuals, rows.weights, plain.penalty, total, num_free)
+    return replace(
+        plain, law=law, residuals=residuals, residual_scale=residual_scale(residuals, rows.weights, num_free),
+        objective=total, r2=judged.r2, rmse_log=judged.rmse_log, log_likelihood=judged.log_likelihood,
+        aicc=judged.aicc, bic=judged.bic, notes=(*plain.notes, note),
+    )  # fmt: skip
 
 
 def solve(problem: Problem, generator: np.random.Generator, given: Array | None = None) -> Found | None:

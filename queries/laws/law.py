@@ -90,7 +90,9 @@ class Law(Protocol):
 
     An outside law implements these attributes and `predict`, and is registered under the entry-point group
     `isoflop.laws`. `jacobian(coefficients, inputs) -> (..., K, R)` and `macro(name, coefficients) -> str` are used
-    when it has them; derivatives are taken by differences otherwise.
+    when it has them; derivatives are taken by differences otherwise. So are `value_and_slopes` (both in one pass),
+    `start_ranges` (name, lowest, largest of where a search starts), `is_costly` (resamples take few steps) and
+    `fitted_as` (the law that is fitted in its place).
     """
 
     @property

@@ -10,6 +10,7 @@ Source: Li and Maddison 2026 (arXiv:2605.09154); Euler-Maclaurin as in DLMF 2.10
 
 from __future__ import annotations
 
+import functools
 from dataclasses import dataclass
 
 import numpy as np
@@ -17,7 +18,6 @@ import numpy as np
 from isoflop.queries.laws.algebra.expression import Array
 
 EXACT = 100  # directions summed one by one, at most
-EXACT_SHARE = 0.05  # or this share of all directions
 ASYMPTOTIC = 100.0  # first direction from which four terms of the zeta function's expansion are exact
 
 
@@ -52,9 +52,9 @@ def nodes_for(directions: Array) -> Nodes:
     True
     """
     total = np.maximum(np.asarray(directions, dtype=np.float64), 1.0)[:, None]  # (R, 1)
-    exact = np.clip(np.floor(EXACT_SHARE * total), 1, EXACT)
+    exact = np.minimum(np.floor(total), EXACT)
     count = np.arange(1.0, EXACT + 1)
-    points, areas = np.polynomial.legendre.leggauss(20)
+    points, areas = _legendre()
     low, high = np.log(exact), np.log(total)
     inner = low + 0.5 * (points + 1.0) * (high - low)  # (R, 20)
     areas = 0.5 * (high - low) * areas * np.exp(inner)
@@ -67,6 +67,12 @@ def nodes_for(directions: Array) -> Nodes:
         np.concatenate([summed + ends, areas, nothing + 0.5], axis=1),
         np.concatenate([summed, areas, nothing], axis=1),
     )
+
+
+@functools.cache
+def _legendre() -> tuple[Array, Array]:
+    points, areas = np.polynomial.legendre.leggauss(20)
+    return np.asarray(points), np.asarray(areas)
 
 
 def zeta_tail(exponent: Array, first: Array) -> tuple[Array, Array]:

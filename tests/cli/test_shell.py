@@ -139,12 +139,27 @@ def test_names_of_the_lake_are_completed(lakehouse: Lakehouse) -> None:
     assert "later" in completions(completer, "FROM lat")
 
 
+class Impatient(Session):
+    """A person who presses Ctrl-C a moment after asking something that takes for ever."""
+
+    def ask(self, statement: str) -> int:
+        if "range" not in statement:
+            return super().ask(statement)
+        stop = threading.Timer(0.3, os.kill, (os.getpid(), signal.SIGINT))
+        stop.start()
+        try:
+            return super().ask(statement)
+        finally:
+            stop.join()
+
+
 def test_control_c_stops_a_statement_and_not_the_conversation(
-    typing: Callable[[str], Session], capsys: pytest.CaptureFixture[str]
+    lakehouse: Lakehouse, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    stop = threading.Timer(0.5, os.kill, (os.getpid(), signal.SIGINT))
-    stop.start()
-    typing("SELECT sum(i * j % 7) FROM range(1000000000) t(i), range(1000) u(j);\rSELECT 4 AS d;\r.quit\r")
-    stop.join()
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
+    with create_pipe_input() as keys, create_app_session(input=keys, output=DummyOutput()):
+        keys.send_text("SELECT sum(i * j % 7) FROM range(1000000000) t(i), range(1000) u(j);\r")
+        keys.send_text("SELECT 4 AS d;\r.quit\r")
+        converse(Impatient(lakehouse, "csv"), make_prompt(NameCompleter(lakehouse)))
     out, err = capsys.readouterr()
     assert out == "d\n4\n" and "interrupted" in err

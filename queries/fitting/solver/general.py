@@ -65,6 +65,7 @@ class GeneralModel:
         self.free = tuple(k for k, one in enumerate(coefficients) if one.fixed is None)
         self.names = tuple((chart_of.coefficients if chart_of else coefficients)[k].name for k in self.free)
         self.has_curvature = isinstance(law, Formula)
+        self.is_costly = bool(getattr(law, "is_costly", False))
         self._set_units(inputs, values)
         self.is_log = np.array([_in_logs(coefficients[k]) for k in self.free])
         bounds = np.array([self._bounds(coefficients[k]) for k in self.free]).reshape(-1, 2)
@@ -173,6 +174,10 @@ class GeneralModel:
 
     def _by_differences(self, natural: Array, theta: Array, chain: Array) -> tuple[Array, Array, None]:
         """Value and first derivatives of a law that has no formula."""
+        both: Callable[[Array, Array], tuple[Array, Array]] | None = getattr(self.law, "value_and_slopes", None)
+        if both is not None:
+            value, first = both(natural, self.inputs)
+            return value, first[:, self.free] * chain[:, :, None], None
         value = np.asarray(self.law.predict(natural, self.inputs))
         jacobian: Callable[[Array, Array], Array] | None = getattr(self.law, "jacobian", None)
         if jacobian is not None:
@@ -237,8 +242,14 @@ class GeneralModel:
     def _hypercube(self, generator: np.random.Generator) -> Array:
         """(POINTS, K) coordinates spread over the plausible part of the box."""
         theta = np.empty((POINTS, len(self.free)))
+        declared: tuple[tuple[str, float, float], ...] = getattr(self.law, "start_ranges", ())
+        ranges = {name: (low, high) for name, low, high in declared}
         for k, position in enumerate(self.free):
             spread = (generator.permutation(POINTS) + generator.random(POINTS)) / POINTS
+            if self.names[k] in ranges:
+                low, high = (math.log(one) if self.is_log[k] else one for one in ranges[self.names[k]])
+                theta[:, k] = np.clip(low + spread * (high - low), self.lower[k], self.upper[k])
+                continue
             theta[:, k] = _plausible(self.coefficients[position], spread, self.lower[k], self.upper[k])
         return theta
 

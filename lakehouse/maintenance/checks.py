@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from isoflop.lakehouse.answers import Answer
+from isoflop.lakehouse.batches import UNREADABLE, files_set_aside
 from isoflop.lakehouse.units import format_bytes
-from isoflop.lakehouse.writer import UNREADABLE
 
 if TYPE_CHECKING:
     from isoflop.lakehouse.lake import Lakehouse
@@ -15,7 +15,8 @@ CONTENTS = """
 SELECT (SELECT max(version) FROM store.schema_migrations) AS schema_version,
        (SELECT count(*) FROM store.runs) AS runs, (SELECT count(*) FROM store.attempts) AS attempts,
        (SELECT count(*) FROM store.sweeps) AS sweeps, (SELECT count(*) FROM store.metrics) AS points,
-       (SELECT count(*) FROM store.batches) AS batches, (SELECT count(DISTINCT name) FROM store.laws) AS laws
+       (SELECT count(*) FROM store.batches WHERE run_id IS NOT NULL) AS batches,
+       (SELECT count(DISTINCT name) FROM store.laws) AS laws
 """
 
 # Each finds rows that cannot be in a whole store: kind, subject, detail.
@@ -26,12 +27,17 @@ CHECKS = (
        FROM store.attempts GROUP BY run_id, attempt HAVING count(*) > 1""",
     """SELECT 'gap in sequence', run_id || '/' || attempt,
               'batches up to ' || max(sequence) || ', ' || count(*) || ' committed'
-       FROM store.batches GROUP BY run_id, attempt HAVING max(sequence) + 1 <> count(*)""",
+       FROM store.batches WHERE run_id IS NOT NULL GROUP BY run_id, attempt HAVING max(sequence) + 1 <> count(*)""",
+    """SELECT 'batch twice', batch_id, count(*) || ' rows in the ledger'
+       FROM store.batches GROUP BY batch_id HAVING count(*) > 1""",
+    """SELECT 'attempt without run', a.run_id || '/' || a.attempt, 'status ' || a.status
+       FROM store.attempts a ANTI JOIN store.runs r USING (run_id)""",
     """SELECT 'points without run', m.run_id, count(*) || ' points'
        FROM store.metrics m ANTI JOIN store.runs r USING (run_id) GROUP BY m.run_id""",
     """SELECT 'points differ from ledger', b.run_id || '/' || b.attempt,
               b.points || ' in the ledger, ' || coalesce(m.points, 0) || ' stored'
-       FROM (SELECT run_id, attempt, sum(points)::BIGINT AS points FROM store.batches GROUP BY ALL) b
+       FROM (SELECT run_id, attempt, sum(points)::BIGINT AS points FROM store.batches
+             WHERE run_id IS NOT NULL GROUP BY ALL) b
        LEFT JOIN (SELECT run_id, attempt, count(*) AS points FROM store.metrics GROUP BY ALL) m USING (run_id, attempt)
        WHERE b.points <> coalesce(m.points, 0)""",
     """SELECT 'finals disagree', f.run_id || '/' || f.attempt || ' ' || f.metric,
@@ -45,15 +51,21 @@ CHECKS = (
 
 def describe(lake: Lakehouse) -> Answer:
     """Return one row about the lake: address, size, schema, how many of everything."""
-    size = sum(
-        path.stat().st_size for path in (lake.path, lake.path.with_name(lake.path.name + ".wal")) if path.exists()
-    )
     waiting = len(list(lake.spool_folder.glob("*.parquet"))) if lake.spool_folder.is_dir() else 0
     table = lake.query(
         f"SELECT ? AS address, ? AS size, c.*, ? AS waiting_batches, version() AS duckdb_version FROM ({CONTENTS}) c",
-        [lake.address, format_bytes(size), waiting],
+        [lake.address, format_bytes(size_of(lake)), waiting],
     )
     return Answer(table, statement=CONTENTS.strip())
+
+
+def size_of(lake: Lakehouse) -> int:
+    """Return how much room the lake's data takes [bytes]; of a shared lake, its Parquet files."""
+    if lake.is_shared:
+        row = lake.query("SELECT coalesce(sum(file_size_bytes), 0)::BIGINT AS size FROM ducklake_table_info('lake')")
+        return int(row["size"][0].as_py())
+    files = (lake.path, lake.path.with_name(lake.path.name + ".wal"))
+    return sum(path.stat().st_size for path in files if path.exists())
 
 
 def find_problems(lake: Lakehouse) -> Answer:
@@ -64,12 +76,13 @@ def find_problems(lake: Lakehouse) -> Answer:
     statement = " UNION ALL ".join(f"({check})" for check in CHECKS)
     found = lake.query(statement)
     left = sorted(path.name for path in lake.spool_folder.glob("*.parquet")) if lake.spool_folder.is_dir() else []
-    unreadable = lake.spool_folder / UNREADABLE
-    broken = sorted(path.name for path in unreadable.iterdir()) if unreadable.is_dir() else []
     rows = [
         *found.to_pylist(),
         *({"kind": "batch left in the spool", "subject": name, "detail": "isoflop lake ingest"} for name in left),
-        *({"kind": "file is not a batch", "subject": name, "detail": f"in {unreadable}"} for name in broken),
+        *(
+            {"kind": "file is not a batch", "subject": name, "detail": f"{reason}; in {lake.spool_folder / UNREADABLE}"}
+            for name, reason in files_set_aside(lake.spool_folder).items()
+        ),
     ]
     schema = pa.schema([("kind", pa.string()), ("subject", pa.string()), ("detail", pa.string())])
     return Answer(pa.Table.from_pylist(rows, schema=schema), statement=statement)

@@ -1,0 +1,62 @@
+"""`isoflop lake` as it is typed."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from click.testing import Result
+from typer.testing import CliRunner
+
+from isoflop.cli.lake import lake_app
+from isoflop.lakehouse import Lakehouse
+from isoflop.lakehouse.errors import StoreError, UsageError
+
+
+@pytest.fixture
+def lake_path(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    path = tmp_path / "runs.duckdb"
+    monkeypatch.setenv("ISOFLOP_LAKE", str(path))
+    with Lakehouse(path) as lake:
+        for width in (1, 2, 3):
+            with lake.run("mine", {"width": width}) as run:
+                for step in range(100):
+                    run.log(step=step, loss=1 / (step + 1))
+    return path
+
+
+def typed(*words: object) -> Result:
+    return CliRunner().invoke(lake_app, [str(word) for word in words])
+
+
+def test_the_round_of_looking_after_a_lake(lake_path: Path, tmp_path: Path) -> None:
+    assert "the lake is whole" in typed("check").stderr
+    assert "| 300" in typed("info", "--format", "markdown").stdout
+    assert typed("tag", "width = 1", "--add", "small", "--note", "a word").stderr == "1 run\n"
+    dry = typed("gc", "--where", "list_contains(tags, 'small')", "--dry-run")
+    assert "would remove 1 run with 100 points" in dry.stderr and "mine" in dry.stdout
+    assert "removed 1 run with 100 points" in typed("gc", "--where", "list_contains(tags, 'small')").stderr
+    assert "removed 0 points" in typed("gc", "--old-attempts").stderr
+    assert "of 2 runs" in typed("gc", "--thin", 10).stderr
+    assert "before" in typed("compact").stderr
+    assert typed("snapshot", tmp_path / "copy.duckdb").exit_code == 0
+    assert "tables" in typed("copy", lake_path, tmp_path / "other.duckdb").stderr
+    assert "has schema" in typed("migrate").stderr
+    assert "committed 0 batches" in typed("ingest").stderr
+    with Lakehouse(tmp_path / "other.duckdb") as lake:
+        assert lake.query("SELECT count(*) AS n FROM runs").to_pylist() == [{"n": 2}]
+
+
+def test_what_cannot_be_done_is_said(lake_path: Path, tmp_path: Path) -> None:
+    assert isinstance(typed("gc").exception, UsageError)
+    assert isinstance(typed("tag", "true").exception, UsageError)
+    assert isinstance(typed("snapshot", lake_path).exception, StoreError)
+    assert isinstance(typed("copy", lake_path, "postgresql://ann:word@db/runs?data=/x").exception, UsageError)
+
+
+def test_a_lake_with_a_stray_file_is_not_whole(lake_path: Path) -> None:
+    spool = lake_path.with_name("runs.duckdb.spool")
+    spool.mkdir(exist_ok=True)
+    (spool / "stray.parquet").write_text("no batch")
+    done = typed("check", "--format", "csv")
+    assert done.exit_code == 1 and "file is not a batch" in done.stdout

@@ -1,0 +1,223 @@
+"""The shared catalog: the same lake in PostgreSQL and Parquet, with readers anywhere and one committer."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from pathlib import Path
+
+import duckdb
+import pytest
+
+from isoflop.lakehouse import Lakehouse, RunRecord, Spool
+from isoflop.lakehouse.errors import StoreError
+from isoflop.lakehouse.maintenance import find_problems
+from isoflop.lakehouse.shared import SharedStore
+from isoflop.lakehouse.shared.lease import Fenced
+from isoflop.lakehouse.shared.outage import CatalogAway
+from tests.postgres import Postgres
+
+
+def shared_store(lake: Lakehouse) -> SharedStore:
+    store = lake._reach()
+    assert isinstance(store, SharedStore)
+    return store
+
+
+def spooled(lake: Lakehouse, run: RunRecord, steps: range, attempt: int = 1) -> None:
+    with Spool(lake.spool_folder, run.run_id, attempt, flush_seconds=60) as spool:
+        for step in steps:
+            spool.log(step, loss=1.0 / (step + 1))
+
+
+def test_both_catalogs_answer_alike(address: str) -> None:
+    with Lakehouse(address, hold=True) as lake:
+        assert lake.is_new
+        with lake.run("mine", {"width": 8, "k": 1}, params=10.0, tokens=100.0, steps=3, tags=["a", "b"]) as run:
+            for step in range(3):
+                run.log(step=step, loss=3.0 - step)
+            run.note("hello")
+        lake.record_runs([RunRecord(family="mine", config={"k": 1.5}), RunRecord(family="mine", config={"flag": True})])
+        lake.record_runs([RunRecord(family="mine", config={"k": "many", "flag": 2})])
+        assert lake.query("SELECT status, loss, tags, k FROM runs WHERE width = 8").to_pylist() == [
+            {"status": "finished", "loss": 1.0, "tags": ["a", "b"], "k": "1.0"}
+        ]
+        assert lake.query("SELECT step, loss FROM curves ORDER BY step").to_pylist() == [
+            {"step": step, "loss": 3.0 - step} for step in range(3)
+        ]
+        assert lake.query("SELECT message FROM logs").to_pylist() == [{"message": "hello"}]
+        lake.write([("CREATE OR REPLACE MACRO main.twice(x) AS 2 * x", None)])
+        assert lake.query("SELECT twice(21) AS x").to_pylist() == [{"x": 42}]
+        with pytest.raises(duckdb.BinderException, match="LINE 1"):
+            lake.query("SELECT nope FROM runs")
+        with pytest.raises(duckdb.Error):
+            lake.write([("INSERT INTO store.sweeps (name) VALUES ('x')", None), ("SELECT nope", None)])
+        assert lake.query("SELECT count(*) AS n FROM sweeps").to_pylist() == [{"n": 0}]
+        assert find_problems(lake).records() == []
+    with Lakehouse(address) as lake:
+        assert not lake.is_new
+        assert lake.query("SELECT count(*) AS n, twice(1) AS x FROM runs").to_pylist() == [{"n": 4, "x": 2}]
+
+
+def test_another_process_reads_while_one_commits(shared_address: str) -> None:
+    with Lakehouse(shared_address, hold=True) as lake, lake.run("mine", {"width": 8}) as run:
+        run.log(step=1, loss=2.5)
+        lake.drain()
+        program = (
+            f"from isoflop.lakehouse import Lakehouse\nlake = Lakehouse({shared_address!r})\n"
+            "print(lake.query('SELECT width, status FROM runs').to_pylist())\n"
+            "with lake.run('theirs', {'width': 9}) as run: run.log(step=3, loss=1.5)"
+        )
+        done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=60)
+        assert (done.stdout, done.stderr) == ("[{'width': 8, 'status': 'running'}]\n", "")
+        lake.drain()
+        assert lake.query("SELECT loss FROM runs WHERE family = 'theirs'").to_pylist() == [{"loss": 1.5}]
+        assert find_problems(lake).records() == []
+
+
+def test_of_two_committers_the_older_is_fenced_out_within_one_commit(shared_address: str) -> None:
+    run = RunRecord(family="mine")
+    with Lakehouse(shared_address) as older, Lakehouse(shared_address) as newer:
+        older.record_runs([run])
+        spooled(older, run, range(10))
+        assert older.drain().points == 10
+        spooled(older, run, range(10, 20), attempt=2)
+        assert newer.drain().files == 0  # a live committer is left in peace
+        assert shared_store(newer).take_lease(by_force=True)
+        with pytest.raises(Fenced, match=rf"process {os.getpid()} on .* has taken over"):
+            older.drain()
+        assert older.drain().files == 0
+        assert newer.drain().points == 10
+        older.write([("INSERT INTO store.sweeps (name) VALUES ('people still write')", None)])
+        assert find_problems(older).records() == []
+        assert older.query("SELECT count(*) AS n FROM metrics").to_pylist() == [{"n": 20}]
+
+
+def test_a_killed_committer_is_replaced_at_once_and_a_closed_one_lets_go(shared_address: str) -> None:
+    program = (
+        f"import time\nfrom isoflop.lakehouse import Lakehouse\nlake = Lakehouse({shared_address!r}, hold=True)\n"
+        "run = lake.run('mine', {'a': 1}).__enter__()\n"
+        "for step in range(100): run.log(step=step, loss=1.0)\n"
+        "run._spool.flush(); lake.drain()\nprint('committed', flush=True)\ntime.sleep(60)"
+    )
+    process = subprocess.Popen([sys.executable, "-c", program], stdout=subprocess.PIPE, text=True)
+    assert process.stdout is not None and process.stdout.readline()
+    with Lakehouse(shared_address) as lake:
+        run = RunRecord(family="other")
+        lake.record_runs([run])
+        spooled(lake, run, range(5))
+        os.kill(process.pid, signal.SIGKILL)
+        process.wait()
+        process.stdout.close()
+        lake.drain()
+        assert lake.query("SELECT count(*) AS n FROM metrics").to_pylist() == [{"n": 105}]
+        lake._mark_lost()
+        assert lake.query("SELECT status FROM runs WHERE family = 'mine'").to_pylist() == [{"status": "lost"}]
+    with Lakehouse(shared_address) as lake:
+        spooled(lake, run, range(5, 9), attempt=2)
+        assert lake.drain().points == 4
+
+
+def test_many_writers_at_once_lose_and_double_nothing(shared_address: str) -> None:
+    run = RunRecord(family="mine")
+    with Lakehouse(shared_address) as lake:
+        lake.record_runs([run])
+    numbers: list[int] = []
+
+    def work() -> None:
+        with Lakehouse(shared_address, drains=False) as lake:
+            for i in range(3):
+                lake.record_runs([RunRecord(family="same", config={"i": i})])
+                numbers.append(lake.begin_attempts([run.run_id], "driver")[run.run_id])
+
+    threads = [threading.Thread(target=work) for _ in range(3)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert sorted(numbers) == list(range(1, 10))
+    with Lakehouse(shared_address) as lake:
+        assert lake.query("SELECT count(*) AS n FROM runs WHERE family = 'same'").to_pylist() == [{"n": 3}]
+        assert find_problems(lake).records() == []
+
+
+def test_the_spool_waits_while_the_catalog_is_away(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, server: Postgres
+) -> None:
+    monkeypatch.setattr("isoflop.lakehouse.shared.store.PATIENCE", 1.0)
+    own = Postgres()
+    try:
+        with Lakehouse(own.address(tmp_path / "data")) as lake:
+            run = RunRecord(family="mine")
+            lake.record_runs([run])
+            spooled(lake, run, range(10))
+            lake.drain()
+            own.stop(hard=True)
+            spooled(lake, run, range(10, 30), attempt=2)
+            for ask in (
+                lake.drain,
+                lambda: lake.query("SELECT 1 FROM runs"),
+                lambda: lake.record_runs([RunRecord(family="x")]),
+            ):
+                with pytest.raises(CatalogAway, match="does not answer"):
+                    ask()
+            threading.Timer(0.5, own.start).start()
+            monkeypatch.setattr("isoflop.lakehouse.shared.store.PATIENCE", 20.0)
+            lake.drain()
+            assert lake.query("SELECT count(*) AS n FROM metrics").to_pylist() == [{"n": 30}]
+            assert find_problems(lake).records() == []
+    finally:
+        own.close()
+
+
+def test_a_catalog_that_refuses_us_says_where_the_password_goes(
+    shared_address: str, server: Postgres, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with pytest.raises(StoreError, match=r"does not exist[\s\S]*createdb nowhere"):
+        Lakehouse(server.address(Path("/tmp/nowhere"), "nowhere"))
+    monkeypatch.setenv("PGPASSWORD", "guess")
+    with pytest.raises(StoreError, match=r"password authentication failed[\s\S]*PGPASSWORD") as caught:
+        Lakehouse(shared_address)
+    assert "guess" not in str(caught.value)
+
+
+def test_upkeep_merges_files_in_order_and_changes_no_answer(shared_address: str) -> None:
+    runs = [RunRecord(family="mine", config={"i": i}) for i in range(3)]
+    with Lakehouse(shared_address) as lake:
+        lake.record_runs(runs)
+        for attempt in (1, 2, 3):
+            for run in runs:
+                spooled(lake, run, range(50), attempt=attempt)
+            lake.drain()
+        everything = "SELECT * FROM store.{} ORDER BY ALL"
+        tables = ("metrics", "finals", "attempts", "batches", "runs")
+        before = [lake.query(everything.format(table)) for table in tables]
+        files = "SELECT file_count AS n FROM ducklake_table_info('lake') WHERE table_name = 'metrics'"
+        assert lake.query(files).to_pylist() == [{"n": 3}]
+        lake.compact()
+        assert lake.query(files).to_pylist() == [{"n": 1}]
+        assert [lake.query(everything.format(table)) for table in tables] == before
+        stored = lake.query("SELECT run_id, attempt, step FROM store.metrics").to_pylist()
+        assert stored == sorted(stored, key=lambda row: (row["run_id"], row["attempt"], row["step"]))
+        assert find_problems(lake).records() == []
+
+
+def test_a_frozen_catalog_only_takes_longer(tmp_path: Path, server: Postgres) -> None:
+    own = Postgres()
+    try:
+        with Lakehouse(own.address(tmp_path / "data"), hold=True) as lake, lake.run("mine", {"a": 1}) as run:
+            run.log(step=1, loss=1.0)
+            own.freeze()
+            for step in range(2, 200):
+                before = time.perf_counter()
+                run.log(step=step, loss=1.0)
+                assert time.perf_counter() - before < 0.5
+            threading.Timer(1.0, own.thaw).start()
+        with Lakehouse(lake.address) as lake:
+            assert lake.query("SELECT count(*) AS n FROM metrics").to_pylist() == [{"n": 199}]
+    finally:
+        own.close()
