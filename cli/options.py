@@ -14,7 +14,10 @@ FORMATS = ("table", "json", "csv", "arrow", "markdown")
 LakeOption = Annotated[
     str | None,
     typer.Option(
-        "--lake", "-l", metavar="FILE", help="The lake's .duckdb file [default: $ISOFLOP_LAKE, else ./isoflop.duckdb]."
+        "--lake",
+        "-l",
+        metavar="LAKE",
+        help="A .duckdb file, or postgresql://host/database?data=FOLDER [default: $ISOFLOP_LAKE, else ./isoflop.duckdb].",
     ),
 ]
 FormatOption = Annotated[

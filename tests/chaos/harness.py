@@ -67,6 +67,9 @@ class Worker:
     record: RunRecord
     process: subprocess.Popen[bytes] | None = None
     attempt: int = 0
+    checkpoints: list[int] = field(
+        default_factory=list
+    )  # steps to resume from; a resumed attempt overwrites later ones
 
 
 class Chaos:
@@ -207,8 +210,13 @@ class Chaos:
 
     def _resume_from(self, worker: Worker) -> int:
         """Return the step a checkpoint would give: some acknowledged one, not always the last."""
-        reached = [int(line[3]) for line in self._acknowledged(worker) if line[3] != "done"]
-        return self.random.choice(reached[-3:]) if reached else 0
+        newest = [
+            line for line in self._acknowledged(worker) if int(line[1]) == worker.attempt - 1 and line[3] != "done"
+        ]
+        worker.checkpoints += [int(line[3]) for line in newest]
+        chosen = self.random.choice(worker.checkpoints[-3:]) if worker.checkpoints else 0
+        worker.checkpoints = [step for step in worker.checkpoints if step <= chosen]
+        return chosen
 
     def _end(self) -> None:
         for process in (*(worker.process for worker in self.workers), self._holder):
