@@ -29,6 +29,7 @@ def export(
     Nothing is sampled. With --as the statement has a column run_id, and the runs go out whole: settings, tags,
     status and every curve.
 
+    \b
       isoflop export runs --to runs.parquet
       isoflop export "SELECT params, tokens, loss FROM runs WHERE width >= 128" --to wide.csv
       isoflop export runs --as mlflow --to mlruns

@@ -54,6 +54,7 @@ def import_(
     column of `runs`. From a tracker come settings, status, tags and every curve. Importing twice adds nothing;
     a run that changed gets a new attempt.
 
+    \b
       isoflop import runs.csv --map params=N,tokens=D
       isoflop import runs.csv --map "loss=bits_per_token * ln(2)"
       isoflop import mlruns

@@ -149,7 +149,7 @@ def split_ended(text: str) -> tuple[list[str], str]:
     >>> split_ended("SELECT ';'; SHOW LAWS; SELECT")
     (["SELECT ';';", ' SHOW LAWS;'], ' SELECT')
     """
-    from isoflop.queries.language.tokens import tokenize
+    from isoflop.queries.language.syntax.tokens import tokenize
 
     statements, start = [], 0
     is_empty = True
@@ -165,6 +165,6 @@ def split_ended(text: str) -> tuple[list[str], str]:
 
 def is_blank(text: str) -> bool:
     """Return whether a text holds nothing but gaps and comments."""
-    from isoflop.queries.language.tokens import tokenize
+    from isoflop.queries.language.syntax.tokens import tokenize
 
     return len(tokenize(text)) == 1

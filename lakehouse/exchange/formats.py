@@ -81,7 +81,7 @@ def import_path(
     landing = FORMATS[name].read(path)
     if not landing.runs:
         raise RecordError(f"{path}: no runs in it", hint=f"it was read as {name}; --as reads it as something else")
-    landing = with_our_names(mapped(landing, mapping or {}, path))
+    landing = with_our_names(mapped(landing, mapping or {}, path), decided=mapping or {})
     landing = replace(landing, runs=tuple(_in_family(run, family) for run in landing.runs)).completed()
     label = f"import:{source or name}"
     added, changed, unchanged = land(lake, landing, label)

@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import json
 import math
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from isoflop.lakehouse.errors import RecordError
@@ -36,6 +37,7 @@ MEASURED = (
 )
 PLACES = ("host", "device", "code_version", "corpus_hash")
 AXES = ("tokens", "flops")  # what a curve is drawn over, besides step and seconds
+SHOWN_COPIES = 10
 CONTENT_LENGTH = 24  # base32 characters, 120 bits
 
 
@@ -76,10 +78,19 @@ class Landing:
     notes: tuple[str, ...] = ()
 
     def completed(self) -> Landing:
-        """Return the runs with what their curves end with: last values, counts and steps; points sorted."""
-        points = self.points.sorted().with_one_value_a_step(AXES)
+        """Return the runs, each once, with what their curves end with: last values, counts and steps; points sorted."""
+        points = self.points.sorted()
+        runs = {run.run_id: run for run in self.runs}
+        notes = self.notes
+        if len(runs) < len(self.runs):
+            times = Counter(run.run_id for run in self.runs)
+            twice = [run_id for run_id, count in times.items() if count > 1]
+            points = points.without_copies(twice)
+            notes = (*notes, f"found in more than one place and taken once: {', '.join(twice[:SHOWN_COPIES])}")
+        points = points.with_one_value_a_step(AXES)
         lasts = points.lasts()
-        return replace(self, runs=tuple(_completed(run, lasts.get(run.run_id, {})) for run in self.runs), points=points)
+        completed = tuple(_completed(run, lasts.get(run_id, {})) for run_id, run in runs.items())
+        return Landing(completed, points, notes)
 
 
 @dataclass(frozen=True)
@@ -96,6 +107,20 @@ class Imported:
     skipped: int
     notes: tuple[str, ...] = ()
     format: str = "table"
+
+
+def utc(seconds: float | None) -> datetime | None:
+    """Return a time [s since 1970] as the lake has it: UTC, without a zone; None for one that no calendar has.
+
+    Example
+    -------
+    >>> utc(1.7e9), utc(1.7e18), utc(float("nan"))
+    (datetime.datetime(2023, 11, 14, 22, 13, 20), None, None)
+    """
+    try:
+        return None if seconds is None else datetime.fromtimestamp(seconds, UTC).replace(tzinfo=None)
+    except (OverflowError, ValueError, OSError):
+        return None
 
 
 def land(lake: Lakehouse, landing: Landing, source: str) -> tuple[int, int, int]:

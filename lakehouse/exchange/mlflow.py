@@ -11,7 +11,6 @@ import sqlite3
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
 from itertools import groupby
 from pathlib import Path
 from typing import Any
@@ -19,7 +18,7 @@ from typing import Any
 import numpy as np
 
 from isoflop.lakehouse.errors import FileError
-from isoflop.lakehouse.exchange.landing import FoundRun, Landing
+from isoflop.lakehouse.exchange.landing import FoundRun, Landing, utc
 from isoflop.lakehouse.exchange.naming import counted, record_of, setting
 from isoflop.lakehouse.exchange.points import PointColumns
 from isoflop.lakehouse.records import STATUSES as OUR_STATUSES
@@ -71,8 +70,8 @@ class Stored:
             status=status,
             reason=reason,
             is_certain=is_ours,
-            started_at=_time(self.start),
-            finished_at=_time(self.end),
+            started_at=utc(None if self.start is None else self.start / 1000),
+            finished_at=utc(None if self.end is None else self.end / 1000),
         )
 
 
@@ -183,6 +182,7 @@ def _columns(con: sqlite3.Connection, table: str) -> set[str]:
 def _read_folder(root: Path) -> Landing:
     kept: dict[str, Stored] = {}
     columns = PointColumns()
+    notes: list[str] = []
     deleted = 0
     for file in sorted(root.rglob("meta.yaml")):
         about = _meta(file)
@@ -196,10 +196,10 @@ def _read_folder(root: Path) -> Landing:
         kept[stored.run_id] = stored
         for curve in sorted((file.parent / "metrics").rglob("*")):
             if curve.is_file():
-                times, values, steps = _curve(curve)
+                times, values, steps = _curve(curve, notes)
                 key = curve.relative_to(file.parent / "metrics").as_posix()
                 columns.add(stored.run_id, key, steps, values, _seconds(times, stored.start))
-    return _landing(kept, columns, deleted)
+    return _landing(kept, columns, deleted, notes)
 
 
 def _stored(run_id: str, about: Mapping[str, Any], folder: Path) -> Stored:
@@ -215,7 +215,7 @@ def _stored(run_id: str, about: Mapping[str, Any], folder: Path) -> Stored:
     )
     for table in ("params", "tags"):
         texts = {
-            file.relative_to(folder / table).as_posix(): file.read_text()
+            file.relative_to(folder / table).as_posix(): file.read_text(encoding="utf-8", errors="replace")
             for file in sorted((folder / table).rglob("*"))
             if file.is_file()
         }
@@ -223,13 +223,20 @@ def _stored(run_id: str, about: Mapping[str, Any], folder: Path) -> Stored:
     return stored
 
 
-def _curve(path: Path) -> tuple[np.ndarray[Any, Any], np.ndarray[Any, Any], np.ndarray[Any, Any]]:
+def _curve(path: Path, notes: list[str]) -> tuple[np.ndarray[Any, Any], np.ndarray[Any, Any], np.ndarray[Any, Any]]:
     """Return times [ms], values and steps of a metric file: `time value [step [dataset …]]` a line."""
-    rows = [line.split() for line in path.read_text().splitlines() if line.strip()]
-    times = np.array([int(row[0]) for row in rows], dtype=np.int64)
-    values = np.array([float(row[1]) for row in rows], dtype=np.float64)
-    steps = np.array([int(row[2]) if len(row) > 2 else 0 for row in rows], dtype=np.int64)
-    return times, values, steps
+    times, values, steps = [], [], []
+    for line in path.read_text(encoding="utf-8", errors="replace").splitlines():
+        parts = line.split()
+        try:
+            time, value, step = int(parts[0]), float(parts[1]), int(parts[2]) if len(parts) > 2 else 0
+        except (IndexError, ValueError):
+            notes.append(f"{path.parent.parent.name}: a line of {path.name} is cut off, left out: {line!r}")
+            continue
+        times.append(time)
+        values.append(value)
+        steps.append(step)
+    return np.array(times, dtype=np.int64), np.array(values, dtype=np.float64), np.array(steps, dtype=np.int64)
 
 
 def _meta(path: Path) -> dict[str, Any]:
@@ -242,16 +249,13 @@ def _meta(path: Path) -> dict[str, Any]:
     return told if isinstance(told, dict) else {}
 
 
-def _landing(kept: Mapping[str, Stored], columns: PointColumns, deleted: int) -> Landing:
-    notes = [f"left out {counted(deleted, 'deleted run')}"] if deleted else []
-    return Landing(tuple(stored.found() for stored in kept.values()), columns.points(), tuple(notes))
+def _landing(kept: Mapping[str, Stored], columns: PointColumns, deleted: int, notes: Sequence[str] = ()) -> Landing:
+    left_out = [f"left out {counted(deleted, 'deleted run')}"] if deleted else []
+    return Landing(tuple(stored.found() for stored in kept.values()), columns.points(), (*left_out, *notes))
 
 
 def _seconds(times: Sequence[int] | np.ndarray[Any, Any], start: int | None) -> np.ndarray[Any, Any]:
     """Return times [ms since 1970] as seconds since the run started, or since its first point."""
     at = np.asarray(times, dtype=np.float64)
-    return (at - (at.min() if start is None else start)) / 1000
-
-
-def _time(milliseconds: int | None) -> datetime | None:
-    return None if milliseconds is None else datetime.fromtimestamp(milliseconds / 1000, UTC).replace(tzinfo=None)
+    first = at.min(initial=np.inf) if start is None else start
+    return (at - first) / 1000

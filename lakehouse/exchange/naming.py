@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -144,12 +144,15 @@ def record_of(
     return RunRecord(family=family, name=name, seed=seed, tags=tuple(tags), extra=extra, given_id=run_id, **counts)
 
 
-def with_our_names(landing: Landing) -> Landing:
-    """Return the landing with the usual names of a loss and its axes taken as ours, and notes that say so."""
+def with_our_names(landing: Landing, decided: Collection[str] = ()) -> Landing:
+    """Return the landing with the usual names of a loss and its axes taken as ours, and notes that say so.
+
+    `decided` are those of our names that somebody has given a meaning; they stay as they are.
+    """
     points, notes = landing.points, list(landing.notes)
     present = {plain_name(metric): metric for metric in reversed(points.metrics)}
     for ours, others in METRIC_NAMES.items():
-        for other in others:
+        for other in () if ours in decided else others:
             if (theirs := present.get(other)) is not None and theirs != ours:
                 points, count = points.renamed(ours, theirs)
                 if count:

@@ -69,9 +69,21 @@ class Points:
     def with_one_value_a_step(self, metrics: Sequence[str]) -> Points:
         """Return sorted points with only the last value of each step for these metrics, which are axes of curves."""
         codes = [code for code, name in enumerate(self.metrics) if name in metrics]
-        again = (np.diff(self.run) == 0) & (np.diff(self.metric) == 0) & (np.diff(self.step) == 0)
-        again &= np.isin(self.metric[:-1], codes)
+        again = self._same_place() & np.isin(self.metric[:-1], codes)
         return self.taken(~np.append(again, False)) if again.any() else self
+
+    def without_copies(self, run_ids: Sequence[str]) -> Points:
+        """Return sorted points without those of these runs that repeat the one before in everything."""
+        codes = [code for code, run_id in enumerate(self.run_ids) if run_id in run_ids]
+        again = self._same_place() & np.isin(self.run[:-1], codes)
+        for column in (self.value, self.seconds):
+            again &= (column[1:] == column[:-1]) | (np.isnan(column[1:]) & np.isnan(column[:-1]))
+        return self.taken(~np.append(again, False)) if again.any() else self
+
+    def _same_place(self) -> NDArray[np.bool_]:
+        """Return (P - 1,) whether each point and the next are of one run, metric and step."""
+        same: NDArray[np.bool_] = (np.diff(self.run) == 0) & (np.diff(self.metric) == 0) & (np.diff(self.step) == 0)
+        return same
 
     def taken(self, chosen: NDArray[Any]) -> Points:
         """Return the points at these positions, or where this mask is true."""

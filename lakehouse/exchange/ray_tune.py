@@ -9,11 +9,10 @@ from __future__ import annotations
 import csv
 import json
 from collections.abc import Iterator, Mapping
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from isoflop.lakehouse.exchange.landing import FoundRun, Landing
+from isoflop.lakehouse.exchange.landing import FoundRun, Landing, utc
 from isoflop.lakehouse.exchange.naming import flat, record_of, setting
 from isoflop.lakehouse.exchange.points import PointColumns
 from isoflop.lakehouse.records import canonical_json, digest
@@ -91,6 +90,7 @@ def _run(folder: Path, states: Mapping[str, str], columns: PointColumns, notes: 
     trial = str(last.get("trial_id") or folder.name)
     state = states.get(trial, "ERROR" if (folder / "error.txt").is_file() else "TERMINATED")
     status = STATUSES.get(state, "finished")
+    began: Any = first.get("timestamp")
     ended, total = last.get("timestamp"), last.get(SECONDS)
     return FoundRun(
         record=record_of(run_id, _params(folder), family=folder.parent.name, name=trial),
@@ -98,8 +98,8 @@ def _run(folder: Path, states: Mapping[str, str], columns: PointColumns, notes: 
         status=status,
         reason="crash" if status == "failed" else None,
         error=_last_line(folder / "error.txt"),
-        started_at=_time(first.get("timestamp"), -float(first.get(SECONDS) or 0)),
-        finished_at=None if status in ("running", "queued") else _time(ended, 0.0),
+        started_at=utc(began - float(first.get(SECONDS) or 0)) if _is_number(began) else None,
+        finished_at=utc(ended) if _is_number(ended) and status not in ("running", "queued") else None,
     )
 
 
@@ -114,8 +114,9 @@ def _reports(folder: Path, notes: list[str]) -> Iterator[dict[str, Any]]:
                 except ValueError:
                     notes.append(f"{folder.name}: line {number} of {file.name} is cut off; left out")
                     continue
-                report.pop("config", None)
-                yield flat(report, "/")
+                if isinstance(report, dict):
+                    report.pop("config", None)
+                    yield flat(report, "/")
         return
     file = folder / RESULTS[1]
     if file.is_file():
@@ -141,9 +142,3 @@ def _last_line(path: Path) -> str | None:
         return None
     lines = [line for line in path.read_text(errors="replace").splitlines() if line.strip()]
     return lines[-1].strip() if lines else None
-
-
-def _time(seconds: Any, later: float) -> datetime | None:
-    if not isinstance(seconds, int | float):
-        return None
-    return datetime.fromtimestamp(seconds + later, UTC).replace(tzinfo=None)

@@ -24,7 +24,6 @@ NUMBERS = (*COUNTS, *MEASURED, *SHAPE, "seed", "step", "seconds")
 WHOLE = ("seed", "step", "steps")
 KNOWN = (*NUMBERS, *TEXT, *ENDINGS, "metric", "value")
 MISSING = ("", "NA", "N/A", "null", "NULL", "None")
-CODES = "^[+-]?0[0-9]|_"  # numbers for a computer, but written as people write codes: 007, 1_000
 NULLS = ", ".join(f"'{word}'" for word in MISSING)
 READERS = {
     ".csv": f"read_csv(?, all_varchar = true, null_padding = false, nullstr = [{NULLS}])",
@@ -138,12 +137,16 @@ def _narrowed(con: duckdb.DuckDBPyConnection, name: str, kind: str) -> str:
 
 
 def _questions(cell: str) -> str:
-    """Return the counts of a text column's cells: all that are there, whole numbers, numbers, truths."""
+    """Return the counts of a text column's cells: all that are there, whole numbers, numbers, truths.
+
+    What people write as a code is no number: 007 (between '00' and '0:', which follows '09') and 1_000.
+    """
     word = f"trim({cell})"
+    is_code = f"contains({word}, '_') OR ({word} >= '00' AND {word} < '0:')"
     return (
         f"count({cell}), "
         f"count(*) FILTER (regexp_full_match({word}, '[+-]?(0|[1-9][0-9]{{0,17}})')), "
-        f"count(*) FILTER (TRY_CAST({word} AS DOUBLE) IS NOT NULL AND NOT regexp_matches({word}, '{CODES}')), "
+        f"count(*) FILTER (TRY_CAST({word} AS DOUBLE) IS NOT NULL AND NOT ({is_code})), "
         f"count(*) FILTER (lower({word}) IN ('true', 'false'))"
     )
 

@@ -91,29 +91,34 @@ def runs_of_points(
 def _give_ids(con: duckdb.DuckDBPyConnection, columns: Mapping[str, str], path: Path, label: str) -> None:
     """Give the rows of curves their run's id: by run_id, else by name, else the file is one curve."""
     if "run_id" in columns:
-        (without,) = con.execute("SELECT count(*) FROM rows WHERE run_id IS NULL").fetchone() or (0,)
+        without = _count(con, "SELECT count(*) FROM rows WHERE run_id IS NULL")
         if without:
             raise RecordError(
                 f"{path}: {counted(without, 'row')} with a step but no run_id", hint="give every point its run's id"
             )
         return
-    if columns.get("name") == "VARCHAR":
-        con.execute("ALTER TABLE rows ADD COLUMN run_id VARCHAR")
-        con.execute("UPDATE rows SET run_id = name")
-        return
-    (repeated,) = con.execute("SELECT count(*) - count(DISTINCT step) FROM rows WHERE step IS NOT NULL").fetchone() or (
-        0,
-    )
+    has_names = columns.get("name") == "VARCHAR"
+    key = "name" if has_names else "''"
+    repeated = _count(con, f"SELECT count(*) - count(DISTINCT ({key}, step)) FROM rows WHERE step IS NOT NULL")
     if repeated:
+        within = "within a name " if has_names else ""
         raise RecordError(
-            f"{path}: the column 'step' repeats and there is no run_id, so which point is of which run is not known",
+            f"{path}: 'step' repeats {within}and there is no run_id, so which point is of which run is not known",
             hint="name the runs' column with --map run_id=COLUMN, or the one run with --map \"run_id='NAME'\"; "
             "where a row is a whole run, --map steps=step",
         )
     con.execute("ALTER TABLE rows ADD COLUMN run_id VARCHAR")
-    con.execute("UPDATE rows SET run_id = ?", [digest(canonical_json({"source": label, "curve": path.stem}))])
+    if has_names:
+        con.execute("UPDATE rows SET run_id = name")
+        return
     con.execute("ALTER TABLE rows ADD COLUMN name VARCHAR")
-    con.execute("UPDATE rows SET name = ?", [path.stem])
+    run_id = digest(canonical_json({"source": label, "curve": path.stem}))
+    con.execute("UPDATE rows SET run_id = ?, name = ?", [run_id, path.stem])
+
+
+def _count(con: duckdb.DuckDBPyConnection, question: str) -> int:
+    row = con.execute(question).fetchone()
+    return int(row[0]) if row else 0
 
 
 def _varying(con: duckdb.DuckDBPyConnection, names: Sequence[str]) -> set[str]:
@@ -126,8 +131,8 @@ def _varying(con: duckdb.DuckDBPyConnection, names: Sequence[str]) -> set[str]:
         f"min({q}) IS DISTINCT FROM max({q})" + ("" if name in settings else f" OR count({q}) % count(*) <> 0")
         for name, q in ((name, quoted(name)) for name in plain)
     )
-    counted = ", ".join(f"coalesce(bool_or(changes[{i + 1}]), false)" for i in range(len(plain)))
-    row = con.execute(f"SELECT {counted} FROM (SELECT [{tests}] AS changes FROM rows GROUP BY run_id)").fetchone()
+    anywhere = ", ".join(f"coalesce(bool_or(changes[{i + 1}]), false)" for i in range(len(plain)))
+    row = con.execute(f"SELECT {anywhere} FROM (SELECT [{tests}] AS changes FROM rows GROUP BY run_id)").fetchone()
     return {name for name, changes in zip(plain, row or (), strict=True) if changes}
 
 

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import os
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from isoflop.lakehouse.exchange.binary.event_file import Events, read_events
-from isoflop.lakehouse.exchange.landing import FoundRun, Landing
+from isoflop.lakehouse.exchange.landing import FoundRun, Landing, utc
 from isoflop.lakehouse.exchange.naming import counted, flat, record_of, setting
 from isoflop.lakehouse.exchange.points import PointColumns
 from isoflop.lakehouse.records import canonical_json, digest
@@ -124,7 +123,8 @@ def _joined(folders: list[Folder], root: Path) -> list[Folder]:
     by_path = {folder.path: folder for folder in folders}
     for folder in sorted(folders, key=lambda found: -len(found.path.parts)):
         parent = by_path.get(folder.path.parent)
-        if parent is not None and folder.settings and not parent.settings and folder.path != root:
+        only_ends = all(len(steps) == 1 for _, steps, _ in folder.curves.values())
+        if parent is not None and folder.path != root and folder.settings and only_ends and not parent.settings:
             _absorb(parent, folder, "")
             del by_path[folder.path]
     for folder in list(by_path.values()):
@@ -159,10 +159,6 @@ def _run(found: Folder, root: Path, columns: PointColumns) -> FoundRun:
         record=record_of(run_id, settings, family="", name=name),
         measured={"train_seconds": None if start is None or end is None else float(end - start)},
         status="finished" if found.status is None else found.status,
-        started_at=_time(start),
-        finished_at=_time(end) if found.status != "running" else None,
+        started_at=utc(start),
+        finished_at=utc(end) if found.status != "running" else None,
     )
-
-
-def _time(seconds: float | None) -> datetime | None:
-    return None if seconds is None else datetime.fromtimestamp(seconds, UTC).replace(tzinfo=None)

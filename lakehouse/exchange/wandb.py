@@ -11,16 +11,15 @@ from __future__ import annotations
 
 import csv
 import json
-from collections.abc import Iterable, Mapping
+import math
+from collections.abc import Iterable, Iterator, Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from isoflop.lakehouse.errors import FileError
-from isoflop.lakehouse.exchange.binary.wandb_file import MARK, OWN, Recorded, read_wandb
-from isoflop.lakehouse.exchange.landing import MEASURED, FoundRun, Landing
+from isoflop.lakehouse.exchange.binary.wandb_file import MARK, OWN, Recorded, joined, read_wandb
+from isoflop.lakehouse.exchange.landing import MEASURED, FoundRun, Landing, utc
 from isoflop.lakehouse.exchange.naming import flat, our_metric, record_of
 from isoflop.lakehouse.exchange.points import PointColumns
 from isoflop.lakehouse.records import RUN_ID_LENGTH, STATUSES, canonical_json, digest
@@ -48,12 +47,16 @@ def read(path: Path) -> Landing:
     """
     if path.is_file() and _is_chart(path):
         return _read_chart(path)
-    columns, runs, notes = PointColumns(), [], []
-    for found in _found(path):
-        notes += found.notes
-        if found.run_id:
-            runs.append(_run(found, columns))
-    return Landing(tuple(runs), columns.points(), tuple(notes))
+    columns, notes = PointColumns(), []
+    found: dict[tuple[str, str], Recorded] = {}
+    for recorded in _found(path):
+        key = recorded.project, recorded.run_id
+        if recorded.run_id:
+            found[key] = joined(found[key], recorded) if key in found else recorded
+        else:
+            notes += recorded.notes
+    runs = tuple(_run(recorded, columns) for recorded in found.values())
+    return Landing(runs, columns.points(), (*notes, *(note for one in found.values() for note in one.notes)))
 
 
 def _found(path: Path) -> Iterable[Recorded]:
@@ -106,7 +109,8 @@ def _run(found: Recorded, columns: PointColumns) -> FoundRun:
     run_id = found.run_id if is_generated or not found.project else f"{found.project}-{found.run_id}"
     for metric, (steps, values, seconds) in found.curves.items():
         columns.add(run_id, metric, steps, values, seconds)
-    ended = max((seconds[-1] for _, _, seconds in found.curves.values() if seconds), default=None)
+    times = [seconds[-1] for _, _, seconds in found.curves.values() if seconds and not math.isnan(seconds[-1])]
+    ended = max(times, default=None)
     summary = {our_metric(key): value for key, value in flat(found.summary, ".").items()}
     measured = {name: float(summary[name]) for name in MEASURED if isinstance(summary.get(name), int | float)}
     # What the curves end with counts before a summary, which may hold the best value instead of the last.
@@ -121,8 +125,8 @@ def _run(found: Recorded, columns: PointColumns) -> FoundRun:
         reason=reason,
         error=error,
         is_certain=found.state in STATUSES,
-        started_at=_time(found.started),
-        finished_at=_time(found.started + ended) if found.started and ended and found.exit_code is not None else None,
+        started_at=utc(found.started),
+        finished_at=utc(found.started + ended) if found.started and ended and found.exit_code is not None else None,
     )
 
 
@@ -162,34 +166,53 @@ def _read_run_folder(folder: Path, run_folder: Path) -> Recorded:
 def _read_history_file(path: Path) -> Recorded:
     """Read the history of one run from CSV or JSON lines."""
     found = Recorded(run_id=digest(canonical_json({NAME: path.stem})), name=path.stem, exit_code=0)
-    with open(path, encoding="utf-8", newline="") as file:
-        rows: Iterable[Mapping[str, Any]] = csv.DictReader(file) if path.suffix == ".csv" else map(json.loads, file)
-        for number, row in enumerate(rows, start=1):
-            try:
-                step = int(float(row["_step"]))
-            except (KeyError, TypeError, ValueError) as error:
-                raise FileError(path, number, "a history needs a number in '_step' in every row") from error
-            values = {name: value for name, cell in flat(row, ".").items() if (value := _number(cell)) is not None}
-            seconds = values.get("_runtime", float("nan"))
-            found.add(step, seconds, {name: value for name, value in values.items() if name not in OWN})
+    for number, row in _rows(path):
+        try:
+            step = int(float(row["_step"]))
+        except (KeyError, TypeError, ValueError) as error:
+            raise FileError(path, number, "a history needs a number in '_step' in every row") from error
+        values = {name: value for name, cell in flat(row, ".").items() if (value := _number(cell)) is not None}
+        seconds = values.get("_runtime", math.nan)
+        found.add(step, seconds, {name: value for name, value in values.items() if name not in OWN})
     return found
+
+
+def _rows(path: Path) -> Iterator[tuple[int, Mapping[str, Any]]]:
+    """Yield the rows of a CSV or JSON-lines file with the numbers of their lines."""
+    with open(path, encoding="utf-8", newline="") as file:
+        if path.suffix == ".csv":
+            yield from enumerate(csv.DictReader(file), start=2)  # the first line has the names
+            return
+        for number, line in enumerate(file, start=1):
+            try:
+                row = json.loads(line)
+            except ValueError as error:
+                raise FileError(path, number, f"not a line of JSON: {error}") from error
+            if isinstance(row, dict):
+                yield number, row
 
 
 def _read_chart(path: Path) -> Landing:
     """Read a chart's CSV: a column for each run, named `RUN - METRIC`."""
     columns, runs = PointColumns(), {}
-    with open(path, encoding="utf-8", newline="") as file:
-        rows = list(csv.DictReader(file))
-    for name in rows[0] if rows else ():
-        run, dash, metric = name.rpartition(" - ")
-        if not dash or metric.endswith(BOUNDS) or metric == "_step":
+    rows = list(_rows(path))
+    first = _first_columns(path)[0]
+    for name in _first_columns(path)[1:]:
+        run, _, metric = name.rpartition(" - ")
+        if metric.endswith(BOUNDS) or metric == "_step":
             continue
         run_id = digest(canonical_json({NAME: [path.stem, run]}))
         runs[run_id] = FoundRun(record=record_of(run_id, {}, family="", name=run))
-        cells = [(row[next(iter(row))], _number(row[name])) for row in rows]
-        there = [(int(float(step)), value) for step, value in cells if value is not None]
-        columns.add(run_id, metric, np.array([s for s, _ in there], dtype=np.int64), np.array([v for _, v in there]))
-    notes = ("a chart holds no settings of its runs; an offline run folder or `isoflop import` of its table does",)
+        steps, values = [], []
+        for number, row in rows:
+            step, value = _number(row[first]), _number(row[name])
+            if step is None:
+                raise FileError(path, number, f"a chart needs a number in '{first}' in every row")
+            if value is not None:
+                steps.append(int(step))
+                values.append(value)
+        columns.add(run_id, metric, steps, values)
+    notes = ("a chart holds no settings of its runs; their offline run folders do",)
     return Landing(tuple(runs.values()), columns.points(), notes)
 
 
@@ -232,7 +255,3 @@ def _seconds(text: Any) -> float | None:
         return datetime.fromisoformat(str(text)).replace(tzinfo=UTC).timestamp()
     except ValueError:
         return None
-
-
-def _time(seconds: float | None) -> datetime | None:
-    return None if seconds is None else datetime.fromtimestamp(seconds, UTC).replace(tzinfo=None)

@@ -26,6 +26,7 @@ from isoflop.queries.fitting.solver.choose import model_for
 from isoflop.queries.fitting.solver.model import Array, Model
 from isoflop.queries.fitting.solver.replicate import replicate
 from isoflop.queries.fitting.solver.search import Found, search
+from isoflop.queries.fitting.widening import size_edge
 from isoflop.queries.laws.law import Coefficient, Law, coefficient_names
 from isoflop.queries.laws.objectives import Objective
 
@@ -329,7 +330,7 @@ def _judged(
         notes=tuple(notes), condition=identified.condition, basin_share=found.share,
         second_best=found.second_best, starts=found.starts, support=rows.support, data_hash=rows.data_hash,
         r2=judged.r2, rmse_log=judged.rmse_log, log_likelihood=judged.log_likelihood, aicc=judged.aicc,
-        bic=judged.bic, seed=seed, kept=rows.kept,
+        bic=judged.bic, seed=seed, kept=rows.kept, edge=size_edge(law, rows.inputs),
     )  # fmt: skip
 
 

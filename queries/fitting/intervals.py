@@ -2,7 +2,8 @@
 
 A resample gives one plausible curve; all of them give the spread of the curve itself (`confidence`). A new run
 also scatters around its curve, so its interval adds the residuals' spread (`prediction`). Beyond the largest
-rows both are known to be too narrow; a fit that carries a forward check widens them by what that check found.
+rows both are known to be too narrow; a fit that carries a forward check widens them by what that check found, the
+more the further a prediction reaches (`widening`).
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from isoflop.lakehouse.errors import FitError, UsageError
 from isoflop.queries.fitting.record import Fit, FittedLaw
+from isoflop.queries.fitting.widening import reach, widened
 from isoflop.queries.laws.law import input_names
 
 Array = NDArray[np.float64]
@@ -82,7 +84,7 @@ def predict(fit: Fit | FittedLaw, X: ArrayLike, level: float = 0.95, kind: str =
     in_support = np.asarray(inside.all(axis=1))
     if fitted.widening > 1.0:
         with np.errstate(all="ignore"):
-            beyond = np.where(in_support, 1.0, fitted.widening)
+            beyond = widened(fitted.widening, reach(fitted.law, inputs, fitted.support, fitted.edge))
             lower = predicted * (lower / predicted) ** beyond
             upper = predicted * (upper / predicted) ** beyond
     return Prediction(predicted, lower, upper, level, kind, ratio, in_support)

@@ -45,7 +45,8 @@ class FittedLaw:
     draws : (B, K) coefficients of the resamples; B may be 0
     residual_scale : spread of log residuals [1], as the scale of a normal
     support : (P, 2) lowest and largest value of each input among the rows
-    widening : factor >= 1 by which the forward check widens intervals beyond the support
+    widening : factor >= 1 by which the forward check widens intervals far beyond the rows
+    edge : lowest and largest log of the product of a row's inputs, or None when it is not known
     """
 
     law: Law
@@ -54,6 +55,7 @@ class FittedLaw:
     residual_scale: float
     support: Array
     widening: float = 1.0
+    edge: tuple[float, float] | None = None
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -89,6 +91,7 @@ class Fit:
     seed : of the starts and the resamples
     forward : the forward check, if one was asked for
     kept : (R,) positions of the usable rows among those given
+    edge : lowest and largest log of the product of a row's inputs
     """
 
     law: Law
@@ -122,6 +125,7 @@ class Fit:
     seed: int
     kept: NDArray[np.int64]
     forward: ForwardCheck | None = None
+    edge: tuple[float, float] | None = None
 
     @property
     def is_converged(self) -> bool:
@@ -145,13 +149,15 @@ class Fit:
 
     @property
     def widening(self) -> float:
-        """Factor by which intervals beyond the support are widened; 1 without a forward check."""
+        """Factor by which intervals far beyond the rows are widened; 1 without a forward check."""
         return 1.0 if self.forward is None else self.forward.widening
 
     @property
     def fitted(self) -> FittedLaw:
         """What predictions need of this fit."""
-        return FittedLaw(self.law, self.coefficients, self.draws, self.residual_scale, self.support, self.widening)
+        return FittedLaw(
+            self.law, self.coefficients, self.draws, self.residual_scale, self.support, self.widening, self.edge
+        )
 
     def macro(self, name: str) -> str:
         """Return the statement that creates this fit as an SQL macro (formulas only)."""

@@ -1,14 +1,20 @@
-"""A law as a scikit-learn regressor, for pipelines, grids and `cross_validate`."""
+"""A law as a scikit-learn regressor, for pipelines, grids and `cross_validate`.
+
+It is also a transformer: `transform` gives the prediction with its interval as columns, which `set_output` turns into
+a polars or pandas frame.
+
+Where scikit-learn's own checks ask for something else, `EXPECTED_FAILED_CHECKS` says what and why.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from sklearn.base import BaseEstimator, RegressorMixin
-from sklearn.utils.validation import check_is_fitted
+from sklearn.base import BaseEstimator, RegressorMixin, TransformerMixin
+from sklearn.utils.validation import _check_sample_weight, check_is_fitted, validate_data
 
 from isoflop.lakehouse.errors import FitError
 from isoflop.queries.fitting.fit import fit_law
@@ -18,26 +24,32 @@ from isoflop.queries.laws.objectives import Objective
 from isoflop.queries.laws.registry import find_law
 
 Array = NDArray[np.float64]
+LawOfSize = Callable[[int], Law]
+
+_TOO_FEW = "more coefficients than rows: a law refuses instead of going through every row"
+EXPECTED_FAILED_CHECKS: dict[str, str] = {}
 
 
-class LawRegressor(RegressorMixin, BaseEstimator):  # type: ignore[misc]
+class LawRegressor(RegressorMixin, TransformerMixin, BaseEstimator):  # type: ignore[misc]
     """A law with scikit-learn's interface.
 
     Parameters
     ----------
-    law : a law, or the name of one
+    law : a law, the name of one, or a function from the number of columns to a law, such as `separable`
     objective : penalty to minimise; the law's own when None
-    resamples : bootstrap resamples behind `predict_interval`; 0 for point predictions only
+    resamples : bootstrap resamples behind intervals; 0 for point predictions only
     seed : of random starts and resamples
-    level : coverage of the coefficient intervals [1]
+    level : coverage of all intervals [1]
     fixed : coefficient values to keep, by name
+    forward : whether the forward check widens intervals beyond the rows
 
     Attributes
     ----------
+    law_ : the law that was fitted
     fit_ : the Fit, with everything known about it
     coef_ : (K,) coefficients in the law's order
-    n_features_in_ : number of inputs P
-    feature_names_in_ : (P,) column names, when X was a data frame
+    n_features_in_ : number of columns of X
+    feature_names_in_ : column names, when X was a data frame
 
     Example
     -------
@@ -49,13 +61,14 @@ class LawRegressor(RegressorMixin, BaseEstimator):  # type: ignore[misc]
 
     def __init__(
         self,
-        law: Law | str = "chinchilla",
+        law: Law | str | LawOfSize = "chinchilla",
         *,
         objective: Objective | None = None,
         resamples: int = 1000,
         seed: int = 0,
         level: float = 0.95,
         fixed: dict[str, float] | None = None,
+        forward: bool = False,
     ) -> None:
         self.law = law
         self.objective = objective
@@ -63,6 +76,7 @@ class LawRegressor(RegressorMixin, BaseEstimator):  # type: ignore[misc]
         self.seed = seed
         self.level = level
         self.fixed = fixed
+        self.forward = forward
 
     def fit(
         self, X: Any, y: ArrayLike, sample_weight: ArrayLike | None = None, groups: Sequence[Any] | None = None
@@ -78,29 +92,31 @@ class LawRegressor(RegressorMixin, BaseEstimator):  # type: ignore[misc]
 
         Raises
         ------
-        FitError : if there are too few rows, or no start gave a finite objective
+        FitError : if there are too few rows, the columns are not the law's, or no start gave a finite objective
+        ValueError : if X or y is empty, missing, infinite or of no use as numbers
         """
-        law = self._law()
-        columns = getattr(X, "columns", None)
-        inputs = self._inputs(X)
-        self.n_features_in_ = len(law.inputs)
-        if columns is not None:
-            self.feature_names_in_ = np.asarray(columns, dtype=object)
-        elif hasattr(self, "feature_names_in_"):
-            del self.feature_names_in_
-        self.fit_ = fit_law(
-            law, inputs, y, sample_weight=sample_weight, objective=self.objective, groups=groups,
-            resamples=self.resamples, seed=self.seed, level=self.level, fixed=self.fixed,
+        rows, values = validate_data(self, X, y, dtype=np.float64, y_numeric=True)
+        if sample_weight is not None:
+            sample_weight = _check_sample_weight(sample_weight, rows, dtype=np.float64)
+        law = self._law(rows.shape[1])
+        names = list(input_names(law))
+        known = list(getattr(self, "feature_names_in_", ()))
+        self._columns = [known.index(name) for name in names] if set(names) <= set(known) else None
+        fit = fit_law(
+            law, self._in_order(law, rows), values, sample_weight=sample_weight, objective=self.objective,
+            groups=groups, resamples=self.resamples, seed=self.seed, level=self.level, fixed=self.fixed,
+            forward=self.forward,
         )  # fmt: skip
-        if np.isnan(self.fit_.coefficients).any():
-            raise FitError(f"{law.name} could not be fitted: {self.fit_.reason}")
-        self.coef_ = self.fit_.coefficients
+        if np.isnan(fit.coefficients).any():
+            raise FitError(f"{law.name} could not be fitted: {fit.reason}")
+        self.law_, self.fit_, self.coef_ = law, fit, fit.coefficients
         return self
 
     def predict(self, X: Any) -> Array:
         """Return predictions (R,) in the target's unit."""
-        check_is_fitted(self)
-        return np.asarray(self._law().predict(self.coef_, self._inputs(X)))
+        inputs = self._inputs(X)
+        with np.errstate(all="ignore"):
+            return np.asarray(self.law_.predict(self.coef_, inputs))
 
     def predict_interval(self, X: Any, level: float | None = None, kind: str = "prediction") -> tuple[Array, Array]:
         """Return lower and upper ends (R,) of the interval; nan without resamples.
@@ -111,23 +127,52 @@ class LawRegressor(RegressorMixin, BaseEstimator):  # type: ignore[misc]
         level : coverage [1]; the estimator's when None
         kind : `prediction` for a new run, `confidence` for the curve
         """
-        check_is_fitted(self)
-        found = predict(self.fit_, self._inputs(X), self.level if level is None else level, kind)
+        found = predict(self._fitted(), self._inputs(X), self.level if level is None else level, kind)
         return found.lower, found.upper
 
-    def _law(self) -> Law:
-        return find_law(self.law) if isinstance(self.law, str) else self.law
+    def transform(self, X: Any) -> Array:
+        """Return predictions as columns (R, 1), with resamples (R, 3): predicted, lower, upper."""
+        inputs = self._inputs(X)
+        with np.errstate(all="ignore"):
+            found = predict(self.fit_, inputs, self.level)
+        columns = [found.predicted, found.lower, found.upper] if self.resamples else [found.predicted]
+        return np.column_stack(columns)
+
+    def get_feature_names_out(self, input_features: Any = None) -> NDArray[np.object_]:
+        """Return the names of the columns of `transform`."""
+        names = [f"predicted_{self._fitted().law.target}", "lower", "upper"]
+        return np.array(names if self.resamples else names[:1], dtype=object)
+
+    def __sklearn_tags__(self) -> Any:
+        tags = super().__sklearn_tags__()
+        tags.input_tags.positive_only = True
+        tags.target_tags.positive_only = True
+        tags.regressor_tags.poor_score = True  # the checks' data is no power of anything
+        return tags
+
+    def _fitted(self) -> Any:
+        check_is_fitted(self)
+        return self.fit_
+
+    def _law(self, num_columns: int) -> Law:
+        if isinstance(self.law, str):
+            return find_law(self.law)
+        return self.law if isinstance(self.law, Law) else self.law(num_columns)
 
     def _inputs(self, X: Any) -> Array:
-        """The (R, P) inputs in the law's order."""
-        names = list(input_names(self._law()))
+        """The (R, P) inputs in the law's order, from columns in the order of the fit or, by name, in any."""
+        check_is_fitted(self)
+        names = list(input_names(self.law_))
         columns = getattr(X, "columns", None)
-        if columns is not None and set(names) <= set(columns):
-            X = X[names]
-        if hasattr(X, "to_numpy"):
-            X = X.to_numpy()
-        inputs = np.asarray(X, dtype=np.float64)
-        inputs = inputs[:, None] if inputs.ndim == 1 and len(names) == 1 else inputs
-        if inputs.ndim != 2 or inputs.shape[1] != len(names):
-            raise FitError(f"X has shape {inputs.shape}, expected (rows, {len(names)}) for {', '.join(names)}")
-        return inputs
+        if self._columns is not None and columns is not None and set(names) <= set(columns):
+            return np.asarray(X[names].to_numpy(), dtype=np.float64)
+        return self._in_order(self.law_, validate_data(self, X, reset=False, dtype=np.float64))
+
+    def _in_order(self, law: Law, rows: Array) -> Array:
+        """The law's columns of checked rows."""
+        if self._columns is not None:
+            return np.asarray(rows[:, self._columns])
+        if rows.shape[1] != len(law.inputs):
+            names = ", ".join(input_names(law))
+            raise FitError(f"X has shape {rows.shape}, expected (rows, {len(law.inputs)}) for {names}")
+        return rows

@@ -18,6 +18,7 @@ from isoflop.queries.fitting.rows import usable_rows
 from isoflop.queries.fitting.solver.choose import model_for
 from isoflop.queries.fitting.solver.replicate import replicate
 from isoflop.queries.fitting.splits import ForwardCuts, Indices, Key
+from isoflop.queries.fitting.widening import widening_factor
 from isoflop.queries.laws.law import Law
 from isoflop.queries.laws.objectives import Objective
 
@@ -229,7 +230,7 @@ class ForwardCheck:
     median_error, p90_error : quantiles of |log predicted - log measured| over all held-out rows [1]
     coverage : share of them inside their intervals [1]
     level : what it should be [1]
-    widening : factor >= 1 that intervals need to cover `level` of them
+    widening : factor >= 1 on intervals far beyond the rows (`widening_factor`)
     notes : what a person should know
     """
 
@@ -247,7 +248,7 @@ class ForwardCheck:
         return (
             f"forward check over {len(self.folds)} cuts: median error {self.median_error:.2%}, "
             f"p90 {self.p90_error:.2%}, {self.coverage:.0%} inside the {self.level:.0%} interval, "
-            f"widened {self.widening:.2f} times beyond the rows"
+            f"widened up to {self.widening:.2f} times beyond the rows"
         )
 
 
@@ -306,18 +307,15 @@ def forward_check(
         np.concatenate([getattr(fold, name) for fold in folds]) for name in ("predicted", "lower", "upper", "measured")
     )
     error = np.log(measured / predicted)
-    with np.errstate(all="ignore"):
-        half = np.where(error > 0, np.log(upper / predicted), np.log(predicted / lower))
-        needed = np.abs(error) / half
     coverage = float(np.mean((lower <= measured) & (measured <= upper)))
-    widening = max(1.0, float(np.quantile(np.nan_to_num(needed, nan=1.0, posinf=1e3), level)))
+    widening = widening_factor(folds, len(usable), num_free, level)
     notes: tuple[Note, ...] = ()
     if widening > 1.0:
         notes = (
             Note(
                 "intervals_widened",
                 f"trained on the small runs, the {level:.0%} interval held {coverage:.0%} of the large "
-                f"ones; beyond the rows it is widened {widening:.2f} times",
+                f"ones; beyond the rows it is widened up to {widening:.2f} times",
             ),
         )
     return ForwardCheck(

@@ -11,9 +11,17 @@ from dataclasses import dataclass, replace
 
 from isoflop.lakehouse.errors import UnknownName, did_you_mean, nearest
 from isoflop.lakehouse.units import UNITS
-from isoflop.queries.language.nodes import Candidate, Expression, FormulaForm, LawForm, Name, ParameterRange, Span
 from isoflop.queries.language.question import Own, Question
-from isoflop.queries.language.tokens import quote_name, tokenize
+from isoflop.queries.language.syntax.nodes import (
+    Candidate,
+    Expression,
+    FormulaForm,
+    LawForm,
+    Name,
+    ParameterRange,
+    Span,
+)
+from isoflop.queries.language.syntax.tokens import quote_name, tokenize
 from isoflop.queries.laws import Coefficient, Formula, FormulaError, Law, known_laws, parse_formula
 from isoflop.queries.laws.algebra.parser import FUNCTIONS, match_name
 

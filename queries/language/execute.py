@@ -11,9 +11,16 @@ from typing import TYPE_CHECKING, Any
 
 from isoflop.lakehouse.answers import Answer
 from isoflop.lakehouse.errors import QuerySyntaxError
-from isoflop.queries.language.clauses import CHANGES, Clause, find_clauses, may_hold_verb, split_statements, verb_at
 from isoflop.queries.language.question import Question
-from isoflop.queries.language.tokens import Kind, Token, tokenize
+from isoflop.queries.language.syntax.clauses import (
+    CHANGES,
+    Clause,
+    find_clauses,
+    may_hold_verb,
+    split_statements,
+    verb_at,
+)
+from isoflop.queries.language.syntax.tokens import Kind, Token, tokenize
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -77,7 +84,7 @@ def answer_clause(question: Question, first: int, last: int) -> pa.Table:
     StatementError : when it does not parse or cannot be answered
     """
     # The engine and NumPy are imported with the first verb, not with the first statement.
-    from isoflop.queries.language.parse import parse_clause
+    from isoflop.queries.language.syntax.parse import parse_clause
     from isoflop.queries.language.verbs import answer_verb
 
     return answer_verb(question, parse_clause(question.text, question.tokens, first, last))

@@ -7,10 +7,10 @@ from dataclasses import dataclass
 from typing import Any
 
 from isoflop.lakehouse.errors import UnknownName, did_you_mean
-from isoflop.queries.language.nodes import Expression, Option
 from isoflop.queries.language.question import Question
-from isoflop.queries.language.tokens import Kind
-from isoflop.queries.laws import OBJECTIVES, WITH_DELTA, Huber, Law, Objective, find_objective
+from isoflop.queries.language.syntax.nodes import Expression, Option
+from isoflop.queries.language.syntax.tokens import Kind
+from isoflop.queries.laws import OBJECTIVES, WITH_DELTA, Law, Objective, find_objective
 from isoflop.queries.laws.algebra.parser import match_name
 
 MOST_RESAMPLES = 100_000
@@ -103,7 +103,7 @@ def read_fit_options(
         raise UnknownName("Binder", message, question.text, place.start, place.end, hint=hint)
     chosen = match_name(name, OBJECTIVES) if name is not None else None
     if delta is not None:
-        chosen = chosen or (law.objective.name if law is not None else Huber().name)
+        chosen = chosen or (law.objective.name if law is not None else WITH_DELTA[0])
         if chosen not in WITH_DELTA:
             message = f"objective '{chosen}' has no delta"
             raise question.error("Binder", message, places["delta"].key, f"delta belongs to {', '.join(WITH_DELTA)}")

@@ -11,10 +11,10 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from isoflop.lakehouse.errors import QuerySyntaxError, StatementError
-from isoflop.queries.language.clauses import find_clauses, visible_queries
-from isoflop.queries.language.nodes import Expression, Span
 from isoflop.queries.language.rewrite import Composed
-from isoflop.queries.language.tokens import Kind, Token
+from isoflop.queries.language.syntax.clauses import find_clauses, visible_queries
+from isoflop.queries.language.syntax.nodes import Expression, Span
+from isoflop.queries.language.syntax.tokens import Kind, Token
 
 if TYPE_CHECKING:
     import pyarrow as pa

@@ -12,8 +12,8 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from isoflop.lakehouse.errors import QuerySyntaxError, StatementError, display_width
-from isoflop.queries.language.nodes import Span
-from isoflop.queries.language.tokens import Kind, Token
+from isoflop.queries.language.syntax.nodes import Span
+from isoflop.queries.language.syntax.tokens import Kind, Token
 
 _MESSAGE = re.compile(
     r"(?P<kind>[A-Z][A-Za-z -]*?) Error: (?P<message>.*?)"

@@ -13,14 +13,15 @@ from numpy.typing import NDArray
 
 from isoflop.lakehouse.errors import StatementError
 from isoflop.queries.language.bind import Bound, Column
-from isoflop.queries.language.nodes import Expression, Source, Span
 from isoflop.queries.language.question import Own, Question
+from isoflop.queries.language.syntax.nodes import Expression, Source, Span
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
 Array = NDArray[np.float64]
 Piece = str | Own | Expression
+CLUSTER = "cluster"  # name of the further column whose equal values belong together
 
 
 @dataclass(frozen=True)

@@ -3,6 +3,7 @@
 from isoflop.queries.laws.additive import ADDITIVE
 from isoflop.queries.laws.algebra import FormulaError
 from isoflop.queries.laws.bnsl import BNSL, BNSL2, BNSL3
+from isoflop.queries.laws.bounded_power import BOUNDED_POWER
 from isoflop.queries.laws.chinchilla import CHINCHILLA
 from isoflop.queries.laws.chinchilla_tied import CHINCHILLA_TIED
 from isoflop.queries.laws.compute_loss import COMPUTE_LOSS
@@ -11,6 +12,7 @@ from isoflop.queries.laws.formula import Chart, Formula, parse_formula
 from isoflop.queries.laws.kaplan import KAPLAN
 from isoflop.queries.laws.law import Coefficient, Input, Law, Role, amplitude, exponent, floor, free
 from isoflop.queries.laws.loss_in_time import LOSS_IN_TIME
+from isoflop.queries.laws.nqs import NQS, NQS_REGULARISED
 from isoflop.queries.laws.objective_names import OBJECTIVES, WITH_DELTA, find_objective
 from isoflop.queries.laws.objectives import Huber, LeastAbsolute, LeastSquares, Objective, RelativeSquares
 from isoflop.queries.laws.optimal_batch import OPTIMAL_BATCH
@@ -36,6 +38,7 @@ __all__ = [
     "BNSL",
     "BNSL2",
     "BNSL3",
+    "BOUNDED_POWER",
     "CHINCHILLA",
     "CHINCHILLA_TIED",
     "COMPUTE_LOSS",
@@ -43,6 +46,8 @@ __all__ = [
     "KAPLAN",
     "LAWS",
     "LOSS_IN_TIME",
+    "NQS",
+    "NQS_REGULARISED",
     "OBJECTIVES",
     "OPTIMAL_BATCH",
     "OPTIMAL_LEARNING_RATE",

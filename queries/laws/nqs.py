@@ -2,7 +2,7 @@
 
 Stochastic gradient descent on a quadratic with a power-law spectrum, of which only the first N directions are
 trained. Direction n has curvature Q n^-q, starts with an excess loss P n^-p / 2, and every step adds gradient noise
-of variance R n^-r / batch. The expected loss after K steps is
+of variance R n^-r / batch; P, Q, R are called P_1, Q_1, R_1, their values for n = 1. The expected loss after K steps is
 
     e + P/2 zeta(p, N + 1) + sum_{n <= N} [ P/2 n^-p a_n^2K + gamma/2 R n^-r / batch (1 - a_n^2K) / (2 - gamma Q n^-q) ]
 
@@ -35,10 +35,10 @@ SOURCE = "Li and Maddison 2026 (arXiv:2605.09154)"
 COEFFICIENTS = (
     Coefficient("p", Role.EXPONENT, 1.005, 4.0),
     Coefficient("q", Role.EXPONENT, 0.05, 4.0),
-    Coefficient("P", Role.AMPLITUDE, 0.0),
-    Coefficient("Q", Role.AMPLITUDE, 0.0, 0.9999),  # gamma Q < 2, or steps overshoot more each time
+    Coefficient("P_1", Role.AMPLITUDE, 0.0),
+    Coefficient("Q_1", Role.AMPLITUDE, 0.0, 0.9999),  # gamma Q < 2, or steps overshoot more each time
     Coefficient("e", Role.FLOOR, 0.0),
-    Coefficient("R", Role.AMPLITUDE, 0.0),
+    Coefficient("R_1", Role.AMPLITUDE, 0.0),
     Coefficient("r", Role.EXPONENT, 0.05, 6.0),
 )
 
@@ -50,7 +50,7 @@ class NoisyQuadratic:
     Parameters
     ----------
     name : the word a statement uses for it
-    coefficients : p, q, P, Q, e, R, r with their domains
+    coefficients : p, q, P_1, Q_1, e, R_1, r with their domains
     inputs : parameters, sequences per step, steps
 
     Source: Li and Maddison 2026 (arXiv:2605.09154), with the ranges of starts and the bounds of its fits.
@@ -65,21 +65,30 @@ class NoisyQuadratic:
     objective: Objective = field(default_factory=LeastSquares)
     is_costly: bool = True
     start_ranges: tuple[tuple[str, float, float], ...] = (
-        ("p", 1.05, 2.5), ("q", 0.6, 2.5), ("P", 1.0, 100.0), ("Q", 0.05, 0.95), ("e", 0.1, 1.5), ("R", 0.01, 100.0),
-        ("r", 0.6, 2.5),
+        ("p", 1.05, 2.5), ("q", 0.6, 2.5), ("P_1", 1.0, 100.0), ("Q_1", 0.05, 0.95), ("e", 0.1, 1.5),
+        ("R_1", 0.01, 100.0), ("r", 0.6, 2.5),
     )  # fmt: skip
 
     @property
     def formula(self) -> str:
         """How it is written for people."""
-        return "e + P/2 zeta(p, params + 1) + sum over n <= params of bias(n, steps) + noise(n, steps) / batch"
+        return "e + P_1/2 zeta(p, params + 1) + sum over n <= params of bias(n, steps) + noise(n, steps) / batch"
+
+    def latex(self) -> str:
+        """Return the law in LaTeX."""
+        return (
+            r"e + \frac{P_1}{2} \zeta(p, \mathrm{params} + 1) + \sum_{n \le \mathrm{params}} \left["
+            r"\frac{P_1}{2} n^{-p} a_n^{2\,\mathrm{steps}} + \frac{\gamma R_1 n^{-r}}{2\,\mathrm{batch}}"
+            r" \frac{1 - a_n^{2\,\mathrm{steps}}}{2 - \gamma Q_1 n^{-q}}\right],"
+            r"\quad a_n = 1 - \gamma Q_1 n^{-q}, \quad \gamma = 1.999"
+        )
 
     def predict(self, coefficients: Array, inputs: Array) -> Array:
         """Return the expected loss.
 
         Parameters
         ----------
-        coefficients : (..., 7) float array: p, q, P, Q, e, R, r
+        coefficients : (..., 7) float array: p, q, P_1, Q_1, e, R_1, r
         inputs : (R, 3) float array: params [count], batch [sequence/step], steps [count]
 
         Returns

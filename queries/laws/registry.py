@@ -8,6 +8,7 @@ from importlib.metadata import entry_points
 from isoflop.lakehouse.errors import UnknownName, UsageError, did_you_mean
 from isoflop.queries.laws.additive import ADDITIVE
 from isoflop.queries.laws.bnsl import BNSL, BNSL2, BNSL3
+from isoflop.queries.laws.bounded_power import BOUNDED_POWER
 from isoflop.queries.laws.chinchilla import CHINCHILLA
 from isoflop.queries.laws.chinchilla_tied import CHINCHILLA_TIED
 from isoflop.queries.laws.compute_loss import COMPUTE_LOSS
@@ -15,6 +16,7 @@ from isoflop.queries.laws.data_constrained import DATA_CONSTRAINED
 from isoflop.queries.laws.kaplan import KAPLAN
 from isoflop.queries.laws.law import Law
 from isoflop.queries.laws.loss_in_time import LOSS_IN_TIME
+from isoflop.queries.laws.nqs import NQS, NQS_REGULARISED
 from isoflop.queries.laws.optimal_batch import OPTIMAL_BATCH
 from isoflop.queries.laws.optimal_learning_rate import OPTIMAL_LEARNING_RATE
 from isoflop.queries.laws.optimal_params import OPTIMAL_PARAMS
@@ -40,6 +42,7 @@ LAWS: dict[str, Law] = {
         PLAIN_POWER,
         SHIFTED_POWER,
         SATURATING_POWER,
+        BOUNDED_POWER,
         BNSL,
         BNSL2,
         BNSL3,
@@ -55,6 +58,8 @@ LAWS: dict[str, Law] = {
         PTQ,
         ADDITIVE,
         SMOOTH_MAX,
+        NQS,
+        NQS_REGULARISED,
         OPTIMAL_PARAMS,
         OPTIMAL_TOKENS,
         OPTIMAL_LEARNING_RATE,

@@ -121,7 +121,8 @@ HOFFMANN = (1.82, 480.0, 2140.0, 0.348, 0.366)
 WORLDS = (
     World("power", POWER, True, _of(POWER, 1.7, 400.0, 0.33), 24, ONE, 2.3, _normal(0.004)),
     World("power, few rows", POWER, True, _of(POWER, 1.7, 60.0, 0.25), 12, ONE, 2.3, _normal(0.006)),
-    World("shifted power", SHIFTED_POWER, True, _of(SHIFTED_POWER, 1.7, 400.0, 0.33, 1e6), 30, ONE, 2.3, _normal(0.004)),
+    World("shifted power", SHIFTED_POWER, True, _of(SHIFTED_POWER, 1.7, 400.0, 1e6, 0.33), 30, ONE, 2.3,
+          _normal(0.004)),
     World("chinchilla", CHINCHILLA, True, _of(CHINCHILLA, *HOFFMANN), 60, TWO, 1.5, _normal(0.003)),
     World("chinchilla, few rows", CHINCHILLA, True, _of(CHINCHILLA, *HOFFMANN), 20, TWO, 1.5, _normal(0.008)),
     World("chinchilla, heavy tails", CHINCHILLA, True, _of(CHINCHILLA, *HOFFMANN), 40, TWO, 1.5, _heavy(0.004)),

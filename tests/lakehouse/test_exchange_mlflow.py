@@ -94,6 +94,7 @@ def test_a_store_that_mlflow_still_writes_is_read(lakehouse: Lakehouse, tmp_path
 def test_metric_files_of_older_and_newer_versions_are_read(lakehouse: Lakehouse, tmp_path: Path) -> None:
     store = copied("mlruns", tmp_path)
     (curve_file,) = (path for path in store.rglob("metrics/loss") if path.read_text().count("\n") == 4)
-    curve_file.write_text("1700000000500 3.5\n1700000001000 2.5 7\n1700000002000 1.5 8 web 0123abcd\n")
-    import_path(lakehouse, store)
+    curve_file.write_text("1700000000500 3.5\n1700000001000 2.5 7\n1700000002000 1.5 8 web 0123abcd\n17000")
+    done = import_path(lakehouse, store)
+    assert any("a line of loss is cut off, left out: '17000'" in note for note in done.notes)
     assert curve(lakehouse, "diverged") == [(0, 3.5), (7, 2.5), (8, 1.5)]

@@ -63,6 +63,10 @@ def test_a_file_without_ids_is_one_curve_or_asks_for_them(lakehouse: Lakehouse, 
     with pytest.raises(RecordError, match="'step' repeats and there is no run_id"):
         import_table(lakehouse, two)
     assert import_table(lakehouse, two, mapping={"run_id": "kind"}).runs == 2
+    named = write(tmp_path / "named.csv", "name,step,loss\nx,1,4\ny,1,5\n")
+    assert import_table(lakehouse, named).runs == 2
+    with pytest.raises(RecordError, match="'step' repeats within a name"):
+        import_table(lakehouse, write(tmp_path / "seeds.csv", "name,step,loss\nx,1,4\nx,1,5\n"))
 
 
 def test_points_can_come_as_metric_and_value(lakehouse: Lakehouse, tmp_path: Path) -> None:

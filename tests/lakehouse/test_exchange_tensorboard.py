@@ -54,6 +54,15 @@ def test_importing_twice_or_from_elsewhere_adds_nothing(lakehouse: Lakehouse, tm
     assert import_path(lakehouse, moved / "torch").unchanged == 1
 
 
+def test_a_copy_of_a_run_beside_it_counts_once(lakehouse: Lakehouse, tmp_path: Path) -> None:
+    for folder in ("logs", "backup"):
+        (tmp_path / folder).mkdir()
+        copied("tensorboard", tmp_path / folder)
+    done = import_path(lakehouse, tmp_path)
+    assert (done.runs, done.points) == (4, 28 + 2)
+    assert any(note.startswith("found in more than one place and taken once: ") for note in done.notes)
+
+
 def test_a_truncated_file_is_read_up_to_its_end_and_says_so(lakehouse: Lakehouse, tmp_path: Path) -> None:
     (source,) = (STORES / "tensorboard" / "torch").iterdir()
     whole = source.read_bytes()

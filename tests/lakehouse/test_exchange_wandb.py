@@ -115,6 +115,16 @@ def test_records_across_blocks_are_put_together(tmp_path: Path) -> None:
     assert found.curves["loss"][:2] == ([1, 2], [1.0, 0.5])
 
 
+def test_a_resumed_run_and_a_copy_of_it_are_one_run(lakehouse: Lakehouse, tmp_path: Path) -> None:
+    for number, folder in enumerate(("offline-run-1-smooth00", "offline-run-2-smooth00")):
+        (tmp_path / folder).mkdir()
+        whole = RUN_FILE.read_bytes()
+        (tmp_path / folder / RUN_FILE.name).write_bytes(whole if number else whole[: len(whole) // 2])
+    done = import_path(lakehouse, tmp_path)
+    assert (done.runs, done.added) == (1, 1) and curve(lakehouse, "smooth") == PLANTED
+    assert runs_by_name(lakehouse)["smooth"]["status"] == "finished"
+
+
 def test_an_exported_history_is_one_run(lakehouse: Lakehouse, tmp_path: Path) -> None:
     csv = tmp_path / "history.csv"
     csv.write_text("_step,_runtime,train/loss,note\n1,0.5,4.0,a\n2,1.0,NaN,b\n3,1.5,,c\n")
@@ -128,8 +138,11 @@ def test_an_exported_history_is_one_run(lakehouse: Lakehouse, tmp_path: Path) ->
     assert curve(lakehouse, "scan", "validation_loss") == [(1, 3.5)]
     broken = tmp_path / "broken.csv"
     broken.write_text("_step,loss\n1,2\nlater,3\n")
-    with pytest.raises(FileError, match=r"broken.csv:2: a history needs a number in '_step'"):
+    with pytest.raises(FileError, match=r"broken.csv:3: a history needs a number in '_step'"):
         import_path(lakehouse, broken)
+    lines.write_text('{"_step": 1, "loss": 4}\n{"_step": 2, "lo')
+    with pytest.raises(FileError, match=r"scan.jsonl:2: not a line of JSON"):
+        import_path(lakehouse, lines)
 
 
 def test_a_charts_csv_is_a_metric_of_many_runs(lakehouse: Lakehouse, tmp_path: Path) -> None:

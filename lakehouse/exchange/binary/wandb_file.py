@@ -1,7 +1,7 @@
 """The `.wandb` file that Weights & Biases keeps of a run: its records, settings, curves and end.
 
 The file is a LevelDB log: blocks of 32 KiB, in them pieces of records with a checksum, each record a
-Protocol Buffers message. Since wandb 0.20 or so it is all that an offline run leaves.
+Protocol Buffers message. With wandb 0.31 it is all that an offline run leaves.
 
 Source: log_format.md of LevelDB (with CRC-32 in place of CRC-32C and a seven-byte file header) and
 wandb_internal.proto of wandb 0.31.
@@ -13,7 +13,7 @@ import json
 import struct
 import zlib
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -59,6 +59,27 @@ class Recorded:
             curve[0].append(step)
             curve[1].append(value)
             curve[2].append(seconds)
+
+
+def joined(before: Recorded, after: Recorded) -> Recorded:
+    """Return a run that was resumed as one: where the later file starts again, it replaces the earlier one."""
+    curves = dict(before.curves)
+    for metric, (steps, values, seconds) in after.curves.items():
+        old = curves.get(metric, ([], [], []))
+        kept = [place for place, step in enumerate(old[0]) if step < min(steps)]
+        curves[metric] = (
+            [old[0][place] for place in kept] + steps,
+            [old[1][place] for place in kept] + values,
+            [old[2][place] for place in kept] + seconds,
+        )
+    return replace(
+        after,
+        config=before.config | after.config,
+        summary=before.summary | after.summary,
+        curves=curves,
+        started=before.started if before.started is not None else after.started,
+        notes=before.notes + after.notes,
+    )
 
 
 def read_wandb(path: Path) -> Recorded:

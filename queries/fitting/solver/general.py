@@ -66,6 +66,7 @@ class GeneralModel:
         self.names = tuple((chart_of.coefficients if chart_of else coefficients)[k].name for k in self.free)
         self.has_curvature = isinstance(law, Formula)
         self.is_costly = bool(getattr(law, "is_costly", False))
+        self._measured = np.asarray(inputs, dtype=np.float64), np.asarray(values, dtype=np.float64)
         self._set_units(inputs, values)
         self.is_log = np.array([_in_logs(coefficients[k]) for k in self.free])
         bounds = np.array([self._bounds(coefficients[k]) for k in self.free]).reshape(-1, 2)
@@ -240,7 +241,10 @@ class GeneralModel:
         return np.asarray(np.clip(found, self.lower, self.upper))
 
     def _hypercube(self, generator: np.random.Generator) -> Array:
-        """(POINTS, K) coordinates spread over the plausible part of the box."""
+        """(POINTS, K) coordinates spread over the plausible part of the box, or where the law itself proposes."""
+        proposed: Callable[[Array, Array, int, np.random.Generator], Array] | None = getattr(self.law, "starts", None)
+        if proposed is not None:
+            return self.from_coefficients(proposed(*self._measured, POINTS, generator))
         theta = np.empty((POINTS, len(self.free)))
         declared: tuple[tuple[str, float, float], ...] = getattr(self.law, "start_ranges", ())
         ranges = {name: (low, high) for name, low, high in declared}

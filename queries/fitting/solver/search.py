@@ -19,6 +19,7 @@ SAME_PREDICTION, SAME_VALUE = 1e-4, 1e-3  # largest residual difference [1], rel
 MOST_COMPARED = 64  # rows on which predictions are compared
 FIRST_STEPS, LATER_STEPS = 40, 8
 FIRST_EXACT_STAGE = 3  # Huber below 3e-3 is nearly an absolute value, along whose kinks the parabola only crawls
+CROWD = 8  # starts up to which none is dropped
 RACE_STEPS = 12  # exact steps after which starts are compared
 HOPELESS = 4.0  # objective in units of the best one [1] from which a start that still descends is left where it is
 LOOSE = 1e-5  # relative decrease [1] that ends an early stage
@@ -99,7 +100,7 @@ def _raced_to_rest(model: Model, starts: Array, weights: Array, targets: Array, 
     close to an absolute value are left alone: along their kinks every start looks hopeless for a while.
     """
     stages = len(objective.graduation())
-    if stages > FIRST_EXACT_STAGE:
+    if stages > FIRST_EXACT_STAGE or len(starts) <= CROWD:
         return descend_to_rest(model, starts, weights, targets, objective)
     steps = RACE_STEPS if stages else FIRST_STEPS
     ended = descend(model, starts, weights, targets, objective, exact=True, max_steps=steps, tolerance=TIGHT)

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from isoflop.queries.language.nodes import (
+from isoflop.queries.language.question import Question
+from isoflop.queries.language.syntax.nodes import (
     CommentLaw,
     Compare,
     CreateLaw,
@@ -21,10 +22,10 @@ from isoflop.queries.language.nodes import (
     ShowLaws,
     Verb,
 )
-from isoflop.queries.language.question import Question
+from isoflop.queries.language.verbs.create import create_law
 from isoflop.queries.language.verbs.explain import explain_fit
 from isoflop.queries.language.verbs.extrapolate import extrapolate
-from isoflop.queries.language.verbs.fit import create_law, fit
+from isoflop.queries.language.verbs.fit import fit
 from isoflop.queries.language.verbs.manage import comment_law, drop_law, rename_law
 from isoflop.queries.language.verbs.predict import predict_rows, residuals
 from isoflop.queries.language.verbs.show import describe_law, show_law_forms, show_laws

@@ -6,10 +6,10 @@ import math
 from typing import TYPE_CHECKING
 
 from isoflop.queries.language.bind import bind_candidate
-from isoflop.queries.language.nodes import ExplainFit, Expression
 from isoflop.queries.language.options import read_fit_options
 from isoflop.queries.language.question import Question
 from isoflop.queries.language.rows import read_rows
+from isoflop.queries.language.syntax.nodes import ExplainFit, Expression
 from isoflop.queries.laws import Coefficient
 
 if TYPE_CHECKING:

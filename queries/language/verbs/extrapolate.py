@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from isoflop.lakehouse.errors import StatementError
-from isoflop.queries.language.catalogue import LawRecord
-from isoflop.queries.language.nodes import Assignment, Extrapolate
 from isoflop.queries.language.options import read_interval_options
 from isoflop.queries.language.question import Question
-from isoflop.queries.language.tokens import quote_name
+from isoflop.queries.language.records import LawRecord
+from isoflop.queries.language.syntax.nodes import Assignment, Extrapolate
+from isoflop.queries.language.syntax.tokens import quote_name
 from isoflop.queries.language.verbs.prediction import beside, distinct_names, laws_of, note_distance, predictions
 
 if TYPE_CHECKING:

@@ -1,9 +1,8 @@
-"""FIT, and CREATE LAW, which keeps what FIT finds."""
+"""FIT: a law fitted to the rows of a source, once for each group."""
 
 from __future__ import annotations
 
-import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
@@ -12,28 +11,18 @@ import numpy as np
 from isoflop.lakehouse.errors import EmptySelection, FitError, StatementError, UsageError
 from isoflop.queries.fitting.fit import fit_law
 from isoflop.queries.fitting.record import Fit as FitRecord
+from isoflop.queries.fitting.validation import FORWARD_RESAMPLES, forward_check
 from isoflop.queries.language.bind import Bound, Column, bind_candidate, tidy
-from isoflop.queries.language.catalogue import (
-    BUILT_IN,
-    TYPED,
-    LawRecord,
-    check_name,
-    known,
-    law_exists,
-    load_law,
-    save_law,
-)
-from isoflop.queries.language.nodes import CreateLaw, Expression, Fit, Name
 from isoflop.queries.language.options import FitOptions, read_fit_options
 from isoflop.queries.language.question import Own, Question
-from isoflop.queries.language.rows import Rows, describe_dropped, group_rows, no_rows, read_rows
-from isoflop.queries.language.tokens import quote_name
-from isoflop.queries.laws import Coefficient, find_law
+from isoflop.queries.language.records import LawRecord, known
+from isoflop.queries.language.rows import CLUSTER, Rows, describe_dropped, group_rows, no_rows, read_rows
+from isoflop.queries.language.syntax.nodes import Expression, Fit
+from isoflop.queries.language.syntax.tokens import quote_name
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
-CLUSTER = "cluster"
 GLANCE = (
     "law", "form", "rows", "dropped", "objective", "r2", "rmse_log", "aicc", "bic", "condition", "status", "notes",
     "coefficients", "support",
@@ -77,8 +66,10 @@ def run_fit(question: Question, node: Fit) -> Fitted:
     bound = bind_candidate(question, node.candidate)
     options = read_fit_options(question, node.options, "FIT", bound.law)
     groups = _group_names(question, node.source.groups)
-    extra = {**groups, **({CLUSTER: options.cluster} if options.cluster else {})}
-    rows = read_rows(question, bound, node.source, _numbered(extra))
+    extra = {str(position): group for position, group in enumerate(groups.values())}
+    if options.cluster is not None:
+        extra[CLUSTER] = options.cluster
+    rows = read_rows(question, bound, node.source, extra)
     if not len(rows.kept):
         raise no_rows(question, "FIT", node.source, rows)
     note = describe_dropped(rows)
@@ -111,28 +102,25 @@ def fit_rows(question: Question, bound: Bound, rows: Rows, options: FitOptions) 
     ------
     StatementError : when there is nothing to fit
     """
+    how: dict[str, Any] = {
+        "sample_weight": rows.weight,
+        "objective": options.objective,
+        "groups": rows.column(CLUSTER) if options.cluster is not None else None,
+        "seed": options.seed,
+        "level": options.level,
+    }
     try:
-        return fit_law(
-            bound.law,
-            rows.inputs,
-            rows.target,
-            sample_weight=rows.weight,
-            objective=options.objective,
-            groups=rows.column(str(rows.extra.num_columns - 1)) if options.cluster else None,
-            resamples=options.resamples,
-            seed=options.seed,
-            level=options.level,
-            forward=options.checks_forward,
-        )
+        found = fit_law(bound.law, rows.inputs, rows.target, resamples=options.resamples, **how)
+        if not options.checks_forward or not np.isfinite(found.coefficients).all():
+            return found
+        # A fit with few resamples is meant to be quick, so its check has no more.
+        resamples = min(options.resamples, FORWARD_RESAMPLES) or FORWARD_RESAMPLES
+        checked = forward_check(bound.law, rows.inputs, rows.target, resamples=resamples, **how)
+        return replace(found, forward=checked, notes=(*found.notes, *checked.notes))
     except (EmptySelection, FitError, UsageError) as error:
         if isinstance(error, StatementError):
             raise
         raise question.error("Fit", error.message, bound.span, error.hint) from error
-
-
-def _numbered(extra: Mapping[str, Expression]) -> dict[str, Expression]:
-    """Return further expressions under numbers, which no two of them share."""
-    return {str(position): expression for position, expression in enumerate(extra.values())}
 
 
 def _group_names(question: Question, groups: Sequence[Expression]) -> dict[str, Expression]:
@@ -249,120 +237,3 @@ def _glance_row(fitted: Fitted, rows: Rows, found: FitRecord | None, name: str |
         for one, (low, high) in zip(law.inputs, found.support, strict=True)
     }
     return row
-
-
-# Keeping a law
-
-
-def create_law(question: Question, node: CreateLaw) -> pa.Table:
-    """Fit a law, keep it under its name with its macro, and return the fit.
-
-    Raises
-    ------
-    StatementError : when the name cannot be a law's or is taken, or the fit has no numbers to keep
-    """
-    import pyarrow as pa
-
-    check_name(question, node.name)
-    if law_exists(question.lake, node.name.text):
-        if node.if_not_exists:
-            question.note(f"law '{node.name.text}' exists; nothing was fitted")
-            return pa.table({})
-        if not node.or_replace:
-            raise _taken(question, node)
-    if node.fit.source.groups:
-        message = "CREATE LAW keeps one law, and GROUP BY fits several"
-        raise question.error("Binder", message, node.fit.source.groups[0], "choose one group with WHERE")
-    fitted = run_fit(question, node.fit)
-    ((_, found),), (record,) = fitted.parts, fitted.records
-    if found is None or record is None or not np.isfinite(found.coefficients).all():
-        reason = found.reason if found is not None else None
-        raise question.error("Fit", f"there is no law to keep: {reason or 'no usable rows'}", fitted.bound.span)
-    name = _spelling(question, node.name)
-    record = _named(question, node, record, name)
-    about = _about(question, node, fitted, found, record)
-    if not save_law(question.lake, record, about, is_new=not node.or_replace):
-        raise _taken(question, node)
-    question.note(f"law '{name}' saved; SELECT {_call(record)} computes it in any DuckDB client")
-    return glance(question, fitted, name)
-
-
-def _taken(question: Question, node: CreateLaw) -> StatementError:
-    hint = f"CREATE OR REPLACE LAW {node.name.text} … makes a new version"
-    return question.error("Catalog", f"law '{node.name.text}' exists", node.name, hint)
-
-
-def _spelling(question: Question, name: Name) -> str:
-    """Return a law's name as it is spelled already, so that versions stay together."""
-    if not law_exists(question.lake, name.text):
-        return name.text
-    return load_law(question, name).name or name.text
-
-
-def _named(question: Question, node: CreateLaw, record: LawRecord, name: str) -> LawRecord:
-    return replace(record, name=name, statement=question.text[node.start : node.end])
-
-
-def _call(record: LawRecord) -> str:
-    name = str(record.name)
-    return f"{name if name.isidentifier() and name.isascii() else quote_name(name)}({', '.join(record.inputs)})"
-
-
-def _about(question: Question, node: CreateLaw, fitted: Fitted, found: FitRecord, record: LawRecord) -> dict[str, Any]:
-    """Return what `store.laws` keeps of a fit beyond its numbers."""
-    law = fitted.bound.law
-    is_built_in = fitted.bound.is_built_in
-    options = {
-        "kind": BUILT_IN if is_built_in else TYPED,
-        "is_changed": is_built_in and law.coefficients != find_law(fitted.bound.form).coefficients,
-        "domains": [
-            {
-                "name": one.name,
-                "lower": _finite(one.lower),
-                "upper": _finite(one.upper),
-                "init": one.init,
-                "fixed": one.fixed,
-            }
-            for one in law.coefficients
-        ],
-        "objective": found.penalty.name,
-        "delta": getattr(found.penalty, "delta", 1e-3),
-        "resamples": fitted.options.resamples,
-        "level": fitted.options.level,
-        "arguments": list(record.arguments),
-        "target": record.target_sql,
-        "values": question.values_in(node.start, node.end),
-    }
-    diagnosis = {
-        "reason": found.reason,
-        "condition": _finite(found.condition),
-        "basin_share": _finite(found.basin_share),
-        "second_best": found.second_best,
-        "starts": found.starts,
-        "r2": _finite(found.r2),
-        "rmse_log": _finite(found.rmse_log),
-        "aicc": _finite(found.aicc),
-        "bic": _finite(found.bic),
-        "widening": found.widening,
-    }
-    source = node.fit.source
-    return {
-        "source": question.text[source.start : source.end],
-        "options": json.dumps(options, default=str),
-        "seed": found.seed,
-        "objective": known(found.objective),
-        "rows": found.rows,
-        "dropped": fitted.rows.matched - found.rows,
-        "data_hash": found.data_hash,
-        "diagnosis": json.dumps(diagnosis),
-    }
-
-
-def _domain(one: Coefficient) -> dict[str, Any]:
-    """Return what a coefficient was allowed to be; infinite bounds are null, which JSON has."""
-    bounds = {"lower": _finite(one.lower), "upper": _finite(one.upper)}
-    return {"name": one.name, **bounds, "init": one.init, "fixed": one.fixed}
-
-
-def _finite(value: float) -> float | None:
-    return float(value) if np.isfinite(value) else None

@@ -5,8 +5,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from isoflop.queries.language import catalogue
-from isoflop.queries.language.nodes import CommentLaw, DropLaw, RenameLaw
 from isoflop.queries.language.question import Question
+from isoflop.queries.language.records import load_law
+from isoflop.queries.language.syntax.nodes import CommentLaw, DropLaw, RenameLaw
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -19,7 +20,7 @@ def drop_law(question: Question, node: DropLaw) -> pa.Table:
     if node.if_exists and not catalogue.law_exists(question.lake, node.name.text):
         question.note(f"law '{node.name.text}' does not exist; nothing was dropped")
         return pa.table({})
-    record = catalogue.load_law(question, node.name)
+    record = load_law(question, node.name)
     catalogue.drop_law(question.lake, str(record.name))
     versions = f" with its {record.version} versions" if (record.version or 1) > 1 else ""
     question.note(f"law '{record.name}' dropped{versions}")
@@ -30,7 +31,7 @@ def rename_law(question: Question, node: RenameLaw) -> pa.Table:
     """Give a law with every version of it another name."""
     import pyarrow as pa
 
-    record = catalogue.load_law(question, node.name)
+    record = load_law(question, node.name)
     catalogue.check_name(question, node.new)
     is_same = node.new.text.lower() == str(record.name).lower()
     if not is_same and catalogue.law_exists(question.lake, node.new.text):
@@ -44,5 +45,5 @@ def comment_law(question: Question, node: CommentLaw) -> pa.Table:
     """Set what SHOW LAWS says about a law."""
     import pyarrow as pa
 
-    catalogue.comment_law(question.lake, catalogue.load_law(question, node.name), node.comment)
+    catalogue.comment_law(question.lake, load_law(question, node.name), node.comment)
     return pa.table({})

@@ -10,12 +10,12 @@ from numpy.typing import NDArray
 from isoflop.lakehouse.errors import StatementError
 from isoflop.queries.fitting.residuals import residuals as unexplained
 from isoflop.queries.fitting.rows import usable_rows
-from isoflop.queries.language.catalogue import LawRecord
-from isoflop.queries.language.nodes import CreateLaw, Fit, Name, Predict, Residuals, Source, Span
 from isoflop.queries.language.options import IntervalOptions, read_interval_options
 from isoflop.queries.language.question import Own, Question
+from isoflop.queries.language.records import LawRecord
 from isoflop.queries.language.rows import Piece, faults_of, first_fault, numbers, source_pieces
-from isoflop.queries.language.tokens import tokenize
+from isoflop.queries.language.syntax.nodes import CreateLaw, Fit, Name, Predict, Residuals, Source, Span
+from isoflop.queries.language.syntax.tokens import tokenize
 from isoflop.queries.language.verbs.prediction import (
     beside,
     distinct_names,
@@ -58,7 +58,7 @@ def residuals(question: Question, node: Residuals) -> pa.Table:
 
 def _own_residuals(question: Question, record: LawRecord) -> pa.Table:
     """Return the residuals of the rows that a saved law was fitted to, read again as its statement says."""
-    from isoflop.queries.language.parse import parse_clause
+    from isoflop.queries.language.syntax.parse import parse_clause
 
     tokens = tokenize(record.statement)
     own = Question(question.lake, record.statement, tokens, record.values, question.answer)

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from isoflop.queries.language.catalogue import LawRecord, coefficient_rows, load_law
-from isoflop.queries.language.nodes import DescribeLaw, ShowLawForms, ShowLaws
+from isoflop.queries.language.catalogue import coefficient_rows
 from isoflop.queries.language.question import Question
+from isoflop.queries.language.records import LawRecord, load_law
+from isoflop.queries.language.syntax.nodes import DescribeLaw, ShowLawForms, ShowLaws
 from isoflop.queries.laws import Role, known_laws
 
 if TYPE_CHECKING:

@@ -13,11 +13,11 @@ from isoflop.lakehouse.errors import EmptySelection, FitError, StatementError, U
 from isoflop.queries.fitting.splits import KFold, LargestHoldout, LeaveOneOut
 from isoflop.queries.fitting.validation import Fold, cross_validate
 from isoflop.queries.language.bind import Bound, bind_candidate
-from isoflop.queries.language.catalogue import LawRecord, known, load_law
-from isoflop.queries.language.nodes import Candidate, Compare, CrossValidate, Expression, Holdout, Name, Source
 from isoflop.queries.language.options import FitOptions, read_fit_options
 from isoflop.queries.language.question import Own, Question
-from isoflop.queries.language.rows import Rows, describe_dropped, no_rows, read_rows
+from isoflop.queries.language.records import LawRecord, known, load_law
+from isoflop.queries.language.rows import CLUSTER, Rows, describe_dropped, no_rows, read_rows
+from isoflop.queries.language.syntax.nodes import Candidate, Compare, CrossValidate, Expression, Holdout, Name, Source
 from isoflop.queries.language.verbs.fit import fit_rows
 
 if TYPE_CHECKING:
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 Split = tuple[NDArray[np.int64], NDArray[np.int64]]
 _RESAMPLES = 200  # of each fold, unless the statement says otherwise
-_BY, _CLUSTER = "by", "cluster"
+_BY = "by"
 
 
 @dataclass(frozen=True)
@@ -181,7 +181,7 @@ def _usable(
     if holdout is not None and holdout.by is not None:
         extra[_BY] = holdout.by
     if options.cluster is not None:
-        extra[_CLUSTER] = options.cluster
+        extra[CLUSTER] = options.cluster
     rows = read_rows(question, bound, source, extra)
     if holdout is not None and holdout.by is not None:
         missing = rows.extra.column(_BY).is_null().to_numpy()
@@ -258,7 +258,7 @@ def run_folds(question: Question, bound: Bound, rows: Rows, splits: Splits, opti
             splits.parts,
             sample_weight=rows.weight,
             objective=options.objective,
-            groups=rows.column(_CLUSTER) if options.cluster else None,
+            groups=rows.column(CLUSTER) if options.cluster is not None else None,
             resamples=options.resamples,
             seed=options.seed,
             level=options.level,

@@ -1,7 +1,7 @@
 import pytest
 
-from isoflop.queries.language.clauses import find_clauses, may_hold_verb, split_statements, visible_queries
-from isoflop.queries.language.tokens import tokenize
+from isoflop.queries.language.syntax.clauses import find_clauses, may_hold_verb, split_statements, visible_queries
+from isoflop.queries.language.syntax.tokens import tokenize
 
 
 def clauses(text):

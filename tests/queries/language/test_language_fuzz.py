@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from isoflop.lakehouse import Lakehouse
 from isoflop.lakehouse.errors import IsoflopError
-from isoflop.queries.language.tokens import tokenize
+from isoflop.queries.language.syntax.tokens import tokenize
 
 SOUND = (
     "FIT loss ~ power(params) FROM points WHERE id < 30 GROUP BY corpus WEIGHT BY id + 1 WITH (resamples = 0)",
@@ -108,7 +108,7 @@ def test_many_broken_statements_end_in_readable_errors(fuzzed: Lakehouse, statem
 @settings(max_examples=200, deadline=None, derandomize=True)
 @given(st.text(max_size=80))
 def test_any_text_behind_a_verb_ends_in_a_readable_error(text: str) -> None:
-    from isoflop.queries.language.parse import parse_clause
+    from isoflop.queries.language.syntax.parse import parse_clause
 
     tokens = tokenize("FIT " + text)
     try:

@@ -161,7 +161,7 @@ def test_describing_a_law_shows_each_coefficient(lake: Lakehouse) -> None:
 def test_forms_are_listed_with_their_sources(lake: Lakehouse) -> None:
     rows = {row["form"]: row for row in lake.sql("SHOW LAW FORMS").records()}
     assert rows["chinchilla"]["inputs"] == ["params", "tokens"] and "2203.15556" in rows["chinchilla"]["source"]
-    assert [row["form"] for row in lake.sql("SHOW LAW FORMS LIKE 'chin%'").records()] == ["chinchilla"]
+    assert [row["form"] for row in lake.sql("SHOW LAW FORMS LIKE 'CHINCHILLA'").records()] == ["chinchilla"]
 
 
 def test_what_a_failed_statement_began_is_not_there(lake: Lakehouse) -> None:
@@ -192,10 +192,10 @@ def test_residuals_say_when_the_rows_behind_a_law_have_changed(lake: Lakehouse) 
 
 
 def test_two_processes_cannot_both_make_a_law(lake: Lakehouse, monkeypatch: pytest.MonkeyPatch) -> None:
-    from isoflop.queries.language.verbs import fit
+    from isoflop.queries.language.verbs import create
 
     lake.sql(f"CREATE LAW best AS {FIT}")
-    monkeypatch.setattr(fit, "law_exists", lambda lake, name: False)  # as when the other one is a moment earlier
+    monkeypatch.setattr(create, "law_exists", lambda lake, name: False)  # as when the other one is a moment earlier
     with pytest.raises(StatementError, match="'best' exists"):
         lake.sql(f"CREATE LAW best AS {FIT}")
     assert lake.query("SELECT count(*) AS n FROM laws").to_pylist() == [{"n": 1}]

@@ -66,9 +66,11 @@ def test_level_and_kind_of_interval(planted: Lakehouse) -> None:
 
 
 def test_a_fit_in_parentheses_stands_for_a_law(planted: Lakehouse) -> None:
-    fit = "FIT loss ~ chinchilla(params, tokens) FROM points WITH (resamples = 50)"
-    unnamed = planted.sql(f"EXTRAPOLATE ({fit}) TO params = 1e11, tokens = 1e12").records()
-    assert unnamed == planted.sql("EXTRAPOLATE chin TO params = 1e11, tokens = 1e12").records()
+    fit = "FIT loss ~ chinchilla(params, tokens) FROM points WHERE params < 1e9 AND tokens < params * 1000"
+    planted.sql(f"CREATE OR REPLACE LAW small AS {fit} WITH (resamples = 50)")
+    for target in ("params = 1e11, tokens = 1e12", "params = 2e9, tokens = 1e11", "params = 1e8, tokens = 1e10"):
+        unnamed = planted.sql(f"EXTRAPOLATE ({fit} WITH (resamples = 50)) TO {target}").records()
+        assert unnamed == planted.sql(f"EXTRAPOLATE small TO {target}").records()
 
 
 def test_a_grouped_fit_predicts_for_each_group(planted: Lakehouse) -> None:

@@ -7,9 +7,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from isoflop.queries.language.nodes import Span
 from isoflop.queries.language.rewrite import Composed
-from isoflop.queries.language.tokens import tokenize
+from isoflop.queries.language.syntax.nodes import Span
+from isoflop.queries.language.syntax.tokens import tokenize
 
 
 def composed(text: str) -> Composed:

@@ -2,7 +2,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from isoflop.queries.language.tokens import Kind, matching, quote_name, quote_text, tokenize
+from isoflop.queries.language.syntax.tokens import Kind, matching, quote_name, quote_text, tokenize
 
 
 def pieces(text):

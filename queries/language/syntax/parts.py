@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from isoflop.lakehouse.errors import QuerySyntaxError
-from isoflop.queries.language.nodes import (
+from isoflop.queries.language.syntax.nodes import (
     Candidate,
     Expression,
     Form,
@@ -15,8 +15,8 @@ from isoflop.queries.language.nodes import (
     ParameterRange,
     Source,
 )
-from isoflop.queries.language.reader import TokenReader
-from isoflop.queries.language.tokens import Kind, matching
+from isoflop.queries.language.syntax.reader import TokenReader
+from isoflop.queries.language.syntax.tokens import Kind, matching
 
 FIT_USAGE = "FIT loss ~ chinchilla(params, tokens) FROM runs"
 FORM_USAGE = (

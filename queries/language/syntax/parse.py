@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from isoflop.lakehouse.errors import QuerySyntaxError
-from isoflop.queries.language.clauses import verb_at
-from isoflop.queries.language.nodes import (
+from isoflop.queries.language.syntax.clauses import verb_at
+from isoflop.queries.language.syntax.nodes import (
     Assignment,
     Candidate,
     CommentLaw,
@@ -26,7 +26,7 @@ from isoflop.queries.language.nodes import (
     Span,
     Verb,
 )
-from isoflop.queries.language.parts import (
+from isoflop.queries.language.syntax.parts import (
     FIT_USAGE,
     HOLDOUTS,
     OPTIONS,
@@ -38,8 +38,8 @@ from isoflop.queries.language.parts import (
     read_subject,
     refuse_parts,
 )
-from isoflop.queries.language.reader import TokenReader
-from isoflop.queries.language.tokens import Kind, Token
+from isoflop.queries.language.syntax.reader import TokenReader
+from isoflop.queries.language.syntax.tokens import Kind, Token
 
 COMPARE_USAGE = "COMPARE chin, (loss ~ kaplan(params, tokens)) FROM runs"
 TO_USAGE = "EXTRAPOLATE law TO params = [1e11, 1e12], tokens = 20 * params"

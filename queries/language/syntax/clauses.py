@@ -10,7 +10,7 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from isoflop.queries.language.tokens import Kind, Token, matching
+from isoflop.queries.language.syntax.tokens import Kind, Token, matching
 
 RELATION_VERBS = ("FIT", "EXTRAPOLATE", "PREDICT", "RESIDUALS", "COMPARE")
 CHANGES = ("CREATE LAW", "DROP LAW", "ALTER LAW", "COMMENT ON LAW")  # whole statements; the others are relations

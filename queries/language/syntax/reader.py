@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from isoflop.lakehouse.errors import QuerySyntaxError, did_you_mean
-from isoflop.queries.language.nodes import Expression, Name, Span
-from isoflop.queries.language.tokens import Kind, Token, matching
+from isoflop.queries.language.syntax.nodes import Expression, Name, Span
+from isoflop.queries.language.syntax.tokens import Kind, Token, matching
 
 # DuckDB's reserved words: none of them names anything without quotes.
 RESERVED = frozenset(

@@ -1,0 +1,141 @@
+"""How much wider intervals must be beyond the rows than resamples say, and how that grows with the distance.
+
+Resamples know how uncertain the coefficients of a law are, not that the law itself may be a little wrong. What the
+small rows say about the large ones tells: every forward cut gives a ratio of errors to predicted spread. The factor
+pools those ratios with a prior in which forecasts err a tenth more than they say, and takes a Student quantile
+instead of a normal one, because a handful of cuts is all there is.
+
+The factor is reached smoothly: none of it at the edge of the rows, two thirds of it once a prediction reaches beyond
+them by a twentieth of the range they span. The study behind the constants is in docs/intervals.md.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from statistics import NormalDist
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from isoflop.queries.laws.law import Law
+
+Array = NDArray[np.float64]
+Edge = tuple[float, float]
+
+PRIOR_CUTS = 3.0  # cuts that the prior counts for
+PRIOR_RATIO = 1.1  # errors in units of the predicted spread [1] in the prior
+LARGEST_RATIO = 4.0  # [1]: a cut that missed by more says that its few rows fitted nothing, not how far off fits are
+SPARE_ROWS = 3  # training rows beyond the number of coefficients below which a cut says nothing
+RAMP = 0.05  # reach in units of the rows' span [1] over which 1 - 1/e of the factor comes in
+SHORTEST_SPAN = 1.0  # natural logarithm of the span [1] that rows with nearly one value of an input are taken to have
+
+
+class Cut(Protocol):
+    """What is needed of a forward cut: predictions of rows larger than those trained on."""
+
+    @property
+    def predicted(self) -> Array:
+        """Predictions (T,) of the test rows, in the target's unit."""
+
+    @property
+    def lower(self) -> Array:
+        """Lower ends (T,) of their intervals."""
+
+    @property
+    def upper(self) -> Array:
+        """Upper ends (T,) of their intervals."""
+
+    @property
+    def measured(self) -> Array:
+        """Measured values (T,)."""
+
+    @property
+    def n_train(self) -> int:
+        """Number of rows trained on."""
+
+
+def size_edge(law: Law, inputs: Array) -> Edge | None:
+    """Return the lowest and largest size of rows: the logarithm of the product of their positive inputs.
+
+    Parameters
+    ----------
+    law : says which inputs are positive
+    inputs : (R, P) usable rows
+    """
+    logs = _log_sizes(law, inputs)
+    return None if logs is None or not len(logs) else (float(logs.min()), float(logs.max()))
+
+
+def reach(law: Law, inputs: Array, support: Array, edge: Edge | None) -> Array:
+    """Return how far predictions reach beyond the rows, in units of the span of the rows.
+
+    Parameters
+    ----------
+    law : says which inputs count by their logarithm
+    inputs : (R, P) places to predict
+    support : (P, 2) lowest and largest value of each input among the rows
+    edge : `size_edge` of the rows, or None to look at each input alone
+
+    Returns
+    -------
+    (R,) float array >= 0: the furthest of any input beyond its own range, and of the product of all beyond the
+    largest product. The latter sees a corner where every input is usual and the run is still larger than any.
+    """
+    furthest = np.zeros(len(inputs))
+    for p, one in enumerate(law.inputs):
+        values, (low, high) = inputs[:, p], support[p]
+        if one.positive and low > 0:
+            values, low, high = np.log(np.where(values > 0, values, np.nan)), math.log(low), math.log(high)
+            span = max(high - low, SHORTEST_SPAN)
+        else:
+            span = high - low if high > low else max(abs(high), 1.0)
+        furthest = np.fmax(furthest, np.maximum(values - high, low - values) / span)
+    sizes = _log_sizes(law, inputs)
+    if edge is not None and sizes is not None:
+        furthest = np.fmax(furthest, (sizes - edge[1]) / max(edge[1] - edge[0], SHORTEST_SPAN))
+    return np.where(furthest > 1e-9, furthest, 0.0)
+
+
+def widened(factor: float, reached: Array) -> Array:
+    """Return the factor (R,) on the logarithm of an interval's half width at each reach (R,)."""
+    return np.asarray(1.0 + (factor - 1.0) * -np.expm1(-reached / RAMP))
+
+
+def widening_factor(cuts: Sequence[Cut], num_rows: int, num_free: int, level: float) -> float:
+    """Return the factor >= 1 on intervals beyond the rows that the forward cuts call for.
+
+    Parameters
+    ----------
+    cuts : with prediction intervals at `level`
+    num_rows : of all rows; a cut that trains on most of them says more about their fit
+    num_free : fitted coefficients
+    level : coverage of the intervals [1]
+    """
+    from scipy.special import stdtrit
+
+    quantile = NormalDist().inv_cdf((1 + level) / 2)
+    weights, ratios = [], []
+    for cut in cuts:
+        if cut.n_train < num_free + SPARE_ROWS:
+            continue
+        with np.errstate(all="ignore"):
+            error = np.log(cut.measured / cut.predicted)
+            half = np.where(error > 0, np.log(cut.upper / cut.predicted), np.log(cut.predicted / cut.lower))
+            ratio = np.sqrt(np.mean((quantile * error / half) ** 2))
+        weights.append((cut.n_train / num_rows) ** 2)
+        ratios.append(min(float(np.nan_to_num(ratio, nan=1.0, posinf=LARGEST_RATIO)), LARGEST_RATIO))
+    total = sum(weight * ratio**2 for weight, ratio in zip(weights, ratios, strict=True))
+    pooled = math.sqrt((total + PRIOR_CUTS * PRIOR_RATIO**2) / (sum(weights) + PRIOR_CUTS))
+    return max(1.0, pooled * float(stdtrit(PRIOR_CUTS + len(ratios), (1 + level) / 2)) / quantile)
+
+
+def _log_sizes(law: Law, inputs: Array) -> Array | None:
+    """(R,) logarithm of the product of the positive inputs, or None without any."""
+    positive = [p for p, one in enumerate(law.inputs) if one.positive]
+    if not positive:
+        return None
+    columns = inputs[:, positive]
+    with np.errstate(all="ignore"):
+        return np.asarray(np.log(np.where(columns > 0, columns, np.nan)).sum(axis=1))

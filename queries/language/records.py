@@ -1,0 +1,179 @@
+"""A law with its numbers, and how a saved one comes back."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from isoflop.queries.fitting.record import FittedLaw
+from isoflop.queries.language.bind import unknown_law, with_names
+from isoflop.queries.language.question import Question
+from isoflop.queries.language.syntax.nodes import Name
+from isoflop.queries.laws import (
+    Coefficient,
+    Formula,
+    Law,
+    Objective,
+    find_law,
+    find_objective,
+    parse_formula,
+)
+
+if TYPE_CHECKING:
+    from isoflop.lakehouse import Lakehouse
+
+Array = NDArray[np.float64]
+BUILT_IN, TYPED = "law", "formula"  # what a saved law is made of again
+
+
+@dataclass(frozen=True)
+class LawRecord:
+    """A law with its numbers, as EXTRAPOLATE and its kin take it: saved, or fitted just now.
+
+    Parameters
+    ----------
+    name, version : None for one that is not saved
+    form : name of the built-in law, or the formula as typed
+    target : name of what it predicts
+    target_sql : SQL that computes the target, over the columns it was fitted to
+    arguments : SQL that computes each input, over the same columns
+    fitted : the law, with inputs named as its columns, and what predictions need
+    std_errors, lower, upper : (K,) float arrays, NaN where unknown
+    at_bound : (K,) whether a coefficient lies on the edge of its domain
+    residuals : (R,) log residuals [1] of the rows it was fitted to
+    level : share that the intervals cover
+    penalty : what the fit minimised
+    status, notes : how the fit went
+    statement : the text that made it, empty when it is not saved
+    values : parameters that the text was given
+    data_hash : identifies the rows it was fitted to
+    """
+
+    name: str | None
+    version: int | None
+    form: str
+    target: str
+    target_sql: str
+    arguments: tuple[str, ...]
+    fitted: FittedLaw
+    std_errors: Array
+    lower: Array
+    upper: Array
+    at_bound: tuple[bool, ...]
+    residuals: Array
+    level: float
+    penalty: Objective
+    status: str
+    notes: tuple[str, ...] = ()
+    statement: str = ""
+    values: Mapping[str, Any] | None = None
+    data_hash: str = ""
+
+    @property
+    def law(self) -> Law:
+        """The law, with inputs named as its columns."""
+        return self.fitted.law
+
+    @property
+    def inputs(self) -> tuple[str, ...]:
+        """The names of the inputs."""
+        return tuple(one.name for one in self.law.inputs)
+
+    @property
+    def title(self) -> str:
+        """What the law is called in a sentence."""
+        return f"law '{self.name}'" if self.name else f"the fit of {self.form}"
+
+
+def saved_names(lake: Lakehouse) -> list[str]:
+    """Return the names of the saved laws."""
+    names: list[str] = lake.query("SELECT DISTINCT name FROM store.laws ORDER BY name").column("name").to_pylist()
+    return names
+
+
+def load_law(question: Question, name: Name, version: int | None = None) -> LawRecord:
+    """Return a saved law, the newest version unless one is named.
+
+    Raises
+    ------
+    UnknownName : when there is no such law
+    StatementError : when there is no such version
+    """
+    wanted = "" if version is None else "AND version = $version"
+    values: dict[str, Any] = {"name": name.text} if version is None else {"name": name.text, "version": version}
+    rows = question.lake.query(
+        f"FROM store.laws WHERE lower(name) = lower($name) {wanted} ORDER BY version DESC LIMIT 1", values
+    ).to_pylist()
+    if rows:
+        return _record(rows[0])
+    known = saved_names(question.lake)
+    if version is not None and name.text.lower() in {each.lower() for each in known}:
+        raise question.error("Catalog", f"law '{name.text}' has no version {version}", name)
+    raise unknown_law(question, name, known)
+
+
+def _record(row: Mapping[str, Any]) -> LawRecord:
+    """Return a row of `store.laws` as a record."""
+    options = json.loads(row["options"] or "{}")
+    numbers = row["coefficients"]
+    coefficients = tuple(
+        Coefficient(
+            one["name"],
+            lower=-np.inf if one["lower"] is None else one["lower"],
+            upper=np.inf if one["upper"] is None else one["upper"],
+            init=one["init"],
+            fixed=one["fixed"],
+        )
+        for one in options["domains"]
+    )
+    penalty = find_objective(options["objective"], options["delta"])
+    law: Law
+    if options["kind"] == BUILT_IN:
+        law = with_names(find_law(row["form"]), row["inputs"], row["target"])
+        if options["is_changed"] and isinstance(law, Formula):
+            roles = {one.name: one.role for one in law.coefficients}
+            law = replace(
+                law, coefficients=tuple(replace(one, role=roles[one.name]) for one in coefficients), chart=None
+            )
+    else:
+        law = parse_formula(row["formula"], coefficients, row["inputs"], target=row["target"], objective=penalty)
+
+    def column(key: str) -> Array:
+        return np.array([np.nan if one[key] is None else one[key] for one in numbers], dtype=np.float64)
+
+    draws = np.array(row["draws"] or [], dtype=np.float64).reshape(-1, len(numbers))
+    support = np.array([[one["lowest"], one["largest"]] for one in row["support"]], dtype=np.float64).reshape(-1, 2)
+    scale = np.nan if row["residual_scale"] is None else row["residual_scale"]
+    diagnosis = json.loads(row["diagnosis"] or "{}")
+    widening, edge = diagnosis.get("widening") or 1.0, diagnosis.get("edge")
+    return LawRecord(
+        name=row["name"],
+        version=row["version"],
+        form=row["form"],
+        target=row["target"],
+        target_sql=options["target"],
+        arguments=tuple(options["arguments"]),
+        fitted=FittedLaw(law, column("estimate"), draws, scale, support, widening, tuple(edge) if edge else None),
+        std_errors=column("std_error"),
+        lower=column("lower"),
+        upper=column("upper"),
+        at_bound=tuple(bool(one["at_bound"]) for one in numbers),
+        residuals=np.array(row["residuals"] or [], dtype=np.float64),
+        level=row["level"],
+        penalty=penalty,
+        status=row["status"],
+        notes=tuple(row["notes"] or ()),
+        statement=row["statement"] or "",
+        values=options.get("values"),
+        data_hash=row["data_hash"] or "",
+    )
+
+
+def known(value: float | np.floating[Any] | None) -> float | None:
+    """Return a number as it is kept: what is unknown is None, not NaN."""
+    return None if value is None or np.isnan(value) else float(value)

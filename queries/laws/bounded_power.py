@@ -1,0 +1,162 @@
+r"""A power between two bounds, form M4: chance at one end, a floor at the other.
+
+    (loss - E) / (E_0 - loss) ^ gamma = A / x ^ alpha
+
+The curve is given by an equation, not by a formula: near the floor E it is the law `power`, near the upper bound E_0
+it leaves the bound as a power again. In logits u of the way between the bounds both sides are close to straight
+lines, so Newton's method finds the loss to rounding in a few steps; the SQL macro takes the same steps.
+
+>>> import numpy as np
+>>> half_way = BOUNDED_POWER.predict(np.array([1.0, 3.0, 4.0, 0.5, 1.0]), np.array([[16.0]]))
+>>> half_way, (half_way - 1.0) / (3.0 - half_way) * 16.0**0.5
+(array([2.]), array([4.]))
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from isoflop.lakehouse.errors import FitError
+from isoflop.queries.laws.algebra.expression import Array, quoted, sql_number
+from isoflop.queries.laws.law import Coefficient, Input, Role, amplitude, as_values, exponent, floor
+from isoflop.queries.laws.objectives import Huber, Objective
+
+STEPS = 40  # of Newton's method; twelve were enough for every gamma of its domain
+LOWEST, HIGHEST = 0.1, 10.0  # gamma [1]
+
+
+@dataclass(frozen=True)
+class BoundedPower:
+    """The computed law M4; implements `Law`.
+
+    Source: Alabdulmohsin et al. 2022 (arXiv:2209.06640), form M4.
+    """
+
+    name: str = "bounded_power"
+    formula: str = "(loss - E) / (E_0 - loss) ^ gamma = A / x ^ alpha"
+    inputs: tuple[Input, ...] = (Input("x", "any"),)
+    target: str = "loss"
+    unit: str = "nat/token"
+    coefficients: tuple[Coefficient, ...] = (
+        floor("E"),
+        Coefficient("E_0", Role.FREE, 0.0),
+        amplitude("A"),
+        exponent("alpha"),
+        Coefficient("gamma", Role.FREE, LOWEST, HIGHEST),
+    )
+    objective: Objective = field(default_factory=Huber)
+    source: str = "Alabdulmohsin et al. 2022 (arXiv:2209.06640), form M4"
+
+    def predict(self, coefficients: Array, inputs: Array) -> Array:
+        """Return the loss (..., R) for coefficients (..., 5) and inputs (R, 1); nan unless E < E_0.
+
+        Raises
+        ------
+        FitError : if the shapes are others
+        """
+        coefficients, inputs = self._checked(coefficients, inputs)
+        low, high = coefficients[..., 0, None], coefficients[..., 1, None]
+        with np.errstate(all="ignore"):
+            return np.asarray(low + (high - low) / (1.0 + np.exp(-self._logits(coefficients, inputs))))
+
+    def jacobian(self, coefficients: Array, inputs: Array) -> Array:
+        """Return the derivatives (..., 5, R) of the loss, by the derivatives of the equation it solves."""
+        coefficients, inputs = self._checked(coefficients, inputs)
+        low, high, factor, _, gamma = (coefficients[..., k, None] for k in range(5))
+        with np.errstate(all="ignore"):
+            logits = self._logits(coefficients, inputs)
+            above = (high - low) / (1.0 + np.exp(-logits))  # loss - E
+            below = (high - low) / (1.0 + np.exp(logits))  # E_0 - loss
+            by_loss = 1.0 / above + gamma / below
+            parts = (
+                1.0 / above,
+                gamma / below,
+                1.0 / factor + 0.0 * logits,
+                -np.log(inputs[:, 0]) + 0.0 * logits,
+                np.log(below),
+            )
+            return np.stack([part / by_loss for part in parts], axis=-2)
+
+    def starts(self, inputs: Array, values: Array, count: int, generator: np.random.Generator) -> Array:
+        """Return coefficients (count, 5) to descend from: bounds around the values, then a line in logarithms.
+
+        Parameters
+        ----------
+        inputs : (R, 1) positive
+        values : (R,) positive
+        count : number of starts
+        generator : for the bounds and gamma
+        """
+        shares = generator.random((count, 3))
+        low = values.min() * (1.0 - 10.0 ** (-4.0 * shares[:, 0]))[:, None]
+        high = values.max() * (1.0 + 10.0 ** (4.0 * shares[:, 1] - 3.0))[:, None]
+        gamma = LOWEST * (HIGHEST / LOWEST) ** shares[:, 2]
+        logs = np.log(inputs[:, 0])
+        left = np.log(values - low) - gamma[:, None] * np.log(high - values)  # (count, R)
+        spread = logs - logs.mean()
+        slope = -(left @ spread) / max(float(spread @ spread), 1e-300)
+        alpha = np.clip(slope, 0.01, 5.0)
+        return np.column_stack([low, high, np.exp(left.mean(axis=1) + alpha * logs.mean()), alpha, gamma])
+
+    def latex(self) -> str:
+        """Return the law's equation in LaTeX."""
+        return (
+            r"\frac{\mathrm{loss} - E}{\left(E_{0} - \mathrm{loss}\right)^{\gamma}} = "
+            r"\frac{A}{\mathrm{x}^{\alpha}}"
+        )
+
+    def macro(self, name: str, coefficients: Mapping[str, float] | Sequence[float] | Array) -> str:
+        """Return the statement that creates the fitted law as an SQL macro of x.
+
+        Parameters
+        ----------
+        name : of the macro
+        coefficients : by name, or five numbers in the law's order
+        """
+        known = as_values(self, coefficients)
+        low, high, factor, alpha, gamma = (known[one.name] for one in self.coefficients)
+        level = f'({sql_number(self._level(low, high, factor, gamma))} - {sql_number(alpha)} * ln(CAST("x" AS DOUBLE)))'
+        power = sql_number(gamma)
+        tail = "ln(1e0 + exp(-abs(u)))"
+        miss = f"({power} * (greatest(u, 0e0) + {tail}) - (greatest(-u, 0e0) + {tail}) - {level})"
+        slope = f"(({power} * exp(least(u, 0e0)) + exp(least(-u, 0e0))) / (1e0 + exp(-abs(u))))"
+        first = f"({level} / CASE WHEN {level} < 0e0 THEN 1e0 ELSE {power} END)"
+        steps = f"list_reduce(list_resize([{first}], {STEPS + 1}, 0e0), lambda u, step: u - {miss} / {slope})"
+        share = f"1e0 / (1e0 + exp(-greatest({steps}, -7e2)))"
+        curve = f"{sql_number(low)} + {sql_number(high - low)} * ({share})"
+        return f'CREATE OR REPLACE MACRO {quoted(name)}("x") AS ({curve})'
+
+    def _level(self, low: float, high: float, factor: float, gamma: float) -> float:
+        """The right-hand side at x = 1, in logarithms and in units of the distance of the bounds."""
+        return float(np.log(factor) - (1.0 - gamma) * np.log(high - low))
+
+    def _logits(self, coefficients: Array, inputs: Array) -> Array:
+        """Log odds (..., R) of the way from E to E_0 at which the loss lies."""
+        low, high, factor, alpha, gamma = (coefficients[..., k, None] for k in range(5))
+        distance = np.where(high > low, high - low, np.nan)
+        level = np.log(factor) - (1.0 - gamma) * np.log(distance) - alpha * np.log(inputs[:, 0])
+        logits = level / np.where(level < 0, 1.0, gamma)
+        for _ in range(STEPS):
+            tail = np.log1p(np.exp(-np.abs(logits)))
+            miss = gamma * (np.maximum(logits, 0.0) + tail) - (np.maximum(-logits, 0.0) + tail) - level
+            slope = (gamma * np.exp(np.minimum(logits, 0.0)) + np.exp(np.minimum(-logits, 0.0))) * np.exp(-tail)
+            step = miss / slope
+            logits = logits - step
+            if not (np.abs(step) > 1e-14 * (1.0 + np.abs(logits))).any():
+                break
+        return np.asarray(logits)
+
+    def _checked(self, coefficients: Array, inputs: Array) -> tuple[Array, Array]:
+        coefficients, inputs = np.asarray(coefficients, dtype=np.float64), np.asarray(inputs, dtype=np.float64)
+        if inputs.ndim != 2 or inputs.shape[1] != 1 or coefficients.shape[-1:] != (5,):
+            raise FitError(
+                f"inputs and coefficients have shapes {inputs.shape} and {coefficients.shape}, "
+                f"expected (rows, 1) and (..., 5) for {self.name}"
+            )
+        return coefficients, inputs
+
+
+BOUNDED_POWER = BoundedPower()

@@ -1,0 +1,132 @@
+"""What the approaches to the compute-optimal size found, as records and as a table."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from isoflop.queries.fitting import Fit
+from isoflop.queries.planning.approaches import Slices
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+Array = NDArray[np.float64]
+
+
+@dataclass(frozen=True, eq=False)
+class Approach:
+    """What one approach finds: the best size as a power of compute.
+
+    Parameters
+    ----------
+    name : `envelope`, `isoflop_parabola`, `isoflop_akima` or `law`
+    params_exponent : of params over compute [1]; nan with fewer than two usable budgets
+    params_lower, params_upper : ends of its percentile interval; nan without resamples
+    tokens_exponent, tokens_lower, tokens_upper : the same of tokens
+    log_factor : log of params at one flop
+    bias : what the approach finds on the fitted law without noise, minus that law's exponent [1]
+    budgets : (M,) compute [flop]
+    params, tokens : (M,) best at each budget [count]; nan where the approach finds no interior minimum
+    draws : (B,) params exponents of the resamples, nan where one gives none
+    notes : what a person should know
+    """
+
+    name: str
+    params_exponent: float
+    params_lower: float
+    params_upper: float
+    tokens_exponent: float
+    tokens_lower: float
+    tokens_upper: float
+    log_factor: float
+    bias: float
+    budgets: Array
+    params: Array
+    tokens: Array
+    draws: Array
+    notes: tuple[str, ...]
+
+    def at(self, flops: float) -> tuple[float, float]:
+        """Return the best params and tokens [count] for a budget [flop], on the line through all budgets."""
+        log_ratio = float(np.nanmean(np.log(self.budgets) - np.log(self.params * self.tokens)))
+        params = float(np.exp(self.log_factor + self.params_exponent * np.log(flops)))
+        return params, flops / (float(np.exp(log_ratio)) * params)
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class Comparison:
+    """The approaches side by side. Printing it shows the table.
+
+    Parameters
+    ----------
+    approaches : four records, in the order of the paper
+    fit : the law behind the last one
+    slices : the points behind the others
+    level : coverage of the intervals [1]
+    resamples, seed : of the bootstrap, the same draws for every approach
+    """
+
+    approaches: tuple[Approach, ...]
+    fit: Fit
+    slices: Slices
+    level: float
+    resamples: int
+    seed: int
+
+    def __getitem__(self, name: str) -> Approach:
+        """Return the approach of a name."""
+        return {one.name: one for one in self.approaches}[name]
+
+    @property
+    def records(self) -> list[dict[str, Any]]:
+        """One row an approach, the values as in `table`."""
+        return [
+            {
+                "approach": one.name,
+                "params_exponent": one.params_exponent,
+                "params_lower": one.params_lower,
+                "params_upper": one.params_upper,
+                "tokens_exponent": one.tokens_exponent,
+                "tokens_lower": one.tokens_lower,
+                "tokens_upper": one.tokens_upper,
+                "bias": one.bias,
+                "budgets": int(np.isfinite(one.params).sum()),
+                "level": self.level,
+                "notes": list(one.notes),
+            }
+            for one in self.approaches
+        ]
+
+    @property
+    def table(self) -> pa.Table:
+        """The records as an Arrow table; nan is null."""
+        import pyarrow as pa
+
+        number = pa.float64()
+        fields = {
+            "approach": pa.string(),
+            **dict.fromkeys(("params_exponent", "params_lower", "params_upper"), number),
+            **dict.fromkeys(("tokens_exponent", "tokens_lower", "tokens_upper", "bias"), number),
+            "budgets": pa.int64(),
+            "level": number,
+            "notes": pa.list_(pa.string()),
+        }
+        rows = [
+            {key: None if isinstance(value, float) and np.isnan(value) else value for key, value in row.items()}
+            for row in self.records
+        ]
+        return pa.Table.from_pylist(rows, schema=pa.schema(fields))
+
+    def __repr__(self) -> str:
+        head = f"{'approach':18}{'params ~ C^a':>14}{f'{self.level:.0%} interval':>20}{'tokens ~ C^b':>14}{'bias':>9}"
+        lines = [
+            f"{one.name:18}{one.params_exponent:14.4f}{f'{one.params_lower:.4f} to {one.params_upper:.4f}':>20}"
+            f"{one.tokens_exponent:14.4f}{one.bias:9.4f}"
+            for one in self.approaches
+        ]
+        notes = [f"{one.name}: {note}" for one in self.approaches for note in one.notes]
+        return "\n".join([head, *lines, *notes])

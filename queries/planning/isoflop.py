@@ -1,0 +1,246 @@
+"""Compute-optimal exponents by the three approaches of Hoffmann et al., side by side, from the same resamples.
+
+How the approaches fail, and what is reported about it:
+
+* the envelope takes the luckiest run of each budget and only knows sizes that were trained;
+* the parabola is symmetric and the law is not. `bias` is what an approach finds on the fitted law's own values, at
+  the same sizes and budgets and without noise, minus what is true of that law: a parabola's bias is part of its
+  answer, not of its interval;
+* the spline follows the law's shape and the noise alike;
+* the law is as right as its form. Its interval does not know that the form may be wrong.
+
+Source: Hoffmann et al. 2022 (arXiv:2203.15556), section 3; bias of the parabola: arXiv:2603.22339.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from isoflop.lakehouse.errors import EmptySelection, FitError, UsageError
+from isoflop.queries.fitting import GivenWeights, fit_law
+from isoflop.queries.laws.chinchilla import CHINCHILLA
+from isoflop.queries.laws.law import Law, input_names
+from isoflop.queries.laws.objectives import Objective
+from isoflop.queries.planning.approaches import (
+    Slices,
+    akima_minima,
+    lowest_runs,
+    parabola_minima,
+    power_through,
+    slices_of_curves,
+    slices_of_runs,
+)
+from isoflop.queries.planning.comparison import Approach, Comparison
+
+Array = NDArray[np.float64]
+Labels = NDArray[np.int64]
+
+APPROACHES: dict[str, Callable[[Slices, Array], Array]] = {
+    "envelope": lowest_runs,
+    "isoflop_parabola": parabola_minima,
+    "isoflop_akima": akima_minima,
+}
+FAR = 1e3  # factor beyond the sizes given within which a law's optimum is looked for
+COARSE, FINE, ROUNDS = 81, 41, 3  # sizes per budget, first and then around the lowest
+BIASED = 0.5  # bias in units of half the interval from which it is worth a note
+MANY_FAILED = 0.2  # share of resamples without an answer worth a note
+
+
+def compare_approaches(
+    params: ArrayLike,
+    tokens: ArrayLike,
+    loss: ArrayLike,
+    flops: ArrayLike | None = None,
+    *,
+    curves: Sequence[Any] | NDArray[Any] | None = None,
+    budgets: ArrayLike | None = None,
+    tolerance: float = 0.1,
+    law: Law = CHINCHILLA,
+    objective: Objective | None = None,
+    resamples: int = 200,
+    seed: int = 0,
+    level: float = 0.95,
+) -> Comparison:
+    """Return the exponents of the compute-optimal size by every approach.
+
+    Parameters
+    ----------
+    params, tokens, loss : (R,) of runs, or of points of learning curves; rows that are not positive are left out
+    flops : (R,) training compute; 6 params tokens when None
+    curves : (R,) label of the learning curve of each point; None when each row is a finished run
+    budgets : (M,) compute of the slices; found from the rows when None
+    tolerance : relative distance [1] from a budget within which a finished run belongs to it
+    law : of params and tokens, in this order
+    objective : penalty of its fit; the law's own when None
+    resamples : bootstrap resamples, of runs within their budget or of whole curves; 0 leaves intervals empty
+    seed : of the resamples
+    level : coverage of the intervals [1]
+
+    Raises
+    ------
+    EmptySelection : if no row is usable
+    FitError : if the columns differ in length, fewer than two budgets have four sizes each, or the law cannot be
+        fitted
+    UsageError : if an option is out of its range, or the law is not one of params and tokens
+
+    Example
+    -------
+    >>> sizes, compute = np.meshgrid(np.logspace(7, 11, 25), np.logspace(18, 22, 5))
+    >>> within = np.abs(np.log10(sizes**2 / (compute / 60))) < 1.5
+    >>> sizes, compute = sizes[within], compute[within]
+    >>> tokens = compute / (6 * sizes)
+    >>> found = compare_approaches(sizes, tokens, 1.8 + 400 / sizes**0.34 + 400 / tokens**0.28, resamples=0)
+    >>> round(found["law"].params_exponent, 6), round(0.28 / (0.34 + 0.28), 6)
+    (0.451613, 0.451613)
+    """
+    if resamples < 0 or not 0 < level < 1 or tolerance <= 0 or seed < 0:
+        raise UsageError(
+            f"resamples {resamples}, level {level}, tolerance {tolerance}, seed {seed}: expected a count, a number "
+            "between 0 and 1, a positive number and a count"
+        )
+    if len(law.inputs) != 2:
+        raise UsageError(
+            f"law '{law.name}' predicts from {', '.join(input_names(law))}; expected one of params and tokens"
+        )
+    rows, labels = _usable(params, tokens, loss, flops, curves)
+    named = None if budgets is None else np.atleast_1d(np.asarray(budgets, dtype=np.float64))
+    sliced = slices_of_runs(*rows, named, tolerance) if labels is None else slices_of_curves(*rows, labels, named)
+    if len(sliced.budgets) < 2:
+        raise FitError(
+            f"{len(sliced.budgets)} compute budgets have four sizes or more, expected two at least; "
+            "name the budgets, widen the tolerance or add runs"
+        )
+    generator = np.random.default_rng(seed)
+    drawn = _draws(
+        sliced, len(rows[0]) if labels is None else int(labels.max()) + 1, labels is None, resamples, generator
+    )
+    row_counts = drawn if labels is None else drawn[:, labels]
+    fit = fit_law(
+        law, np.column_stack(rows[:2]), rows[2], objective=objective, resamples=resamples, seed=seed, level=level,
+        resampling=GivenWeights(row_counts) if resamples else None,
+    )  # fmt: skip
+    if not np.isfinite(fit.coefficients).all():
+        raise FitError(f"{law.name} cannot be fitted: {fit.reason}")
+    best = law_minima(law, np.vstack([fit.coefficients[None], fit.draws]), sliced)
+    exponents, factors = power_through(sliced.budgets, best)
+    clean = sliced.with_loss(
+        np.asarray(law.predict(fit.coefficients, np.column_stack([sliced.params, _slice_tokens(sliced)])))
+    )
+    everything = np.ones((1, drawn.shape[1]))
+    found = []
+    for name, approach in APPROACHES.items():
+        sizes = approach(sliced, np.vstack([everything, drawn]))
+        slopes, levels = power_through(sliced.budgets, sizes)
+        bias = float(power_through(sliced.budgets, approach(clean, everything))[0][0] - exponents[0])
+        found.append(_judged(name, sliced, sizes[0], slopes, float(levels[0]), bias, level))
+    found.append(_judged("law", sliced, best[0], exponents, float(factors[0]), 0.0, level))
+    return Comparison(tuple(found), fit, sliced, level, resamples, seed)
+
+
+def _usable(
+    params: ArrayLike, tokens: ArrayLike, loss: ArrayLike, flops: ArrayLike | None, curves: Any
+) -> tuple[tuple[Array, Array, Array, Array], Labels | None]:
+    """The rows that are positive in every column, and the integer label of each one's curve."""
+    columns = [np.asarray(one, dtype=np.float64).reshape(-1) for one in (params, tokens, loss)]
+    columns.append(6.0 * columns[0] * columns[1] if flops is None else np.asarray(flops, dtype=np.float64).reshape(-1))
+    lengths = {len(one) for one in columns} | ({len(curves)} if curves is not None else set())
+    if len(lengths) != 1:
+        raise FitError(f"columns have {', '.join(map(str, sorted(lengths)))} rows, expected the same number in each")
+    table = np.column_stack(columns)
+    good = np.isfinite(table).all(axis=1) & (table > 0).all(axis=1)
+    if not good.any():
+        raise EmptySelection("no row has positive params, tokens, loss and flops")
+    labels = None if curves is None else np.unique(np.asarray(curves)[good], return_inverse=True)[1].reshape(-1)
+    first, second, third, fourth = table[good].T
+    return (first, second, third, fourth), labels
+
+
+def _draws(
+    sliced: Slices, num_units: int, within_budget: bool, resamples: int, generator: np.random.Generator
+) -> Array:
+    """(B, U) how often each unit is drawn: runs within their budget, the rest among themselves; or whole curves."""
+    group = np.full(num_units, -1)
+    if within_budget:
+        group[sliced.unit] = sliced.label
+    found = np.zeros((resamples, num_units))
+    for one in np.unique(group):
+        members = np.flatnonzero(group == one)
+        picks = members[generator.integers(0, len(members), size=(resamples, len(members)))]
+        np.add.at(found, (np.arange(resamples)[:, None], picks), 1.0)
+    return found
+
+
+def _slice_tokens(sliced: Slices) -> Array:
+    """(S,) tokens that the budget of each point buys at its size."""
+    return np.asarray(sliced.budgets[sliced.label] / (sliced.per_token * sliced.params))
+
+
+def law_minima(law: Law, coefficients: Array, sliced: Slices) -> Array:
+    """Return the size (B, M) at which a law of params and tokens is lowest on every budget (approach 3).
+
+    Parameters
+    ----------
+    law : of params and tokens
+    coefficients : (B, K)
+    sliced : budgets, and the range of sizes around which to look
+
+    Returns
+    -------
+    sizes [count]; nan where the lowest lies a thousand times beyond the sizes given
+    """
+    low = np.full((len(coefficients), len(sliced.budgets)), np.log(sliced.params.min() / FAR))
+    high = np.full_like(low, np.log(sliced.params.max() * FAR))
+    edges = low.copy(), high.copy()
+    for count in (COARSE, *[FINE] * ROUNDS):
+        at, low, high = _narrowed(law, coefficients, sliced, low, high, count)
+    step = (edges[1] - edges[0]) / COARSE
+    inside = (at > edges[0] + step) & (at < edges[1] - step)
+    return np.where(inside, np.exp(at), np.nan)
+
+
+def _narrowed(
+    law: Law, coefficients: Array, sliced: Slices, low: Array, high: Array, count: int
+) -> tuple[Array, Array, Array]:
+    """The lowest of `count` log sizes per draw and budget, moved to its parabola's vertex, and its neighbours."""
+    logs = np.linspace(low, high, count, axis=-1)  # (B, M, count)
+    values = np.empty_like(logs)
+    for b in range(len(logs)):
+        sizes = np.exp(logs[b])
+        tokens = sliced.budgets[:, None] / (sliced.per_token * sizes)
+        values[b] = law.predict(coefficients[b], np.column_stack([sizes.ravel(), tokens.ravel()])).reshape(sizes.shape)
+    best = np.clip(np.argmin(np.where(np.isfinite(values), values, np.inf), axis=-1), 1, count - 2)[..., None]
+    left, middle, right = (np.take_along_axis(values, best + k, axis=-1)[..., 0] for k in (-1, 0, 1))
+    centre = np.take_along_axis(logs, best, axis=-1)[..., 0]
+    step = (high - low) / (count - 1)
+    bend = left - 2 * middle + right
+    with np.errstate(all="ignore"):
+        shift = np.where(bend > 0, 0.5 * (left - right) / bend, 0.0)
+    return centre + step * np.clip(shift, -1.0, 1.0), centre - step, centre + step
+
+
+def _judged(
+    name: str, sliced: Slices, sizes: Array, slopes: Array, log_factor: float, bias: float, level: float
+) -> Approach:
+    """The record of an approach from its exponents: first that of the rows, then those of the resamples."""
+    exponent, draws = float(slopes[0]), slopes[1:]
+    usable = draws[np.isfinite(draws)]
+    tail = (1 - level) / 2
+    lower, upper = np.quantile(usable, [tail, 1 - tail]) if len(usable) > 1 else (np.nan, np.nan)
+    notes = []
+    missing = int(np.count_nonzero(~np.isfinite(sizes)))
+    if missing:
+        notes.append(f"no_interior_minimum: on {missing} of {len(sizes)} budgets; add sizes on the other side of it")
+    if len(draws) and len(usable) < (1 - MANY_FAILED) * len(draws):
+        notes.append(f"failed_resamples: {len(draws) - len(usable)} of {len(draws)} give no exponent")
+    if abs(bias) > BIASED * (upper - lower) / 2:
+        notes.append(f"biased: on the fitted law itself, without noise, it is off by {bias:+.4f}")
+    return Approach(
+        name=name, params_exponent=exponent, params_lower=float(lower), params_upper=float(upper),
+        tokens_exponent=1 - exponent, tokens_lower=1 - float(upper), tokens_upper=1 - float(lower),
+        log_factor=log_factor, bias=bias, budgets=sliced.budgets, params=sizes, tokens=sliced.tokens(sizes),
+        draws=draws, notes=tuple(notes),
+    )  # fmt: skip
