@@ -12,6 +12,7 @@ from typing import Annotated
 import typer
 
 from isoflop.cli.demo.command import demo
+from isoflop.cli.export import export
 from isoflop.cli.extrapolate import extrapolate
 from isoflop.cli.fit import fit
 from isoflop.cli.import_ import import_
@@ -56,6 +57,7 @@ for functions in SECTIONS.values():
     for function in functions:
         app.command(function.__name__)(function)
 app.command("import")(import_)
+app.command("export")(export)
 app.add_typer(lake_app, name="lake")
 
 

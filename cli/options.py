@@ -17,7 +17,7 @@ LakeOption = Annotated[
         "--lake",
         "-l",
         metavar="LAKE",
-        help="A .duckdb file, or postgresql://host/database?data=FOLDER [default: $ISOFLOP_LAKE, else ./isoflop.duckdb].",
+        help="A .duckdb file, or postgresql://host/db?data=FOLDER [default: $ISOFLOP_LAKE, else ./isoflop.duckdb].",
     ),
 ]
 FormatOption = Annotated[

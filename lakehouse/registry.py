@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from isoflop.lakehouse.provenance import code_version, is_running
 from isoflop.lakehouse.records import RunRecord, canonical_json, digest
-from isoflop.lakehouse.schema.views import RESERVED, view_statements
+from isoflop.lakehouse.schema.views import RESERVED, quoted, view_statements
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -136,13 +136,13 @@ def insertion(
         statements.append(("DELETE FROM store.runs WHERE run_id IN (SELECT unnest(?))", [list(replacing)]))
     for name, (kind, is_new) in altered.items():
         if is_new:
-            statements.append((f'ALTER TABLE store.runs ADD COLUMN IF NOT EXISTS "{name}" {kind}', None))
+            statements.append((f"ALTER TABLE store.runs ADD COLUMN IF NOT EXISTS {quoted(name)} {kind}", None))
         else:
             statements += [(text, None) for text in _retyping(name, types[name], kind, lake.is_shared)]
     types.update({name: kind for name, (kind, _) in altered.items()})
     table = _rows(list(unique.values()), settings, types)
     columns = ", ".join(
-        f'"{name}"::{types[name]} AS "{name}"'
+        f"{quoted(name)}::{types[name]} AS {quoted(name)}"
         for name in table.column_names
         if name in types and name not in ("config", "tags")
     )
@@ -161,12 +161,12 @@ def insertion(
 def _retyping(name: str, old: str, new: str, is_shared: bool) -> list[str]:
     """Return the statements that change a column's type; a shared catalog only widens numbers by itself."""
     if not is_shared or (old, new) == ("BIGINT", "DOUBLE"):
-        return [f'ALTER TABLE store.runs ALTER COLUMN "{name}" TYPE {new}']
+        return [f"ALTER TABLE store.runs ALTER COLUMN {quoted(name)} TYPE {new}"]
     return [
         f'ALTER TABLE store.runs ADD COLUMN "_retyped" {new}',
-        f'UPDATE store.runs SET "_retyped" = "{name}"::{new}',
-        f'ALTER TABLE store.runs DROP COLUMN "{name}"',
-        f'ALTER TABLE store.runs RENAME COLUMN "_retyped" TO "{name}"',
+        f'UPDATE store.runs SET "_retyped" = {quoted(name)}::{new}',
+        f"ALTER TABLE store.runs DROP COLUMN {quoted(name)}",
+        f'ALTER TABLE store.runs RENAME COLUMN "_retyped" TO {quoted(name)}',
     ]
 
 
@@ -239,8 +239,9 @@ def _rows(runs: Sequence[RunRecord], settings: Sequence[Mapping[str, Any]], type
     for position, row in enumerate(settings):
         for given, value in row.items():
             name = canonical[given.lower()]
-            cells = columns.setdefault(name, [None] * len(runs))
-            cells[position] = value
+            if name not in columns:
+                columns[name] = [None] * len(runs)
+            columns[name][position] = value
     arrays = {name: _array(cells, types[name]) for name, cells in columns.items()}
     arrays["tags"] = pa.array([list(run.tags) for run in runs], pa.list_(pa.string()))
     return pa.table(arrays)

@@ -138,7 +138,11 @@ class LakeServer(flight.FlightServerBase):  # type: ignore[misc]
 
 def _aligned(table: pa.Table) -> pa.Table:
     """Return a copy in buffers of our own: those that come over the wire are not aligned, and Arrow warns of each."""
-    return table.take(pa.array(np.arange(table.num_rows)))
+    plain = [
+        field.with_type(field.type.value_type) if pa.types.is_dictionary(field.type) else field
+        for field in table.schema
+    ]  # a dictionary's own buffers would stay as they are
+    return table.cast(pa.schema(plain, table.schema.metadata)).take(pa.array(np.arange(table.num_rows)))
 
 
 def _decode(parameters: Any) -> Parameters:

@@ -56,9 +56,15 @@ TAKEN_OVER = """
     FROM store.attempts"""
 
 
+def quoted(name: str) -> str:
+    """Return a column's name as SQL takes any text for one."""
+    return '"' + name.replace('"', '""') + '"'
+
+
 def _logged(metric: str) -> str:
-    return f"""(SELECT run_id, attempt, step, value FROM store.metrics
-           WHERE metric = '{metric}' AND run_id IN (SELECT run_id FROM store.finals WHERE metric = '{metric}'))"""
+    return f"""(SELECT run_id, attempt, step, any_value(value) AS value FROM store.metrics
+           WHERE metric = '{metric}' AND run_id IN (SELECT run_id FROM store.finals WHERE metric = '{metric}')
+           GROUP BY run_id, attempt, step)"""
 
 
 CURVES = f"""
@@ -99,7 +105,7 @@ def runs_view(columns: list[str]) -> str:
     settings = [name for name in columns if name not in (*LEADING, *COUNTS, *HIDDEN)]
     head = ", ".join(f'r."{name}"' for name in LEADING)
     counts = ", ".join(f'r."{name}"' for name in COUNTS)
-    rest = "".join(f', r."{name}"' for name in settings)
+    rest = "".join(f", r.{quoted(name)}" for name in settings)
     attempt = ", ".join(f'a."{name}"' for name in ATTEMPT_COLUMNS)
     return f"""
 CREATE OR REPLACE VIEW main.runs AS

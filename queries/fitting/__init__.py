@@ -5,10 +5,19 @@
 
 from typing import TYPE_CHECKING, Any
 
+from isoflop.queries.fitting.averaging import LawAverage, average_laws
 from isoflop.queries.fitting.fit import fit_law
 from isoflop.queries.fitting.intervals import Prediction, predict
+from isoflop.queries.fitting.jackknife import Jackknife, jackknife
+from isoflop.queries.fitting.profile import ProfileInterval, profile_intervals
 from isoflop.queries.fitting.record import Fit, FittedLaw, Note
-from isoflop.queries.fitting.resampling import CaseBootstrap, ClusterBootstrap, GivenWeights, WildBootstrap
+from isoflop.queries.fitting.resampling import (
+    CaseBootstrap,
+    ClusterBootstrap,
+    GivenWeights,
+    ResidualBootstrap,
+    WildBootstrap,
+)
 from isoflop.queries.fitting.residuals import Residuals, residuals
 from isoflop.queries.fitting.splits import ForwardCuts, KFold, LargestHoldout, LeaveOneOut
 from isoflop.queries.fitting.validation import Fold, ForwardCheck, cross_validate, forward_check
@@ -25,18 +34,25 @@ __all__ = [
     "ForwardCheck",
     "ForwardCuts",
     "GivenWeights",
+    "Jackknife",
     "KFold",
+    "LawAverage",
     "LargestHoldout",
     "LawRegressor",
     "LeaveOneOut",
     "Note",
     "Prediction",
+    "ProfileInterval",
+    "ResidualBootstrap",
     "Residuals",
     "WildBootstrap",
+    "average_laws",
     "cross_validate",
     "fit_law",
     "forward_check",
+    "jackknife",
     "predict",
+    "profile_intervals",
     "residuals",
 ]
 

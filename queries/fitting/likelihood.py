@@ -59,7 +59,7 @@ def criteria(
     variance = float(share @ (log_values - mean) ** 2)
     error = float(share @ residuals**2)
     fitted = num_free + 1
-    likelihood = _log_likelihood(objective, total / float(weights.sum()), count)
+    likelihood = greatest_log_likelihood(objective, total / float(weights.sum()), count)
     aic = 2 * fitted - 2 * likelihood
     spare = count - fitted - 1
     return Criteria(
@@ -71,8 +71,8 @@ def criteria(
     )
 
 
-def _log_likelihood(objective: Objective, mean_penalty: float, count: int) -> float:
-    """Greatest log likelihood over the scale, for `count` rows of a given mean penalty."""
+def greatest_log_likelihood(objective: Objective, mean_penalty: float, count: int) -> float:
+    """Return the greatest log likelihood [nat] over the scale, for `count` rows of a given mean penalty."""
     if not (0 < mean_penalty < math.inf):
         return math.inf if mean_penalty == 0 else math.nan
     if isinstance(objective, HuberLikelihood):  # its scale is fitted already and part of the penalty

@@ -26,8 +26,13 @@ from isoflop.queries.laws.registry import find_law
 Array = NDArray[np.float64]
 LawOfSize = Callable[[int], Law]
 
-_TOO_FEW = "more coefficients than rows: a law refuses instead of going through every row"
-EXPECTED_FAILED_CHECKS: dict[str, str] = {}
+_ZERO = "the check counts zero as positive; a power of zero does not exist"
+EXPECTED_FAILED_CHECKS = {
+    "check_fit_score_takes_y": f"{_ZERO}, so the row with a zero has an infinite prediction",
+    "check_positive_only_tag_during_fit": f"{_ZERO}, and its data is mostly zeros",
+    "check_fit_non_negative": "rows with inputs below zero are left out and counted; EmptySelection says so",
+    "check_fit2d_1sample": "one row is too few for any law; the error is isoflop's own, not a ValueError",
+}
 
 
 class LawRegressor(RegressorMixin, TransformerMixin, BaseEstimator):  # type: ignore[misc]

@@ -2,7 +2,7 @@
 
 Resamples know how uncertain the coefficients of a law are, not that the law itself may be a little wrong. What the
 small rows say about the large ones tells: every forward cut gives a ratio of errors to predicted spread. The factor
-pools those ratios with a prior in which forecasts err a tenth more than they say, and takes a Student quantile
+pools those ratios with a prior in which forecasts err as much as they say, and takes a Student quantile
 instead of a normal one, because a handful of cuts is all there is.
 
 The factor is reached smoothly: none of it at the edge of the rows, two thirds of it once a prediction reaches beyond
@@ -24,8 +24,8 @@ from isoflop.queries.laws.law import Law
 Array = NDArray[np.float64]
 Edge = tuple[float, float]
 
-PRIOR_CUTS = 3.0  # cuts that the prior counts for
-PRIOR_RATIO = 1.1  # errors in units of the predicted spread [1] in the prior
+PRIOR_CUTS = 4.0  # cuts that the prior counts for
+PRIOR_RATIO = 1.0  # errors in units of the predicted spread [1] in the prior: as large as predicted
 LARGEST_RATIO = 4.0  # [1]: a cut that missed by more says that its few rows fitted nothing, not how far off fits are
 SPARE_ROWS = 3  # training rows beyond the number of coefficients below which a cut says nothing
 RAMP = 0.05  # reach in units of the rows' span [1] over which 1 - 1/e of the factor comes in

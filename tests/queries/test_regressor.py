@@ -2,19 +2,36 @@
 
 from __future__ import annotations
 
+import warnings
+
 import numpy as np
 import pandas as pd
+import polars as pl
 import pytest
 from run_samples import Runs
 from sklearn.base import clone
 from sklearn.exceptions import NotFittedError
+from sklearn.linear_model import LinearRegression
 from sklearn.model_selection import GridSearchCV, GroupKFold, cross_validate
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import FunctionTransformer
+from sklearn.utils.estimator_checks import check_estimator
 
-from isoflop.lakehouse.errors import FitError, UnknownName
+from isoflop.lakehouse.errors import FitError, UnknownName, UsageError
 from isoflop.queries.fitting import ForwardCuts, LargestHoldout, LawRegressor, fit_law
-from isoflop.queries.laws import CHINCHILLA, Huber, LeastSquares
+from isoflop.queries.fitting.regressor import EXPECTED_FAILED_CHECKS
+from isoflop.queries.laws import (
+    CHINCHILLA,
+    KAPLAN,
+    Formula,
+    Huber,
+    LeastSquares,
+    amplitude,
+    exponent,
+    floor,
+    parse_formula,
+)
+from isoflop.queries.laws.separable import separable
 
 
 def test_it_fits_predicts_and_scores(planted_rows: Runs) -> None:
@@ -80,3 +97,63 @@ def test_it_raises_when_there_is_nothing_to_return(planted_rows: Runs) -> None:
         LawRegressor().fit(planted_rows.inputs[:, :1], planted_rows.loss)
     with pytest.raises(NotFittedError):
         LawRegressor().predict(planted_rows.inputs)
+
+
+def _power_of_the_product(num_columns: int) -> Formula:
+    names = [f"x_{i}" for i in range(num_columns)]
+    law = f"E + A / ({' * '.join(names)}) ^ alpha"
+    return parse_formula(law, [floor("E"), amplitude("A"), exponent("alpha")], names)
+
+
+@pytest.mark.filterwarnings("ignore::sklearn.exceptions.SkipTestWarning")
+def test_scikit_learns_own_checks_pass_but_for_the_listed_ones() -> None:
+    model = LawRegressor(_power_of_the_product, resamples=0)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # the checks provoke warnings on purpose
+        found = check_estimator(model, expected_failed_checks=EXPECTED_FAILED_CHECKS, on_skip=None)
+    failed = {one["check_name"] for one in found if one["status"] == "xfail"}
+    assert failed == set(EXPECTED_FAILED_CHECKS)
+    assert sum(one["status"] == "passed" for one in found) > 50
+
+
+def test_a_law_for_as_many_columns_as_there_are(planted_rows: Runs) -> None:
+    model = LawRegressor(separable, resamples=0).fit(planted_rows.inputs, planted_rows.loss)
+    named = LawRegressor("chinchilla", resamples=0).fit(planted_rows.inputs, planted_rows.loss)
+    assert model.law_.name == "separable" and len(model.law_.inputs) == 2
+    np.testing.assert_allclose(model.predict(planted_rows.inputs), named.predict(planted_rows.inputs), rtol=1e-6)
+    with pytest.raises(UsageError, match="0 inputs"):
+        separable(0)
+
+
+def test_polars_frames_go_in_and_come_out(planted_rows: Runs) -> None:
+    frame = pl.DataFrame({"tokens": planted_rows.inputs[:, 1], "params": planted_rows.inputs[:, 0]})
+    model = LawRegressor(resamples=50).set_output(transform="polars").fit(frame, pl.Series(planted_rows.loss))
+    found = model.transform(frame)
+    assert isinstance(found, pl.DataFrame) and found.columns == ["predicted_loss", "lower", "upper"]
+    assert (found["lower"] < found["predicted_loss"]).all() and (found["predicted_loss"] < found["upper"]).all()
+    np.testing.assert_array_equal(found["predicted_loss"].to_numpy(), model.predict(frame.select("params", "tokens")))
+    plain = LawRegressor(resamples=0).fit(planted_rows.inputs, planted_rows.loss)
+    assert plain.transform(planted_rows.inputs).shape == (60, 1)
+    assert plain.get_feature_names_out().tolist() == ["predicted_loss"]
+
+
+def test_it_feeds_the_next_step_of_a_pipeline(planted_rows: Runs) -> None:
+    frame = pl.DataFrame({"params": planted_rows.inputs[:, 0], "tokens": planted_rows.inputs[:, 1]})
+    steps = make_pipeline(LawRegressor(resamples=0), LinearRegression()).set_output(transform="polars")
+    assert steps.fit(frame, planted_rows.loss).score(frame, planted_rows.loss) > 0.99
+
+
+def test_laws_compete_in_a_grid_and_the_forward_check_can_be_asked_for(planted_rows: Runs) -> None:
+    grid = GridSearchCV(LawRegressor(resamples=0), {"law": [CHINCHILLA, KAPLAN, separable]}, cv=LargestHoldout(12))
+    grid.fit(planted_rows.inputs, planted_rows.loss)
+    assert grid.best_params_["law"] in (CHINCHILLA, separable) and len(grid.cv_results_["params"]) == 3
+    model = LawRegressor(resamples=60, forward=True).fit(planted_rows.inputs, planted_rows.loss)
+    assert model.fit_.widening > 1
+
+
+@pytest.mark.parametrize("bad", [np.nan, np.inf])
+def test_missing_and_infinite_values_are_refused_as_scikit_learn_does(planted_rows: Runs, bad: float) -> None:
+    loss = planted_rows.loss.copy()
+    loss[3] = bad
+    with pytest.raises(ValueError, match="contains"):
+        LawRegressor(resamples=0).fit(planted_rows.inputs, loss)

@@ -14,7 +14,6 @@ from isoflop.queries.language.syntax.tokens import Kind, Token, matching
 
 RELATION_VERBS = ("FIT", "EXTRAPOLATE", "PREDICT", "RESIDUALS", "COMPARE")
 CHANGES = ("CREATE LAW", "DROP LAW", "ALTER LAW", "COMMENT ON LAW")  # whole statements; the others are relations
-VERBS = (*RELATION_VERBS, "CROSS VALIDATE", "EXPLAIN FIT", "SHOW LAWS", "SHOW LAW FORMS", "DESCRIBE LAW", *CHANGES)
 
 # A text without one of these words holds no verb, and is not even split into tokens.
 _ANY_VERB = re.compile(r"\b(?:FIT|LAWS?|VALIDATE|EXTRAPOLATE|PREDICT|RESIDUALS|COMPARE)\b", re.IGNORECASE)

@@ -160,14 +160,3 @@ def quote_name(name: str) -> str:
     '"final loss"'
     """
     return '"' + name.replace('"', '""') + '"'
-
-
-def quote_text(value: str) -> str:
-    """Return a text as a string literal.
-
-    Example
-    -------
-    >>> quote_text("it's")
-    "'it''s'"
-    """
-    return "'" + value.replace("'", "''") + "'"

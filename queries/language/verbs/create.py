@@ -112,7 +112,6 @@ def _about(question: Question, node: CreateLaw, fitted: Fitted, found: FitRecord
         "aicc": _finite(found.aicc),
         "bic": _finite(found.bic),
         "widening": found.fitted.widening,
-        "edge": None if found.fitted.edge is None else list(found.fitted.edge),
         "edge": found.edge,
     }
     source = node.fit.source

@@ -1,0 +1,205 @@
+"""Several laws on the same rows, averaged: a forecast that does not bet on one form.
+
+Every law is fitted to the same resamples of the rows, so that chance in drawing them favours none. Which law is right
+is then weighed in one of two ways: by how often it predicts the rows a resample left out best, or by its criterion.
+
+Source: Buckland, Burnham and Augustin 1997, Biometrics 53, 603.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from isoflop.lakehouse.errors import EmptySelection, UsageError
+from isoflop.queries.fitting.fit import fit_law
+from isoflop.queries.fitting.intervals import Prediction, predict
+from isoflop.queries.fitting.record import Fit, Note
+from isoflop.queries.fitting.resampling import GivenWeights
+from isoflop.queries.laws.law import Law
+from isoflop.queries.laws.objectives import Objective
+
+Array = NDArray[np.float64]
+
+WEIGHINGS = ("resamples", "aicc")
+Inputs = ArrayLike | Mapping[str, ArrayLike]
+
+
+@dataclass(frozen=True, eq=False)
+class LawAverage:
+    """Laws fitted to the same rows and resamples, each with a weight.
+
+    Parameters
+    ----------
+    fits : one per law
+    weights : one per law, >= 0 and 1 together
+    weighing : where they come from, one of `WEIGHINGS`
+    notes : what a person should know
+    """
+
+    fits: tuple[Fit, ...]
+    weights: Array
+    weighing: str
+    notes: tuple[Note, ...]
+
+    def predict(self, X: Inputs, level: float = 0.95, kind: str = "prediction") -> Prediction:
+        """Return the averaged prediction, with an interval that holds the disagreement of the laws as well.
+
+        Parameters
+        ----------
+        X : inputs as for `average_laws`
+        level, kind : as for `predict`
+        """
+        own = [predict(fit, _inputs_of(X, fit.law), level, kind) for fit in self.fits]
+        logs = np.array([np.log(one.predicted) for one in own])
+        middle = self.weights @ logs
+        lower = self._end(own, (1 - level) / 2)
+        upper = self._end(own, (1 + level) / 2)
+        first = own[int(np.argmax(self.weights))]
+        inside = np.all([one.in_support for one in own], axis=0)
+        return Prediction(np.exp(middle), lower, upper, level, kind, first.ratio, inside)
+
+    def _end(self, own: Sequence[Prediction], share: float) -> Array:
+        """The quantile (R,) of a mixture of normals in logarithms, one to each law and side."""
+        from scipy.special import ndtr, ndtri
+
+        sides = np.array([[np.log(one.predicted / one.lower), np.log(one.upper / one.predicted)] for one in own])
+        scales = sides / ndtri((1 + own[0].level) / 2)  # (L, 2, R)
+        centres = np.array([np.log(one.predicted) for one in own])
+        low, high = (
+            np.min(centres, axis=0) - 12 * scales.max(axis=(0, 1)),
+            np.max(centres, axis=0) + 12 * scales.max(axis=(0, 1)),
+        )
+        for _ in range(60):
+            place = 0.5 * (low + high)
+            offset = place - centres
+            scale = np.where(offset < 0, scales[:, 0], scales[:, 1])
+            below = self.weights @ ndtr(offset / np.maximum(scale, 1e-300))
+            low, high = np.where(below < share, place, low), np.where(below < share, high, place)
+        return np.asarray(np.exp(0.5 * (low + high)))
+
+
+def average_laws(
+    laws: Sequence[Law],
+    X: Inputs,
+    y: ArrayLike,
+    *,
+    weighing: str = "resamples",
+    groups: Sequence[Any] | NDArray[Any] | None = None,
+    objective: Objective | None = None,
+    resamples: int = 200,
+    seed: int = 0,
+    level: float = 0.95,
+    forward: bool = False,
+) -> LawAverage:
+    """Fit several laws to the same rows and resamples and weigh them.
+
+    Parameters
+    ----------
+    laws : two or more, with different names and the same target
+    X : (R, P) inputs that all of them take, or the inputs of each by its name
+    y : (R,) measured values
+    weighing : `resamples` for the share of resamples whose left-out rows a law predicts best, `aicc` for
+        exp(-aicc / 2), which trusts the density of the residuals
+    groups : (R,) labels of rows that are resampled together
+    objective : penalty for all; when None the first law's, because laws are compared by it
+    resamples, seed, level, forward : as for `fit_law`
+
+    Raises
+    ------
+    UsageError : if there are fewer than two laws, two of one name, or the weighing does not exist
+    EmptySelection : if no row can be used by all of them, or no law could be fitted
+    """
+    if len(laws) < 2 or len({law.name for law in laws}) < len(laws):
+        raise UsageError(
+            f"cannot average {', '.join(law.name for law in laws) or 'no laws'}; name two or more, each once"
+        )
+    if weighing not in WEIGHINGS:
+        raise UsageError(f"weighing '{weighing}' does not exist; choose from {', '.join(WEIGHINGS)}")
+    values = np.asarray(y, dtype=np.float64).reshape(-1)
+    inputs = {law.name: _inputs_of(X, law) for law in laws}
+    usable = np.isfinite(values) & (values > 0)
+    for law in laws:
+        columns = inputs[law.name]
+        usable &= np.isfinite(columns).all(axis=1)
+        usable &= np.array([columns[:, p] > 0 for p, one in enumerate(law.inputs) if one.positive] or [usable]).all(
+            axis=0
+        )
+    if not usable.any():
+        raise EmptySelection("no row can be used by every law")
+    kept = np.flatnonzero(usable)
+    labels = _labels(groups, kept)
+    counts = _paired_counts(labels, resamples, seed)
+    penalty = objective or laws[0].objective
+    fits = [
+        fit_law(law, inputs[law.name][kept], values[kept], objective=penalty, groups=labels if groups is not None else None,
+                resampling=GivenWeights(counts), resamples=resamples, seed=seed, level=level, forward=forward)
+        for law in laws
+    ]  # fmt: skip
+    fitted = [fit for fit in fits if not np.isnan(fit.coefficients).any()]
+    if not fitted:
+        raise EmptySelection(f"none of the laws could be fitted: {'; '.join(str(fit.reason) for fit in fits)}")
+    notes = [Note("law_left_out", f"{fit.law.name}: {fit.reason}") for fit in fits if fit not in fitted]
+    if weighing == "resamples":
+        weights = _share_of_wins(fitted, inputs, values, kept, counts, penalty)
+        how = f"share of {len(counts)} paired resamples whose left-out rows each predicts best"
+    else:
+        excess = np.array([fit.aicc for fit in fitted]) - min(fit.aicc for fit in fitted)
+        weights = np.exp(-0.5 * np.nan_to_num(excess, nan=np.inf))
+        weights = weights / weights.sum() if weights.sum() > 0 else np.full(len(fitted), 1 / len(fitted))
+        how = "exp(-aicc / 2)"
+    shown = ", ".join(f"{fit.law.name} {weight:.0%}" for fit, weight in zip(fitted, weights, strict=True))
+    notes.append(Note("weighed_by", f"{shown}: {how}"))
+    return LawAverage(tuple(fitted), weights, weighing, tuple(notes))
+
+
+def _inputs_of(X: Inputs, law: Law) -> Array:
+    """The inputs (R, P) of one law."""
+    if isinstance(X, Mapping):
+        if law.name not in X:
+            raise UsageError(f"there are no inputs for {law.name}; give them under its name")
+        X = X[law.name]
+    columns = np.asarray(X, dtype=np.float64)
+    return columns[:, None] if columns.ndim == 1 else columns
+
+
+def _labels(groups: Sequence[Any] | NDArray[Any] | None, kept: NDArray[np.int64]) -> NDArray[np.int64]:
+    if groups is None:
+        return np.arange(len(kept))
+    seen: dict[Any, int] = {}
+    return np.array([seen.setdefault(groups[int(k)], len(seen)) for k in kept], dtype=np.int64)
+
+
+def _paired_counts(labels: NDArray[np.int64], resamples: int, seed: int) -> Array:
+    """(B, R) how often each row stands in each resample of groups."""
+    count = int(labels.max()) + 1
+    drawn = np.random.default_rng(seed).multinomial(count, np.full(count, 1 / count), resamples)
+    return np.asarray(drawn[:, labels], dtype=np.float64)
+
+
+def _share_of_wins(
+    fits: Sequence[Fit],
+    inputs: Mapping[str, Array],
+    values: Array,
+    kept: NDArray[np.int64],
+    counts: Array,
+    penalty: Objective,
+) -> Array:
+    """How often each law predicts the rows that a resample left out best."""
+    measured = np.log(values[kept])
+    costs = np.full((len(fits), len(counts)), np.inf)
+    for k, fit in enumerate(fits):
+        if len(fit.draws) != len(counts):  # some resamples fell apart: they cannot be paired any more
+            continue
+        with np.errstate(all="ignore"):
+            left = measured - np.log(np.asarray(fit.law.predict(fit.draws, inputs[fit.law.name][kept])))
+        cost, _, _ = penalty.weigh(left, True)
+        costs[k] = np.nan_to_num(np.where(counts == 0, cost, 0.0), nan=np.inf).sum(axis=1)
+    if not np.isfinite(costs).any():
+        return np.full(len(fits), 1 / len(fits))
+    wins = np.bincount(np.argmin(costs, axis=0), minlength=len(fits))
+    return wins / wins.sum()

@@ -1,0 +1,175 @@
+"""Profile likelihood: how far a coefficient can go before the best of the others no longer makes up for it.
+
+Unlike a standard error it sees bent valleys, and unlike resamples it works with few rows. The penalty of a fit is the
+negative logarithm of a density up to its scale, which is fitted too, at every value tried.
+
+Source: Cox and Hinkley 1974, ch. 9; with a Student quantile as in Bates and Watts 1988, ch. 6 (profile t), which for
+least squares gives intervals that are exact for linear laws.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from isoflop.lakehouse.errors import FitError, UsageError, did_you_mean
+from isoflop.queries.fitting.fit import Problem
+from isoflop.queries.fitting.likelihood import greatest_log_likelihood
+from isoflop.queries.fitting.record import Fit
+from isoflop.queries.fitting.rows import usable_rows
+from isoflop.queries.fitting.solver.choose import model_for
+from isoflop.queries.fitting.solver.newton import descend_to_rest
+from isoflop.queries.laws.law import Coefficient
+
+Array = NDArray[np.float64]
+
+FIRST_STEP = 0.02  # relative to the coefficient [1]
+MOST_DOUBLINGS, MOST_HALVINGS = 24, 24
+CLOSE = 1e-3  # of the threshold [1]
+
+
+@dataclass(frozen=True)
+class ProfileInterval:
+    """Where a coefficient may lie.
+
+    Parameters
+    ----------
+    name : of the coefficient
+    estimate : its fitted value
+    lower, upper : ends of the interval; the edge of the domain where the profile never rises enough
+    level : coverage [1]
+    is_open : whether an end is the edge of the domain, or the search for it gave up: the rows do not limit it there
+    """
+
+    name: str
+    estimate: float
+    lower: float
+    upper: float
+    level: float
+    is_open: tuple[bool, bool]
+
+
+def profile_intervals(
+    fit: Fit,
+    X: ArrayLike,
+    y: ArrayLike,
+    names: Iterable[str] | None = None,
+    *,
+    sample_weight: ArrayLike | None = None,
+    groups: Sequence[Any] | NDArray[Any] | None = None,
+) -> list[ProfileInterval]:
+    """Return profile likelihood intervals of coefficients.
+
+    Parameters
+    ----------
+    fit : of the rows
+    X, y, sample_weight, groups : the rows, as for `fit_law`. With groups of correlated rows the intervals count
+        groups instead of rows
+    names : coefficients; all that are free when None
+
+    Raises
+    ------
+    FitError : if the fit has no coefficients, or no row to spare
+    UsageError : if a name is none of the law's
+    """
+    if np.isnan(fit.coefficients).any():
+        raise FitError(f"{fit.law.name} has no coefficients to profile: {fit.reason}")
+    rows = usable_rows(fit.law, X, y, sample_weight, groups)
+    held = {one.name for one in fit.law.coefficients if one.fixed is not None}
+    wanted = [name for name in fit.names if name not in held] if names is None else list(names)
+    for name in wanted:
+        if name not in fit.names:
+            hint = did_you_mean(name, fit.names, f"it has {', '.join(fit.names)}")
+            raise UsageError(f"{fit.law.name} has no coefficient '{name}'", hint=hint)
+    count = len(rows) if rows.groups is None else int(rows.groups.max()) + 1
+    spare = count - (len(fit.names) - len(held))
+    if spare < 1:
+        raise FitError(f"{count} rows or groups for {len(fit.names) - len(held)} coefficients leave none to profile by")
+    return [_Profile(fit, rows, name, count, spare).interval() for name in wanted]
+
+
+class _Profile:
+    """The greatest log likelihood over all coefficients but one."""
+
+    def __init__(self, fit: Fit, rows: Any, name: str, count: int, spare: int) -> None:
+        from scipy.special import stdtrit
+
+        self.fit, self.rows, self.name, self.count = fit, rows, name, count
+        self.position = fit.names.index(name)
+        self.one: Coefficient = fit.law.coefficients[self.position]
+        self.estimate = float(fit.coefficients[self.position])
+        quantile = float(stdtrit(spare, (1 + fit.level) / 2))
+        self.threshold = count * math.log1p(quantile**2 / spare)
+        self.best = self._log_likelihood(fit.objective)
+        self.last = fit.coefficients
+
+    def interval(self) -> ProfileInterval:
+        """Both ends."""
+        ends = [self._end(-1.0, self.one.lower), self._end(1.0, self.one.upper)]
+        lower, upper = (end for end, _ in ends)
+        return ProfileInterval(self.name, self.estimate, lower, upper, self.fit.level, (ends[0][1], ends[1][1]))
+
+    def _log_likelihood(self, objective: float) -> float:
+        mean = objective / float(self.rows.weights.sum())
+        return greatest_log_likelihood(self.fit.penalty, mean, self.count)
+
+    def _drop(self, value: float) -> float:
+        """Twice the fall of the log likelihood when the coefficient is held at a value."""
+        coefficients = tuple(
+            replace(one, fixed=value) if one.name == self.name else one for one in self.fit.law.coefficients
+        )
+        rows = self.rows
+        model = model_for(self.fit.law, coefficients, rows.inputs, rows.values, self.fit.penalty)
+        problem = Problem(self.fit.law, coefficients, rows, self.fit.penalty, model)
+        if not model.names:
+            total, _ = self._at(problem, np.empty((1, 0)))
+            return 2 * (self.best - self._log_likelihood(total))
+        starts = []
+        for known in (self.last, self.fit.coefficients):
+            moved = np.array(known)
+            moved[self.position] = value
+            starts.append(model.from_coefficients(moved[None])[0])
+        theta = np.array([*starts, *model.projected(np.array(starts), problem.weights, problem.targets)])
+        ended = descend_to_rest(model, theta, problem.weights, problem.targets, self.fit.penalty)
+        first = int(np.argmin(ended.objective))
+        if np.isfinite(ended.objective[first]):
+            self.last = model.to_coefficients(ended.theta[first])
+        return 2 * (self.best - self._log_likelihood(float(ended.objective[first])))
+
+    def _at(self, problem: Problem, theta: Array) -> tuple[float, Array]:
+        residuals, _ = problem.model.residuals(theta, problem.targets, 0)
+        penalty, _, _ = self.fit.penalty.weigh(residuals, True)
+        return float((penalty * problem.weights).sum()), residuals
+
+    def _end(self, sign: float, edge: float) -> tuple[float, bool]:
+        """The value at which the profile has fallen by the threshold, and whether it never did."""
+        self.last = self.fit.coefficients
+        scale = abs(self.estimate) if self.estimate else 1.0
+        inner, step = 0.0, FIRST_STEP * scale
+        outer = math.nan
+        for _ in range(MOST_DOUBLINGS):
+            value = self.estimate + sign * step
+            at_edge = sign * (value - edge) >= 0
+            if at_edge:
+                value = edge
+            drop = self._drop(value)
+            if drop >= self.threshold:
+                outer = abs(value - self.estimate)
+                break
+            if at_edge:
+                return edge, True
+            inner, step = abs(value - self.estimate), 1.7 * step
+        if math.isnan(outer):
+            return self.estimate + sign * inner, True
+        for _ in range(MOST_HALVINGS):
+            middle = 0.5 * (inner + outer)
+            drop = self._drop(self.estimate + sign * middle)
+            if abs(drop - self.threshold) < CLOSE * self.threshold:
+                return self.estimate + sign * middle, False
+            inner, outer = (middle, outer) if drop < self.threshold else (inner, middle)
+        return self.estimate + sign * 0.5 * (inner + outer), False
