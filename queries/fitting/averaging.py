@@ -133,10 +133,11 @@ def average_laws(
         raise EmptySelection("no row can be used by every law")
     kept = np.flatnonzero(usable)
     labels = _labels(groups, kept)
+    own = None if groups is None else labels
     counts = _paired_counts(labels, resamples, seed)
     penalty = objective or laws[0].objective
     fits = [
-        fit_law(law, inputs[law.name][kept], values[kept], objective=penalty, groups=labels if groups is not None else None,
+        fit_law(law, inputs[law.name][kept], values[kept], objective=penalty, groups=own,
                 resampling=GivenWeights(counts), resamples=resamples, seed=seed, level=level, forward=forward)
         for law in laws
     ]  # fmt: skip
@@ -202,4 +203,4 @@ def _share_of_wins(
     if not np.isfinite(costs).any():
         return np.full(len(fits), 1 / len(fits))
     wins = np.bincount(np.argmin(costs, axis=0), minlength=len(fits))
-    return wins / wins.sum()
+    return np.asarray(wins / wins.sum())

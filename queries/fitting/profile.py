@@ -1,10 +1,11 @@
 """Profile likelihood: how far a coefficient can go before the best of the others no longer makes up for it.
 
-Unlike a standard error it sees bent valleys, and unlike resamples it works with few rows. The penalty of a fit is the
-negative logarithm of a density up to its scale, which is fitted too, at every value tried.
+Unlike a standard error it sees bent valleys, and unlike resamples it works with few rows. How much the objective may
+rise follows from the residuals themselves, because a Huber penalty is not the density they have: twice the rise, times
+the mean slope of the influence over its mean square, is a squared Student variable. With least squares that is the
+classical profile interval, exact for linear laws.
 
-Source: Cox and Hinkley 1974, ch. 9; with a Student quantile as in Bates and Watts 1988, ch. 6 (profile t), which for
-least squares gives intervals that are exact for linear laws.
+Source: Bates and Watts 1988, ch. 6 (profile t); Schrader and Hettmansperger 1980, Biometrika 67, 93 (robust penalties).
 """
 
 from __future__ import annotations
@@ -19,9 +20,8 @@ from numpy.typing import ArrayLike, NDArray
 
 from isoflop.lakehouse.errors import FitError, UsageError, did_you_mean
 from isoflop.queries.fitting.fit import Problem
-from isoflop.queries.fitting.likelihood import greatest_log_likelihood
 from isoflop.queries.fitting.record import Fit
-from isoflop.queries.fitting.rows import usable_rows
+from isoflop.queries.fitting.rows import Rows, usable_rows
 from isoflop.queries.fitting.solver.choose import model_for
 from isoflop.queries.fitting.solver.newton import descend_to_rest
 from isoflop.queries.laws.law import Coefficient
@@ -90,22 +90,22 @@ def profile_intervals(
     spare = count - (len(fit.names) - len(held))
     if spare < 1:
         raise FitError(f"{count} rows or groups for {len(fit.names) - len(held)} coefficients leave none to profile by")
-    return [_Profile(fit, rows, name, count, spare).interval() for name in wanted]
+    return [_Profile(fit, rows, name, spare).interval() for name in wanted]
 
 
 class _Profile:
-    """The greatest log likelihood over all coefficients but one."""
+    """The least objective over all coefficients but one."""
 
-    def __init__(self, fit: Fit, rows: Any, name: str, count: int, spare: int) -> None:
+    def __init__(self, fit: Fit, rows: Rows, name: str, spare: int) -> None:
         from scipy.special import stdtrit
 
-        self.fit, self.rows, self.name, self.count = fit, rows, name, count
+        self.fit, self.rows, self.name = fit, rows, name
         self.position = fit.names.index(name)
         self.one: Coefficient = fit.law.coefficients[self.position]
         self.estimate = float(fit.coefficients[self.position])
         quantile = float(stdtrit(spare, (1 + fit.level) / 2))
-        self.threshold = count * math.log1p(quantile**2 / spare)
-        self.best = self._log_likelihood(fit.objective)
+        self.threshold = quantile**2 / (2 * _sharpness(fit, rows) * spare / len(rows))
+        self.best = fit.objective
         self.last = fit.coefficients
 
     def interval(self) -> ProfileInterval:
@@ -114,12 +114,8 @@ class _Profile:
         lower, upper = (end for end, _ in ends)
         return ProfileInterval(self.name, self.estimate, lower, upper, self.fit.level, (ends[0][1], ends[1][1]))
 
-    def _log_likelihood(self, objective: float) -> float:
-        mean = objective / float(self.rows.weights.sum())
-        return greatest_log_likelihood(self.fit.penalty, mean, self.count)
-
-    def _drop(self, value: float) -> float:
-        """Twice the fall of the log likelihood when the coefficient is held at a value."""
+    def _rise(self, value: float) -> float:
+        """How much the objective rises when the coefficient is held at a value and the others make up for it."""
         coefficients = tuple(
             replace(one, fixed=value) if one.name == self.name else one for one in self.fit.law.coefficients
         )
@@ -128,7 +124,7 @@ class _Profile:
         problem = Problem(self.fit.law, coefficients, rows, self.fit.penalty, model)
         if not model.names:
             total, _ = self._at(problem, np.empty((1, 0)))
-            return 2 * (self.best - self._log_likelihood(total))
+            return total - self.best
         starts = []
         for known in (self.last, self.fit.coefficients):
             moved = np.array(known)
@@ -139,7 +135,7 @@ class _Profile:
         first = int(np.argmin(ended.objective))
         if np.isfinite(ended.objective[first]):
             self.last = model.to_coefficients(ended.theta[first])
-        return 2 * (self.best - self._log_likelihood(float(ended.objective[first])))
+        return float(ended.objective[first]) - self.best
 
     def _at(self, problem: Problem, theta: Array) -> tuple[float, Array]:
         residuals, _ = problem.model.residuals(theta, problem.targets, 0)
@@ -147,7 +143,7 @@ class _Profile:
         return float((penalty * problem.weights).sum()), residuals
 
     def _end(self, sign: float, edge: float) -> tuple[float, bool]:
-        """The value at which the profile has fallen by the threshold, and whether it never did."""
+        """The value at which the objective has risen by the threshold, and whether it never did."""
         self.last = self.fit.coefficients
         scale = abs(self.estimate) if self.estimate else 1.0
         inner, step = 0.0, FIRST_STEP * scale
@@ -157,8 +153,8 @@ class _Profile:
             at_edge = sign * (value - edge) >= 0
             if at_edge:
                 value = edge
-            drop = self._drop(value)
-            if drop >= self.threshold:
+            rise = self._rise(value)
+            if rise >= self.threshold:
                 outer = abs(value - self.estimate)
                 break
             if at_edge:
@@ -168,8 +164,22 @@ class _Profile:
             return self.estimate + sign * inner, True
         for _ in range(MOST_HALVINGS):
             middle = 0.5 * (inner + outer)
-            drop = self._drop(self.estimate + sign * middle)
-            if abs(drop - self.threshold) < CLOSE * self.threshold:
+            rise = self._rise(self.estimate + sign * middle)
+            if abs(rise - self.threshold) < CLOSE * self.threshold:
                 return self.estimate + sign * middle, False
-            inner, outer = (middle, outer) if drop < self.threshold else (inner, middle)
+            inner, outer = (middle, outer) if rise < self.threshold else (inner, middle)
         return self.estimate + sign * 0.5 * (inner + outer), False
+
+
+def _sharpness(fit: Fit, rows: Rows) -> float:
+    """Mean slope of the influence over its mean square: the inverse of the variance that the penalty acts on."""
+    residuals, weights = fit.residuals, rows.weights
+    scale = 1.4826 * float(np.median(np.abs(residuals - np.median(residuals))))
+    width = max(0.9 * scale * len(residuals) ** -0.2, 1e-9)  # the slope of a kink is a density, which needs a width
+
+    def influence(at: Array) -> Array:
+        return fit.penalty.weigh(at, True)[1]
+
+    slope = (influence(residuals + width) - influence(residuals - width)) / (2 * width)
+    square = float(weights**2 @ influence(residuals) ** 2)
+    return float(weights @ slope) / square if square > 0 else math.inf

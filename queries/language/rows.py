@@ -77,7 +77,8 @@ class Rows:
     def reasons(self) -> tuple[str, ...]:
         """Why rows were dropped, with counts, the most frequent first."""
         counts = Counter(self.faults[self.faults != ""].tolist())
-        return tuple(f"{reason} ({count})" for reason, count in counts.most_common())
+        ordered = sorted(counts.items(), key=lambda one: (-one[1], one[0]))
+        return tuple(f"{reason} ({count})" for reason, count in ordered)
 
     def take(self, chosen: NDArray[np.intp]) -> Rows:
         """Return some of the rows, by position."""
@@ -106,15 +107,17 @@ def read_rows(question: Question, bound: Bound, source: Source, extra: Mapping[s
     """
     import pyarrow as pa
 
-    pieces: list[Piece] = ["SELECT (", bound.target, ") AS y"]
+    pieces: list[Piece] = ["SELECT "]
+    for position, expression in enumerate((extra or {}).values()):
+        pieces += ["(", expression, f") AS g{position}, "]
+    pieces += ["(", bound.target, ") AS y"]
     for position, column in enumerate(bound.columns):
         pieces += [", (", column, f") AS x{position}"]
-    for position, expression in enumerate((extra or {}).values()):
-        pieces += [", (", expression, f") AS g{position}"]
     if source.weight is not None:
         pieces += [", (", source.weight, ") AS w"]
     try:
-        table = question.run(*pieces, *source_pieces(source), place=source.relation)
+        # In an order of their own, not the storage's: resamples and splits draw the same rows every time.
+        table = question.run(*pieces, *source_pieces(source), " ORDER BY ALL", place=source.relation)
     except StatementError as error:
         is_undeclared = any(isinstance(each, Expression) and each.start == error.start for each in bound.columns)
         if bound.is_built_in or not is_undeclared or "not found" not in error.message:

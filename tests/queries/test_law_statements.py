@@ -38,7 +38,8 @@ def lake(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lakehouse]:
 @pytest.mark.parametrize("law", sorted(CASES))
 def test_a_fitted_law_is_a_macro_that_gives_the_losses_back(lake: Lakehouse, law: str) -> None:
     columns, coefficients = CASES[law]
-    lake.sql(f"CREATE LAW my_{law} AS FIT loss_{law} ~ {law}({columns}) FROM points WITH (resamples = 20, forward = false)")
+    statement = f"FIT loss_{law} ~ {law}({columns}) FROM points WITH (resamples = 20, forward = false)"
+    lake.sql(f"CREATE LAW my_{law} AS {statement}")
     estimates = lake.sql(f"DESCRIBE LAW my_{law}").table.column("estimate").to_numpy()
     np.testing.assert_allclose(estimates, coefficients, rtol=1e-6)
     rows = lake.query(f"SELECT my_{law}({columns}) AS found, loss_{law} AS wanted FROM points")

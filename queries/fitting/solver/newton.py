@@ -11,6 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from isoflop.queries.fitting.solver.compiled import descend_compiled
 from isoflop.queries.fitting.solver.model import Array, Model
 from isoflop.queries.laws.objectives import Objective
 
@@ -61,6 +62,11 @@ def descend(
     max_steps : most steps of one descent
     tolerance : relative decrease [1] below which a step counts as calm
     """
+    compiled = descend_compiled(
+        model, theta, weights, targets, objective, exact=exact, max_steps=max_steps, tolerance=tolerance
+    )
+    if compiled is not None:
+        return Descent(*compiled)
     size = max(1, min(512, BLOCK_VALUES // max(targets.shape[1], 1)))
     parts = []
     with np.errstate(all="ignore"):

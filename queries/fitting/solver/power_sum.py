@@ -8,12 +8,15 @@ passes over (B, R) arrays that stay in cache.
 
 from __future__ import annotations
 
+import functools
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
 
+from isoflop.queries.fitting.solver.compiled import term_tables
 from isoflop.queries.fitting.solver.model import DEAD, HUGE, Array
 from isoflop.queries.fitting.solver.projection import amplitudes_at, amplitudes_on_points, exponent_points
 from isoflop.queries.laws.algebra.terms import Term
@@ -93,6 +96,11 @@ class PowerSumModel:
             for j in range(len(self.terms))
             for k in range(j + 1, len(self.terms))
         }
+
+    @functools.cached_property
+    def tables(self) -> tuple[NDArray[np.int64], NDArray[np.int64], Array, Array]:
+        """The terms as the compiled descent reads them."""
+        return term_tables(self.terms, self.num_rows)
 
     def _bound(self, coefficient: Coefficient, *, upper: bool) -> float:
         """A bound in theta; for an amplitude before centring, in units of the target."""

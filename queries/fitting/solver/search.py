@@ -20,7 +20,8 @@ MOST_COMPARED = 64  # rows on which predictions are compared
 FIRST_STEPS, LATER_STEPS = 40, 8
 FIRST_EXACT_STAGE = 3  # Huber below 3e-3 is nearly an absolute value, along whose kinks the parabola only crawls
 CROWD = 8  # starts up to which none is dropped
-RACE_STEPS = 12  # exact steps after which starts are compared
+CERTAIN = 8  # starts at rest in the best basin that make it not worth waiting for slower ones
+RACE_STEPS, SECOND_RACE_STEPS = 12, 28  # exact steps after which starts are compared
 HOPELESS = 4.0  # objective in units of the best one [1] from which a start that still descends is left where it is
 LOOSE = 1e-5  # relative decrease [1] that ends an early stage
 
@@ -35,7 +36,7 @@ class Found:
     objective : sum over rows there
     is_settled : whether the descent that found it came to rest
     share : fraction of starts that ended within 1e-4 relative of the best objective
-    second_best : objective of the next basin, or None when there is no other
+    second_best : objective of the next basin a start came to rest in, or None when there is no other
     starts : number of starts
     ends : (M, K) best coordinates of the M distinct basins, best first
     """
@@ -75,13 +76,13 @@ def search(model: Model, starts: Array, weights: Array, targets: Array, objectiv
         starts, members = _merge(model, ended, members, targets)
         if not len(starts):
             return None
-    ended = _raced_to_rest(model, starts, weights, targets, objective)
+    ended = _raced_to_rest(model, starts, members, weights, targets, objective)
     order = np.argsort(ended.objective, kind="stable")
     values, points = ended.objective[order], ended.theta[order]
     if not np.isfinite(values[0]):
         return None
     agree = values <= values[0] * (1 + SAME_BASIN)
-    others = np.flatnonzero(~agree & np.isfinite(values))
+    others = np.flatnonzero(~agree & np.isfinite(values) & ended.is_settled[order])
     return Found(
         theta=points[0],
         objective=float(values[0]),
@@ -93,20 +94,47 @@ def search(model: Model, starts: Array, weights: Array, targets: Array, objectiv
     )
 
 
-def _raced_to_rest(model: Model, starts: Array, weights: Array, targets: Array, objective: Objective) -> Descent:
+def _raced_to_rest(
+    model: Model, starts: Array, members: Array, weights: Array, targets: Array, objective: Objective
+) -> Descent:
     """Descend from starts of one problem until the good ones rest; the hopeless ones stop early.
 
-    A start in a bent valley far above the best end would take hundreds of steps to come to rest there. Objectives
-    close to an absolute value are left alone: along their kinks every start looks hopeless for a while.
+    A start in a bent valley takes hundreds of steps to come to rest: it is waited for only where it is near the best
+    one and the best one is not certain yet. Starts left behind count as not agreeing. Objectives close to an absolute
+    value are left alone: along their kinks every start looks hopeless for a while.
     """
     stages = len(objective.graduation())
     if stages > FIRST_EXACT_STAGE or len(starts) <= CROWD:
         return descend_to_rest(model, starts, weights, targets, objective)
-    steps = RACE_STEPS if stages else FIRST_STEPS
-    ended = descend(model, starts, weights, targets, objective, exact=True, max_steps=steps, tolerance=TIGHT)
-    near = np.flatnonzero(~ended.is_settled & (ended.objective <= HOPELESS * np.min(ended.objective, initial=np.inf)))
-    if near.size and np.isfinite(ended.objective[near]).all():
-        longer = descend_to_rest(model, ended.theta[near], weights, targets, objective)
+    ended = descend(
+        model,
+        starts,
+        weights,
+        targets,
+        objective,
+        exact=True,
+        max_steps=RACE_STEPS if stages else FIRST_STEPS,
+        tolerance=TIGHT,
+    )
+    for steps in (SECOND_RACE_STEPS, None):
+        best = np.min(ended.objective, initial=np.inf)
+        arrived = ended.is_settled & (ended.objective <= best * (1 + SAME_BASIN))
+        near = np.flatnonzero(~ended.is_settled & (ended.objective <= HOPELESS * best))
+        if not near.size or not np.isfinite(best) or (steps is None and members[arrived].sum() >= CERTAIN):
+            break
+        if steps is None:
+            longer = descend_to_rest(model, ended.theta[near], weights, targets, objective)
+        else:
+            longer = descend(
+                model,
+                ended.theta[near],
+                weights,
+                targets,
+                objective,
+                exact=True,
+                max_steps=steps,
+                tolerance=TIGHT,
+            )
         ended.theta[near], ended.objective[near] = longer.theta, longer.objective
         ended.is_settled[near] = longer.is_settled
     return ended

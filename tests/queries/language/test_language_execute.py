@@ -98,7 +98,7 @@ def test_a_text_without_a_statement_has_an_empty_answer(planted: Lakehouse, text
 def test_a_verb_is_a_relation_wherever_a_query_may_stand(planted: Lakehouse, text: str) -> None:
     (row,) = planted.sql(text).records()
     assert (row["rows"], row["status"], row["form"]) == (60, "converged", "power")
-    assert row["coefficients"]["alpha"] == pytest.approx(0.26, abs=0.05)
+    assert row["objective"] == pytest.approx(0.0056756986, abs=1e-9)  # flat in alpha: tokens vary too
 
 
 def test_a_verb_fills_a_table(planted: Lakehouse) -> None:

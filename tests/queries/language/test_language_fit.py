@@ -202,3 +202,16 @@ def test_unfinished_runs_are_pointed_out(lakehouse: Lakehouse) -> None:
     assert "1 of 5 rows are of unfinished runs; WHERE status = 'finished' leaves them out" in answer.notes
     answer = lakehouse.sql("FIT loss ~ power(params) FROM runs WHERE status = 'finished' WITH (resamples = 0)")
     assert not any("unfinished" in note for note in answer.notes)
+
+
+def test_the_order_in_which_rows_are_stored_changes_nothing(lakehouse: Lakehouse) -> None:
+    """Resamples are drawn by row number, so rows are read in an order of their own."""
+    lakehouse.query(
+        "CREATE TABLE up AS SELECT 10.0 ** (5 + i / 5.0) AS x, 1.5 + 40 / x ** 0.3 * (1 + 0.01 * sin(i * i)) AS loss "
+        "FROM range(30) t(i) ORDER BY x"
+    )
+    lakehouse.query("CREATE TABLE down AS FROM up ORDER BY x DESC")
+    for name in ("up", "down"):
+        lakehouse.sql(f"CREATE LAW from_{name} AS FIT loss ~ power(x) FROM {name} WITH (resamples = 50)")
+    up, down = (lakehouse.sql(f"DESCRIBE LAW from_{name}").rows() for name in ("up", "down"))
+    assert up == down

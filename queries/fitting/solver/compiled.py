@@ -1,0 +1,112 @@
+"""Sums of powers, compiled: the same objective, gradient and curvature as `power_sum`, one fused pass over the rows.
+
+Used when numba can be imported (`pip install isoflop[fast]`) and the objective is one of Huber's family; NumPy does
+the rest, and everything without numba. Whole descents run compiled, problems side by side on the threads there are.
+Kernels are kept on disk, so the seconds of compiling are spent once.
+
+Shape letters: B problems, R rows, K coefficients, J terms.
+"""
+
+from __future__ import annotations
+
+import functools
+import importlib.util
+import os
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from isoflop.queries.fitting.solver.model import Array, Model
+from isoflop.queries.laws.objectives import Huber, LeastAbsolute, LeastSquares, Objective
+
+OFF = "ISOFLOP_NO_COMPILED"  # environment variable that keeps to NumPy
+BLOCK = 32  # problems that one thread takes at a time
+FEWEST_VALUES = 2_000  # problems times rows below which NumPy is as quick
+Descended = tuple[Array, Array, NDArray[np.bool_]]
+
+
+@functools.cache
+def is_available() -> bool:
+    """Return whether numba is installed and not switched off by the environment variable ISOFLOP_NO_COMPILED."""
+    return not os.environ.get(OFF) and importlib.util.find_spec("numba") is not None
+
+
+def penalty_of(objective: Objective) -> tuple[float, float] | None:
+    """Return an objective as Huber's delta and a factor, or None when it is no such penalty."""
+    match objective:
+        case Huber(delta):
+            return delta, 1.0
+        case LeastSquares():
+            return np.inf, 1.0
+        case LeastAbsolute(smoothing):
+            return smoothing, 1.0 / smoothing
+        case _:
+            return None
+
+
+def descend_compiled(
+    model: Model,
+    theta: Array,
+    weights: Array,
+    targets: Array,
+    objective: Objective,
+    *,
+    exact: bool,
+    max_steps: int,
+    tolerance: float,
+) -> Descended | None:
+    """Return ends (B, K), objectives (B,) and whether each came to rest, or None where NumPy has to do it.
+
+    Parameters
+    ----------
+    model, theta, weights, targets, objective, exact, max_steps, tolerance : as for `newton.descend`
+    """
+    tables = getattr(model, "tables", None)
+    penalty = penalty_of(objective)
+    if tables is None or penalty is None or len(theta) * targets.shape[1] < FEWEST_VALUES or not is_available():
+        return None
+    from isoflop.queries.fitting.solver import kernels
+
+    start = np.clip(theta, model.lower, model.upper)
+    weights, targets = np.ascontiguousarray(weights), np.ascontiguousarray(targets)
+
+    def block(first: int) -> Descended:
+        own = slice(first, first + BLOCK)
+        found: Descended = kernels.descend(
+            start[own], weights if len(weights) == 1 else weights[own], targets if len(targets) == 1 else targets[own],
+            model.lower, model.upper, *tables, *penalty, exact, max_steps, tolerance,
+        )  # fmt: skip
+        return found
+
+    firsts = range(0, len(theta), BLOCK)
+    parts = list(_threads().map(block, firsts)) if len(firsts) > 1 else [block(0)]
+    ends, values, settled = (np.concatenate(one) for one in zip(*parts, strict=True))
+    return ends, values, settled
+
+
+@functools.cache
+def _threads() -> ThreadPoolExecutor:
+    return ThreadPoolExecutor(os.cpu_count() or 1, thread_name_prefix="isoflop-descent")
+
+
+def term_tables(terms: Any, num_rows: int) -> tuple[NDArray[np.int64], NDArray[np.int64], Array, Array]:
+    """Return the terms of a sum of powers as arrays: widths (J,), indices (J, D), regressors (J, D, R), offsets (J, R).
+
+    Parameters
+    ----------
+    terms : J `LogTerm`
+    num_rows : R
+    """
+    widest = max((len(term.indices) for term in terms), default=0)
+    widths = np.array([len(term.indices) for term in terms], dtype=np.int64)
+    indices = np.zeros((len(terms), max(widest, 1)), dtype=np.int64)
+    regressors = np.zeros((len(terms), max(widest, 1), num_rows))
+    offsets = np.zeros((len(terms), num_rows))
+    for j, term in enumerate(terms):
+        indices[j, : widths[j]] = term.indices
+        regressors[j, : widths[j]] = term.regressors
+        if term.offset is not None:
+            offsets[j] = term.offset
+    return widths, indices, regressors, offsets
