@@ -26,6 +26,7 @@ from isoflop.queries.fitting.solver.choose import model_for
 from isoflop.queries.fitting.solver.model import Array, Model
 from isoflop.queries.fitting.solver.replicate import replicate
 from isoflop.queries.fitting.solver.search import Found, search
+from isoflop.queries.fitting.stand_in import as_fit_of
 from isoflop.queries.fitting.widening import size_edge
 from isoflop.queries.laws.law import Coefficient, Law, coefficient_names
 from isoflop.queries.laws.objectives import Objective
@@ -172,30 +173,6 @@ def _with_forward(
         seed=fit.seed, init=init, fixed=fixed,
     )  # fmt: skip
     return replace(fit, forward=checked, notes=(*fit.notes, *checked.notes))
-
-
-def as_fit_of(law: Law, plain: Fit, rows: Rows) -> Fit:
-    """Return the fit of one law as that of another with the same coefficients, judged by its own predictions.
-
-    Parameters
-    ----------
-    law : predicts with the coefficients
-    plain : the fit of `law.fitted_as`
-    rows : that were fitted
-    """
-    note = Note("fitted_as", f"the coefficients are those of {plain.law.name}; {law.name} predicts with them")
-    if np.isnan(plain.coefficients).any():
-        return replace(plain, law=law, notes=(*plain.notes, note))
-    with np.errstate(all="ignore"):
-        residuals = np.log(rows.values / np.asarray(law.predict(plain.coefficients, rows.inputs)))
-    num_free = len(plain.coefficients) - int(np.count_nonzero(plain.std_errors == 0))
-    total = float(plain.penalty.weigh(residuals, True)[0] @ rows.weights)
-    judged = criteria(np.log(rows.values), residuals, rows.weights, plain.penalty, total, num_free)
-    return replace(
-        plain, law=law, residuals=residuals, residual_scale=residual_scale(residuals, rows.weights, num_free),
-        objective=total, r2=judged.r2, rmse_log=judged.rmse_log, log_likelihood=judged.log_likelihood,
-        aicc=judged.aicc, bic=judged.bic, notes=(*plain.notes, note),
-    )  # fmt: skip
 
 
 def solve(problem: Problem, generator: np.random.Generator, given: Array | None = None) -> Found | None:

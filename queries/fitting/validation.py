@@ -151,8 +151,9 @@ def _in_one_batch(
     coefficients = coefficients_for(law, options["init"], options["fixed"])
     rows = usable_rows(law, inputs, values, weights, groups)
     objective = for_many(full.penalty)  # with the scale the full fit gave it, where it has one
+    solved: Law = getattr(law, "fitted_as", None) or law
     problem = Problem(
-        law, coefficients, rows, objective, model_for(law, coefficients, rows.inputs, rows.values, objective)
+        solved, coefficients, rows, objective, model_for(solved, coefficients, rows.inputs, rows.values, objective)
     )
     generator = np.random.default_rng(options["seed"])
     found = solve(problem, generator, full.coefficients[None])

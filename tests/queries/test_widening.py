@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass, field, replace
 
 import numpy as np
@@ -102,8 +103,13 @@ def test_a_stored_law_keeps_its_widening_and_edge(lakehouse: Lakehouse, chinchil
     fit = fit_law(
         CHINCHILLA, np.column_stack([table["params"], table["tokens"]]), table["loss"], resamples=100, forward=True
     )
-    found = predict(fit, inputs)
-    np.testing.assert_allclose([row["upper"] for row in rows], found.upper, rtol=1e-9)
+    (kept,) = lakehouse.query("SELECT diagnosis FROM store.laws").to_pydict()["diagnosis"]
+    diagnosis = json.loads(kept)
+    assert diagnosis["edge"] == pytest.approx(fit.edge)
+    assert diagnosis["widening"] == pytest.approx(fit.widening, rel=0.05)  # the order of rows decides the resamples
+    wide, plain = predict(fit, inputs), predict(replace(fit.fitted, widening=1.0), inputs)
+    uppers = np.array([row["upper"] for row in rows])
+    assert (np.abs(np.log(uppers / wide.upper)) < 0.2 * np.log(wide.upper / plain.upper)).all()
 
 
 def test_calibrated_intervals_hold_what_they_say_where_plain_ones_do_not() -> None:

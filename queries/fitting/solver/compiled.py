@@ -12,7 +12,10 @@ from __future__ import annotations
 import functools
 import importlib.util
 import os
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from contextvars import ContextVar
 from typing import Any
 
 import numpy as np
@@ -20,17 +23,35 @@ from numpy.typing import NDArray
 
 from isoflop.queries.fitting.solver.model import Array, Model
 from isoflop.queries.laws.objectives import Huber, LeastAbsolute, LeastSquares, Objective
+from isoflop.queries.laws.robust_objectives import HuberLikelihood
 
 OFF = "ISOFLOP_NO_COMPILED"  # environment variable that keeps to NumPy
 BLOCK = 32  # problems that one thread takes at a time
-FEWEST_VALUES = 2_000  # problems times rows below which NumPy is as quick
+FEWEST_VALUES = 8_000  # problems times rows below which NumPy is done before numba is loaded
 Descended = tuple[Array, Array, NDArray[np.bool_]]
 
 
-@functools.cache
+_is_on = ContextVar("compiled", default=True)
+
+
 def is_available() -> bool:
     """Return whether numba is installed and not switched off by the environment variable ISOFLOP_NO_COMPILED."""
+    return _is_on.get() and _is_installed()
+
+
+@functools.cache
+def _is_installed() -> bool:
     return not os.environ.get(OFF) and importlib.util.find_spec("numba") is not None
+
+
+@contextmanager
+def switched(is_on: bool) -> Iterator[None]:
+    """Use the compiled path, or not, within a block; it cannot be switched on where numba is missing."""
+    token = _is_on.set(is_on)
+    try:
+        yield
+    finally:
+        _is_on.reset(token)
 
 
 def penalty_of(objective: Objective) -> tuple[float, float] | None:
@@ -42,6 +63,8 @@ def penalty_of(objective: Objective) -> tuple[float, float] | None:
             return np.inf, 1.0
         case LeastAbsolute(smoothing):
             return smoothing, 1.0 / smoothing
+        case HuberLikelihood(delta):
+            return delta * objective.known_scale, objective.known_scale**-2
         case _:
             return None
 
@@ -69,25 +92,27 @@ def descend_compiled(
         return None
     from isoflop.queries.fitting.solver import kernels
 
+    run: Any = kernels.descend
     start = np.clip(theta, model.lower, model.upper)
     weights, targets = np.ascontiguousarray(weights), np.ascontiguousarray(targets)
 
     def block(first: int) -> Descended:
         own = slice(first, first + BLOCK)
-        found: Descended = kernels.descend(
+        found: Descended = run(
             start[own], weights if len(weights) == 1 else weights[own], targets if len(targets) == 1 else targets[own],
             model.lower, model.upper, *tables, *penalty, exact, max_steps, tolerance,
         )  # fmt: skip
         return found
 
     firsts = range(0, len(theta), BLOCK)
-    parts = list(_threads().map(block, firsts)) if len(firsts) > 1 else [block(0)]
+    parts = list(_threads(os.getpid()).map(block, firsts)) if len(firsts) > 1 else [block(0)]
     ends, values, settled = (np.concatenate(one) for one in zip(*parts, strict=True))
     return ends, values, settled
 
 
 @functools.cache
-def _threads() -> ThreadPoolExecutor:
+def _threads(process: int) -> ThreadPoolExecutor:
+    """Threads of one process: a forked child has none of its parent's."""
     return ThreadPoolExecutor(os.cpu_count() or 1, thread_name_prefix="isoflop-descent")
 
 

@@ -18,7 +18,7 @@ ONE_BITS, MANTISSA_BITS = 0x3FF0000000000000, 0x000FFFFFFFFFFFFF
 ROOT_TWO = 1.4142135623730951
 
 
-@numba.njit(cache=True, fastmath=FAST)
+@numba.njit(cache=True, fastmath={"contract"})  # the two parts of ln 2 must stay apart
 def _exp_in_place(x: Any, bits: Any) -> None:
     """Replace x by its exponential: 2^n times a polynomial, in loops that become vector instructions."""
     scale = bits.view(np.float64)
@@ -44,7 +44,7 @@ def _exp_in_place(x: Any, bits: Any) -> None:
         x[i] *= scale[i]
 
 
-@numba.njit(cache=True, fastmath=FAST)
+@numba.njit(cache=True, fastmath={"contract"})
 def _log_into(x: Any, found: Any, bits: Any) -> None:
     """Write the logarithm of positive x into found: exponent times ln 2, and a series in (m - 1) / (m + 1)."""
     source, mantissa = x.view(np.int64), bits.view(np.float64)
@@ -174,7 +174,9 @@ def _solve(matrix: Any, right: Any) -> bool:
 
 
 @numba.njit(cache=True)
-def _step(theta: Any, gradient: Any, matrix: Any, damping: float, lower: Any, upper: Any, exact: bool, work: Any, step: Any) -> None:
+def _step(
+    theta: Any, gradient: Any, matrix: Any, damping: float, lower: Any, upper: Any, exact: bool, work: Any, step: Any
+) -> None:
     """Levenberg-Marquardt step with coordinates frozen that press against their bound."""
     size = len(theta)
     largest = 0.0
@@ -235,6 +237,8 @@ def descend(
         gradient, new_gradient, step, trial = np.empty(size), np.empty(size), np.empty(size), np.empty(size)
         matrix, new_matrix, work = np.empty((size, size)), np.empty((size, size)), np.empty((size, size))
         point = ends[b]
+        if not np.isfinite(point).all():
+            continue
         value = _evaluate(point, own_weights, own_targets, widths, indices, regressors, offsets, delta, factor, exact,
                           logs, total, pull, both, bits, gradient, matrix)  # fmt: skip
         if not np.isfinite(value):
