@@ -212,6 +212,13 @@ class Extrapolate(Span):
 
 
 @dataclass(frozen=True)
+class Forecast(Span):
+    """`FORECAST law TO …`: an extrapolation that is kept."""
+
+    extrapolate: Extrapolate
+
+
+@dataclass(frozen=True)
 class Predict(Span):
     """`PREDICT law FROM …`."""
 
@@ -244,6 +251,13 @@ class ShowLawForms(Span):
 
 
 @dataclass(frozen=True)
+class ShowForecasts(Span):
+    """`SHOW FORECASTS [LIKE 'pattern']`."""
+
+    pattern: str | None = None
+
+
+@dataclass(frozen=True)
 class DescribeLaw(Span):
     """`DESCRIBE LAW name [VERSION n]`."""
 
@@ -261,9 +275,11 @@ Verb: TypeAlias = (
     | CrossValidate
     | Compare
     | Extrapolate
+    | Forecast
     | Predict
     | Residuals
     | ShowLaws
     | ShowLawForms
+    | ShowForecasts
     | DescribeLaw
 )

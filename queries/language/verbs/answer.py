@@ -15,9 +15,11 @@ from isoflop.queries.language.syntax.nodes import (
     ExplainFit,
     Extrapolate,
     Fit,
+    Forecast,
     Predict,
     RenameLaw,
     Residuals,
+    ShowForecasts,
     ShowLawForms,
     ShowLaws,
     Verb,
@@ -26,6 +28,7 @@ from isoflop.queries.language.verbs.create import create_law
 from isoflop.queries.language.verbs.explain import explain_fit
 from isoflop.queries.language.verbs.extrapolate import extrapolate
 from isoflop.queries.language.verbs.fit import fit
+from isoflop.queries.language.verbs.forecast import forecast, show_forecasts
 from isoflop.queries.language.verbs.manage import comment_law, drop_law, rename_law
 from isoflop.queries.language.verbs.predict import predict_rows, residuals
 from isoflop.queries.language.verbs.show import describe_law, show_law_forms, show_laws
@@ -61,6 +64,8 @@ def answer_verb(question: Question, node: Verb) -> pa.Table:
             return compare(question, node)
         case Extrapolate():
             return extrapolate(question, node)
+        case Forecast():
+            return forecast(question, node)
         case Predict():
             return predict_rows(question, node)
         case Residuals():
@@ -69,5 +74,7 @@ def answer_verb(question: Question, node: Verb) -> pa.Table:
             return show_laws(question, node)
         case ShowLawForms():
             return show_law_forms(question, node)
+        case ShowForecasts():
+            return show_forecasts(question, node)
         case DescribeLaw():
             return describe_law(question, node)
