@@ -28,6 +28,7 @@ from isoflop.queries.language.syntax.nodes import (
     Span,
     Verb,
 )
+from isoflop.queries.language.syntax.optimize import OPTIMIZE_USAGE, read_optimize
 from isoflop.queries.language.syntax.parts import (
     FIT_USAGE,
     HOLDOUTS,
@@ -87,6 +88,9 @@ def parse_clause(text: str, tokens: list[Token], first: int, last: int) -> Verb:
         case "FORECAST":
             kept = _extrapolate(reader, TO_USAGE.replace("EXTRAPOLATE", "FORECAST"))
             node = Forecast(kept.start, kept.end, kept)
+        case "OPTIMIZE":
+            start, law = tokens[first].start, _law(reader, OPTIMIZE_USAGE)
+            node = read_optimize(reader, start, law)
         case "PREDICT":
             node = _predict(reader)
         case "RESIDUALS":

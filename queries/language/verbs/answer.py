@@ -16,6 +16,7 @@ from isoflop.queries.language.syntax.nodes import (
     Extrapolate,
     Fit,
     Forecast,
+    Optimize,
     Predict,
     RenameLaw,
     Residuals,
@@ -30,6 +31,7 @@ from isoflop.queries.language.verbs.extrapolate import extrapolate
 from isoflop.queries.language.verbs.fit import fit
 from isoflop.queries.language.verbs.forecast import forecast, show_forecasts
 from isoflop.queries.language.verbs.manage import comment_law, drop_law, rename_law
+from isoflop.queries.language.verbs.optimize import optimize
 from isoflop.queries.language.verbs.predict import predict_rows, residuals
 from isoflop.queries.language.verbs.show import describe_law, show_law_forms, show_laws
 from isoflop.queries.language.verbs.validate import compare, cross_validation
@@ -66,6 +68,8 @@ def answer_verb(question: Question, node: Verb) -> pa.Table:
             return extrapolate(question, node)
         case Forecast():
             return forecast(question, node)
+        case Optimize():
+            return optimize(question, node)
         case Predict():
             return predict_rows(question, node)
         case Residuals():
