@@ -156,9 +156,10 @@ def drop_law(lake: Lakehouse, name: str) -> None:
 
 
 def rename_law(lake: Lakehouse, record: LawRecord, new: str) -> None:
-    """Give a law, every version of it, and its macro another name, in one transaction."""
+    """Give a law, every version of it, its forecasts and its macro another name, in one transaction."""
     statements: list[tuple[str, Any]] = [
         ("UPDATE store.laws SET name = $1 WHERE lower(name) = lower($2)", [new, record.name]),
+        ("UPDATE store.forecasts SET law = $1 WHERE lower(law) = lower($2)", [new, record.name]),
         (f"DROP MACRO IF EXISTS {quote_name(str(record.name))}", None),
     ]
     macro = macro_of(replace(record, name=new))

@@ -12,17 +12,19 @@ from dataclasses import dataclass
 
 from isoflop.queries.language.syntax.tokens import Kind, Token, matching
 
-RELATION_VERBS = ("FIT", "EXTRAPOLATE", "PREDICT", "RESIDUALS", "COMPARE")
+RELATION_VERBS = ("FIT", "EXTRAPOLATE", "FORECAST", "OPTIMIZE", "PREDICT", "RESIDUALS", "COMPARE")
 CHANGES = ("CREATE LAW", "DROP LAW", "ALTER LAW", "COMMENT ON LAW")  # whole statements; the others are relations
 
 # A text without one of these words holds no verb, and is not even split into tokens.
-_ANY_VERB = re.compile(r"\b(?:FIT|LAWS?|VALIDATE|EXTRAPOLATE|PREDICT|RESIDUALS|COMPARE)\b", re.IGNORECASE)
+_ANY_VERB = re.compile(
+    r"\b(?:FIT|LAWS?|VALIDATE|EXTRAPOLATE|FORECASTS?|OPTIMIZE|PREDICT|RESIDUALS|COMPARE)\b", re.IGNORECASE
+)
 
 # Words after which `(` opens a query or an expression; after any other word it opens arguments or a column list.
 _OPENERS = frozenset(
     "FROM JOIN AS MATERIALIZED COPY UNION ALL EXCEPT INTERSECT NAME IN EXISTS ANY SOME LATERAL SELECT WHERE ON AND OR "
-    "NOT BY HAVING QUALIFY WHEN THEN ELSE DESCRIBE SUMMARIZE PIVOT UNPIVOT EXPLAIN ANALYZE TO EXTRAPOLATE PREDICT "
-    "RESIDUALS COMPARE".split()
+    "NOT BY HAVING QUALIFY WHEN THEN ELSE DESCRIBE SUMMARIZE PIVOT UNPIVOT EXPLAIN ANALYZE TO EXTRAPOLATE "
+    "FORECAST OPTIMIZE PREDICT RESIDUALS COMPARE".split()
 )
 _JOINS = frozenset("JOIN CROSS INNER LEFT RIGHT FULL NATURAL ASOF POSITIONAL SEMI ANTI".split())
 # Words that follow a column or a table called like a verb, and that no law or target is called.
@@ -107,6 +109,8 @@ def verb_at(tokens: list[Token], index: int) -> str | None:
             return "SHOW LAWS"
         case ["SHOW", "LAW", "FORMS", *_]:
             return "SHOW LAW FORMS"
+        case ["SHOW", "FORECASTS", *_]:
+            return "SHOW FORECASTS"
         case ["DESCRIBE", "LAW", *_] if tokens[index + 2].is_name:
             return "DESCRIBE LAW"
         case ["CREATE", "LAW", *_] | ["CREATE", "OR", "REPLACE", "LAW", *_]:

@@ -212,6 +212,56 @@ class Extrapolate(Span):
 
 
 @dataclass(frozen=True)
+class Forecast(Span):
+    """`FORECAST law TO …`: an extrapolation that is kept."""
+
+    extrapolate: Extrapolate
+
+
+@dataclass(frozen=True)
+class OverRange:
+    """One `name IN [a, b] [LOG | INTEGER]` of OVER."""
+
+    name: Name
+    lower: Expression
+    upper: Expression
+    is_log: bool = False
+    is_integer: bool = False
+
+
+@dataclass(frozen=True)
+class Comparison(Span):
+    """One `left <= right` of SUBJECT TO; the relation is <=, >= or =."""
+
+    left: Expression
+    relation: str
+    right: Expression
+
+
+@dataclass(frozen=True)
+class ForEach:
+    """`FOR EACH name IN [list] | (query) | (value, …)`; the last two without their parentheses."""
+
+    name: Name
+    values: Expression
+    is_query: bool = False
+    is_bare: bool = False
+
+
+@dataclass(frozen=True)
+class Optimize(Span):
+    """`OPTIMIZE law MINIMIZE expr OVER … SUBJECT TO … FOR EACH …`."""
+
+    law: LawReference
+    objective: Expression
+    maximize: bool
+    ranges: tuple[OverRange, ...]
+    conditions: tuple[Comparison, ...] = ()
+    each: ForEach | None = None
+    options: tuple[Option, ...] = ()
+
+
+@dataclass(frozen=True)
 class Predict(Span):
     """`PREDICT law FROM …`."""
 
@@ -244,6 +294,13 @@ class ShowLawForms(Span):
 
 
 @dataclass(frozen=True)
+class ShowForecasts(Span):
+    """`SHOW FORECASTS [LIKE 'pattern']`."""
+
+    pattern: str | None = None
+
+
+@dataclass(frozen=True)
 class DescribeLaw(Span):
     """`DESCRIBE LAW name [VERSION n]`."""
 
@@ -261,9 +318,12 @@ Verb: TypeAlias = (
     | CrossValidate
     | Compare
     | Extrapolate
+    | Forecast
+    | Optimize
     | Predict
     | Residuals
     | ShowLaws
     | ShowLawForms
+    | ShowForecasts
     | DescribeLaw
 )

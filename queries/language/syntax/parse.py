@@ -16,16 +16,19 @@ from isoflop.queries.language.syntax.nodes import (
     ExplainFit,
     Extrapolate,
     Fit,
+    Forecast,
     LawReference,
     Name,
     Predict,
     RenameLaw,
     Residuals,
+    ShowForecasts,
     ShowLawForms,
     ShowLaws,
     Span,
     Verb,
 )
+from isoflop.queries.language.syntax.optimize import OPTIMIZE_USAGE, read_optimize
 from isoflop.queries.language.syntax.parts import (
     FIT_USAGE,
     HOLDOUTS,
@@ -81,7 +84,13 @@ def parse_clause(text: str, tokens: list[Token], first: int, last: int) -> Verb:
         case "COMPARE":
             node = _compare(reader)
         case "EXTRAPOLATE":
-            node = _extrapolate(reader)
+            node = _extrapolate(reader, TO_USAGE)
+        case "FORECAST":
+            kept = _extrapolate(reader, TO_USAGE.replace("EXTRAPOLATE", "FORECAST"))
+            node = Forecast(kept.start, kept.end, kept)
+        case "OPTIMIZE":
+            start, law = tokens[first].start, _law(reader, OPTIMIZE_USAGE)
+            node = read_optimize(reader, start, law)
         case "PREDICT":
             node = _predict(reader)
         case "RESIDUALS":
@@ -90,6 +99,8 @@ def parse_clause(text: str, tokens: list[Token], first: int, last: int) -> Verb:
             node = ShowLaws(tokens[first].start, tokens[last - 1].end, _like(reader))
         case "SHOW LAW FORMS":
             node = ShowLawForms(tokens[first].start, tokens[last - 1].end, _like(reader))
+        case "SHOW FORECASTS":
+            node = ShowForecasts(tokens[first].start, tokens[last - 1].end, _like(reader))
         case "DESCRIBE LAW":
             node = _describe(reader)
         case _:
@@ -200,19 +211,19 @@ def _compare(reader: TokenReader) -> Compare:
     return Compare(start, reader.end, tuple(subjects), source, holdout, options)
 
 
-def _extrapolate(reader: TokenReader) -> Extrapolate:
+def _extrapolate(reader: TokenReader, usage: str) -> Extrapolate:
     start = reader.tokens[reader.index - 1].start
-    law = _law(reader, TO_USAGE)
-    to = reader.expect("TO", TO_USAGE)
+    law = _law(reader, usage)
+    to = reader.expect("TO", usage)
     query, assignments = None, []
     if reader.at("("):
         inner = reader.inside()
-        query = inner.expression("a query", hint="EXTRAPOLATE law TO (FROM runs WHERE …)")
+        query = inner.expression("a query", hint=f"{usage.partition(' ')[0]} law TO (FROM runs WHERE …)")
     else:
         while True:
-            column = reader.name("column = value", TO_USAGE)
-            reader.expect("=", TO_USAGE, what='"="')
-            assignments.append(Assignment(column, reader.expression("a value", ",", OPTIONS, hint=TO_USAGE)))
+            column = reader.name("column = value", usage)
+            reader.expect("=", usage, what='"="')
+            assignments.append(Assignment(column, reader.expression("a value", ",", OPTIONS, hint=usage)))
             if not reader.accept(","):
                 break
     target = Span(to.start, reader.end)

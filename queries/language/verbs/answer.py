@@ -15,9 +15,12 @@ from isoflop.queries.language.syntax.nodes import (
     ExplainFit,
     Extrapolate,
     Fit,
+    Forecast,
+    Optimize,
     Predict,
     RenameLaw,
     Residuals,
+    ShowForecasts,
     ShowLawForms,
     ShowLaws,
     Verb,
@@ -26,7 +29,9 @@ from isoflop.queries.language.verbs.create import create_law
 from isoflop.queries.language.verbs.explain import explain_fit
 from isoflop.queries.language.verbs.extrapolate import extrapolate
 from isoflop.queries.language.verbs.fit import fit
+from isoflop.queries.language.verbs.forecast import forecast, show_forecasts
 from isoflop.queries.language.verbs.manage import comment_law, drop_law, rename_law
+from isoflop.queries.language.verbs.optimize import optimize
 from isoflop.queries.language.verbs.predict import predict_rows, residuals
 from isoflop.queries.language.verbs.show import describe_law, show_law_forms, show_laws
 from isoflop.queries.language.verbs.validate import compare, cross_validation
@@ -61,6 +66,10 @@ def answer_verb(question: Question, node: Verb) -> pa.Table:
             return compare(question, node)
         case Extrapolate():
             return extrapolate(question, node)
+        case Forecast():
+            return forecast(question, node)
+        case Optimize():
+            return optimize(question, node)
         case Predict():
             return predict_rows(question, node)
         case Residuals():
@@ -69,5 +78,7 @@ def answer_verb(question: Question, node: Verb) -> pa.Table:
             return show_laws(question, node)
         case ShowLawForms():
             return show_law_forms(question, node)
+        case ShowForecasts():
+            return show_forecasts(question, node)
         case DescribeLaw():
             return describe_law(question, node)

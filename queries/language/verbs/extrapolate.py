@@ -28,14 +28,28 @@ def extrapolate(question: Question, node: Extrapolate) -> pa.Table:
     ------
     StatementError : when a law or an input is missing, or no point can be predicted
     """
+    keys, records = laws_of(question, node.law)
+    return extrapolated(question, node, keys, records, "EXTRAPOLATE")
+
+
+def extrapolated(
+    question: Question, node: Extrapolate, keys: pa.Table, records: Sequence[LawRecord], verb: str
+) -> pa.Table:
+    """Return the target points with the prediction of each law.
+
+    Parameters
+    ----------
+    keys : the values of GROUP BY, one row for each law and no column without it
+    records : the laws
+    verb : what the clause is called in errors
+    """
     import pyarrow as pa
 
-    options = read_interval_options(question, node.options, "EXTRAPOLATE")
-    keys, records = laws_of(question, node.law)
+    options = read_interval_options(question, node.options, verb)
     targets = _targets(question, node)
     found = []
     for position, record in enumerate(records):
-        columns = _inputs(question, node, record, targets)
+        columns = inputs_among(question, node, record, targets)
         table, prediction, fault = predictions(question, record, columns, options, node.target)
         usable = fault == ""
         if not usable.any():
@@ -45,7 +59,7 @@ def extrapolate(question: Question, node: Extrapolate) -> pa.Table:
             reasons = ", ".join(dict.fromkeys(fault[~usable].tolist()))
             question.note(f"{np.count_nonzero(~usable)} of {len(fault)} points have no prediction: {reasons}")
         note_distance(question, record, prediction, usable)
-        whole = beside(question, targets, table, node.target, "EXTRAPOLATE")
+        whole = beside(question, targets, table, node.target, verb)
         for column in reversed(keys.column_names):
             value = keys.column(column).take(pa.array([position] * len(fault), pa.int64()))
             whole = whole.add_column(0, column, value)
@@ -86,7 +100,7 @@ def _assigned(question: Question, assignments: Sequence[Assignment]) -> pa.Table
     return table
 
 
-def _inputs(question: Question, node: Extrapolate, record: LawRecord, targets: pa.Table) -> list[pa.ChunkedArray]:
+def inputs_among(question: Question, node: Extrapolate, record: LawRecord, targets: pa.Table) -> list[pa.ChunkedArray]:
     """Return the law's inputs among the columns of the points, or computed from them as the law's own rows were."""
     import duckdb
 

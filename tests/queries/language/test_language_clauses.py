@@ -79,7 +79,7 @@ def test_a_verb_is_found_where_a_query_may_stand(text, expected):
         "COMMENT ON TABLE laws IS 'x'",
         "SELECT (fit BETWEEN 1 AND 2), (law = 'x'), (extrapolate IN (1, 2))",
         "PIVOT fit ON law",
-        "OPTIMIZE chin MINIMIZE loss",
+        "SELECT (optimize), (forecast + 1), optimize.x FROM forecast",
     ],
 )
 def test_columns_and_tables_called_like_verbs_keep_working(text):

@@ -19,6 +19,9 @@ SOUND = (
     "FIT loss ~ E + A / params ^ a PARAMETERS (E > 0, A IN [0, 1e6] INIT 3, a FIXED 1) FROM holes WITH (seed = 1)",
     "SELECT coefficients.E FROM (FIT loss AS y ~ power(params) FROM holes WITH (resamples = 0)) WHERE r2 > 0.1",
     "EXTRAPOLATE chin TO params = [1e9, 1e10], tokens = 20 * params WITH (level = 0.9, interval = 'confidence')",
+    "OPTIMIZE chin MINIMIZE loss OVER params IN [1e7, 1e12] LOG, tokens IN [1e9, 1e14] SUBJECT TO params * tokens <= c "
+    "FOR EACH c IN (SELECT 1e19) WITH (level = 0.9)",
+    "FORECAST chin TO params = [1e9, 1e10], tokens = 20 * params; SHOW FORECASTS LIKE 'c%'",
     "EXTRAPOLATE (FIT loss ~ power(params) FROM points WITH (resamples = 2)) TO (SELECT 1e11 AS params)",
     "WITH small AS (FROM points WHERE params < 1e9) "
     "SELECT status FROM (FIT loss ~ power(params) FROM small WITH (resamples = 0)) -- all",

@@ -1,0 +1,208 @@
+"""OPTIMIZE: the point that a law says is best under conditions, for each of some values."""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from isoflop.queries.language.options import IntervalOptions, read_interval_options
+from isoflop.queries.language.question import Question
+from isoflop.queries.language.records import LawRecord
+from isoflop.queries.language.rows import numbers
+from isoflop.queries.language.scope import Scope
+from isoflop.queries.language.syntax.nodes import Comparison, Optimize, OverRange, Span
+from isoflop.queries.language.verbs.prediction import laws_of, note_distance, predictions
+from isoflop.queries.planning.optimise import Optimum, optimise
+from isoflop.queries.planning.problem import Condition, Problem, Variable
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+Array = NDArray[np.float64]
+
+ADDED = ("lower", "upper", "slack", "binding", "multiplier", "status")
+
+
+def optimize(question: Question, node: Optimize) -> pa.Table:
+    """Return one row for each FOR EACH value: the best point, what the law predicts there, and which conditions bind.
+
+    `slack` is how far each condition is from its edge, in its own unit; `multiplier` the change of the optimum for
+    each unit that a right-hand side is raised by. `status` is `optimal`, `not_converged` or `infeasible`.
+
+    Raises
+    ------
+    StatementError : with a caret, for a law, a name or a range that is none
+
+    Example
+    -------
+    For a law of runs up to 1e10 params, `OPTIMIZE chin MINIMIZE loss OVER params IN [1e7, 1e12] LOG, tokens IN
+    [1e9, 1e14] LOG SUBJECT TO 6 * params * tokens <= budget FOR EACH budget IN [1e21, 1e22]` answers, with a
+    `binding` of `[6 * params * tokens <= budget]` and a `slack` of 0 in both rows,
+
+        budget  params       tokens       predicted_loss  lower    upper    multiplier    status
+        1e+21   1.77175e+09  9.4069e+10   2.33536         2.32709  2.34329  -9.68804e-23  optimal
+        1e+22   4.99829e+09  3.33447e+11  2.14753         2.13893  2.15527  -6.7971e-24   optimal
+    """
+    import pyarrow as pa
+
+    options = read_interval_options(question, node.options, "OPTIMIZE")
+    keys, records = laws_of(question, node.law)
+    variables = tuple(_variable(question, one) for one in node.ranges)
+    values = _each_values(question, node)
+    _check_names(question, node, records[0])
+    found = []
+    for position, record in enumerate(records):
+        table = _solved(question, node, record, variables, values, options)
+        for column in reversed(keys.column_names):
+            value = keys.column(column).take(pa.array([position] * table.num_rows, pa.int64()))
+            table = table.add_column(0, column, value)
+        found.append(table)
+    return pa.concat_tables(found)
+
+
+def _variable(question: Question, one: OverRange) -> Variable:
+    """Return a range of OVER with its numbers."""
+    name = one.name.text
+    lower = question.number(one.lower, f"the lower end of '{name}'")
+    upper = question.number(one.upper, f"the upper end of '{name}'")
+    ends = Span(one.lower.start, one.upper.end)
+    if not (math.isfinite(lower) and math.isfinite(upper)):
+        raise question.error("Binder", f"'{name}' needs finite ends, got {lower:g} and {upper:g}", ends)
+    if not lower < upper:
+        raise question.error("Binder", f"'{name}' has no values between {lower:g} and {upper:g}", ends)
+    if one.is_log and lower <= 0:
+        raise question.error("Binder", f"a LOG range begins above 0, got {lower:g}", one.lower)
+    if one.is_integer and math.ceil(lower) > math.floor(upper):
+        raise question.error("Binder", f"'{name}' has no whole numbers between {lower:g} and {upper:g}", ends)
+    return Variable(name, lower, upper, one.is_log, one.is_integer)
+
+
+def _each_values(question: Question, node: Optimize) -> list[float]:
+    """Return the FOR EACH values; without FOR EACH a single one that nothing uses."""
+    import pyarrow as pa
+
+    each = node.each
+    if each is None:
+        return [math.nan]
+    if each.is_query:
+        table = question.run(each.values)
+        if table.num_columns != 1:
+            message = f"the query of FOR EACH has {table.num_columns} columns, and '{each.name.text}' is one"
+            raise question.error("Binder", message, each.values)
+    elif each.is_bare:
+        table = question.run("SELECT unnest([", each.values, "]) AS value")
+    else:
+        table = question.run("SELECT (", each.values, ") AS value")
+        if pa.types.is_list(table.column(0).type):
+            table = pa.table({"value": table.column(0).combine_chunks().flatten()})
+    column = numbers(question, table.column(0), each.name.text, each.values)
+    if not len(column):
+        raise question.error("Data", f"'{each.name.text}' has no values", each.values)
+    if not np.isfinite(column).all():
+        raise question.error("Data", f"'{each.name.text}' has a value that is no finite number", each.values)
+    found: list[float] = column.tolist()
+    return found
+
+
+def _check_names(question: Question, node: Optimize, record: LawRecord) -> None:
+    """Check that no name is that of a column of the answer, and no condition is said twice."""
+    own = {f"predicted_{record.target}".lower(), *ADDED}
+    for name in (*(one.name for one in node.ranges), *([node.each.name] if node.each else [])):
+        if name.text.lower() in own:
+            raise question.error("Binder", f"OPTIMIZE answers with a column '{name.text}' of its own", name)
+    counts = Counter(_title(one) for one in node.conditions)
+    for one in node.conditions:
+        if counts[_title(one)] > 1:
+            raise question.error("Binder", "the condition is given twice", one)
+
+
+def _title(condition: Comparison) -> str:
+    """Return a condition as it is called in the answer: as typed, on one line."""
+    left, right = (" ".join(side.text.split()) for side in (condition.left, condition.right))
+    return f"{left} {condition.relation} {right}"
+
+
+def _solved(
+    question: Question,
+    node: Optimize,
+    record: LawRecord,
+    variables: tuple[Variable, ...],
+    values: list[float],
+    options: IntervalOptions,
+) -> pa.Table:
+    """Return the rows of one law."""
+    import pyarrow as pa
+
+    place = Span(node.ranges[0].name.start, node.ranges[-1].upper.end)
+    each = node.each.name.text if node.each else None
+    scope = Scope(question, record, [one.name for one in variables], each, place)
+    conditions = tuple(
+        Condition(_title(one), scope.function(one.left), scope.function(one.right), one.relation)
+        for one in node.conditions
+    )
+    problem = Problem(variables, scope.function(node.objective), conditions, node.maximize)
+    for one in node.ranges:
+        if one.name.text not in scope.used:
+            raise question.error(
+                "Binder", f"nothing in OPTIMIZE depends on '{one.name.text}'", one.name, "leave it out"
+            )
+    found: list[Optimum] = []
+    inputs = np.empty((len(values), len(record.law.inputs)))
+    for row, value in enumerate(values):
+        scope.each_value = value
+        found.append(optimise(problem))
+        inputs[row] = scope.inputs(found[-1].point[None])[0]
+    _note_failures(question, node, found)
+    is_known = np.array([one.status != "infeasible" for one in found])
+
+    def column(numbers_: Array, kind: pa.DataType | None = None) -> pa.ChunkedArray:
+        known = is_known & np.isfinite(numbers_)
+        array = pa.array(np.where(known, numbers_, 0.0), pa.float64(), mask=~known)
+        return pa.chunked_array([array.cast(kind) if kind is not None else array])
+
+    table: dict[str, Any] = {} if each is None else {each: pa.array(values, pa.float64())}
+    for v, chosen in enumerate(variables):
+        points = np.array([best.point[v] for best in found])
+        table[chosen.name] = column(points, pa.int64() if chosen.is_integer else None)
+    columns = [column(inputs[:, p]) for p in range(inputs.shape[1])]
+    predicted, prediction, fault = predictions(question, record, columns, options, place)
+    note_distance(question, record, prediction, fault == "")
+    for name in (f"predicted_{record.target}", "lower", "upper"):
+        table[name] = predicted.column(name)
+    names = [one.text for one in conditions]
+    table["slack"] = _by_condition(names, [one.slack if one.status != "infeasible" else None for one in found])
+    table["binding"] = pa.array([list(one.binding) for one in found], pa.list_(pa.string()))
+    multipliers = [one.multipliers if one.status != "infeasible" else None for one in found]
+    table["multiplier"] = _by_condition(names, multipliers)
+    table["status"] = pa.array([one.status for one in found], pa.string())
+    return pa.table(table)
+
+
+def _by_condition(names: list[str], rows: list[Array | None]) -> pa.Array:
+    """Return one struct for each row with a number for each condition; nulls without conditions."""
+    import pyarrow as pa
+
+    if not names:
+        return pa.nulls(len(rows))
+    kind = pa.struct([(name, pa.float64()) for name in names])
+    return pa.array([None if row is None else dict(zip(names, row.tolist(), strict=True)) for row in rows], kind)
+
+
+def _note_failures(question: Question, node: Optimize, found: list[Optimum]) -> None:
+    """Say which rows have no optimum, and which variables the ranges of OVER stopped."""
+    infeasible = [one for one in found if one.status == "infeasible"]
+    of = f" for {len(infeasible)} of {len(found)} values" if len(found) > 1 else ""
+    if infeasible:
+        broken = dict.fromkeys(text for one in infeasible for text in one.binding)
+        reason = f"satisfies {' and '.join(broken)}" if broken else f"has a value of {node.objective.text}"
+        question.note(f"nothing in OVER {reason}{of}")
+    rough = sum(one.status == "not_converged" for one in found)
+    if rough:
+        question.note(f"{rough} of {len(found)} optima are not confirmed: the slope does not vanish there")
+    edges = Counter(name for one in found if one.status != "infeasible" for name in one.edges)
+    for name, count in edges.items():
+        question.note(f"'{name}' ends at the edge of its range in {count} of {len(found)} rows: OVER decides there")
