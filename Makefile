@@ -18,7 +18,7 @@ $(READY): pyproject.toml
 	@touch $@
 
 $(READY_FOR_WORK): $(READY)
-	@$(BIN)/pip install --quiet --disable-pip-version-check -e ".[test,check,lake]"
+	@$(BIN)/pip install --quiet --disable-pip-version-check -e ".[test,check,lake,fast]"
 	@touch $@
 
 demo: $(READY)  ## train a small sweep, land it, fit, cross-validate, extrapolate

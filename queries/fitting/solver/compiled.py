@@ -12,6 +12,7 @@ from __future__ import annotations
 import functools
 import importlib.util
 import os
+import sys
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
@@ -27,7 +28,8 @@ from isoflop.queries.laws.robust_objectives import HuberLikelihood
 
 OFF = "ISOFLOP_NO_COMPILED"  # environment variable that keeps to NumPy
 BLOCK = 32  # problems that one thread takes at a time
-FEWEST_VALUES = 8_000  # problems times rows below which NumPy is done before numba is loaded
+FEWEST_VALUES = 8_000  # problems times rows below which NumPy is as quick
+WORTH_LOADING = 1_000_000  # the same while numba is not loaded yet, which takes half a second
 Descended = tuple[Array, Array, NDArray[np.bool_]]
 
 
@@ -88,7 +90,8 @@ def descend_compiled(
     """
     tables = getattr(model, "tables", None)
     penalty = penalty_of(objective)
-    if tables is None or penalty is None or len(theta) * targets.shape[1] < FEWEST_VALUES or not is_available():
+    fewest = FEWEST_VALUES if "numba" in sys.modules else WORTH_LOADING
+    if tables is None or penalty is None or len(theta) * targets.shape[1] < fewest or not is_available():
         return None
     from isoflop.queries.fitting.solver import kernels
 
