@@ -1,34 +1,9 @@
-"""Quantities as people write them: `20 min`, `4 GiB`, `1.3B`, and the units of our columns."""
+"""Quantities as people read them: `1.3B`, `1m15s`, `3.0 MiB`, and the units of our columns."""
 
 from __future__ import annotations
 
 import math
-import re
 
-from isoflop.lakehouse.errors import UsageError
-
-SECONDS = {
-    "ms": 1e-3,
-    "s": 1.0,
-    "sec": 1.0,
-    "min": 60.0,
-    "m": 60.0,
-    "h": 3600.0,
-    "hour": 3600.0,
-    "d": 86400.0,
-    "day": 86400.0,
-}
-BYTES = {
-    "b": 1,
-    "kb": 10**3,
-    "mb": 10**6,
-    "gb": 10**9,
-    "tb": 10**12,
-    "kib": 2**10,
-    "mib": 2**20,
-    "gib": 2**30,
-    "tib": 2**40,
-}
 MAGNITUDES = ((1e24, "Y"), (1e21, "Z"), (1e18, "E"), (1e15, "P"), (1e12, "T"), (1e9, "B"), (1e6, "M"), (1e3, "k"))
 
 UNITS = {
@@ -36,41 +11,6 @@ UNITS = {
     "memcpy_bytes": "byte", "loss": "nat/token", "validation_loss": "nat/token", "irreducible_loss": "nat/token",
     "step_seconds": "s", "train_seconds": "s", "compile_seconds": "s", "seconds": "s", "peak_memory_bytes": "byte",
 }  # fmt: skip
-
-_QUANTITY = re.compile(r"\s*([0-9.]+(?:[eE][+-]?[0-9]+)?)\s*([A-Za-z]*)\s*")
-
-
-def _parse(text: str | float, table: dict[str, float], bare: str, what: str) -> float:
-    if isinstance(text, int | float):
-        return float(text)
-    found = _QUANTITY.fullmatch(text)
-    unit = found.group(2).lower() if found else ""
-    unit = unit if unit in table or not unit.endswith("s") else unit[:-1]
-    if not found or (unit or bare) not in table:
-        raise UsageError(f"'{text}' is not {what}; write a number and one of {', '.join(table)}")
-    return float(found.group(1)) * table[unit or bare]
-
-
-def parse_seconds(text: str | float) -> float:
-    """Return a duration in seconds; a bare number is seconds.
-
-    Example
-    -------
-    >>> parse_seconds("20 min")
-    1200.0
-    """
-    return _parse(text, SECONDS, "s", "a duration")
-
-
-def parse_bytes(text: str | float) -> float:
-    """Return a size in bytes; a bare number is bytes.
-
-    Example
-    -------
-    >>> parse_bytes("4 GiB")
-    4294967296.0
-    """
-    return _parse(text, {k: float(v) for k, v in BYTES.items()}, "b", "a size")
 
 
 def format_count(value: float | None) -> str:
