@@ -19,6 +19,7 @@ SAME_PREDICTION, SAME_VALUE = 1e-4, 1e-3  # largest residual difference [1], rel
 MOST_COMPARED = 64  # rows on which predictions are compared
 FIRST_STEPS, LATER_STEPS = 40, 8
 FIRST_EXACT_STAGE = 3  # Huber below 3e-3 is nearly an absolute value, along whose kinks the parabola only crawls
+MANY_STARTS, COARSE_ROWS = 500, 64  # from so many starts on, the first stage is content with so many rows
 CROWD = 8  # starts up to which none is dropped
 CERTAIN = 8  # starts at rest in the best basin that make it not worth waiting for slower ones
 RACE_STEPS, SECOND_RACE_STEPS = 12, 28  # exact steps after which starts are compared
@@ -70,7 +71,7 @@ def search(
         ended = descend(
             model,
             starts,
-            weights,
+            weights if stage or count < MANY_STARTS else _on_some_rows(weights, targets),
             targets,
             smoother,
             exact=stage >= FIRST_EXACT_STAGE,
@@ -97,6 +98,14 @@ def search(
         starts=count,
         ends=_distinct(points[np.isfinite(values)], values[np.isfinite(values)]),
     )
+
+
+def _on_some_rows(weights: Array, targets: Array) -> Array:
+    """Weights (1, R) that are zero but for rows spread evenly over the targets: they show which bowl a start is in."""
+    order = np.argsort(targets[0], kind="stable")
+    kept = np.zeros(len(order), dtype=bool)
+    kept[order[np.linspace(0, len(order) - 1, COARSE_ROWS).astype(int)]] = True
+    return np.where(kept, weights, 0.0)
 
 
 def _raced_to_rest(
