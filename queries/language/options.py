@@ -7,6 +7,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from isoflop.lakehouse.errors import UnknownName, did_you_mean
+from isoflop.queries.fitting.bootstraps import BOOTSTRAPS, find_bootstrap
+from isoflop.queries.fitting.record import INTERVALS
+from isoflop.queries.fitting.resampling import Resampling
 from isoflop.queries.language.question import Question
 from isoflop.queries.language.syntax.nodes import Expression, Option
 from isoflop.queries.language.syntax.tokens import Kind
@@ -30,6 +33,9 @@ class FitOptions:
     forward : whether the large rows are predicted from the small ones, to widen intervals beyond the rows until
         they would have held; None does so where there are intervals
     cluster : value that rows which belong together share, or None
+    bootstrap : how rows are redrawn, one of `BOOTSTRAPS`; None goes by the numbers of rows and groups alone
+    intervals : what the coefficients' intervals are, one of `INTERVALS`
+    is_asked : whether bootstrap or intervals were named, so that the answer shows them
     """
 
     objective: Objective | None = None
@@ -38,6 +44,14 @@ class FitOptions:
     level: float = 0.95
     forward: bool | None = None
     cluster: Expression | None = None
+    bootstrap: str | None = None
+    intervals: str = "percentile"
+    is_asked: bool = False
+
+    @property
+    def resampling(self) -> Resampling | None:
+        """The bootstrap, as `fit_law` takes it."""
+        return None if self.bootstrap is None else find_bootstrap(self.bootstrap)
 
     @property
     def checks_forward(self) -> bool:
@@ -71,9 +85,11 @@ _KINDS: Mapping[str, tuple[Callable[[Any], bool], str]] = {
     "seed": (lambda value: _is_count(value) and value <= MOST_SEED, "a whole number, like 0"),
     "level": (lambda value: _is_positive(value) and value < 1, "a share between 0 and 1, like 0.95"),
     "forward": (lambda value: isinstance(value, bool), "true or false"),
+    "bootstrap": (lambda value: isinstance(value, str), "a name in quotes, like 'auto'"),
+    "intervals": (lambda value: isinstance(value, str), "a name in quotes, like 'profile'"),
     "interval": (lambda value: value in ("prediction", "confidence"), "'prediction' or 'confidence'"),
 }
-_FIT_KEYS = ("objective", "delta", "resamples", "seed", "level", "forward", "cluster")
+_FIT_KEYS = ("objective", "delta", "resamples", "seed", "level", "forward", "cluster", "bootstrap", "intervals")
 _INTERVAL_KEYS = ("level", "interval")
 
 
@@ -102,6 +118,13 @@ def read_fit_options(
         message = f"objective '{name}' does not exist"
         raise UnknownName("Binder", message, question.text, place.start, place.end, hint=hint)
     chosen = match_name(name, OBJECTIVES) if name is not None else None
+    for key, names in (("bootstrap", tuple(BOOTSTRAPS)), ("intervals", INTERVALS)):
+        if key in values:
+            values[key] = _one_of(question, places[key].value, key, values[key], names)
+            values["is_asked"] = True
+    if values.get("bootstrap") == "cluster" and "cluster" not in values:
+        hint = "say which rows belong together: WITH (bootstrap = 'cluster', cluster = run_id)"
+        raise question.error("Binder", "a cluster bootstrap needs groups of rows", places["bootstrap"].value, hint)
     if delta is not None:
         chosen = chosen or (law.objective.name if law is not None else WITH_DELTA[0])
         if chosen not in WITH_DELTA:
@@ -109,6 +132,15 @@ def read_fit_options(
             raise question.error("Binder", message, places["delta"].key, f"delta belongs to {', '.join(WITH_DELTA)}")
     objective = None if chosen is None else find_objective(chosen, 1e-3 if delta is None else delta)
     return FitOptions(objective=objective, **values)
+
+
+def _one_of(question: Question, place: Expression, key: str, value: str, names: Sequence[str]) -> str:
+    """Return the name that a value spells."""
+    found = match_name(value, names)
+    if found is None:
+        hint = did_you_mean(value, names, f"choose from {', '.join(names)}")
+        raise UnknownName("Binder", f"{key} '{value}' does not exist", question.text, place.start, place.end, hint=hint)
+    return found
 
 
 def read_interval_options(question: Question, options: Sequence[Option], verb: str) -> IntervalOptions:

@@ -93,7 +93,7 @@ class Rows:
         return values
 
 
-def read_rows(question: Question, bound: Bound, source: Source, extra: Mapping[str, Expression] | None = None) -> Rows:
+def read_rows(question: Question, bound: Bound, source: Source, extra: Mapping[str, Column] | None = None) -> Rows:
     """Return the rows of a source as a fit takes them.
 
     Parameters

@@ -168,7 +168,7 @@ def _common(question: Question, node: Compare, read: Sequence[Rows]) -> list[Row
 
 
 def _fold_options(question: Question, node: CrossValidate | Compare, bound: Bound, verb: str) -> FitOptions:
-    options = read_fit_options(question, node.options, verb, bound.law, leave_out=("forward",))
+    options = read_fit_options(question, node.options, verb, bound.law, leave_out=("forward", "bootstrap", "intervals"))
     is_said = any(option.key.text.lower() == "resamples" for option in node.options)
     return options if is_said else replace(options, resamples=_RESAMPLES)
 
