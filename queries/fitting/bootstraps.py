@@ -81,7 +81,10 @@ class AutoBootstrap:
         correlation = spread_over_size(rows, predicted)
         if abs(correlation) * math.sqrt(max(count - 1, 0)) > BEYOND_CHANCE:
             grows = "grows" if correlation > 0 else "shrinks"
-            return WildBootstrap(), f"the spread of the residuals {grows} with size (rank correlation {correlation:+.2f})"
+            return (
+                WildBootstrap(),
+                f"the spread of the residuals {grows} with size (rank correlation {correlation:+.2f})",
+            )
         if rows.num_distinct * DISTINCT < ROWS_A_COEFFICIENT * num_free:
             different = f"about {rows.num_distinct * DISTINCT:.0f} different ones for {num_free} coefficients"
             return ResidualBootstrap(), f"a resample of {count} rows would hold {different}"

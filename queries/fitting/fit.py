@@ -333,7 +333,6 @@ def _resampled(
     if resamples == 0 or len(rows) <= num_free:  # a law through every row leaves no residual to resample
         return empty, None, []
 
-
     def deleted() -> Array:
         coefficients = problem.model.to_coefficients(found.theta)
         residuals = np.log(rows.values / predicted)

@@ -121,9 +121,7 @@ class _Profile:
 
     def _rise(self, value: float) -> float:
         """How much the objective rises when the coefficient is held at a value and the others make up for it."""
-        coefficients = tuple(
-            replace(one, fixed=value) if one.name == self.name else one for one in self.coefficients
-        )
+        coefficients = tuple(replace(one, fixed=value) if one.name == self.name else one for one in self.coefficients)
         rows = self.rows
         model = model_for(self.fit.law, coefficients, rows.inputs, rows.values, self.fit.penalty)
         problem = Problem(self.fit.law, coefficients, rows, self.fit.penalty, model)

@@ -193,6 +193,24 @@ class Compare(Span):
 
 
 @dataclass(frozen=True)
+class CompareApproaches(Span):
+    """`COMPARE APPROACHES [(target ~ form)] FROM … [GROUP BY …] [AT flops = [list]]`.
+
+    Parameters
+    ----------
+    name : the word APPROACHES
+    candidate : loss and the law of approach 3; `loss ~ chinchilla(params, tokens)` when None
+    budgets : compute at which the best sizes are wanted
+    """
+
+    name: Span
+    candidate: Candidate | None
+    source: Source
+    budgets: Expression | None = None
+    options: tuple[Option, ...] = ()
+
+
+@dataclass(frozen=True)
 class Assignment:
     """One `column = value` of EXTRAPOLATE … TO."""
 
@@ -317,6 +335,7 @@ Verb: TypeAlias = (
     | CommentLaw
     | CrossValidate
     | Compare
+    | CompareApproaches
     | Extrapolate
     | Forecast
     | Optimize

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from isoflop.lakehouse.errors import QuerySyntaxError
+from isoflop.queries.language.syntax.approaches import APPROACHES, read_approaches
 from isoflop.queries.language.syntax.clauses import verb_at
 from isoflop.queries.language.syntax.nodes import (
     Assignment,
@@ -82,7 +83,7 @@ def parse_clause(text: str, tokens: list[Token], first: int, last: int) -> Verb:
         case "CROSS VALIDATE":
             node = _cross_validate(reader)
         case "COMPARE":
-            node = _compare(reader)
+            node = read_approaches(reader) if reader.at(*APPROACHES) else _compare(reader)
         case "EXTRAPOLATE":
             node = _extrapolate(reader, TO_USAGE)
         case "FORECAST":
@@ -119,6 +120,10 @@ def _after_clause(reader: TokenReader, verb: str) -> str | None:
     """Return a hint for what people write behind a clause that does not take it."""
     if reader.at("ORDER BY", "LIMIT", "SELECT", "WHERE", "GROUP BY", "UNION", "HAVING"):
         return f"the verb is a relation: FROM ({verb} …) {reader.current.upper} …"
+    if reader.at(*HOLDOUTS) and verb == "COMPARE":
+        return (
+            "the approaches are compared on all rows; COMPARE law, law FROM runs HOLDOUT … judges laws on held-out ones"
+        )
     if reader.at(*HOLDOUTS):
         return "CROSS VALIDATE splits rows: CROSS VALIDATE loss ~ chinchilla(params, tokens) FROM runs HOLDOUT …"
     return None

@@ -8,6 +8,7 @@ from isoflop.queries.language.question import Question
 from isoflop.queries.language.syntax.nodes import (
     CommentLaw,
     Compare,
+    CompareApproaches,
     CreateLaw,
     CrossValidate,
     DescribeLaw,
@@ -25,6 +26,7 @@ from isoflop.queries.language.syntax.nodes import (
     ShowLaws,
     Verb,
 )
+from isoflop.queries.language.verbs.approaches import compare_approaches
 from isoflop.queries.language.verbs.create import create_law
 from isoflop.queries.language.verbs.explain import explain_fit
 from isoflop.queries.language.verbs.extrapolate import extrapolate
@@ -64,6 +66,8 @@ def answer_verb(question: Question, node: Verb) -> pa.Table:
             return cross_validation(question, node)
         case Compare():
             return compare(question, node)
+        case CompareApproaches():
+            return compare_approaches(question, node)
         case Extrapolate():
             return extrapolate(question, node)
         case Forecast():

@@ -17,8 +17,8 @@ from isoflop.queries.language.bind import Bound, Column, bind_candidate, tidy
 from isoflop.queries.language.options import FitOptions, read_fit_options
 from isoflop.queries.language.question import Own, Question
 from isoflop.queries.language.records import LawRecord, known
-from isoflop.queries.language.rows import CLUSTER, Rows, describe_dropped, group_rows, no_rows, read_rows
-from isoflop.queries.language.syntax.nodes import Expression, Fit, Source
+from isoflop.queries.language.rows import CLUSTER, Rows, column_of, describe_dropped, group_rows, no_rows, read_rows
+from isoflop.queries.language.syntax.nodes import Expression, Fit
 from isoflop.queries.language.syntax.tokens import quote_name
 from isoflop.queries.laws import Law
 
@@ -69,11 +69,11 @@ def run_fit(question: Question, node: Fit) -> Fitted:
     """
     bound = bind_candidate(question, node.candidate)
     options = read_fit_options(question, node.options, "FIT", bound.law)
-    groups = _group_names(question, node.source.groups)
+    groups = group_names(question, node.source.groups, (*GLANCE, *ASKED, "bias"), "FIT")
     extra: dict[str, Column] = {str(position): group for position, group in enumerate(groups.values())}
     if options.cluster is not None:
         extra[CLUSTER] = options.cluster
-    elif options.bootstrap == "auto" and (run := run_of(question, node.source)) is not None:
+    elif options.bootstrap == "auto" and (run := column_of(question, node.source, RUN)) is not None:
         extra[CLUSTER] = run
     rows = read_rows(question, bound, node.source, extra)
     if not len(rows.kept):
@@ -132,16 +132,6 @@ def fit_rows(question: Question, bound: Bound, rows: Rows, options: FitOptions) 
         raise question.error("Fit", error.message, bound.span, error.hint) from error
 
 
-def run_of(question: Question, source: Source) -> Own | None:
-    """Return the column that says which run a row is of, or None where the rows have none."""
-    run = Own(RUN, source.relation.first)
-    try:
-        question.run("SELECT ", run, " FROM ", source.relation, " LIMIT 0", place=source.relation)
-    except StatementError:
-        return None
-    return run
-
-
 def groups_of(rows: Rows, options: FitOptions) -> list[Any] | None:
     """Return the label of the group of each usable row: `cluster`, or its run where several rows share one."""
     if CLUSTER not in rows.extra.column_names:
@@ -153,16 +143,27 @@ def groups_of(rows: Rows, options: FitOptions) -> list[Any] | None:
     return labels if is_shared else None
 
 
-def _group_names(question: Question, groups: Sequence[Expression]) -> dict[str, Expression]:
-    """Return the columns of GROUP BY by name: a column's own, else the expression as typed."""
+def group_names(
+    question: Question, groups: Sequence[Expression], taken: Sequence[str], verb: str
+) -> dict[str, Expression]:
+    """Return the columns of GROUP BY by name: a column's own, else the expression as typed.
+
+    Parameters
+    ----------
+    taken : columns that the verb answers with itself
+
+    Raises
+    ------
+    StatementError : for a name that stands twice or is taken
+    """
     found: dict[str, Expression] = {}
     for group in groups:
         name = group.column or group.text
         if name in found:
             raise question.error("Binder", f"GROUP BY names '{name}' twice", group)
-        if name.lower() in (*GLANCE, *ASKED):
+        if name.lower() in taken:
             hint = f"give it another name: FROM (SELECT *, {group.text} AS … FROM …)"
-            raise question.error("Binder", f"FIT answers with a column '{name}' of its own", group, hint)
+            raise question.error("Binder", f"{verb} answers with a column '{name}' of its own", group, hint)
         found[name] = group
     return found
 
