@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from isoflop.lakehouse.errors import UnknownName, did_you_mean
+from isoflop.queries.fitting.averaging import WEIGHINGS
 from isoflop.queries.fitting.bootstraps import BOOTSTRAPS, find_bootstrap
 from isoflop.queries.fitting.record import INTERVALS
 from isoflop.queries.fitting.resampling import Resampling
@@ -18,7 +19,7 @@ from isoflop.queries.laws.algebra.parser import match_name
 
 MOST_RESAMPLES = 100_000
 MOST_SEED = 2**63 - 1
-APPROACH_RESAMPLES = 200  # of COMPARE APPROACHES, unless the statement says otherwise
+RESAMPLES = 200  # of each fold, of each approach and of an average, unless the statement says otherwise
 
 
 @dataclass(frozen=True)
@@ -113,6 +114,7 @@ _KINDS: Mapping[str, tuple[Callable[[Any], bool], str]] = {
     "forward": (lambda value: isinstance(value, bool), "true or false"),
     "bootstrap": (lambda value: isinstance(value, str), "a name in quotes, like 'auto'"),
     "intervals": (lambda value: isinstance(value, str), "a name in quotes, like 'profile'"),
+    "weighing": (lambda value: isinstance(value, str), "a name in quotes, like 'resamples'"),
     "tolerance": (_is_positive, "a number above 0, like 0.1"),
     "budgets": (
         lambda value: isinstance(value, list) and all(_is_positive(_plain(one)) for one in value) and len(value) > 0,
@@ -154,6 +156,51 @@ def read_fit_options(
     return FitOptions(objective=_objective(question, options, values, law), **values)
 
 
+def read_compare_options(
+    question: Question, options: Sequence[Option], verb: str, law: Law
+) -> tuple[FitOptions, str | None]:
+    """Return how the candidates of COMPARE are fitted, and how they are weighed where the statement says so.
+
+    Raises
+    ------
+    UnknownName : for a key, an objective or a way to weigh that does not exist
+    StatementError : for a value of the wrong kind
+    """
+    keys = [key for key in _FIT_KEYS if key not in ("forward", "bootstrap", "intervals")]
+    values = _read_values(question, options, [*keys, "weighing"], verb)
+    weighing = _weighing(question, options, values)
+    values.setdefault("resamples", RESAMPLES)
+    return FitOptions(objective=_objective(question, options, values, law), **values), weighing
+
+
+def read_average_options(
+    question: Question, options: Sequence[Option], verb: str, law: Law
+) -> tuple[FitOptions, str, IntervalOptions]:
+    """Return how the laws of an average are fitted, how they are weighed, and what interval it has.
+
+    Raises
+    ------
+    UnknownName : for a key, an objective or a way to weigh that does not exist
+    StatementError : for a value of the wrong kind
+    """
+    keys = [key for key in _FIT_KEYS if key not in ("bootstrap", "intervals")]
+    values = _read_values(question, options, [*keys, "weighing", "interval"], verb)
+    weighing = _weighing(question, options, values) or WEIGHINGS[0]
+    kind = values.pop("interval", "prediction")
+    values.setdefault("resamples", RESAMPLES)
+    fit = FitOptions(objective=_objective(question, options, values, law), **values)
+    return fit, weighing, IntervalOptions(fit.level, kind)
+
+
+def _weighing(question: Question, options: Sequence[Option], values: dict[str, Any]) -> str | None:
+    """Return how laws are weighed, and take it out of the values."""
+    given = values.pop("weighing", None)
+    if given is None:
+        return None
+    place = next(option.value for option in options if option.key.text.lower() == "weighing")
+    return _one_of(question, place, "weighing", given, WEIGHINGS)
+
+
 def read_approach_options(
     question: Question, options: Sequence[Option], verb: str, law: Law | None = None
 ) -> ApproachOptions:
@@ -172,7 +219,7 @@ def read_approach_options(
     own = {key: values.pop(key) for key in ("budgets", "tolerance", "curves", "flops") if key in values}
     if "budgets" in own:
         own["budgets"] = tuple(float(one) for one in own["budgets"])
-    values.setdefault("resamples", APPROACH_RESAMPLES)
+    values.setdefault("resamples", RESAMPLES)
     return ApproachOptions(FitOptions(objective=_objective(question, options, values, law), **values), **own)
 
 

@@ -30,6 +30,9 @@ def read_approaches(reader: TokenReader) -> CompareApproaches:
         raise reader.error("COMPARE APPROACHES has no weights", source.weight)
     budgets = _budgets(reader, source)
     options = read_options(reader)
+    if reader.at(*HOLDOUTS):
+        hint = "COMPARE law, law FROM runs HOLDOUT … judges laws by rows they have not seen"
+        raise reader.error(f"COMPARE APPROACHES does not take {reader.current.upper}", hint=hint)
     return CompareApproaches(start, reader.end, Span(word.start, word.end), candidate, source, budgets, options)
 
 

@@ -230,6 +230,22 @@ class Extrapolate(Span):
 
 
 @dataclass(frozen=True)
+class ExtrapolateAverage(Span):
+    """`EXTRAPOLATE AVERAGE OF law, (target ~ form), … [FROM …] TO …`.
+
+    The average stands where a law stands, because it is used as one; its laws are written as those of COMPARE, because
+    they too share their rows. Without FROM the rows are those that all the saved laws were fitted to.
+    """
+
+    subjects: tuple[Name | Candidate, ...]
+    source: Source | None
+    target: Span
+    assignments: tuple[Assignment, ...] = ()
+    query: Expression | None = None
+    options: tuple[Option, ...] = ()
+
+
+@dataclass(frozen=True)
 class Forecast(Span):
     """`FORECAST law TO …`: an extrapolation that is kept."""
 
@@ -337,6 +353,7 @@ Verb: TypeAlias = (
     | Compare
     | CompareApproaches
     | Extrapolate
+    | ExtrapolateAverage
     | Forecast
     | Optimize
     | Predict

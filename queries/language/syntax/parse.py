@@ -15,7 +15,9 @@ from isoflop.queries.language.syntax.nodes import (
     DescribeLaw,
     DropLaw,
     ExplainFit,
+    Expression,
     Extrapolate,
+    ExtrapolateAverage,
     Fit,
     Forecast,
     LawReference,
@@ -46,6 +48,8 @@ from isoflop.queries.language.syntax.reader import TokenReader
 from isoflop.queries.language.syntax.tokens import Kind, Token
 
 COMPARE_USAGE = "COMPARE chin, (loss ~ kaplan(params, tokens)) FROM runs"
+AVERAGE = "AVERAGE OF"  # both words, so that a law may be called average
+AVERAGE_USAGE = "EXTRAPOLATE AVERAGE OF chin, (loss ~ kaplan(params, tokens)) FROM runs TO params = 1e11, tokens = 2e12"
 TO_USAGE = "EXTRAPOLATE law TO params = [1e11, 1e12], tokens = 20 * params"
 
 
@@ -85,8 +89,11 @@ def parse_clause(text: str, tokens: list[Token], first: int, last: int) -> Verb:
         case "COMPARE":
             node = read_approaches(reader) if reader.at(*APPROACHES) else _compare(reader)
         case "EXTRAPOLATE":
-            node = _extrapolate(reader, TO_USAGE)
+            node = _average(reader) if reader.at(AVERAGE) else _extrapolate(reader, TO_USAGE)
         case "FORECAST":
+            if reader.at(AVERAGE):
+                hint = "EXTRAPOLATE AVERAGE OF … answers without keeping it"
+                raise reader.error("FORECAST keeps what one law says", hint=hint)
             kept = _extrapolate(reader, TO_USAGE.replace("EXTRAPOLATE", "FORECAST"))
             node = Forecast(kept.start, kept.end, kept)
         case "OPTIMIZE":
@@ -191,34 +198,59 @@ def _cross_validate(reader: TokenReader) -> CrossValidate:
 
 def _compare(reader: TokenReader) -> Compare:
     start = reader.tokens[reader.index - 1].start
-    subjects = []
-    while True:
-        if reader.at("("):
-            inner = reader.inside()
-            subject: Name | Candidate = read_candidate(inner, "FROM")
-            if inner.at("FROM"):
-                raise inner.error(
-                    "the candidates of COMPARE share one FROM", hint="COMPARE (loss ~ …), (loss ~ …) FROM runs"
-                )
-            inner.finish()
-        else:
-            subject = reader.name(
-                "a law, or (target ~ form)", "COMPARE chin, (loss ~ kaplan(params, tokens)) FROM runs"
-            )
-        subjects.append(subject)
-        if not reader.accept(","):
-            break
+    subjects = _subjects(reader, COMPARE_USAGE, "COMPARE")
     source = read_source(reader, "COMPARE", *HOLDOUTS, "HOLDOUT")
     if source.groups:
         raise no_groups(reader, source, "COMPARE")
     holdout = read_holdout(reader) if reader.at(*HOLDOUTS, "HOLDOUT") else None
     options = read_options(reader)
-    return Compare(start, reader.end, tuple(subjects), source, holdout, options)
+    return Compare(start, reader.end, subjects, source, holdout, options)
+
+
+def _subjects(reader: TokenReader, usage: str, verb: str) -> tuple[Name | Candidate, ...]:
+    """Read names of laws and `(target ~ form)`, between commas."""
+    subjects: list[Name | Candidate] = []
+    while True:
+        if reader.at("("):
+            inner = reader.inside()
+            subject: Name | Candidate = read_candidate(inner, "FROM")
+            if inner.at("FROM"):
+                raise inner.error(f"the candidates of {verb} share one FROM", hint=usage)
+            inner.finish()
+        else:
+            subject = reader.name("a law, or (target ~ form)", usage)
+        subjects.append(subject)
+        if not reader.accept(","):
+            return tuple(subjects)
+
+
+def _average(reader: TokenReader) -> ExtrapolateAverage:
+    start, word = reader.tokens[reader.index - 1].start, reader.current
+    reader.accept(AVERAGE)
+    subjects = _subjects(reader, AVERAGE_USAGE, "AVERAGE")
+    if len(subjects) < 2:
+        raise reader.error("an average takes two laws or more", Span(word.start, reader.end), AVERAGE_USAGE)
+    source = read_source(reader, "EXTRAPOLATE AVERAGE", "TO") if reader.at("FROM") else None
+    if source is not None and source.groups:
+        raise no_groups(reader, source, "EXTRAPOLATE AVERAGE")
+    if source is None and (typed := [one for one in subjects if isinstance(one, Candidate)]):
+        hint = "say which, for all laws: EXTRAPOLATE AVERAGE OF … FROM runs TO …"
+        raise reader.error("a law that is not saved needs rows to be fitted to", typed[0], hint)
+    target, assignments, query = _points(reader, AVERAGE_USAGE)
+    options = read_options(reader)
+    return ExtrapolateAverage(start, reader.end, subjects, source, target, assignments, query, options)
 
 
 def _extrapolate(reader: TokenReader, usage: str) -> Extrapolate:
     start = reader.tokens[reader.index - 1].start
     law = _law(reader, usage)
+    target, assignments, query = _points(reader, usage)
+    options = read_options(reader)
+    return Extrapolate(start, reader.end, law, target, assignments, query, options)
+
+
+def _points(reader: TokenReader, usage: str) -> tuple[Span, tuple[Assignment, ...], Expression | None]:
+    """Read `TO column = value, …` or `TO (query)`."""
     to = reader.expect("TO", usage)
     query, assignments = None, []
     if reader.at("("):
@@ -231,9 +263,7 @@ def _extrapolate(reader: TokenReader, usage: str) -> Extrapolate:
             assignments.append(Assignment(column, reader.expression("a value", ",", OPTIONS, hint=usage)))
             if not reader.accept(","):
                 break
-    target = Span(to.start, reader.end)
-    options = read_options(reader)
-    return Extrapolate(start, reader.end, law, target, tuple(assignments), query, options)
+    return Span(to.start, reader.end), tuple(assignments), query
 
 
 def _predict(reader: TokenReader) -> Predict:

@@ -15,6 +15,7 @@ from isoflop.queries.language.syntax.nodes import (
     DropLaw,
     ExplainFit,
     Extrapolate,
+    ExtrapolateAverage,
     Fit,
     Forecast,
     Optimize,
@@ -27,6 +28,7 @@ from isoflop.queries.language.syntax.nodes import (
     Verb,
 )
 from isoflop.queries.language.verbs.approaches import compare_approaches
+from isoflop.queries.language.verbs.average import extrapolate_average
 from isoflop.queries.language.verbs.create import create_law
 from isoflop.queries.language.verbs.explain import explain_fit
 from isoflop.queries.language.verbs.extrapolate import extrapolate
@@ -70,6 +72,8 @@ def answer_verb(question: Question, node: Verb) -> pa.Table:
             return compare_approaches(question, node)
         case Extrapolate():
             return extrapolate(question, node)
+        case ExtrapolateAverage():
+            return extrapolate_average(question, node)
         case Forecast():
             return forecast(question, node)
         case Optimize():

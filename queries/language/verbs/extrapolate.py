@@ -11,7 +11,7 @@ from isoflop.lakehouse.errors import StatementError
 from isoflop.queries.language.options import read_interval_options
 from isoflop.queries.language.question import Question
 from isoflop.queries.language.records import LawRecord
-from isoflop.queries.language.syntax.nodes import Assignment, Extrapolate
+from isoflop.queries.language.syntax.nodes import Assignment, Extrapolate, ExtrapolateAverage
 from isoflop.queries.language.syntax.tokens import quote_name
 from isoflop.queries.language.verbs.prediction import beside, distinct_names, laws_of, note_distance, predictions
 
@@ -46,7 +46,7 @@ def extrapolated(
     import pyarrow as pa
 
     options = read_interval_options(question, node.options, verb)
-    targets = _targets(question, node)
+    targets = points_of(question, node)
     found = []
     for position, record in enumerate(records):
         columns = inputs_among(question, node, record, targets)
@@ -67,7 +67,7 @@ def extrapolated(
     return distinct_names(pa.concat_tables(found))
 
 
-def _targets(question: Question, node: Extrapolate) -> pa.Table:
+def points_of(question: Question, node: Extrapolate | ExtrapolateAverage) -> pa.Table:
     """Return the points of a TO clause, before anything is predicted."""
     if node.query is not None:
         table = distinct_names(question.run(node.query))
@@ -100,7 +100,9 @@ def _assigned(question: Question, assignments: Sequence[Assignment]) -> pa.Table
     return table
 
 
-def inputs_among(question: Question, node: Extrapolate, record: LawRecord, targets: pa.Table) -> list[pa.ChunkedArray]:
+def inputs_among(
+    question: Question, node: Extrapolate | ExtrapolateAverage, record: LawRecord, targets: pa.Table
+) -> list[pa.ChunkedArray]:
     """Return the law's inputs among the columns of the points, or computed from them as the law's own rows were."""
     import duckdb
 
@@ -124,7 +126,11 @@ def inputs_among(question: Question, node: Extrapolate, record: LawRecord, targe
 
 
 def _missing(
-    question: Question, node: Extrapolate, record: LawRecord, missing: Sequence[str], given: Sequence[str]
+    question: Question,
+    node: Extrapolate | ExtrapolateAverage,
+    record: LawRecord,
+    missing: Sequence[str],
+    given: Sequence[str],
 ) -> StatementError:
     """Return the error for inputs that no column gives."""
     message = f"{record.title} needs {', '.join(record.inputs)}, and TO gives {', '.join(given)}"

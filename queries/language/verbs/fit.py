@@ -96,7 +96,7 @@ def run_fit(question: Question, node: Fit) -> Fitted:
         rows=rows,
         keys=keys.take([int(indices[0]) for indices in chosen]).rename_columns(list(groups)),
         parts=tuple(parts),
-        records=tuple(None if found is None else _record(question, bound, found) for _, found in parts),
+        records=tuple(None if found is None else record_of(question, bound, found) for _, found in parts),
         options=options,
     )
 
@@ -168,7 +168,7 @@ def group_names(
     return found
 
 
-def _record(question: Question, bound: Bound, found: FitRecord) -> LawRecord:
+def record_of(question: Question, bound: Bound, found: FitRecord) -> LawRecord:
     """Return a fit as the catalogue and predictions take it."""
     return LawRecord(
         name=None,
