@@ -30,7 +30,7 @@ def compare(
     ] = None,
     at: Annotated[
         str | None,
-        typer.Option("--at", metavar="FLOPS,…", help="Best params and tokens at these budgets (approaches)."),
+        typer.Option("--at", metavar="FLOPS,…", help="Best sizes at these budgets (approaches)."),
     ] = None,
     with_: Annotated[
         list[str] | None,

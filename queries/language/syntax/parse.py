@@ -215,7 +215,9 @@ def _subjects(reader: TokenReader, usage: str, verb: str) -> tuple[Name | Candid
             inner = reader.inside()
             subject: Name | Candidate = read_candidate(inner, "FROM")
             if inner.at("FROM"):
-                raise inner.error(f"the candidates of {verb} share one FROM", hint=usage)
+                raise inner.error(
+                    f"the candidates of {verb} share one FROM", hint=f"{verb} (loss ~ …), (loss ~ …) FROM runs"
+                )
             inner.finish()
         else:
             subject = reader.name("a law, or (target ~ form)", usage)
@@ -227,7 +229,7 @@ def _subjects(reader: TokenReader, usage: str, verb: str) -> tuple[Name | Candid
 def _average(reader: TokenReader) -> ExtrapolateAverage:
     start, word = reader.tokens[reader.index - 1].start, reader.current
     reader.accept(AVERAGE)
-    subjects = _subjects(reader, AVERAGE_USAGE, "AVERAGE")
+    subjects = _subjects(reader, AVERAGE_USAGE, "AVERAGE OF")
     if len(subjects) < 2:
         raise reader.error("an average takes two laws or more", Span(word.start, reader.end), AVERAGE_USAGE)
     source = read_source(reader, "EXTRAPOLATE AVERAGE", "TO") if reader.at("FROM") else None

@@ -13,6 +13,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import numpy as np
+from numpy.typing import NDArray
 
 from isoflop.lakehouse.units import UNITS
 from isoflop.queries.language.bind import Bound, tidy
@@ -36,6 +37,7 @@ from isoflop.queries.language.verbs.validate import averaged, bind_subject, boun
 if TYPE_CHECKING:
     import pyarrow as pa
 
+Array = NDArray[np.float64]
 VERB = "EXTRAPOLATE AVERAGE"
 
 
@@ -65,7 +67,8 @@ def extrapolate_average(question: Question, node: ExtrapolateAverage) -> pa.Tabl
             question.note(f"{names[k]} is {record.status.replace('_', ' ')}")
 
     targets = points_of(question, node)
-    inputs, ratios = {}, {}
+    inputs: dict[str, Array] = {}
+    ratios: dict[str, Array] = {}
     fault = np.full(targets.num_rows, "", dtype=object)
     for name, record in zip(average.names, records, strict=True):
         inputs[name], own = usable_inputs(question, record, inputs_among(question, node, record, targets), node.target)

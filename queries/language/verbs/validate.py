@@ -139,12 +139,9 @@ def _weights(
     weighing: str,
 ) -> dict[str, float]:
     """Return the weight that each candidate has in their average."""
-    by_name = dict(zip(names, node.subjects, strict=True))
-    if len(by_name) < len(names):
-        twice = next(
-            subject for name, subject in zip(names, node.subjects, strict=True) if by_name[name] is not subject
-        )
-        raise question.error("Binder", "two candidates are written alike, and weights go by name", twice)
+    for position, name in enumerate(names):
+        if name in names[:position]:
+            raise question.error("Binder", f"{name} stands twice, and weights go by name", node.subjects[position])
     average = averaged(question, names, bounds, rows, options, weighing)
     for note in average.notes:
         question.note(note.message)
@@ -220,6 +217,7 @@ def bound_of(record: LawRecord, at: int, span: Span) -> Bound:
 
 
 def candidate_name(question: Question, subject: Name | Candidate) -> str:
+    """Return what a candidate is called: a law by its name, a form as it is written."""
     if isinstance(subject, Name):
         return subject.text
     return question.text[subject.form.start : subject.form.end]
