@@ -22,8 +22,8 @@ from isoflop.queries.language.question import Own, Question
 from isoflop.queries.language.records import LawRecord, load_law
 from isoflop.queries.language.rows import CLUSTER, Rows, no_rows, read_rows
 from isoflop.queries.language.syntax.nodes import Expression, ExtrapolateAverage, Name, Source
-from isoflop.queries.language.verbs.extrapolate import inputs_among, points_of
-from isoflop.queries.language.verbs.fit import record_of
+from isoflop.queries.language.verbs.extrapolate import columns_for, points_of
+from isoflop.queries.language.verbs.fit import arguments_of, record_of
 from isoflop.queries.language.verbs.predict import note_change, statement_of
 from isoflop.queries.language.verbs.prediction import (
     beside,
@@ -52,6 +52,11 @@ def extrapolate_average(question: Question, node: ExtrapolateAverage) -> pa.Tabl
     _check_names(question, node, names)
     bounds = [bind_subject(question, subject) for subject in node.subjects]
     _check_targets(question, node, bounds)
+    targets = points_of(question, node)
+    columns = {  # before the laws are fitted, so that a missing input is said at once
+        name: columns_for(question, bound.law, arguments_of(question, bound), _title(name), targets, node.target)
+        for name, bound in zip(names, bounds, strict=True)
+    }
     options, weighing, interval = read_average_options(question, node.options, VERB, bounds[0].law)
     if node.source is not None:
         rows = _rows_of(question, bounds, node.source, options.cluster)
@@ -66,12 +71,11 @@ def extrapolate_average(question: Question, node: ExtrapolateAverage) -> pa.Tabl
         if record.status != "converged":
             question.note(f"{names[k]} is {record.status.replace('_', ' ')}")
 
-    targets = points_of(question, node)
     inputs: dict[str, Array] = {}
     ratios: dict[str, Array] = {}
     fault = np.full(targets.num_rows, "", dtype=object)
     for name, record in zip(average.names, records, strict=True):
-        inputs[name], own = usable_inputs(question, record, inputs_among(question, node, record, targets), node.target)
+        inputs[name], own = usable_inputs(question, record, columns[name], node.target)
         fault = np.where(fault == "", own, fault)
         with np.errstate(all="ignore"):
             ratios |= dict(zip(record.inputs, (inputs[name] / record.fitted.support[:, 1]).T, strict=True))
@@ -94,6 +98,10 @@ def extrapolate_average(question: Question, node: ExtrapolateAverage) -> pa.Tabl
     first = bounds[0]
     table = prediction_columns(question, first.target_name, first.law.unit, found, ratios, usable)
     return distinct_names(beside(question, targets, table, node.target, VERB))
+
+
+def _title(name: str) -> str:
+    return f"law '{name}'" if "(" not in name else name
 
 
 def _check_names(question: Question, node: ExtrapolateAverage, names: Sequence[str]) -> None:

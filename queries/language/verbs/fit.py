@@ -176,7 +176,7 @@ def record_of(question: Question, bound: Bound, found: FitRecord) -> LawRecord:
         form=bound.form,
         target=bound.target_name,
         target_sql=_sql(question, bound.target),
-        arguments=tuple(_sql(question, column) for column in bound.columns),
+        arguments=arguments_of(question, bound),
         fitted=found.fitted,
         std_errors=found.std_errors,
         lower=found.lower,
@@ -188,6 +188,11 @@ def record_of(question: Question, bound: Bound, found: FitRecord) -> LawRecord:
         status=found.status,
         notes=tuple(str(note) for note in found.notes),
     )
+
+
+def arguments_of(question: Question, bound: Bound) -> tuple[str, ...]:
+    """Return SQL that computes each input of a law again, from a table that has the same columns."""
+    return tuple(_sql(question, column) for column in bound.columns)
 
 
 def _sql(question: Question, column: Column) -> str:
