@@ -28,6 +28,7 @@ from isoflop.queries.language.verbs.predict import note_change, statement_of
 from isoflop.queries.language.verbs.prediction import (
     beside,
     distinct_names,
+    forward_messages,
     note_ratios,
     prediction_columns,
     usable_inputs,
@@ -94,7 +95,10 @@ def extrapolate_average(question: Question, node: ExtrapolateAverage) -> pa.Tabl
         found = average.predict(safe, options.level, interval.interval)
     if not np.isfinite(found.lower).any():
         question.note("the average has no resamples, so its predictions have no interval")
-    note_ratios(question, ratios, usable, "the average")
+    if note_ratios(question, ratios, usable, "the average"):
+        for name, record in zip(average.names, records, strict=True):
+            for message in forward_messages(record):
+                question.note(f"{name}: {message}")
     first = bounds[0]
     table = prediction_columns(question, first.target_name, first.law.unit, found, ratios, usable)
     return distinct_names(beside(question, targets, table, node.target, VERB))

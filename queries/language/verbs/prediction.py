@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
 Array = NDArray[np.float64]
+FORWARD_NOTES = ("intervals_widened", "intervals_hold", "no_forward_check")  # what the forward check may have said
 
 
 def laws_of(question: Question, reference: LawReference) -> tuple[pa.Table, list[LawRecord]]:
@@ -146,27 +147,35 @@ def prediction_columns(
 
 
 def note_distance(question: Question, record: LawRecord, found: Prediction, usable: NDArray[np.bool_]) -> None:
-    """Say how far beyond the rows of a law its predictions go."""
-    note_ratios(question, dict(zip(record.inputs, found.ratio.T, strict=True)), usable, record.title)
+    """Say how far beyond the rows of a law its predictions go, and how well its small rows foretold its large ones."""
+    ratios = dict(zip(record.inputs, found.ratio.T, strict=True))
+    if note_ratios(question, ratios, usable, record.title):
+        for message in forward_messages(record):
+            question.note(message)
 
 
-def note_ratios(question: Question, ratios: Mapping[str, Array], usable: NDArray[np.bool_], title: str) -> None:
-    """Say how far beyond the rows behind a law, or several, some points lie.
+def forward_messages(record: LawRecord) -> list[str]:
+    """Return what the forward check of a law has said."""
+    noted = [note.partition(": ") for note in record.notes]
+    return [message for code, _, message in noted if code in FORWARD_NOTES]
+
+
+def note_ratios(question: Question, ratios: Mapping[str, Array], usable: NDArray[np.bool_], title: str) -> bool:
+    """Say how far beyond the rows behind a law, or several, some points lie; return whether any does.
 
     Parameters
     ----------
     ratios : (R,) of each input to the largest one fitted on
     title : what the law is called in a sentence
     """
-    if not usable.any():
-        return
     beyond = []
     for name, values in ratios.items():
-        largest = float(np.max(values[usable]))
+        largest = float(np.max(values[usable], initial=0.0))
         if largest > 1.0 + 1e-9:
             beyond.append(f"{largest:.3g}x beyond the largest {name}")
     if beyond:
         question.note(f"extrapolates {' and '.join(beyond)} of the rows behind {title}")
+    return bool(beyond)
 
 
 def beside(question: Question, table: pa.Table, columns: pa.Table, place: Span, verb: str) -> pa.Table:
