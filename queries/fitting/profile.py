@@ -25,6 +25,7 @@ from isoflop.queries.fitting.rows import Rows, usable_rows
 from isoflop.queries.fitting.solver.choose import model_for
 from isoflop.queries.fitting.solver.newton import descend_to_rest
 from isoflop.queries.laws.law import Coefficient
+from isoflop.queries.laws.objectives import row_factors
 
 Array = NDArray[np.float64]
 
@@ -173,7 +174,7 @@ class _Profile:
 
 def _sharpness(fit: Fit, rows: Rows) -> float:
     """Mean slope of the influence over its mean square: the inverse of the variance that the penalty acts on."""
-    residuals, weights = fit.residuals, rows.weights
+    residuals, weights = fit.residuals, rows.weights * row_factors(fit.penalty, rows.values)
     scale = 1.4826 * float(np.median(np.abs(residuals - np.median(residuals))))
     width = max(0.9 * scale * len(residuals) ** -0.2, 1e-9)  # the slope of a kink is a density, which needs a width
 

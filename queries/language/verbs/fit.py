@@ -110,7 +110,7 @@ def fit_rows(question: Question, bound: Bound, rows: Rows, options: FitOptions) 
         "level": options.level,
     }
     try:
-        found = fit_law(bound.law, rows.inputs, rows.target, resamples=options.resamples, **how)
+        found = fit_law(bound.law, rows.inputs, rows.target, resamples=options.resamples, row_name=rows.name, **how)
         if not options.checks_forward or not np.isfinite(found.coefficients).all():
             return found
         # A fit with few resamples is meant to be quick, so its check has no more.
