@@ -295,8 +295,11 @@ def _judged(
         *diagnosis.notes_on_bounds(free_coefficients, coefficients[free], reached, identified.dead),
         *diagnosis.notes_on_residuals(residuals, rows.kept, len(free), row_name),
     ]
-    draws, resample_notes = _resampled(problem, found, predicted, resamples, resampling, generator)
-    errors, lower, upper = _intervals(draws, len(coefficients), level)
+    chosen = resampling or default_resampling(rows)
+    draws, resample_notes = _resampled(problem, found, predicted, resamples, chosen, generator)
+    errors, lower, upper = _intervals(
+        draws, len(coefficients), chosen.tail(rows, len(free), level, _curved(problem, found))
+    )
     notes += [*resample_notes, *diagnosis.notes_on_tails(coefficient_names(law), errors, lower, upper)]
     at_bound = np.zeros(len(coefficients), dtype=bool)
     at_bound[free] = reached
@@ -352,7 +355,7 @@ def _resampled(
     found: Found,
     predicted: Array,
     resamples: int,
-    resampling: Resampling | None,
+    chosen: Resampling,
     generator: np.random.Generator,
 ) -> tuple[Array, list[Note]]:
     """Coefficients (B, K_all) of the resamples that could be fitted, and notes on them."""
@@ -360,7 +363,6 @@ def _resampled(
     rows, num_free = problem.rows, len(problem.free)
     if resamples == 0 or len(rows) <= num_free:  # a law through every row leaves no residual to resample
         return empty, []
-    chosen = resampling or default_resampling(rows)
     objective = for_many(problem.objective)
     parts = []
     step = max(1, RESAMPLED_TOGETHER // len(rows))
@@ -380,6 +382,12 @@ def _resampled(
     return draws[usable], diagnosis.notes_on_resamples(len(draws), failed, beaten, chosen.note)
 
 
+def _curved(problem: Problem, found: Found) -> float:
+    """Share of rows where the penalty is curved: all with squares, few where a Huber penalty is mostly linear."""
+    residuals, _ = problem.model.residuals(found.theta[None], problem.targets, 0)
+    return float(np.mean(problem.objective.weigh(residuals, True)[2] > 0))
+
+
 def _empty_floors(draws: Array, problem: Problem) -> None:
     """Set floors that no row can show to zero, where their domain begins."""
     for k, one in enumerate(problem.coefficients):
@@ -387,12 +395,11 @@ def _empty_floors(draws: Array, problem: Problem) -> None:
             draws[draws[:, k] < UNSEEN * problem.rows.values.min(), k] = 0.0
 
 
-def _intervals(draws: Array, count: int, level: float) -> tuple[Array, Array, Array]:
-    """Standard errors and percentile intervals (K,) of the draws; nan without draws."""
+def _intervals(draws: Array, count: int, tail: float) -> tuple[Array, Array, Array]:
+    """Standard errors (K,) of the draws and their quantiles a tail from either end; nan without draws."""
     nothing = np.full(count, np.nan)
     if len(draws) < 2:
         return nothing, nothing, nothing
-    tail = (1 - level) / 2
     lower, upper = np.quantile(draws, [tail, 1 - tail], axis=0)
     return draws.std(axis=0, ddof=1), lower, upper
 

@@ -67,7 +67,7 @@ class Fit:
     law : with K coefficients and P inputs
     coefficients : (K,) in the law's order; nan when there was nothing to return
     std_errors : (K,) standard deviations over the resamples; nan without resamples
-    lower, upper : (K,) ends of the percentile intervals at `level`
+    lower, upper : (K,) ends of the intervals at `level`: percentiles of the draws, expanded where rows are few
     level : coverage of all intervals [1]
     at_bound : (K,) whether a coefficient lies on the edge of its domain
     draws : (B, K) coefficients of the resamples

@@ -13,7 +13,6 @@ from isoflop.queries.laws.quadratic_sums import ASYMPTOTIC, EXACT, legendre
 
 COLUMNS = ("params", "batch", "steps")
 PARAMS, BATCH, STEPS = (f"CAST({quoted(name)} AS DOUBLE)" for name in COLUMNS)
-MOST_INTERVALS = 128  # of learning rates: between 10 and 111, whatever the number of steps
 
 
 def plain_macro(name: str, known: Mapping[str, float], rate: float) -> str:
@@ -103,7 +102,7 @@ def _log_contraction(of: str) -> str:
 
 
 def _nodes() -> str:
-    """SQL of the nodes of `quadratic_sums.nodes_for`: logarithm x, weight w, weight o without the correction at ends."""
+    """SQL of `quadratic_sums.nodes_for`: logarithm x, weight w, weight o without the correction at ends."""
     total = f"greatest({PARAMS}, 1e0)"
     exact = f"least(floor({total}), {sql_number(EXACT)})"
     low, high = f"ln({exact})", f"ln({total})"
