@@ -10,19 +10,9 @@ from __future__ import annotations
 import pytest
 
 from isoflop.queries.laws import LAWS
-from tests.bench.bench_recovery import CHECKED, EVERY, FEW, SEEDS, Recovery, recover
+from tests.bench.bench_recovery import CHECKED, EVERY, FEW, HIGHEST, LOWEST, MOST_BIAS, judge, recover
 
 QUICK = ("step_time", "ptq", "optimal_batch")  # one of each kind of objective, a fit of which takes milliseconds
-LOWEST, HIGHEST, MOST_BIAS = 0.85, 0.95, 2.0
-
-
-def _holds(found: Recovery) -> bool:
-    return found.typical_bias <= MOST_BIAS and LOWEST <= found.coverage <= HIGHEST
-
-
-def _judged(name: str, rows: int | None = None) -> Recovery:
-    found = recover(name, rows=rows)
-    return found if _holds(found) else recover(name, 4 * SEEDS, rows=rows)
 
 
 @pytest.mark.parametrize("name", QUICK)
@@ -41,12 +31,12 @@ def test_every_law_has_planted_coefficients() -> None:
 @pytest.mark.slow
 @pytest.mark.parametrize("name", CHECKED)
 def test_every_law_gives_planted_coefficients_back(name: str) -> None:
-    found = _judged(name)
-    assert found.converged >= 0.98 and _holds(found), found
+    found = judge(name)
+    assert found.converged >= 0.98 and found.is_as_it_should_be, found
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize(("name", "rows"), FEW)
 def test_intervals_hold_with_few_rows(name: str, rows: int) -> None:
-    found = _judged(name, rows)
+    found = judge(name, rows=rows)
     assert LOWEST <= found.coverage <= HIGHEST, found
