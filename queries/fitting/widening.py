@@ -25,10 +25,11 @@ from isoflop.queries.laws.law import Law
 Array = NDArray[np.float64]
 Edge = tuple[float, float]
 
-PRIOR_CUTS = 4.0  # cuts that the prior counts for
+PRIOR_CUTS = 8.0  # cuts that the prior counts for
 PRIOR_RATIO = 1.0  # errors in units of the predicted spread [1] in the prior: as large as predicted
 LARGEST_RATIO = 4.0  # [1]: a cut that missed by more says that its few rows fitted nothing, not how far off fits are
-SPARE_ROWS = 5  # training rows beyond the number of coefficients below which a cut says nothing
+SPARE_ROWS = 3  # training rows beyond the number of coefficients below which a cut says nothing
+SPARE_TO_COVER = 5  # the same below which its intervals need not be made to cover: their spread is hardly known
 RAMP = 0.05  # reach in units of the rows' span [1] over which 1 - 1/e of the factor comes in
 SHORTEST_SPAN = 1.0  # natural logarithm of the span [1] that rows with nearly one value of an input are taken to have
 
@@ -124,7 +125,8 @@ def widening_factor(cuts: Sequence[Cut], num_rows: int, num_free: int, level: fl
         needs = _needed(cut)
         weights.append((cut.n_train / num_rows) ** 2)
         ratios.append(min(quantile * math.sqrt(np.mean(needs**2)), LARGEST_RATIO))
-        needed.append(needs)
+        if cut.n_train >= num_free + SPARE_TO_COVER:
+            needed.append(needs)
     total = sum(weight * ratio**2 for weight, ratio in zip(weights, ratios, strict=True))
     pooled = math.sqrt((total + PRIOR_CUTS * PRIOR_RATIO**2) / (sum(weights) + PRIOR_CUTS))
     warranted = pooled * float(stdtrit(PRIOR_CUTS + len(ratios), (1 + level) / 2)) / quantile
