@@ -90,6 +90,10 @@ class AutoBootstrap:
             return ResidualBootstrap(), f"a resample of {count} rows would hold {different}"
         return CaseBootstrap(), f"{count} rows on their own, with residuals about equally wide at every size"
 
+    def tail(self, rows: Rows, num_free: int, level: float, curved: float = 1.0) -> float:
+        """Return the plain percentile: which bootstrap it is shows only once it is chosen."""
+        return (1 - level) / 2
+
     def draw(
         self, rows: Rows, predicted: Array, num_free: int, count: int, generator: np.random.Generator
     ) -> Resamples:
@@ -146,8 +150,8 @@ def choose_bootstrap(
     """
     if wanted is None:
         chosen = default_resampling(rows)
-        few = f"fewer than {FEW} rows or groups: intervals come from a wild bootstrap of the residuals"
-        note = Note("small_sample", few) if isinstance(chosen, WildBootstrap) else None
+        few = f"fewer than {FEW} {'rows' if rows.groups is None else 'rows or groups'}: {chosen.note}"
+        note = Note("small_sample", few) if isinstance(chosen, WildBootstrap | ResidualBootstrap) else None
         return Choice(chosen, _name(chosen), note)
     chosen, why = wanted, "as asked for"
     if isinstance(wanted, AutoBootstrap):

@@ -26,6 +26,7 @@ from isoflop.queries.fitting.rows import Rows, usable_rows
 from isoflop.queries.fitting.solver.choose import model_for
 from isoflop.queries.fitting.solver.newton import descend_to_rest
 from isoflop.queries.laws.law import Coefficient
+from isoflop.queries.laws.objectives import row_factors
 
 Array = NDArray[np.float64]
 
@@ -176,7 +177,8 @@ class _Profile:
 
 def _sharpness(fit: Fit, rows: Rows, num_free: int) -> float:
     """Mean slope of the influence over its mean square: the inverse of the variance that the penalty acts on."""
+    weights = rows.weights * row_factors(fit.penalty, rows.values)
     influence = fit.penalty.weigh(fit.residuals, True)[1]
-    square = float(rows.weights**2 @ influence**2)
-    slope = mean_slope(fit.residuals, rows.weights, fit.penalty, num_free) * float(rows.weights.sum())
+    square = float(weights**2 @ influence**2)
+    slope = mean_slope(fit.residuals, weights, fit.penalty, num_free) * float(weights.sum())
     return slope / square if square > 0 else math.inf

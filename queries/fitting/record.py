@@ -69,7 +69,7 @@ class Fit:
     law : with K coefficients and P inputs
     coefficients : (K,) in the law's order; nan when there was nothing to return
     std_errors : (K,) standard deviations over the resamples; nan without resamples
-    lower, upper : (K,) ends of the coefficients' intervals at `level`
+    lower, upper : (K,) ends of the coefficients' intervals at `level`; percentiles are expanded where rows are few
     level : coverage of all intervals [1]
     at_bound : (K,) whether a coefficient lies on the edge of its domain
     draws : (B, K) coefficients of the resamples

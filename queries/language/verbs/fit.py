@@ -118,7 +118,7 @@ def fit_rows(question: Question, bound: Bound, rows: Rows, options: FitOptions) 
     try:
         found = fit_law(
             bound.law, rows.inputs, rows.target, resamples=options.resamples, resampling=options.resampling,
-            intervals=options.intervals, **how,
+            intervals=options.intervals, row_name=rows.name, **how,
         )  # fmt: skip
         if not options.checks_forward or not np.isfinite(found.coefficients).all():
             return found
