@@ -11,6 +11,7 @@ import numpy as np
 from isoflop.lakehouse.errors import StatementError
 from isoflop.queries.fitting.record import Fit as FitRecord
 from isoflop.queries.language.catalogue import check_name, law_exists, save_law
+from isoflop.queries.language.macros import macros_of
 from isoflop.queries.language.question import Question
 from isoflop.queries.language.records import BUILT_IN, TYPED, LawRecord, known, load_law
 from isoflop.queries.language.syntax.nodes import CreateLaw, Name
@@ -51,7 +52,7 @@ def create_law(question: Question, node: CreateLaw) -> pa.Table:
     about = _about(question, node, fitted, found, record)
     if not save_law(question.lake, record, about, is_new=not node.or_replace):
         raise _taken(question, node)
-    question.note(f"law '{name}' saved; SELECT {_call(record)} computes it in any DuckDB client")
+    note_saved(question, record)
     return glance(question, fitted, name)
 
 
@@ -71,6 +72,14 @@ def _named(question: Question, node: CreateLaw, record: LawRecord, name: str) ->
     return replace(record, name=name, statement=question.text[node.start : node.end])
 
 
+def note_saved(question: Question, record: LawRecord) -> None:
+    """Say how SQL computes a law that has been saved."""
+    if macros_of(record):
+        question.note(f"law '{record.name}' saved; SELECT {_call(record)} computes it in any DuckDB client")
+    else:
+        question.note(f"law '{record.name}' saved; SQL cannot compute it, so it is no SQL function: use PREDICT")
+
+
 def _call(record: LawRecord) -> str:
     name = str(record.name)
     return f"{name if name.isidentifier() and name.isascii() else quote_name(name)}({', '.join(record.inputs)})"
@@ -83,16 +92,7 @@ def _about(question: Question, node: CreateLaw, fitted: Fitted, found: FitRecord
     options = {
         "kind": BUILT_IN if is_built_in else TYPED,
         "is_changed": is_built_in and law.coefficients != find_law(fitted.bound.form).coefficients,
-        "domains": [
-            {
-                "name": one.name,
-                "lower": _finite(one.lower),
-                "upper": _finite(one.upper),
-                "init": one.init,
-                "fixed": one.fixed,
-            }
-            for one in law.coefficients
-        ],
+        "domains": [_domain(one) for one in law.coefficients],
         "objective": found.penalty.name,
         "delta": getattr(found.penalty, "delta", 1e-3),
         "resamples": fitted.options.resamples,

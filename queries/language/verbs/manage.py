@@ -32,7 +32,7 @@ def rename_law(question: Question, node: RenameLaw) -> pa.Table:
     import pyarrow as pa
 
     record = load_law(question, node.name)
-    catalogue.check_name(question, node.new)
+    catalogue.check_name(question, node.new, str(record.name))
     is_same = node.new.text.lower() == str(record.name).lower()
     if not is_same and catalogue.law_exists(question.lake, node.new.text):
         raise question.error("Catalog", f"law '{node.new.text}' exists", node.new, f"DROP LAW {node.new.text} first")
