@@ -228,12 +228,13 @@ def _renamed(formula: str, new: Mapping[str, str]) -> str:
     for token in tokenize(formula):
         parts.append(formula[position : token.start])
         name = new.get(token.name) if token.is_name else None
-        parts.append(token.text if name is None else name if _is_plain(name) else quote_name(name))
+        parts.append(token.text if name is None else name if is_plain(name) else quote_name(name))
         position = token.end
     return "".join(parts)
 
 
-def _is_plain(name: str) -> bool:
+def is_plain(name: str) -> bool:
+    """Return whether a name of a law or a column needs no quotes."""
     return name.isascii() and name.isidentifier()
 
 

@@ -6,7 +6,7 @@ and `EXTRAPOLATE chin` always mean the same numbers.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
@@ -43,7 +43,7 @@ FROM (SELECT unnest($names) AS name) n
 """
 _INSERT = f"""
 INSERT INTO store.laws BY NAME
-SELECT * REPLACE (options::JSON AS options, diagnosis::JSON AS diagnosis), {NOW} AS created_at,
+SELECT * REPLACE (options::JSON AS options, diagnosis::JSON AS diagnosis), {NOW} AS created_at, false AS stale,
        (SELECT CASE WHEN $is_new AND count(*) > 0 THEN error('{TAKEN}') ELSE coalesce(max(version), 0) + 1 END
         FROM store.laws l WHERE lower(l.name) = lower(_law.name)) AS version
 FROM _law
@@ -205,6 +205,12 @@ def comment_law(lake: Lakehouse, record: LawRecord, comment: str | None) -> None
             )
         ]
     )
+
+
+def mark_stale(lake: Lakehouse, found: Sequence[tuple[str, int, bool | None]]) -> None:
+    """Write down which laws are stale: name, version and whether it is, None for unknown."""
+    text = "UPDATE store.laws SET stale = $1 WHERE lower(name) = lower($2) AND version = $3"
+    lake.write([(text, [stale, name, version]) for name, version, stale in found])
 
 
 def _schema() -> pa.Schema:

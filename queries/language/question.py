@@ -222,13 +222,15 @@ class Question:
         return self._values[name]
 
     def values_in(self, start: int, end: int) -> dict[str, Any]:
-        """Return the parameters that a part of the statement uses, by name or number."""
+        """Return the parameters that a part of the statement uses, as the part alone would name them."""
         chosen = [
             index
             for index, token in enumerate(self.tokens)
             if token.kind is Kind.PARAMETER and start <= token.start < end
         ]
-        return {self.parameter_name(index): self.parameter(index) for index in chosen}
+        unnamed = [index for index in chosen if self.tokens[index].text == "?"]  # numbered by their order
+        names = {index: str(position) for position, index in enumerate(unnamed, 1)}
+        return {names.get(index, self.parameter_name(index)): self.parameter(index) for index in chosen}
 
     def constant(self, expression: Expression) -> Any:
         """Return the value of an expression that names no column, as Python has it."""

@@ -13,7 +13,13 @@ from dataclasses import dataclass
 from isoflop.queries.language.syntax.tokens import Kind, Token, matching
 
 RELATION_VERBS = ("FIT", "EXTRAPOLATE", "FORECAST", "OPTIMIZE", "PREDICT", "RESIDUALS", "COMPARE")
-CHANGES = ("CREATE LAW", "DROP LAW", "ALTER LAW", "COMMENT ON LAW")  # whole statements; the others are relations
+CHANGES = (
+    "CREATE LAW",
+    "REFIT LAW",
+    "DROP LAW",
+    "ALTER LAW",
+    "COMMENT ON LAW",
+)  # whole statements; the others are relations
 
 # A text without one of these words holds no verb, and is not even split into tokens.
 _ANY_VERB = re.compile(
@@ -115,6 +121,8 @@ def verb_at(tokens: list[Token], index: int) -> str | None:
             return "DESCRIBE LAW"
         case ["CREATE", "LAW", *_] | ["CREATE", "OR", "REPLACE", "LAW", *_]:
             return "CREATE LAW"
+        case ["REFIT", "LAW", *_]:
+            return "REFIT LAW"
         case ["DROP", "LAW", *_]:
             return "DROP LAW"
         case ["ALTER", "LAW", *_]:

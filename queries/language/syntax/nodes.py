@@ -157,6 +157,13 @@ class DropLaw(Span):
 
 
 @dataclass(frozen=True)
+class RefitLaw(Span):
+    """`REFIT LAW name`: fit it again as it was fitted, to its rows as they are now."""
+
+    name: Name
+
+
+@dataclass(frozen=True)
 class RenameLaw(Span):
     """`ALTER LAW name RENAME TO new`."""
 
@@ -313,6 +320,7 @@ Verb: TypeAlias = (
     | ExplainFit
     | CreateLaw
     | DropLaw
+    | RefitLaw
     | RenameLaw
     | CommentLaw
     | CrossValidate

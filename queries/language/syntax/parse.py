@@ -20,6 +20,7 @@ from isoflop.queries.language.syntax.nodes import (
     LawReference,
     Name,
     Predict,
+    RefitLaw,
     RenameLaw,
     Residuals,
     ShowForecasts,
@@ -73,6 +74,9 @@ def parse_clause(text: str, tokens: list[Token], first: int, last: int) -> Verb:
             node = ExplainFit(explained.start, explained.end, explained)
         case "CREATE LAW":
             node = _create(reader)
+        case "REFIT LAW":
+            name = reader.name("the name of a law", "SHOW LAWS lists them")
+            node = RefitLaw(tokens[first].start, reader.end, name)
         case "DROP LAW":
             node = _drop(reader)
         case "ALTER LAW":

@@ -18,6 +18,7 @@ from isoflop.queries.language.syntax.nodes import (
     Forecast,
     Optimize,
     Predict,
+    RefitLaw,
     RenameLaw,
     Residuals,
     ShowForecasts,
@@ -33,6 +34,7 @@ from isoflop.queries.language.verbs.forecast import forecast, show_forecasts
 from isoflop.queries.language.verbs.manage import comment_law, drop_law, rename_law
 from isoflop.queries.language.verbs.optimize import optimize
 from isoflop.queries.language.verbs.predict import predict_rows, residuals
+from isoflop.queries.language.verbs.refit import refit_law
 from isoflop.queries.language.verbs.show import describe_law, show_law_forms, show_laws
 from isoflop.queries.language.verbs.validate import compare, cross_validation
 
@@ -54,6 +56,8 @@ def answer_verb(question: Question, node: Verb) -> pa.Table:
             return explain_fit(question, node)
         case CreateLaw():
             return create_law(question, node)
+        case RefitLaw():
+            return refit_law(question, node)
         case DropLaw():
             return drop_law(question, node)
         case RenameLaw():

@@ -19,8 +19,8 @@ if TYPE_CHECKING:
 
 _FORECASTS = """
 SELECT forecast_id, law, version, inputs, predicted, lower, upper, level, made_at, run_id, observed,
-       observed BETWEEN lower AND upper AS inside
-FROM store.forecasts
+       inside, error, coverage
+FROM forecasts
 WHERE $pattern IS NULL OR law ILIKE $pattern
 ORDER BY made_at, law, forecast_id
 """
@@ -78,7 +78,11 @@ def _forecasts(question: Question, node: Forecast, record: LawRecord, table: pa.
 
 
 def show_forecasts(question: Question, node: ShowForecasts) -> pa.Table:
-    """Score the forecasts whose runs have landed, and return all: `inside` says whether the interval held the run."""
+    """Score the forecasts whose runs have landed, and return all.
+
+    `inside` says whether the interval held the run, `error` how far the run was from the prediction, as the logarithm
+    of observed over predicted, and `coverage` which share of the scored forecasts of this law and level held.
+    """
     scored = score_forecasts(question.lake)
     if scored:
         question.note(f"{scored} forecast{'s' * (scored != 1)} scored now")

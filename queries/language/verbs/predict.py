@@ -11,11 +11,11 @@ from isoflop.lakehouse.errors import StatementError
 from isoflop.queries.fitting.residuals import residuals as unexplained
 from isoflop.queries.fitting.rows import usable_rows
 from isoflop.queries.language.options import IntervalOptions, read_interval_options
+from isoflop.queries.language.provenance import statement_of
 from isoflop.queries.language.question import Own, Question
 from isoflop.queries.language.records import LawRecord
 from isoflop.queries.language.rows import Piece, faults_of, first_fault, numbers, source_pieces
-from isoflop.queries.language.syntax.nodes import CreateLaw, Fit, Name, Predict, Residuals, Source, Span
-from isoflop.queries.language.syntax.tokens import tokenize
+from isoflop.queries.language.syntax.nodes import Fit, Name, Predict, Residuals, Source, Span
 from isoflop.queries.language.verbs.prediction import (
     beside,
     distinct_names,
@@ -58,12 +58,7 @@ def residuals(question: Question, node: Residuals) -> pa.Table:
 
 def _own_residuals(question: Question, record: LawRecord) -> pa.Table:
     """Return the residuals of the rows that a saved law was fitted to, read again as its statement says."""
-    from isoflop.queries.language.syntax.parse import parse_clause
-
-    tokens = tokenize(record.statement)
-    own = Question(question.lake, record.statement, tokens, record.values, question.answer)
-    made = parse_clause(record.statement, tokens, 0, len(tokens) - 1)
-    assert isinstance(made, CreateLaw)
+    own, made = statement_of(question, record)
     table = _residuals(own, record, made.fit.source, is_own=True)
     for note in own.notes:
         question.note(note)
@@ -135,7 +130,7 @@ def _one_law(question: Question, reference: Name | Fit, verb: str) -> LawRecord:
             "Binder", f"{verb} takes one law, and GROUP BY fits several", reference.source.groups[0],
             "choose one group with WHERE",
         )  # fmt: skip
-    _, (record,) = laws_of(question, reference)
+    _, (record,) = laws_of(question, reference, says_stale=verb != "RESIDUALS")  # which says so itself
     return record
 
 

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from isoflop.lakehouse.units import UNITS
 from isoflop.queries.fitting.intervals import Prediction, predict
 from isoflop.queries.language.options import IntervalOptions
+from isoflop.queries.language.provenance import note_stale
 from isoflop.queries.language.question import Question
 from isoflop.queries.language.records import LawRecord, load_law
 from isoflop.queries.language.rows import faults_of, first_fault, numbers
@@ -23,8 +24,14 @@ if TYPE_CHECKING:
 Array = NDArray[np.float64]
 
 
-def laws_of(question: Question, reference: LawReference) -> tuple[pa.Table, list[LawRecord]]:
+def laws_of(
+    question: Question, reference: LawReference, *, says_stale: bool = True
+) -> tuple[pa.Table, list[LawRecord]]:
     """Return the laws that a verb names: a saved one, or those that a FIT in parentheses finds.
+
+    Parameters
+    ----------
+    says_stale : whether to look if the rows of a saved law have changed since, and to say so
 
     Returns
     -------
@@ -39,6 +46,8 @@ def laws_of(question: Question, reference: LawReference) -> tuple[pa.Table, list
     if not isinstance(reference, Fit):
         record = load_law(question, reference)
         note_status(question, record.status)
+        if says_stale:
+            note_stale(question, record)
         return pa.table({}), [record]
     fitted = run_fit(question, reference)
     found = [
