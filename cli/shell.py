@@ -16,11 +16,11 @@ Statements end with a semicolon and may span lines. DuckDB's SQL works as it is;
 
   FIT loss ~ chinchilla(params, tokens) FROM runs;
   CREATE LAW chin AS FIT loss ~ chinchilla(params, tokens) FROM runs WHERE status = 'finished';
-  SHOW LAWS;   SHOW LAW FORMS;   DESCRIBE LAW chin;   DROP LAW chin;
+  SHOW LAWS;   SHOW LAW FORMS;   DESCRIBE LAW chin;   REFIT LAW chin;   DROP LAW chin;
   EXTRAPOLATE chin TO params = [1e11, 1e12], tokens = 20 * params;
   CROSS VALIDATE chin FROM runs HOLDOUT LARGEST 20 PERCENT BY params;
   COMPARE chin, (loss ~ kaplan(params, tokens)) FROM runs;
-  PREDICT chin FROM runs;   RESIDUALS chin;
+  PREDICT chin FROM runs;   RESIDUALS chin;   EXPLAIN FIT loss ~ power(params) FROM runs;
   SELECT chin(7e10, 1.4e12);   FROM (EXTRAPOLATE chin TO params = 1e12, tokens = 2e13) SELECT lower, upper;
 
   .tables          tables and views       .format csv      table, json, csv, arrow or markdown

@@ -201,6 +201,24 @@ def solve(problem: Problem, generator: np.random.Generator, given: Array | None 
     return search(model, theta, weights, targets, problem.objective)
 
 
+def planned_starts(law: Law, X: ArrayLike, y: ArrayLike, objective: Objective | None = None) -> int:
+    """Return how many points a fit would search from: one where the best coefficients follow from a formula.
+
+    Parameters
+    ----------
+    law : what would be fitted
+    X, y : (R, P) inputs and (R,) values, usable ones
+    objective : the law's own when None
+    """
+    law = getattr(law, "fitted_as", None) or law
+    objective = objective or law.objective
+    rows = usable_rows(law, X, y)
+    model = model_for(law, law.coefficients, rows.inputs, rows.values, objective)
+    if model.closed_form(rows.weights[None], model.targets(rows.values)[None]) is not None:
+        return 1
+    return BEST_SEEDS + RANDOM_STARTS + any(one.init is not None for one in law.coefficients)
+
+
 def _screened(problem: Problem, generator: np.random.Generator) -> Found | None:
     """Search on some of many rows, then follow every basin found there on all of them."""
     some = problem.rows.thinned(SCREENED_ROWS)

@@ -59,6 +59,7 @@ def execute(lake: Lakehouse, text: str, parameters: Sequence[Any] | Mapping[str,
     for (first, last), found in zip(statements, clauses, strict=True):
         _check_statement(question, first, last, found)
         question.begin(first)
+        question.keeps_forecasts = not (tokens[first].upper == "EXPLAIN" and tokens[first + 1].upper != "ANALYZE")
         is_clause = len(found) == 1 and (found[0].first, found[0].last) == (first, last)
         table = question.answer_clause(first, last) if is_clause else question.run_statement(first, last)
         if not is_clause:

@@ -6,6 +6,7 @@ clauses in them first, sends it, and shows errors in the text that people typed.
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -38,6 +39,14 @@ class Own:
     stands_for: int
 
 
+@dataclass(frozen=True)
+class Sent:
+    """A query as DuckDB got it, on one line, and the wall time [s] that its answer took."""
+
+    sql: str
+    seconds: float
+
+
 class Question:
     """One text, its statements answered one after another.
 
@@ -60,6 +69,8 @@ class Question:
         self.lake, self.text, self.tokens = lake, text, tokens
         self.notes: list[str] = []
         self.units: dict[str, str] = {}
+        self.sent: list[Sent] = []
+        self.keeps_forecasts = True
         self.answer = answer
         self._values = _by_name(parameters)
         self._statement = 0
@@ -122,8 +133,11 @@ class Question:
         import duckdb
 
         seen = {name: self._relations[name] for name in composed.relations}
+        began = time.perf_counter()
         try:
-            return self.lake.query(composed.text, composed.parameters or None, {**seen, **relations})
+            table = self.lake.query(composed.text, composed.parameters or None, {**seen, **relations})
+            self.sent.append(Sent(composed.line, time.perf_counter() - began))
+            return table
         except duckdb.Error as error:
             if otherwise is None and "\n\nLINE " not in str(error) and "end of input" not in str(error):
                 raise

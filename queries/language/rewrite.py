@@ -57,6 +57,11 @@ class Composed:
         """What is sent."""
         return "".join(self._parts)
 
+    @property
+    def line(self) -> str:
+        """What is sent, on one line for people."""
+        return "".join(" " if part == "\n" else part for part in self._parts).strip()
+
     def own(self, text: str, stands_for: int | None = None) -> None:
         """Add words of our own; an error in them is shown under the token they stand for, or under the next one."""
         self._add(text, stands_for)

@@ -20,6 +20,7 @@ CHANGES = (
     "ALTER LAW",
     "COMMENT ON LAW",
 )  # whole statements; the others are relations
+EXPLAINED = (*RELATION_VERBS, "CROSS VALIDATE", "CREATE LAW", "REFIT LAW")  # what EXPLAIN stands before
 
 # A text without one of these words holds no verb, and is not even split into tokens.
 _ANY_VERB = re.compile(
@@ -107,8 +108,10 @@ def verb_at(tokens: list[Token], index: int) -> str | None:
     match words:
         case [word, *_] if word in RELATION_VERBS:
             return word
-        case ["EXPLAIN", "FIT", *_]:
-            return "EXPLAIN FIT"
+        case ["EXPLAIN", "ANALYZE", *_]:
+            return _explained(tokens, index + 2, "EXPLAIN ANALYZE")
+        case ["EXPLAIN", *_]:
+            return _explained(tokens, index + 1, "EXPLAIN")
         case ["CROSS", "VALIDATE", *_]:
             return "CROSS VALIDATE"
         case ["SHOW", "LAWS", *_]:
@@ -130,6 +133,12 @@ def verb_at(tokens: list[Token], index: int) -> str | None:
         case ["COMMENT", "ON", "LAW", *_]:
             return "COMMENT ON LAW"
     return None
+
+
+def _explained(tokens: list[Token], index: int, word: str) -> str | None:
+    """Return the verb with `word` before it when a verb that does something is spelled at a token."""
+    verb = verb_at(tokens, index) if index < len(tokens) else None
+    return f"{word} {verb}" if verb in EXPLAINED else None
 
 
 def _query_starts(tokens: list[Token], first: int, last: int) -> set[int]:

@@ -128,13 +128,6 @@ class Fit(Span):
     options: tuple[Option, ...] = ()
 
 
-@dataclass(frozen=True)
-class ExplainFit(Span):
-    """`EXPLAIN FIT …`: what would be fitted to what."""
-
-    fit: Fit
-
-
 LawReference: TypeAlias = Name | Fit
 
 
@@ -315,9 +308,17 @@ class DescribeLaw(Span):
     version: int | None = None
 
 
+@dataclass(frozen=True)
+class Explain(Span):
+    """`EXPLAIN [ANALYZE] verb …`: what the verb would do, or what it did and how long that took."""
+
+    verb: Verb
+    is_analyzed: bool = False
+
+
 Verb: TypeAlias = (
     Fit
-    | ExplainFit
+    | Explain
     | CreateLaw
     | DropLaw
     | RefitLaw

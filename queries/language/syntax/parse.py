@@ -13,7 +13,7 @@ from isoflop.queries.language.syntax.nodes import (
     CrossValidate,
     DescribeLaw,
     DropLaw,
-    ExplainFit,
+    Explain,
     Extrapolate,
     Fit,
     Forecast,
@@ -65,13 +65,21 @@ def parse_clause(text: str, tokens: list[Token], first: int, last: int) -> Verb:
     verb = verb_at(tokens, first)
     if verb is None:
         raise reader.error(f'syntax error at or near "{tokens[first].text}"')
+    if not verb.startswith("EXPLAIN"):
+        return _verb(reader, verb)
+    is_analyzed = verb.startswith("EXPLAIN ANALYZE")
+    reader.index += 1 + is_analyzed
+    explained = _verb(reader, verb.removeprefix("EXPLAIN ").removeprefix("ANALYZE "))
+    return Explain(tokens[first].start, explained.end, explained, is_analyzed)
+
+
+def _verb(reader: TokenReader, verb: str) -> Verb:
+    """Read a verb clause that begins at the next token."""
+    tokens, first, last = reader.tokens, reader.index, reader.last
     reader.index += 0 if verb == "CREATE LAW" else len(verb.split(" "))
     match verb:
         case "FIT":
             node: Verb = _fit(reader)
-        case "EXPLAIN FIT":
-            explained = _fit(reader)
-            node = ExplainFit(explained.start, explained.end, explained)
         case "CREATE LAW":
             node = _create(reader)
         case "REFIT LAW":

@@ -12,7 +12,7 @@ from isoflop.queries.language.syntax.nodes import (
     CrossValidate,
     DescribeLaw,
     DropLaw,
-    ExplainFit,
+    Explain,
     Extrapolate,
     Fit,
     Forecast,
@@ -27,7 +27,7 @@ from isoflop.queries.language.syntax.nodes import (
     Verb,
 )
 from isoflop.queries.language.verbs.create import create_law
-from isoflop.queries.language.verbs.explain import explain_fit
+from isoflop.queries.language.verbs.explain import explain
 from isoflop.queries.language.verbs.extrapolate import extrapolate
 from isoflop.queries.language.verbs.fit import fit
 from isoflop.queries.language.verbs.forecast import forecast, show_forecasts
@@ -52,8 +52,8 @@ def answer_verb(question: Question, node: Verb) -> pa.Table:
     match node:
         case Fit():
             return fit(question, node)
-        case ExplainFit():
-            return explain_fit(question, node)
+        case Explain():
+            return explain(question, node, answer_verb)
         case CreateLaw():
             return create_law(question, node)
         case RefitLaw():

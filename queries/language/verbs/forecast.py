@@ -51,9 +51,10 @@ def forecast(question: Question, node: Forecast) -> pa.Table:
     keys, records = laws_of(question, inner.law)
     table = extrapolated(question, inner, keys, records, "FORECAST")
     kept = _forecasts(question, node, records[0], table)
-    keep_forecasts(question.lake, [one for one in kept if one is not None])
+    if question.keeps_forecasts:
+        keep_forecasts(question.lake, [one for one in kept if one is not None])
+        question.note("kept; SHOW FORECASTS scores each once a run with its inputs has finished")
     ids = pa.table({"forecast_id": pa.array([one and one.forecast_id for one in kept], pa.string())})
-    question.note("kept; SHOW FORECASTS scores each once a run with its inputs has finished")
     return beside(question, table, ids, inner.target, "FORECAST")
 
 

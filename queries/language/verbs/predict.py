@@ -34,7 +34,7 @@ def predict_rows(question: Question, node: Predict) -> pa.Table:
     """Return the rows of a source with the prediction for each."""
     options = read_interval_options(question, node.options, "PREDICT")
     record = _one_law(question, node.law, "PREDICT")
-    whole, columns = _read(question, record, node.source, needs_target=False)
+    whole, columns = read_beside(question, record, node.source, needs_target=False)
     table, prediction, fault = predictions(question, record, columns, options, node.source.relation)
     usable = fault == ""
     if len(fault) and not usable.all():
@@ -82,7 +82,7 @@ def _residuals(question: Question, record: LawRecord, source: Source, *, is_own:
     """
     import pyarrow as pa
 
-    whole, columns = _read(question, record, source, needs_target=True)
+    whole, columns = read_beside(question, record, source, needs_target=True)
     place = source.relation
     target = columns.pop()
     measured = numbers(question, target, record.target, place)
@@ -134,7 +134,7 @@ def _one_law(question: Question, reference: Name | Fit, verb: str) -> LawRecord:
     return record
 
 
-def _read(
+def read_beside(
     question: Question, record: LawRecord, source: Source, *, needs_target: bool
 ) -> tuple[pa.Table, list[pa.ChunkedArray]]:
     """Return the rows of a source, and the law's inputs computed from them; with the target as the last if needed."""

@@ -84,13 +84,8 @@ def predictions(
     """
     import pyarrow as pa
 
-    num_rows = len(columns[0])
-    inputs = np.empty((num_rows, len(columns)))
-    faults = {}
-    for p, (one, column) in enumerate(zip(record.law.inputs, columns, strict=True)):
-        inputs[:, p] = numbers(question, column, one.name, place)
-        faults[one.name] = faults_of(inputs[:, p], column, needs_positive=one.positive)
-    fault = first_fault(faults, num_rows)
+    inputs, fault = read_inputs(question, record, columns, place)
+    num_rows = len(fault)
     usable = fault == ""
     level = record.level if options.level is None else options.level
     with np.errstate(all="ignore"):
@@ -122,6 +117,18 @@ def predictions(
     if usable.any() and not np.isfinite(found.lower[usable]).any():
         question.note(f"{record.title} has no resamples, so its predictions have no interval")
     return table, found, fault
+
+
+def read_inputs(
+    question: Question, record: LawRecord, columns: Sequence[pa.ChunkedArray], place: Span
+) -> tuple[Array, NDArray[np.object_]]:
+    """Return the (R, P) inputs of a law, and (R,) what is wrong with a row, empty for nothing."""
+    inputs = np.empty((len(columns[0]), len(columns)))
+    faults = {}
+    for p, (one, column) in enumerate(zip(record.law.inputs, columns, strict=True)):
+        inputs[:, p] = numbers(question, column, one.name, place)
+        faults[one.name] = faults_of(inputs[:, p], column, needs_positive=one.positive)
+    return inputs, first_fault(faults, len(inputs))
 
 
 def note_distance(question: Question, record: LawRecord, found: Prediction, usable: NDArray[np.bool_]) -> None:
