@@ -16,6 +16,7 @@ from isoflop.queries.language.rewrite import Composed
 from isoflop.queries.language.syntax.clauses import find_clauses, visible_queries
 from isoflop.queries.language.syntax.nodes import Expression, Span
 from isoflop.queries.language.syntax.tokens import Kind, Token
+from isoflop.queries.laws.algebra.expression import sql_number
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -246,6 +247,10 @@ class Question:
         names = {index: str(position) for position, index in enumerate(unnamed, 1)}
         return {names.get(index, self.parameter_name(index)): self.parameter(index) for index in chosen}
 
+    def literal(self, index: int) -> str:
+        """Return the value of the parameter at a token as SQL writes it."""
+        return _literal(self.parameter(index))
+
     def constant(self, expression: Expression) -> Any:
         """Return the value of an expression that names no column, as Python has it."""
         if expression.last == expression.first + 1:
@@ -262,6 +267,18 @@ class Question:
                     pass
         value = self.run("SELECT (", expression, ") AS value").column("value")[0].as_py()
         return float(value) if type(value).__name__ == "Decimal" else value
+
+    def text_of(self, expression: Expression, what: str) -> str:
+        """Return the value of an expression as a text.
+
+        Raises
+        ------
+        StatementError : when it is something else
+        """
+        value = self.constant(expression)
+        if not isinstance(value, str):
+            raise self.error("Binder", f"{what} is a text, got {expression.text}", expression)
+        return value
 
     def number(self, expression: Expression, what: str) -> float:
         """Return the value of an expression as a number.
@@ -281,6 +298,22 @@ class Question:
         """Return an error with its caret under a part of the statement."""
         kinds = QuerySyntaxError if kind == "Parser" else StatementError
         return kinds(kind, message, self.text, at.start, at.end, hint=hint)
+
+
+def _literal(value: Any) -> str:
+    """Return a value as SQL writes it; of what is no number, list or text, the text that DuckDB casts."""
+    match value:
+        case None | bool():
+            return str(value).upper().replace("NONE", "NULL")
+        case int():
+            return str(value) if value >= 0 else f"({value})"
+        case float():
+            return sql_number(value)
+        case list() | tuple():
+            return f"[{', '.join(_literal(one) for one in value)}]"
+        case _:
+            text = str(value).replace("'", "''")
+            return text if type(value).__name__ == "Decimal" else f"'{text}'"
 
 
 def _by_name(parameters: Sequence[Any] | Mapping[str, Any] | None) -> dict[str, Any]:

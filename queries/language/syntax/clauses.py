@@ -30,8 +30,7 @@ _ANY_VERB = re.compile(
 # Words after which `(` opens a query or an expression; after any other word it opens arguments or a column list.
 _OPENERS = frozenset(
     "FROM JOIN AS MATERIALIZED COPY UNION ALL EXCEPT INTERSECT NAME IN EXISTS ANY SOME LATERAL SELECT WHERE ON AND OR "
-    "NOT BY HAVING QUALIFY WHEN THEN ELSE DESCRIBE SUMMARIZE PIVOT UNPIVOT EXPLAIN ANALYZE TO EXTRAPOLATE "
-    "FORECAST OPTIMIZE PREDICT RESIDUALS COMPARE".split()
+    "NOT BY HAVING QUALIFY WHEN THEN ELSE DESCRIBE SUMMARIZE PIVOT UNPIVOT EXPLAIN ANALYZE TO".split()
 )
 _JOINS = frozenset("JOIN CROSS INNER LEFT RIGHT FULL NATURAL ASOF POSITIONAL SEMI ANTI".split())
 # Words that follow a column or a table called like a verb, and that no law or target is called.

@@ -169,7 +169,7 @@ class CommentLaw(Span):
     """`COMMENT ON LAW name IS 'text'`; None is `IS NULL`."""
 
     name: Name
-    comment: str | None
+    comment: Expression | None
 
 
 @dataclass(frozen=True)
@@ -283,21 +283,21 @@ class Residuals(Span):
 class ShowLaws(Span):
     """`SHOW LAWS [LIKE 'pattern']`."""
 
-    pattern: str | None = None
+    pattern: Expression | None = None
 
 
 @dataclass(frozen=True)
 class ShowLawForms(Span):
     """`SHOW LAW FORMS [LIKE 'pattern']`."""
 
-    pattern: str | None = None
+    pattern: Expression | None = None
 
 
 @dataclass(frozen=True)
 class ShowForecasts(Span):
     """`SHOW FORECASTS [LIKE 'pattern']`."""
 
-    pattern: str | None = None
+    pattern: Expression | None = None
 
 
 @dataclass(frozen=True)
@@ -305,7 +305,7 @@ class DescribeLaw(Span):
     """`DESCRIBE LAW name [VERSION n]`."""
 
     name: Name
-    version: int | None = None
+    version: Expression | None = None
 
 
 @dataclass(frozen=True)

@@ -14,6 +14,7 @@ from isoflop.queries.language.syntax.nodes import (
     DescribeLaw,
     DropLaw,
     Explain,
+    Expression,
     Extrapolate,
     Fit,
     Forecast,
@@ -181,7 +182,7 @@ def _comment(reader: TokenReader) -> CommentLaw:
     start = reader.tokens[reader.index - 3].start
     name = reader.name("the name of a law", "SHOW LAWS lists them")
     reader.expect("IS", f"COMMENT ON LAW {name.text} IS 'text'")
-    comment = None if reader.accept("NULL") else reader.string("a text in quotes, or NULL")
+    comment = None if reader.accept("NULL") else reader.value(Kind.STRING, "a text in quotes, or NULL")
     return CommentLaw(start, reader.end, name, comment)
 
 
@@ -264,18 +265,14 @@ def _residuals(reader: TokenReader) -> Residuals:
     return Residuals(start, reader.end, law, source, options)
 
 
-def _like(reader: TokenReader) -> str | None:
-    return reader.string("a pattern in quotes, like 'chin%'") if reader.accept("LIKE") else None
+def _like(reader: TokenReader) -> Expression | None:
+    return reader.value(Kind.STRING, "a pattern in quotes, like 'chin%'") if reader.accept("LIKE") else None
 
 
 def _describe(reader: TokenReader) -> DescribeLaw:
     start = reader.tokens[reader.index - 2].start
     name = reader.name("the name of a law", "SHOW LAWS lists them")
-    version = None
-    if reader.accept("VERSION"):
-        if not reader.current.text.isdigit():
-            raise reader.expected("a version number")
-        version = int(reader.next().text)
+    version = reader.value(Kind.NUMBER, "a version number") if reader.accept("VERSION") else None
     return DescribeLaw(start, reader.end, name, version)
 
 

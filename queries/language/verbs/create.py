@@ -11,6 +11,7 @@ import numpy as np
 
 from isoflop.lakehouse.errors import StatementError
 from isoflop.queries.fitting.record import Fit as FitRecord
+from isoflop.queries.language.bind import is_plain
 from isoflop.queries.language.catalogue import check_name, law_exists, save_law
 from isoflop.queries.language.macros import macros_of
 from isoflop.queries.language.question import Question
@@ -107,8 +108,9 @@ def _spelling(question: Question, name: Name) -> str:
 
 
 def _call(record: LawRecord) -> str:
-    name = str(record.name)
-    return f"{name if name.isidentifier() and name.isascii() else quote_name(name)}({', '.join(record.inputs)})"
+    """Return how a law is called as an SQL function."""
+    function, *inputs = (name if is_plain(name) else quote_name(name) for name in (str(record.name), *record.inputs))
+    return f"{function}({', '.join(inputs)})"
 
 
 def _about(question: Question, node: CreateLaw, fitted: Fitted, found: FitRecord, record: LawRecord) -> dict[str, Any]:

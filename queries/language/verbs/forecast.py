@@ -13,6 +13,7 @@ from isoflop.queries.language.rows import numbers
 from isoflop.queries.language.syntax.nodes import Fit, Forecast, ShowForecasts
 from isoflop.queries.language.verbs.extrapolate import extrapolated, inputs_among
 from isoflop.queries.language.verbs.prediction import beside, laws_of
+from isoflop.queries.language.verbs.show import pattern_of
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -87,4 +88,4 @@ def show_forecasts(question: Question, node: ShowForecasts) -> pa.Table:
     scored = score_forecasts(question.lake)
     if scored:
         question.note(f"{scored} forecast{'s' * (scored != 1)} scored now")
-    return question.lake.query(_FORECASTS, {"pattern": node.pattern})
+    return question.lake.query(_FORECASTS, {"pattern": pattern_of(question, node)})

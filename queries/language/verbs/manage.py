@@ -45,5 +45,6 @@ def comment_law(question: Question, node: CommentLaw) -> pa.Table:
     """Set what SHOW LAWS says about a law."""
     import pyarrow as pa
 
-    catalogue.comment_law(question.lake, load_law(question, node.name), node.comment)
+    comment = None if node.comment is None else question.text_of(node.comment, "a comment")
+    catalogue.comment_law(question.lake, load_law(question, node.name), comment)
     return pa.table({})

@@ -8,7 +8,7 @@ from isoflop.queries.language.catalogue import coefficient_rows
 from isoflop.queries.language.provenance import note_stale, refresh_stale, staleness
 from isoflop.queries.language.question import Question
 from isoflop.queries.language.records import LawRecord, load_law
-from isoflop.queries.language.syntax.nodes import DescribeLaw, ShowLawForms, ShowLaws
+from isoflop.queries.language.syntax.nodes import DescribeLaw, ShowForecasts, ShowLawForms, ShowLaws
 from isoflop.queries.laws import Role, known_laws
 
 if TYPE_CHECKING:
@@ -26,7 +26,12 @@ ORDER BY name
 def show_laws(question: Question, node: ShowLaws) -> pa.Table:
     """Return the newest version of every saved law; `stale` is whether its rows have changed since, null if unknown."""
     refresh_stale(question)
-    return question.lake.query(_LAWS, {"pattern": node.pattern})
+    return question.lake.query(_LAWS, {"pattern": pattern_of(question, node)})
+
+
+def pattern_of(question: Question, node: ShowLaws | ShowLawForms | ShowForecasts) -> str | None:
+    """Return the pattern after LIKE, or None without one."""
+    return None if node.pattern is None else question.text_of(node.pattern, "a pattern")
 
 
 def show_law_forms(question: Question, node: ShowLawForms) -> pa.Table:
@@ -58,7 +63,9 @@ def show_law_forms(question: Question, node: ShowLawForms) -> pa.Table:
     table = pa.Table.from_pylist(rows, schema=schema)
     if node.pattern is None:
         return table
-    return question.lake.query("FROM _forms WHERE form ILIKE $1 ORDER BY form", [node.pattern], {"_forms": table})
+    return question.lake.query(
+        "FROM _forms WHERE form ILIKE $1 ORDER BY form", [pattern_of(question, node)], {"_forms": table}
+    )
 
 
 def describe_law(question: Question, node: DescribeLaw) -> pa.Table:
@@ -68,7 +75,7 @@ def describe_law(question: Question, node: DescribeLaw) -> pa.Table:
     """
     import pyarrow as pa
 
-    record = load_law(question, node.name, node.version)
+    record = load_law(question, node.name, _version(question, node))
     for note in record.notes:
         question.note(note)
     if record.status != "converged":
@@ -98,6 +105,16 @@ def describe_law(question: Question, node: DescribeLaw) -> pa.Table:
         for row in coefficient_rows(record)
     ]
     return pa.Table.from_pylist(rows, schema=schema)
+
+
+def _version(question: Question, node: DescribeLaw) -> int | None:
+    """Return which version is described, or None for the newest."""
+    if node.version is None:
+        return None
+    number = question.number(node.version, "a version")
+    if not number.is_integer():
+        raise question.error("Binder", f"a version is a whole number, got {node.version.text}", node.version)
+    return int(number)
 
 
 def coefficient_units(record: LawRecord) -> dict[str, str | None]:
