@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
 Array = NDArray[np.float64]
+FORWARD_NOTES = ("intervals_widened", "intervals_hold", "no_forward_check")  # what the forward check may have said
 
 
 def laws_of(
@@ -132,7 +133,7 @@ def read_inputs(
 
 
 def note_distance(question: Question, record: LawRecord, found: Prediction, usable: NDArray[np.bool_]) -> None:
-    """Say how far beyond the rows of a law its predictions go."""
+    """Say how far beyond the rows of a law its predictions go, and how well its small rows foretold its large ones."""
     if not usable.any():
         return
     beyond = []
@@ -142,6 +143,10 @@ def note_distance(question: Question, record: LawRecord, found: Prediction, usab
             beyond.append(f"{largest:.3g}x beyond the largest {one.name}")
     if beyond:
         question.note(f"extrapolates {' and '.join(beyond)} of the rows behind {record.title}")
+        for note in record.notes:
+            code, _, message = note.partition(": ")
+            if code in FORWARD_NOTES:
+                question.note(message)
 
 
 def beside(question: Question, table: pa.Table, columns: pa.Table, place: Span, verb: str) -> pa.Table:
