@@ -8,11 +8,11 @@ from pathlib import Path
 import numpy as np
 import pyarrow.csv
 import pytest
-from conftest import planted_points
 
 import isoflop
 from isoflop.lakehouse import Lakehouse
 from isoflop.lakehouse.exchange import import_path
+from tests.queries.language.conftest import planted_points
 
 GLANCE = (
     "law", "form", "rows", "dropped", "objective", "r2", "rmse_log", "aicc", "bic", "condition", "status", "notes",
