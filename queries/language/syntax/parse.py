@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from isoflop.lakehouse.errors import QuerySyntaxError
 from isoflop.queries.language.syntax.clauses import verb_at
+from isoflop.queries.language.syntax.design import DESIGN_USAGE, read_design
 from isoflop.queries.language.syntax.nodes import (
-    Assignment,
     Candidate,
     CommentLaw,
     Compare,
@@ -39,6 +39,7 @@ from isoflop.queries.language.syntax.parts import (
     read_options,
     read_source,
     read_subject,
+    read_targets,
     refuse_parts,
 )
 from isoflop.queries.language.syntax.reader import TokenReader
@@ -91,6 +92,8 @@ def parse_clause(text: str, tokens: list[Token], first: int, last: int) -> Verb:
         case "OPTIMIZE":
             start, law = tokens[first].start, _law(reader, OPTIMIZE_USAGE)
             node = read_optimize(reader, start, law)
+        case "DESIGN":
+            node = read_design(reader, tokens[first].start, lambda: _law(reader, DESIGN_USAGE))
         case "PREDICT":
             node = _predict(reader)
         case "RESIDUALS":
@@ -214,21 +217,9 @@ def _compare(reader: TokenReader) -> Compare:
 def _extrapolate(reader: TokenReader, usage: str) -> Extrapolate:
     start = reader.tokens[reader.index - 1].start
     law = _law(reader, usage)
-    to = reader.expect("TO", usage)
-    query, assignments = None, []
-    if reader.at("("):
-        inner = reader.inside()
-        query = inner.expression("a query", hint=f"{usage.partition(' ')[0]} law TO (FROM runs WHERE …)")
-    else:
-        while True:
-            column = reader.name("column = value", usage)
-            reader.expect("=", usage, what='"="')
-            assignments.append(Assignment(column, reader.expression("a value", ",", OPTIONS, hint=usage)))
-            if not reader.accept(","):
-                break
-    target = Span(to.start, reader.end)
+    target, assignments, query = read_targets(reader, usage, OPTIONS)
     options = read_options(reader)
-    return Extrapolate(start, reader.end, law, target, tuple(assignments), query, options)
+    return Extrapolate(start, reader.end, law, target, assignments, query, options)
 
 
 def _predict(reader: TokenReader) -> Predict:

@@ -11,6 +11,7 @@ from isoflop.queries.language.syntax.nodes import (
     CreateLaw,
     CrossValidate,
     DescribeLaw,
+    Design,
     DropLaw,
     ExplainFit,
     Extrapolate,
@@ -26,6 +27,7 @@ from isoflop.queries.language.syntax.nodes import (
     Verb,
 )
 from isoflop.queries.language.verbs.create import create_law
+from isoflop.queries.language.verbs.design import design
 from isoflop.queries.language.verbs.explain import explain_fit
 from isoflop.queries.language.verbs.extrapolate import extrapolate
 from isoflop.queries.language.verbs.fit import fit
@@ -70,6 +72,8 @@ def answer_verb(question: Question, node: Verb) -> pa.Table:
             return forecast(question, node)
         case Optimize():
             return optimize(question, node)
+        case Design():
+            return design(question, node)
         case Predict():
             return predict_rows(question, node)
         case Residuals():

@@ -30,6 +30,7 @@ def test_the_frontier_is_the_closed_form(planted: Lakehouse) -> None:
     )
     assert answer.columns == [
         "budget", "params", "tokens", "predicted_loss", "lower", "upper", "slack", "binding", "multiplier", "status",
+        "optimum", "optimum_lower", "optimum_upper", "params_lower", "params_upper", "tokens_lower", "tokens_upper",
     ]  # fmt: skip
     assert len(answer) == 10
     for row in answer.records():
