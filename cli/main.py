@@ -12,6 +12,7 @@ from typing import Annotated
 import typer
 
 from isoflop.cli.demo.command import demo
+from isoflop.cli.design import design
 from isoflop.cli.export import export
 from isoflop.cli.extrapolate import extrapolate
 from isoflop.cli.fit import fit
@@ -49,7 +50,7 @@ app = typer.Typer(
 
 SECTIONS = {
     "train": (demo, sweep, submit, status, logs),
-    "ask": (sql, shell, fit, extrapolate, laws, runs),
+    "ask": (sql, shell, fit, extrapolate, design, laws, runs),
     "see": (tui, plot),
 }
 

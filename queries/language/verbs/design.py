@@ -89,7 +89,10 @@ def _variable(question: Question, one: OverRange | OverList) -> Variable:
     values = np.unique(numbers(question, column, one.name.text, one.values))
     if not np.isfinite(values).all():
         raise question.error("Data", f"'{one.name.text}' has a value that is no finite number", one.values)
-    return Variable(one.name.text, float(values[0]), float(values[-1]), values=tuple(values.tolist()))
+    is_whole = bool((values == np.rint(values)).all())
+    return Variable(
+        one.name.text, float(values[0]), float(values[-1]), is_integer=is_whole, values=tuple(values.tolist())
+    )
 
 
 def _check_names(question: Question, node: Design, record: LawRecord) -> None:
