@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from isoflop.queries.fitting.record import FittedLaw
-from isoflop.queries.laws.law import Law, Role
+from isoflop.queries.laws.law import Law
 
 Array = NDArray[np.float64]
 
@@ -25,10 +25,6 @@ MOST_DIRECTIONS = 16
 SMALLEST_FEATURE = 0.1  # of the noise of a run: a direction that moves no prediction by more is left out
 TAIL = 0.005  # share of resamples at either end that count as no further out than the rest
 SMALLEST_NOISE = 1e-6  # scatter of runs in log value [1] below which nothing is measured
-DIFFERENCE = 1e-4  # step of differences: relative for a logarithm
-LOG_PRIOR = 3.0  # standard deviation of the logarithm of an amplitude before any run: a factor of 20
-EXPONENT_PRIOR = 0.5  # of an exponent [1]
-WIDTH_PRIOR = 1.0  # of any other coefficient, in units of its size
 
 
 class Belief(Protocol):

@@ -19,6 +19,7 @@ from isoflop.queries.language.records import LawRecord, known
 from isoflop.queries.language.rows import CLUSTER, Rows, describe_dropped, group_rows, no_rows, read_rows
 from isoflop.queries.language.syntax.nodes import Expression, Fit
 from isoflop.queries.language.syntax.tokens import quote_name
+from isoflop.queries.planning.helpful import notes_on_help
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -111,6 +112,7 @@ def fit_rows(question: Question, bound: Bound, rows: Rows, options: FitOptions) 
     }
     try:
         found = fit_law(bound.law, rows.inputs, rows.target, resamples=options.resamples, **how)
+        found = replace(found, notes=(*found.notes, *notes_on_help(found, rows.inputs, rows.weight)))
         if not options.checks_forward or not np.isfinite(found.coefficients).all():
             return found
         # A fit with few resamples is meant to be quick, so its check has no more.
