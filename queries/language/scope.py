@@ -16,12 +16,12 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from isoflop.lakehouse.errors import UnknownName, did_you_mean
+from isoflop.lakehouse.errors import UnknownName, did_you_mean, nearest
 from isoflop.queries.language.question import Question
 from isoflop.queries.language.records import LawRecord, load_law, saved_names
 from isoflop.queries.language.syntax.nodes import Expression, Name, OverValue, Span
 from isoflop.queries.language.syntax.reader import TokenReader
-from isoflop.queries.language.syntax.tokens import Kind, matching
+from isoflop.queries.language.syntax.tokens import Kind, Token, matching
 from isoflop.queries.laws import FormulaError
 from isoflop.queries.laws.algebra.expression import Expression as Tree
 from isoflop.queries.laws.algebra.expression import evaluate, symbols_of
@@ -258,7 +258,8 @@ class Scope:
             is_call = tokens[min(index + 1, len(tokens) - 1)].text == "("
             if index in inside or not token.is_name or is_call or match_name(token.name, known) is not None:
                 continue
-            hint = did_you_mean(token.name, known, f"known here: {', '.join(known[:-1] or known)}")
+            shown = ", ".join(each for each in known if each != self._predicted[1])
+            hint = did_you_mean(token.name, known, f"known here: {shown}")
             message = f"'{token.name}' is neither given by OVER or FOR EACH nor predicted by {self.record.title}"
             raise UnknownName("Binder", message, self.question.text, token.start, token.end, hint=hint)
 
@@ -273,7 +274,7 @@ class Scope:
         while index < expression.last:
             token = tokens[index]
             is_call = index + 1 < expression.last and token.is_name and tokens[index + 1].text == "("
-            if not is_call or token.name.lower() in (*FUNCTIONS, "pi") or not self._is_law(token.name):
+            if not is_call or token.name.lower() in (*FUNCTIONS, "pi") or not self._is_law(token):
                 index += 1
                 continue
             close = matching(tokens, index + 1)
@@ -286,8 +287,16 @@ class Scope:
             index = close + 1
         return text, calls, inside
 
-    def _is_law(self, name: str) -> bool:
-        return match_name(name, saved_names(self.question.lake)) is not None
+    def _is_law(self, token: Token) -> bool:
+        """Whether a function is a saved law; one that is only misspelled is an error."""
+        laws = saved_names(self.question.lake)
+        if match_name(token.name, laws) is not None:
+            return True
+        if nearest(token.name, laws) is None:
+            return False
+        message = f"'{token.name}' is not a function a formula can use, nor a law"
+        hint = did_you_mean(token.name, laws)
+        raise UnknownName("Catalog", message, self.question.text, token.start, token.end, hint=hint)
 
     def _call(self, name: Name, first: int, close: int, known: Sequence[str]) -> Callable[[_Named], Array]:
         """Return the prediction of a saved law that is called like a function."""
@@ -312,9 +321,7 @@ class Scope:
 
         return predicted
 
-    def _without_parameters(
-        self, expression: Expression, text: str, inside: set[int]
-    ) -> tuple[str, dict[str, float]]:
+    def _without_parameters(self, expression: Expression, text: str, inside: set[int]) -> tuple[str, dict[str, float]]:
         """Return a slice with a name of the same length for each parameter, and the values of these names."""
         values = {}
         for index in range(expression.first, expression.last):

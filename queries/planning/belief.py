@@ -87,7 +87,9 @@ def _moved(law: Law, draws: Array, inputs: Array) -> Array:
     with np.errstate(all="ignore"):
         logs = np.log(np.asarray(law.predict(draws, inputs), dtype=np.float64))
     usable = np.isfinite(logs)
-    middle = np.nan_to_num(np.array([np.median(c[u]) if u.any() else 0.0 for c, u in zip(logs.T, usable.T)]))
+    middle = np.array(
+        [np.median(one[is_usable]) if is_usable.any() else 0.0 for one, is_usable in zip(logs.T, usable.T, strict=True)]
+    )
     logs = np.where(usable, logs, middle)
     lowest, highest = np.quantile(logs, [TAIL, 1 - TAIL], axis=0)
     logs = np.clip(logs, lowest, highest)

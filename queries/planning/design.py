@@ -26,7 +26,7 @@ Mask = NDArray[np.bool_]
 
 SHARES = (0.25, 0.5, 0.75, 0.9)  # of what is left of a budget that the next run may take, in the first choices
 PAIR_SHARES = (0.01, 0.05, 0.2, 0.5)  # of what two runs cost together that one of them may take
-MOST_PAIRS = 60  # tried in one round
+MOST_PAIRS = 40  # tried in one round
 FINISHED = 2  # first choices, the best ones, whose runs are exchanged in pairs too
 ROUNDS = 20
 BETTER = 1e-6  # relative gain [1] that is worth an exchange
@@ -107,10 +107,10 @@ def choose(choices: Choices, count: int, *, seed: int = 0, start: Sequence[int] 
     ----------
     count : how many runs; a candidate may be chosen several times
     seed : of the pairs that are tried when there are many
-    start : a choice to begin with as well
+    start : a choice to begin with instead of those that share out the budgets
     """
-    starts = [_shared(choices, count, share) for share in (None, *(SHARES if len(choices.limits) else ()))]
-    starts += [list(start)] if start is not None else []
+    starts = [list(start)] if start is not None else [_shared(choices, count, share) for share in (None, *SHARES)]
+    starts = [one for k, one in enumerate(starts) if one not in starts[:k]]
     generator = np.random.default_rng(seed)
     found = [_exchanged(choices, one) for one in starts if one is not None]
     found = sorted(found, key=choices.score, reverse=True)[:FINISHED]
@@ -135,7 +135,7 @@ def _shared(choices: Choices, count: int, share: float | None) -> list[int] | No
 
 
 def _exchanged(choices: Choices, chosen: list[int], generator: np.random.Generator | None = None) -> list[int]:
-    """Exchange runs until nothing helps: singly, and with a generator in pairs that share one budget."""
+    """Exchange runs until nothing helps: singly, and with a generator in pairs."""
     best = choices.score(chosen)
     for _ in range(ROUNDS):
         before = best
@@ -144,7 +144,7 @@ def _exchanged(choices: Choices, chosen: list[int], generator: np.random.Generat
             position = choices.best(others, choices.left(others))
             if position is not None:
                 chosen, best = _better(choices, chosen, [*others, position], best)
-        if generator is not None and len(choices.limits) and len(chosen) > 1:
+        if generator is not None and len(chosen) > 1:
             pairs = list(itertools.combinations(range(len(chosen)), 2))
             some = generator.permutation(len(pairs))[:MOST_PAIRS]
             for one, other in (pairs[k] for k in some):
@@ -155,10 +155,10 @@ def _exchanged(choices: Choices, chosen: list[int], generator: np.random.Generat
 
 
 def _pair(choices: Choices, chosen: list[int], one: int, other: int, best: float) -> tuple[list[int], float]:
-    """Try to share what two runs cost between two others."""
+    """Try two others in place of two runs, and to share what these cost between them in other ways."""
     rest = [position for k, position in enumerate(chosen) if k not in (one, other)]
     left = choices.left(rest)
-    for share in PAIR_SHARES:
+    for share in PAIR_SHARES if len(choices.limits) else (1.0,):
         first = choices.best(rest, share * left)
         if first is None:
             continue

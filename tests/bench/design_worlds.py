@@ -150,8 +150,8 @@ SMALL = ((1e7, 3e8, 4), (2e8, 1e10, 5))
 WORLDS = (
     DesignWorld("chinchilla, as refitted", CHINCHILLA, (1.82, 480.0, 2140.0, 0.348, 0.366), SMALL, (1e10, 1e12),
                 (7e10, 1.4e12), _dense, (3, 3), 0.004),
-    DesignWorld("chinchilla, as published", CHINCHILLA, (1.69, 406.0, 411.0, 0.34, 0.28), ((2e7, 1e9, 5), (4e8, 2e10, 4)),
-                (2e10, 1e12), (2e11, 4e12), _dense, (3, 3), 0.003),
+    DesignWorld("chinchilla, as published", CHINCHILLA, (1.69, 406.0, 411.0, 0.34, 0.28),
+                ((2e7, 1e9, 5), (4e8, 2e10, 4)), (2e10, 1e12), (2e11, 4e12), _dense, (3, 3), 0.003),
     DesignWorld("kaplan", KAPLAN, (8.8e13, 5.4e13, 0.076, 0.095), SMALL, (1e10, 1e12), (7e10, 1.4e12), _dense, (3, 3),
                 0.004),
     DesignWorld("width_depth", LAWS["width_depth"], (1.7, 60.0, 2.0, 2000.0, 0.8, 1.0, 0.36),

@@ -59,14 +59,10 @@ def read_optimize(reader: TokenReader, start: int, law: LawReference) -> Optimiz
     if each is not None and each.name.text.lower() in {one.name.text.lower() for one in (*ranges, *values)}:
         raise reader.error(f"'{each.name.text}' is given twice", each.name)
     options = read_options(reader)
-    return Optimize(
-        start, reader.end, law, objective, maximize, tuple(ranges), conditions, each, options, values
-    )
+    return Optimize(start, reader.end, law, objective, maximize, tuple(ranges), conditions, each, options, values)
 
 
-def read_over(
-    reader: TokenReader, *stops: str
-) -> tuple[tuple[OverRange | OverList, ...], tuple[OverValue, ...]]:
+def read_over(reader: TokenReader, *stops: str) -> tuple[tuple[OverRange | OverList, ...], tuple[OverValue, ...]]:
     """Read `OVER name IN [a, b] [LOG | INTEGER], name IN (value, …), name = value, …`, with at least one to choose.
 
     Parameters

@@ -25,7 +25,6 @@ from isoflop.queries.language.syntax.nodes import (
     ShowForecasts,
     ShowLawForms,
     ShowLaws,
-    Span,
     Verb,
 )
 from isoflop.queries.language.syntax.optimize import OPTIMIZE_USAGE, read_optimize

@@ -107,9 +107,7 @@ def _check_names(question: Question, node: Design, record: LawRecord) -> None:
             raise question.error("Binder", "DESIGN takes conditions with <= and >=", condition, hint)
 
 
-def _forecast_inputs(
-    question: Question, node: Design, record: LawRecord, columns: list[pa.ChunkedArray]
-) -> Array:
+def _forecast_inputs(question: Question, node: Design, record: LawRecord, columns: list[pa.ChunkedArray]) -> Array:
     """Return the (T, P) inputs of what is forecast."""
     inputs = np.empty((len(columns[0]), len(columns)))
     faults = {}

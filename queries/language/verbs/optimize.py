@@ -133,6 +133,7 @@ def _check_names(question: Question, node: Optimize, record: LawRecord) -> None:
 def title_of(condition: Comparison) -> str:
     """Return a condition as it is called in the answer: as typed, on one line."""
     left, right = (" ".join(side.text.split()) for side in (condition.left, condition.right))
+    left = f"SUM({left})" if condition.is_total else left
     return f"{left} {condition.relation} {right}"
 
 
@@ -225,8 +226,7 @@ def _some_draws(record: LawRecord, count: int) -> Array:
 def _note_spread(question: Question, found: list[Optimum], spreads: list[OptimumSpread], draws: Array) -> None:
     """Say for how many rows too few resamples have an optimum."""
     missing = sum(
-        best.status != "infeasible" and spread.found < FEWEST_FOUND
-        for best, spread in zip(found, spreads, strict=True)
+        best.status != "infeasible" and spread.found < FEWEST_FOUND for best, spread in zip(found, spreads, strict=True)
     )
     if missing and len(draws) >= 2:
         question.note(f"{missing} of {len(found)} optima have no interval: resamples have theirs elsewhere, or none")
