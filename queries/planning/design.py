@@ -57,7 +57,7 @@ class Choices:
     def spread(self, chosen: Sequence[int]) -> Array:
         """Return the (D, D) covariance of the directions after some runs."""
         seen = self.features[list(chosen)] / self.noise
-        found: Array = np.linalg.inv(np.eye(self.features.shape[1]) + seen.T @ seen)
+        found = np.asarray(np.linalg.inv(np.eye(self.features.shape[1]) + seen.T @ seen), dtype=np.float64)
         return found
 
     def variance(self, chosen: Sequence[int]) -> float:
@@ -180,7 +180,8 @@ def _better(choices: Choices, chosen: list[int], other: list[int], best: float) 
 
 def ordered(choices: Choices, chosen: Sequence[int]) -> list[int]:
     """Return chosen runs with the one first that helps most, then the one that helps most beside it, and so on."""
-    left, found = list(chosen), []
+    left = list(chosen)
+    found: list[int] = []
     while left:
         after = choices.after_one_more(found)
         found.append(min(left, key=lambda position: (after[position], position)))

@@ -36,7 +36,7 @@ def test_a_design_becomes_a_sweep_file_that_a_dry_run_takes(
     assert code == 0 and "DESIGN 3 RUNS FOR chin\nTO params = 1e9, tokens = 2e10\nOVER params IN" in err
     assert "next.yaml: 3 runs" in err and '"width_after"' in out
     code, out, err = ask(monkeypatch, capfd, "sweep", "next.yaml", "--dry-run", "--format", "csv")
-    assert code == 0 and len(out.splitlines()) == 4 and "3 runs" in err.replace("2 runs", "3 runs")
+    assert code == 0 and len(out.splitlines()) == 4 and "to train" in err
     code, _, err = ask(monkeypatch, capfd, "design", *target, *OVER, *budget, "--sweep-file", "next.yaml")
     assert code == 2 and "next.yaml exists" in err
     code, _, err = ask(monkeypatch, capfd, "design", *target, *OVER, "--family", "plrf")

@@ -56,7 +56,8 @@ def read_optimize(reader: TokenReader, start: int, law: LawReference) -> Optimiz
             hint = f"leave it out: {condition.left.text} {condition.relation} {condition.right.text}"
             raise reader.error("SUM is over the runs of DESIGN, and OPTIMIZE chooses one point", condition, hint)
     each = _each(reader) if reader.accept("FOR EACH") else None
-    if each is not None and each.name.text.lower() in {one.name.text.lower() for one in (*ranges, *values)}:
+    taken = [one.name for one in ranges] + [one.name for one in values]
+    if each is not None and each.name.text.lower() in {name.text.lower() for name in taken}:
         raise reader.error(f"'{each.name.text}' is given twice", each.name)
     options = read_options(reader)
     return Optimize(start, reader.end, law, objective, maximize, tuple(ranges), conditions, each, options, values)
