@@ -112,7 +112,7 @@ def transformer_shape(params: float, vocabulary: int) -> tuple[int, int]:
     """
     widths, depths = (axis.ravel() for axis in np.meshgrid(WIDTHS, DEPTHS, indexing="ij"))
     # The counting functions are plain arithmetic, for arrays as for numbers.
-    counted: NDArray[np.int64] = transformer_params(width=widths, depth=depths, vocabulary=vocabulary)  # type: ignore[arg-type, assignment]
+    counted: NDArray[np.int64] = transformer_params(width=widths, depth=depths, vocabulary=vocabulary)  # type: ignore[assignment]
     off = np.abs(np.log(counted / params))
     if not off.min() < FAR:
         least = transformer_params(width=WIDTHS[0], depth=1, vocabulary=vocabulary)

@@ -30,8 +30,9 @@ SMALLEST_NOISE = 1e-6  # scatter of runs in log value [1] below which nothing is
 class Belief(Protocol):
     """A cloud of curves."""
 
-    noise: float
-    """scatter of a run in log value [1]"""
+    @property
+    def noise(self) -> float:
+        """Scatter of a run in log value [1]."""
 
     def features(self, inputs: Array) -> Array:
         """Return (M, D) features of the logarithm of the prediction at (M, P) inputs."""

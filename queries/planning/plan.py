@@ -88,17 +88,16 @@ def plan_runs(
     considered = len(points)
     belief = make_belief(np.concatenate([inputs(points), targets]))
     generator = np.random.default_rng(seed)
-    chosen: list[int] | None = None
-    for round_ in range(len(STEPS) + 1):
-        choices = _choices(belief, inputs, targets, points, budgets, per)
-        chosen = choose(choices, count, seed=seed, start=chosen)
-        if chosen is None:
-            raise NothingToChoose(f"{count} runs do not fit {' and '.join(one.text for one in budgets)}")
-        if round_ == len(STEPS):
-            break
-        around = _around(points[np.unique(chosen)], variables, STEPS[round_], is_slow, generator)
+    choices = _choices(belief, inputs, targets, points, budgets, per)
+    chosen = choose(choices, count, seed=seed)
+    if chosen is None:
+        raise NothingToChoose(f"{count} runs do not fit {' and '.join(one.text for one in budgets)}")
+    for step in STEPS:
+        around = _around(points[np.unique(chosen)], variables, step, is_slow, generator)
         around = around[_possible(around, inputs, conditions, budgets)]
-        points, chosen = np.concatenate([points[chosen], around]), list(range(count))
+        points = np.concatenate([points[chosen], around])
+        choices = _choices(belief, inputs, targets, points, budgets, per)
+        chosen = choose(choices, count, seed=seed, start=range(count)) or list(range(count))
     narrowing = np.sqrt([choices.variances(chosen[:k]) for k in range(count + 1)])
     return Plan(points[chosen], narrowing, considered)
 
@@ -129,15 +128,14 @@ def _possible(
     """(M,) which points satisfy each condition, and each budget alone."""
     if not len(points):
         return np.zeros(0, dtype=bool)
-    possible = np.isfinite(inputs(points)).all(axis=1)
+    possible: NDArray[np.bool_] = np.asarray(np.isfinite(inputs(points)).all(axis=1))
     for condition in conditions:
         left, right = call(condition.left, points), call(condition.right, points)
         room = left - right if condition.relation == ">=" else right - left
-        possible &= room >= -TOLERANCE * np.maximum(np.abs(left), np.abs(right))
+        possible = possible & (room >= -TOLERANCE * np.maximum(np.abs(left), np.abs(right)))
     for one in budgets:
-        possible &= call(one.cost, points) <= one.limit * (1 + TOLERANCE)
-    found: NDArray[np.bool_] = possible
-    return found
+        possible = possible & (call(one.cost, points) <= one.limit * (1 + TOLERANCE))
+    return possible
 
 
 def _why(points: Array, inputs: Function, conditions: Sequence[Condition], budgets: Sequence[Budget]) -> str:

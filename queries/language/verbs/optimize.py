@@ -120,8 +120,8 @@ def _check_names(question: Question, node: Optimize, record: LawRecord) -> None:
     """Check that no name is that of a column of the answer, and no condition is said twice."""
     own = {f"predicted_{record.target}".lower(), *ADDED}
     own |= {f"{one.name.text.lower()}_{end}" for one in node.ranges for end in ("lower", "upper")}
-    names = (*node.ranges, *node.values, *([node.each] if node.each else []))
-    for name in (one.name for one in names):
+    names = [one.name for one in node.ranges] + [one.name for one in node.values]
+    for name in (*names, *([node.each.name] if node.each else [])):
         if name.text.lower() in own:
             raise question.error("Binder", f"OPTIMIZE answers with a column '{name.text}' of its own", name)
     counts = Counter(title_of(one) for one in node.conditions)
