@@ -32,6 +32,7 @@ WORDS = (
     "WEIGHT BY", "HOLDOUT LARGEST", "KFOLD", "OPTIMIZE", "MINIMIZE", "MAXIMIZE", "OVER", "SUBJECT TO", "FOR EACH",
     "COMPARE APPROACHES", "AT flops", "AVERAGE OF", "bootstrap", "intervals", "weighing", "tolerance", "budgets",
     "auto", "profile", "jackknife",
+    "DESIGN", "RUNS FOR", "SUM",
     "LEAVE ONE OUT", "PERCENT", "INIT", "FIXED", "SELECT", "FROM", "WHERE", "GROUP BY", "ORDER BY", "LIMIT", "JOIN",
     "USING", "WITH", "AS", "AND", "OR", "NOT", "NULL", "IN", "BETWEEN", "COPY", "CREATE TABLE", "CREATE VIEW",
     "DESCRIBE", "SUMMARIZE", "HAVING", "UNION ALL", "DISTINCT",

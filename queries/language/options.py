@@ -12,7 +12,7 @@ from isoflop.queries.fitting.bootstraps import BOOTSTRAPS, find_bootstrap
 from isoflop.queries.fitting.record import INTERVALS
 from isoflop.queries.fitting.resampling import Resampling
 from isoflop.queries.language.question import Question
-from isoflop.queries.language.syntax.nodes import Expression, Option
+from isoflop.queries.language.syntax.nodes import Expression, Name, Option
 from isoflop.queries.language.syntax.tokens import Kind
 from isoflop.queries.laws import OBJECTIVES, WITH_DELTA, Law, Objective, find_objective
 from isoflop.queries.laws.algebra.parser import match_name
@@ -20,6 +20,7 @@ from isoflop.queries.laws.algebra.parser import match_name
 MOST_RESAMPLES = 100_000
 MOST_SEED = 2**63 - 1
 RESAMPLES = 200  # of each fold, of each approach and of an average, unless the statement says otherwise
+OPTIMUM_RESAMPLES = 100  # of the law, each with an optimum of its own
 
 
 @dataclass(frozen=True)
@@ -89,6 +90,24 @@ class ApproachOptions:
     flops: Expression | None = None
 
 
+@dataclass(frozen=True)
+class PlanOptions(IntervalOptions):
+    """How a plan is made.
+
+    Parameters
+    ----------
+    resamples : how many resamples of the law say how sure an optimum is; 0 for none
+    seed : of random steps
+    time_law : name of the law that `seconds` are computed by, or None
+    per : cost that what is gained is divided by, as typed, or None
+    """
+
+    resamples: int = OPTIMUM_RESAMPLES
+    seed: int = 0
+    time_law: Name | None = None
+    per: Expression | None = None
+
+
 def _is_count(value: Any) -> bool:
     return isinstance(value, int) and not isinstance(value, bool) and value >= 0
 
@@ -111,6 +130,7 @@ _KINDS: Mapping[str, tuple[Callable[[Any], bool], str]] = {
     ),
     "seed": (lambda value: _is_count(value) and value <= MOST_SEED, "a whole number, like 0"),
     "level": (lambda value: _is_positive(value) and value < 1, "a share between 0 and 1, like 0.95"),
+    "time_law": (lambda value: isinstance(value, str), "the name of a law"),
     "forward": (lambda value: isinstance(value, bool), "true or false"),
     "bootstrap": (lambda value: isinstance(value, str), "a name in quotes, like 'auto'"),
     "intervals": (lambda value: isinstance(value, str), "a name in quotes, like 'profile'"),
@@ -124,8 +144,10 @@ _KINDS: Mapping[str, tuple[Callable[[Any], bool], str]] = {
 }
 _FIT_KEYS = ("objective", "delta", "resamples", "seed", "level", "forward", "cluster", "bootstrap", "intervals")
 _APPROACH_KEYS = ("budgets", "tolerance", "curves", "flops", "objective", "delta", "resamples", "seed", "level")
-_EXPRESSIONS = ("cluster", "curves", "flops")  # read from the rows, once for each
+_EXPRESSIONS = ("cluster", "curves", "flops", "per")  # read from the rows or points, once for each
 _INTERVAL_KEYS = ("level", "interval")
+OPTIMIZE_KEYS = (*_INTERVAL_KEYS, "resamples", "time_law")
+DESIGN_KEYS = (*_INTERVAL_KEYS, "seed", "time_law", "per")
 
 
 def read_fit_options(
@@ -261,6 +283,27 @@ def read_interval_options(question: Question, options: Sequence[Option], verb: s
     StatementError : for a value of the wrong kind
     """
     return IntervalOptions(**_read_values(question, options, _INTERVAL_KEYS, verb))
+
+
+def read_plan_options(question: Question, options: Sequence[Option], verb: str, keys: Sequence[str]) -> PlanOptions:
+    """Return how a plan is to be made.
+
+    Parameters
+    ----------
+    keys : that this verb takes
+
+    Raises
+    ------
+    UnknownName : for a key that does not exist
+    StatementError : for a value of the wrong kind
+    """
+    values = _read_values(question, options, keys, verb)
+    if verb == "DESIGN":  # what a run adds of its own scatter no other run takes away
+        values.setdefault("interval", "confidence")
+    if "time_law" in values:
+        place = next(option.value for option in options if option.key.text.lower() == "time_law")
+        values["time_law"] = Name(place.start, place.end, values["time_law"])
+    return PlanOptions(**values)
 
 
 def _read_values(question: Question, options: Iterable[Option], known: Sequence[str], verb: str) -> dict[str, Any]:

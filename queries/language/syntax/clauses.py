@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 from isoflop.queries.language.syntax.tokens import Kind, Token, matching
 
-RELATION_VERBS = ("FIT", "EXTRAPOLATE", "FORECAST", "OPTIMIZE", "PREDICT", "RESIDUALS", "COMPARE")
+RELATION_VERBS = ("FIT", "EXTRAPOLATE", "FORECAST", "OPTIMIZE", "DESIGN", "PREDICT", "RESIDUALS", "COMPARE")
 CHANGES = (
     "CREATE LAW",
     "REFIT LAW",
@@ -24,7 +24,7 @@ EXPLAINED = (*RELATION_VERBS, "CROSS VALIDATE", "CREATE LAW", "REFIT LAW")  # wh
 
 # A text without one of these words holds no verb, and is not even split into tokens.
 _ANY_VERB = re.compile(
-    r"\b(?:FIT|LAWS?|VALIDATE|EXTRAPOLATE|FORECASTS?|OPTIMIZE|PREDICT|RESIDUALS|COMPARE)\b", re.IGNORECASE
+    r"\b(?:FIT|LAWS?|VALIDATE|EXTRAPOLATE|FORECASTS?|OPTIMIZE|DESIGN|PREDICT|RESIDUALS|COMPARE)\b", re.IGNORECASE
 )
 
 # Words after which `(` opens a query or an expression; after any other word it opens arguments or a column list.
@@ -176,6 +176,8 @@ def _reads_like_clause(tokens: list[Token], index: int) -> bool:
         return False
     if verb not in RELATION_VERBS:
         return True
+    if verb == "DESIGN":  # a word that many tables have a column for
+        return tokens[index + 1].kind in (Kind.NUMBER, Kind.PARAMETER)
     following, third = tokens[index + 1], tokens[min(index + 2, len(tokens) - 1)]
     if following.text == "(":
         after = tokens[min(matching(tokens, index + 1) + 1, len(tokens) - 1)]

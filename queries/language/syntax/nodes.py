@@ -264,12 +264,32 @@ class OverRange:
 
 
 @dataclass(frozen=True)
+class OverList:
+    """One `name IN (value, …)` of OVER, without the parentheses."""
+
+    name: Name
+    values: Expression
+
+
+@dataclass(frozen=True)
+class OverValue:
+    """One `name = value` of OVER: a number, or what follows from the others."""
+
+    name: Name
+    value: Expression
+
+
+@dataclass(frozen=True)
 class Comparison(Span):
-    """One `left <= right` of SUBJECT TO; the relation is <=, >= or =."""
+    """One `left <= right` of SUBJECT TO; the relation is <=, >= or =.
+
+    With `is_total` the left side is what stands in `SUM(…)`: it holds for all runs of a DESIGN together.
+    """
 
     left: Expression
     relation: str
     right: Expression
+    is_total: bool = False
 
 
 @dataclass(frozen=True)
@@ -292,6 +312,19 @@ class Optimize(Span):
     ranges: tuple[OverRange, ...]
     conditions: tuple[Comparison, ...] = ()
     each: ForEach | None = None
+    options: tuple[Option, ...] = ()
+    values: tuple[OverValue, ...] = ()
+
+
+@dataclass(frozen=True)
+class Design(Span):
+    """`DESIGN n RUNS FOR law TO … OVER … SUBJECT TO …`; the target is kept as an extrapolation of the law."""
+
+    count: Expression
+    target: Extrapolate
+    ranges: tuple[OverRange | OverList, ...]
+    values: tuple[OverValue, ...] = ()
+    conditions: tuple[Comparison, ...] = ()
     options: tuple[Option, ...] = ()
 
 
@@ -365,6 +398,7 @@ Verb: TypeAlias = (
     | ExtrapolateAverage
     | Forecast
     | Optimize
+    | Design
     | Predict
     | Residuals
     | ShowLaws

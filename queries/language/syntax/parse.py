@@ -5,8 +5,8 @@ from __future__ import annotations
 from isoflop.lakehouse.errors import QuerySyntaxError
 from isoflop.queries.language.syntax.approaches import APPROACHES, read_approaches
 from isoflop.queries.language.syntax.clauses import verb_at
+from isoflop.queries.language.syntax.design import DESIGN_USAGE, read_design
 from isoflop.queries.language.syntax.nodes import (
-    Assignment,
     Candidate,
     CommentLaw,
     Compare,
@@ -43,6 +43,7 @@ from isoflop.queries.language.syntax.parts import (
     read_options,
     read_source,
     read_subject,
+    read_targets,
     refuse_parts,
 )
 from isoflop.queries.language.syntax.reader import TokenReader
@@ -111,6 +112,8 @@ def _verb(reader: TokenReader, verb: str) -> Verb:
         case "OPTIMIZE":
             start, law = tokens[first].start, _law(reader, OPTIMIZE_USAGE)
             node = read_optimize(reader, start, law)
+        case "DESIGN":
+            node = read_design(reader, tokens[first].start, lambda: _law(reader, DESIGN_USAGE))
         case "PREDICT":
             node = _predict(reader)
         case "RESIDUALS":
@@ -250,7 +253,7 @@ def _average(reader: TokenReader) -> ExtrapolateAverage:
     if source is None and (typed := [one for one in subjects if isinstance(one, Candidate)]):
         hint = "say which, for all laws: EXTRAPOLATE AVERAGE OF … FROM runs TO …"
         raise reader.error("a law that is not saved needs rows to be fitted to", typed[0], hint)
-    target, assignments, query = _points(reader, AVERAGE_USAGE)
+    target, assignments, query = read_targets(reader, AVERAGE_USAGE, OPTIONS)
     options = read_options(reader)
     return ExtrapolateAverage(start, reader.end, subjects, source, target, assignments, query, options)
 
@@ -258,26 +261,9 @@ def _average(reader: TokenReader) -> ExtrapolateAverage:
 def _extrapolate(reader: TokenReader, usage: str) -> Extrapolate:
     start = reader.tokens[reader.index - 1].start
     law = _law(reader, usage)
-    target, assignments, query = _points(reader, usage)
+    target, assignments, query = read_targets(reader, usage, OPTIONS)
     options = read_options(reader)
     return Extrapolate(start, reader.end, law, target, assignments, query, options)
-
-
-def _points(reader: TokenReader, usage: str) -> tuple[Span, tuple[Assignment, ...], Expression | None]:
-    """Read `TO column = value, …` or `TO (query)`."""
-    to = reader.expect("TO", usage)
-    query, assignments = None, []
-    if reader.at("("):
-        inner = reader.inside()
-        query = inner.expression("a query", hint=f"{usage.partition(' ')[0]} law TO (FROM runs WHERE …)")
-    else:
-        while True:
-            column = reader.name("column = value", usage)
-            reader.expect("=", usage, what='"="')
-            assignments.append(Assignment(column, reader.expression("a value", ",", OPTIONS, hint=usage)))
-            if not reader.accept(","):
-                break
-    return Span(to.start, reader.end), tuple(assignments), query
 
 
 def _predict(reader: TokenReader) -> Predict:

@@ -12,6 +12,7 @@ from isoflop.queries.language.syntax.nodes import (
     CreateLaw,
     CrossValidate,
     DescribeLaw,
+    Design,
     DropLaw,
     Explain,
     Extrapolate,
@@ -31,6 +32,7 @@ from isoflop.queries.language.syntax.nodes import (
 from isoflop.queries.language.verbs.approaches import compare_approaches
 from isoflop.queries.language.verbs.average import extrapolate_average
 from isoflop.queries.language.verbs.create import create_law
+from isoflop.queries.language.verbs.design import design
 from isoflop.queries.language.verbs.explain import explain
 from isoflop.queries.language.verbs.extrapolate import extrapolate
 from isoflop.queries.language.verbs.fit import fit
@@ -82,6 +84,8 @@ def answer_verb(question: Question, node: Verb) -> pa.Table:
             return forecast(question, node)
         case Optimize():
             return optimize(question, node)
+        case Design():
+            return design(question, node)
         case Predict():
             return predict_rows(question, node)
         case Residuals():

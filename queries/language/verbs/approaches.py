@@ -57,7 +57,7 @@ def compare_approaches(question: Question, node: CompareApproaches) -> pa.Table:
     ------
     StatementError : when the law is not one of params and tokens, or the rows hold no slices of equal compute
     """
-    bound = _bound(question, node)
+    bound = bound_approaches(question, node)
     options = read_approach_options(question, node.options, "COMPARE APPROACHES", bound.law)
     wanted = _wanted(question, node)
     groups = group_names(question, node.source.groups, COLUMNS, "COMPARE APPROACHES")
@@ -91,7 +91,7 @@ def compare_approaches(question: Question, node: CompareApproaches) -> pa.Table:
     return _table(found, keys.take(parts).rename_columns(list(groups)), is_at=wanted is not None)
 
 
-def _bound(question: Question, node: CompareApproaches) -> Bound:
+def bound_approaches(question: Question, node: CompareApproaches) -> Bound:
     """Return loss and law: those of the clause, or `loss ~ chinchilla(params, tokens)`."""
     if node.candidate is None:
         at = next(index for index, token in enumerate(question.tokens) if token.start == node.name.start)

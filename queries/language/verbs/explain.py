@@ -14,18 +14,27 @@ from typing import TYPE_CHECKING
 from isoflop.lakehouse.units import format_seconds
 from isoflop.queries.fitting.fit import planned_starts
 from isoflop.queries.language.bind import Bound, bind_candidate
-from isoflop.queries.language.options import FitOptions, read_compare_options, read_fit_options
+from isoflop.queries.language.options import (
+    FitOptions,
+    read_approach_options,
+    read_average_options,
+    read_compare_options,
+    read_fit_options,
+)
 from isoflop.queries.language.provenance import statement_of
 from isoflop.queries.language.question import Question
 from isoflop.queries.language.records import load_law
 from isoflop.queries.language.rows import CLUSTER, Rows, group_rows, read_rows
 from isoflop.queries.language.syntax.nodes import (
     Compare,
+    CompareApproaches,
     CreateLaw,
     CrossValidate,
+    Design,
     Explain,
     Expression,
     Extrapolate,
+    ExtrapolateAverage,
     Fit,
     Forecast,
     Optimize,
@@ -35,13 +44,16 @@ from isoflop.queries.language.syntax.nodes import (
     Source,
     Verb,
 )
+from isoflop.queries.language.verbs.approaches import bound_approaches
 from isoflop.queries.language.verbs.explain_predictions import (
     Steps,
+    explain_design,
     explain_extrapolation,
     explain_optimum,
     explain_rows,
     law_steps,
 )
+from isoflop.queries.language.verbs.extrapolate import target_points
 from isoflop.queries.language.verbs.refit import KEPT
 from isoflop.queries.language.verbs.validate import (
     bind_subject,
@@ -105,8 +117,12 @@ def _explained(question: Question, node: Verb) -> Steps:
             return _cross_validate(question, node)
         case Compare():
             return _compare(question, node)
+        case CompareApproaches():
+            return _approaches(question, node)
         case Extrapolate():
             return _of_law(question, node) + explain_extrapolation(question, node, "EXTRAPOLATE")
+        case ExtrapolateAverage():
+            return _average(question, node)
         case Forecast():
             steps = _of_law(question, node.extrapolate)
             return steps + explain_extrapolation(question, node.extrapolate, "FORECAST")
@@ -114,6 +130,8 @@ def _explained(question: Question, node: Verb) -> Steps:
             return _of_law(question, node) + explain_rows(question, node)
         case Optimize():
             return _of_law(question, node) + explain_optimum(question, node)
+        case Design():
+            return _of_law(question, node.target) + explain_design(question, node)
         case _:
             raise AssertionError(f"nothing explains {node}")
 
@@ -258,6 +276,38 @@ def _compare(question: Question, node: Compare) -> Steps:
     steps.append(("folds", f"{len(parts)}: {_text(question, node.holdout.start, node.holdout.end)}"))
     steps.append(("ranked by", "mean absolute error on the rows held out"))
     return steps + _interval_steps(options)
+
+
+def _approaches(question: Question, node: CompareApproaches) -> Steps:
+    """Return the law of approach 3, and the rows that all approaches look at."""
+    bound = bound_approaches(question, node)
+    options = read_approach_options(question, node.options, "COMPARE APPROACHES", bound.law)
+    rows = read_rows(question, bound, node.source, {})
+    steps = [*_bound_steps(bound), *_row_steps(node.source, rows)]
+    budgets = "those found among the rows"
+    if options.budgets is not None:
+        budgets = ", ".join(f"{one:g}" for one in options.budgets)
+    steps.append(("budgets", f"{budgets}, each within {options.tolerance:.0%}"))
+    steps += [("group by", group.text) for group in node.source.groups]
+    return steps + _interval_steps(options.fit)
+
+
+def _average(question: Question, node: ExtrapolateAverage) -> Steps:
+    """Return the laws that are averaged, the rows they are fitted to again, and the points."""
+    bounds = [bind_subject(question, subject) for subject in node.subjects]
+    options, weighing, _ = read_average_options(question, node.options, "EXTRAPOLATE AVERAGE", bounds[0].law)
+    steps: Steps = []
+    for subject, bound in zip(node.subjects, bounds, strict=True):
+        steps.append((f"law {candidate_name(question, subject)}", f"{bound.target_name} ~ {bound.law.formula}"))
+    if node.source is None:
+        steps.append(("rows", "those that the saved laws were fitted to"))
+    else:
+        read = [read_rows(question, bound, node.source, {}) for bound in bounds]
+        rows = common_rows(question, node.source, read, "EXTRAPOLATE AVERAGE")
+        steps.append(("rows", f"{len(rows[0].kept)} of {rows[0].matched}, which every law can use"))
+    targets = target_points(question, node)
+    steps.append(("points", f"{targets.num_rows} with {', '.join(targets.column_names)}"))
+    return [*steps, ("weighed by", weighing), *_interval_steps(options)]
 
 
 def _text(question: Question, start: int, end: int) -> str:

@@ -7,11 +7,27 @@ from typing import TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from isoflop.queries.language.options import IntervalOptions, read_interval_options
+from isoflop.queries.language.options import (
+    DESIGN_KEYS,
+    OPTIMIZE_KEYS,
+    IntervalOptions,
+    read_interval_options,
+    read_plan_options,
+)
 from isoflop.queries.language.provenance import staleness, statement_of
 from isoflop.queries.language.question import Question
 from isoflop.queries.language.records import LawRecord, load_law
-from isoflop.queries.language.syntax.nodes import Extrapolate, Fit, Name, Optimize, Predict, Residuals, Span
+from isoflop.queries.language.syntax.nodes import (
+    Design,
+    Extrapolate,
+    Fit,
+    Name,
+    Optimize,
+    OverRange,
+    Predict,
+    Residuals,
+    Span,
+)
 from isoflop.queries.language.verbs.extrapolate import inputs_among, target_points
 from isoflop.queries.language.verbs.predict import read_beside
 from isoflop.queries.language.verbs.prediction import read_inputs
@@ -74,7 +90,7 @@ def explain_rows(question: Question, node: Predict | Residuals) -> Steps:
 
 def explain_optimum(question: Question, node: Optimize) -> Steps:
     """Return what OPTIMIZE would choose, within which ranges and under which conditions."""
-    options = read_interval_options(question, node.options, "OPTIMIZE")
+    options = read_plan_options(question, node.options, "OPTIMIZE", OPTIMIZE_KEYS)
     steps = [("maximize" if node.maximize else "minimize", node.objective.text)]
     for one in node.ranges:
         kind = " on a log scale" * one.is_log + ", whole numbers" * one.is_integer
@@ -83,6 +99,27 @@ def explain_optimum(question: Question, node: Optimize) -> Steps:
     if node.each is not None:
         steps.append((f"for each {node.each.name.text}", " ".join(node.each.values.text.split())))
     record = _saved(question, node.law)
+    return steps if record is None else [*steps, _interval_step(record, options)]
+
+
+def explain_design(question: Question, node: Design) -> Steps:
+    """Return what DESIGN would choose among, for which forecast, and what a run costs."""
+    options = read_plan_options(question, node.options, "DESIGN", DESIGN_KEYS)
+    targets = target_points(question, node.target)
+    steps = [
+        ("runs", node.count.text),
+        ("forecast", f"{targets.num_rows} points with {', '.join(targets.column_names)}"),
+    ]
+    for one in node.ranges:
+        if isinstance(one, OverRange):
+            kind = " on a log scale" * one.is_log + ", whole numbers" * one.is_integer
+            steps.append((f"over {one.name.text}", f"{one.lower.text} to {one.upper.text}{kind}"))
+        else:
+            steps.append((f"over {one.name.text}", f"one of {' '.join(one.values.text.split())}"))
+    steps += [("subject to", _text(question, one)) for one in node.conditions]
+    if options.per is not None:
+        steps.append(("per", options.per.text))
+    record = _saved(question, node.target.law)
     return steps if record is None else [*steps, _interval_step(record, options)]
 
 

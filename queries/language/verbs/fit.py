@@ -21,6 +21,7 @@ from isoflop.queries.language.rows import CLUSTER, Rows, column_of, describe_dro
 from isoflop.queries.language.syntax.nodes import Expression, Fit
 from isoflop.queries.language.syntax.tokens import quote_name
 from isoflop.queries.laws import Law
+from isoflop.queries.planning.helpful import notes_on_help
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -124,6 +125,7 @@ def fit_rows(question: Question, bound: Bound, rows: Rows, options: FitOptions) 
             bound.law, rows.inputs, rows.target, resamples=options.resamples, resampling=options.resampling,
             intervals=options.intervals, row_name=rows.name, **how,
         )  # fmt: skip
+        found = replace(found, notes=(*found.notes, *notes_on_help(found, rows.inputs, rows.weight)))
         if not options.checks_forward or not np.isfinite(found.coefficients).all():
             return found
         # A fit with few resamples is meant to be quick, so its check has no more.
