@@ -60,7 +60,9 @@ def least(first: Callable[[], object], second: Callable[[], object], times: int 
 def report(what: str, plain: float, through: float, *, is_budgeted: bool) -> None:
     """Print one line."""
     budget = f"(budget +{BUDGET:g})" if is_budgeted else ""
-    print(f"{what:28s}{plain:8.2f} ms plain {through:8.2f} ms here   +{through - plain:5.2f}  x{through / plain:5.2f} {budget}")
+    print(
+        f"{what:28s}{plain:8.2f} ms plain {through:8.2f} ms here   +{through - plain:5.2f}  x{through / plain:5.2f} {budget}"
+    )
 
 
 def bench() -> None:
@@ -70,7 +72,9 @@ def bench() -> None:
         for what, text in PLAIN.items():
             report(what, *least(lambda text=text: lake.query(text), lambda text=text: lake.sql(text)), is_budgeted=True)
         for what, (verb, table) in WITH_VERBS.items():
-            report(what, *least(lambda table=table: lake.query(table), lambda verb=verb: lake.sql(verb)), is_budgeted=False)
+            report(
+                what, *least(lambda table=table: lake.query(table), lambda verb=verb: lake.sql(verb)), is_budgeted=False
+            )
 
 
 if __name__ == "__main__":
