@@ -21,7 +21,7 @@ TIMES = 300
 PLAIN = {
     "SELECT 1": "SELECT 1",
     "board of 10,000 runs": "SELECT id, params, loss FROM points WHERE params > 1e8 ORDER BY loss LIMIT 20",
-    "a column called fit": "SELECT count(*) AS fit, corpus AS law FROM points WHERE (id > 3) GROUP BY corpus ORDER BY fit",
+    "a column called fit": "SELECT count(*) AS fit, corpus AS law FROM points WHERE (id > 3) GROUP BY law ORDER BY fit",
     "200 lines that name verbs": "SELECT " + ",\n".join(f"(id + {k}) AS fit_{k}, 'FIT' AS f{k}" for k in range(200))
     + " FROM points LIMIT 1",
 }  # fmt: skip
@@ -37,8 +37,9 @@ WITH_VERBS = {  # what -> (with a verb, the same over a table of its rows)
 def fill(lake: Lakehouse) -> None:
     """Make the tables and the law that the statements name."""
     lake.query(
-        "CREATE TABLE points AS SELECT i AS id, ['web', 'books'][1 + i % 2] AS corpus, 10.0 ** (6 + i % 50 / 10) AS params,"
-        " 10.0 ** (9 + i // 50 / 100) AS tokens, 1.7 + 400 / params ** 0.34 + 410 / tokens ** 0.28 AS loss "
+        "CREATE TABLE points AS SELECT i AS id, ['web', 'books'][1 + i % 2] AS corpus, "
+        "10.0 ** (6 + i % 50 / 10) AS params, 10.0 ** (9 + i // 50 / 100) AS tokens, "
+        "1.7 + 400 / params ** 0.34 + 410 / tokens ** 0.28 AS loss "
         "FROM range(10000) t(i)"
     )
     lake.sql("CREATE LAW chin AS FIT loss ~ chinchilla(params, tokens) FROM points WITH (resamples = 20)")
@@ -60,9 +61,8 @@ def least(first: Callable[[], object], second: Callable[[], object], times: int 
 def report(what: str, plain: float, through: float, *, is_budgeted: bool) -> None:
     """Print one line."""
     budget = f"(budget +{BUDGET:g})" if is_budgeted else ""
-    print(
-        f"{what:28s}{plain:8.2f} ms plain {through:8.2f} ms here   +{through - plain:5.2f}  x{through / plain:5.2f} {budget}"
-    )
+    more, ratio = through - plain, through / plain
+    print(f"{what:28s}{plain:8.2f} ms plain {through:8.2f} ms here   +{more:5.2f}  x{ratio:5.2f} {budget}")
 
 
 def bench() -> None:
