@@ -47,7 +47,7 @@ SAMPLES: dict[str, Many[str]] = {
 }  # fmt: skip
 ODD: dict[str, Many[str]] = {
     "saved_law": ("nobody", "power"), "law_form": ("nonsense", "E", "sqrt"),
-    "column": ("budget", "loss", '"params"', "nope"), "number": ("0", "1000000", "'x'", "1.5"),
+    "column": ("budget", "loss", '"params"', "nope"), "number": ("0", "1000000", "1.5"),
     "version": ("0", "7"), "target": ("nope", "p.loss", "corpus", "NULL", "count(*)"),
     "condition": ("false", "nope = 1", "id", "corpus", "NULL", "sum(id) > 1"),
     "expression": ("nope", "NULL", "count(*)", "(1)", "[1]", "DATE '2024-01-01'", "'x'", "params / 0"),
@@ -80,6 +80,8 @@ def make(name: str, chance: random.Random, depth: int = 0, verb: str = "") -> st
     """
     if name == "options":
         return _options(chance, verb)
+    if name == "law" and chance.random() < 0.7:  # a fit takes longest
+        return make("saved_law", chance)
     if name == "form" and chance.random() < 0.6:
         return chance.choice(FORMS)
     if name in SLICES:
@@ -95,7 +97,8 @@ def _options(chance: random.Random, verb: str) -> str:
         known = ("nonsense", *FIT_OPTIONS)
     chosen = chance.sample(known, chance.choice((0, 1, 2)))
     pairs = [f"{key} = {chance.choice(OPTION_VALUES[key])}" for key in chosen]
-    pairs = [f"resamples = {chance.choice((0, 0, 0, 2))}", *pairs] if fits else pairs
+    count = chance.choice((0, 0, 0, 0, 0, 2)) if verb == "fit" else 0
+    pairs = [f"resamples = {count}", *pairs] if fits else pairs
     return f"WITH ({', '.join(pairs)})" if pairs else ""
 
 
