@@ -331,3 +331,34 @@ def _value(question: Question, expression: Expression) -> Any:
     if expression.last == expression.first + 1 and question.tokens[expression.first].kind is Kind.WORD:
         return {"TRUE": True, "FALSE": False}.get(expression.text.upper(), expression.text)
     return question.constant(expression)
+
+
+# What the reference says of each key: default, meaning.
+_MEANINGS: Mapping[str, tuple[str, str]] = {
+    "objective": ("the form's own", f"what is minimised: {', '.join(f'`{name}`' for name in OBJECTIVES)}"),
+    "delta": (
+        "`1e-3`",
+        f"log residual beyond which the objective grows linearly; of {', '.join(f'`{name}`' for name in WITH_DELTA)}",
+    ),
+    "resamples": (f"`{FitOptions.resamples}`", "how many bootstrap resamples the intervals come from"),
+    "seed": (f"`{FitOptions.seed}`", "of starts, resamples and random folds: one seed, one answer"),
+    "level": (f"`{FitOptions.level}`", "share that intervals cover"),
+    "forward": (
+        "`true` with resamples",
+        "whether the large rows are predicted from the small ones, to widen intervals beyond the rows",
+    ),
+    "cluster": ("none", "rows with one value of this expression belong together: resampled, and split, as a whole"),
+    "interval": (f"`'{IntervalOptions.interval}'`", "for a new run, which is noisy, or for the law's curve alone"),
+}
+
+
+def describe_option(key: str) -> tuple[str, str, str]:
+    """Return an option's default, the values it takes and what it means, as Markdown.
+
+    Example
+    -------
+    >>> describe_option("seed")
+    ('`0`', 'a whole number, like 0', 'of starts, resamples and random folds: one seed, one answer')
+    """
+    default, meaning = _MEANINGS[key]
+    return default, "an expression over the rows" if key == "cluster" else _KINDS[key][1], meaning

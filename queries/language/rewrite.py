@@ -20,6 +20,9 @@ _MESSAGE = re.compile(
     r"(?:\n\nLINE (?P<line>\d+): (?P<shown>[^\n]*)\n(?P<caret> *)\^.*)?",
     re.DOTALL,
 )
+_JOINS_STRINGS = re.compile(r"(?:\s|--[^\n\r]*)*[\n\r](?:\s|--[^\n\r]*)*")
+# DuckDB makes this of PIVOT and shows it in its errors, with the caret as far in as the place is in what it was sent.
+_OF_PIVOT = 'CREATE OR REPLACE TEMP TYPE "__pivot_enum'
 _NEAR = re.compile(r'syntax error at or near "[^\n]*"|syntax error at end of input')
 
 
@@ -72,9 +75,11 @@ class Composed:
         previous = self._pieces[-1].token if self._pieces else None
         if previous is not None:
             before = self.tokens[previous]
-            if before.end != token.start:
-                # Two strings on two lines would be one string.
-                self._space(" " if before.kind is token.kind is Kind.STRING else "\n")
+            gap = self.statement[before.end : token.start]
+            if gap:
+                # Two strings on two lines are one string, on one line they are a string and its name.
+                is_one_line = before.kind is token.kind is Kind.STRING and not _JOINS_STRINGS.fullmatch(gap)
+                self._space(" " if is_one_line else "\n")
         else:
             self._space("\n")
         self._add(text or token.text, index)
@@ -149,6 +154,8 @@ def _position(text: str, line: int, shown: str, caret: int) -> int | None:
         return None
     start = sum(len(each) + 1 for each in lines[: line - 1])
     columns = caret - len(f"LINE {line}: ")
+    if shown.startswith(_OF_PIVOT):
+        return columns
     if shown.startswith("...") and not lines[line - 1].startswith("..."):
         part = shown[3:].removesuffix("...")
         offset = lines[line - 1].find(part)

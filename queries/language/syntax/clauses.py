@@ -89,7 +89,8 @@ def find_clauses(tokens: list[Token], first: int, last: int, *, is_statement: bo
     index = first
     while index < last:
         end = None
-        if index in starts and verb_at(tokens, index):
+        verb = verb_at(tokens, index) if index in starts else None
+        if verb is not None and (verb not in CHANGES or index == first):
             end = _clause_end(tokens, index, last)
         elif index > 0 and _opens_query(tokens, index - 1) and _reads_like_clause(tokens, index):
             end = _clause_end(tokens, index, last)
