@@ -14,6 +14,7 @@ from isoflop.queries import laws
 from isoflop.queries.laws import LAWS, Law
 from isoflop.queries.laws.law import Coefficient
 
+LONG = 1500  # characters of a macro that tell a reader nothing any more
 HEAD = """# Laws
 
 Every law here is a word in a statement, `FIT loss ~ chinchilla(params, tokens) FROM runs`, and an object in
@@ -30,6 +31,8 @@ def modules_of_laws() -> dict[str, str]:
     found: dict[str, str] = {}
     for info in pkgutil.iter_modules(laws.__path__, f"{laws.__name__}."):
         module = importlib.import_module(info.name)
+        if hasattr(module, "LAWS"):  # the registry declares none of those it names
+            continue
         for value in vars(module).values():
             name = getattr(value, "name", None)
             if name in LAWS and value is LAWS[name]:
@@ -75,7 +78,11 @@ def section(law: Law, docstring: str, shared: bool) -> str:
     ]
     if hasattr(law, "macro"):
         macro = law.macro(law.name, [(k + 1) / 2 for k in range(len(law.coefficients))])
-        parts += [f"{fitted_by} As a macro, with coefficients 0.5, 1, 1.5, …:", f"```sql\n{macro}\n```"]
+        if len(macro) > LONG:
+            head = macro.partition(" AS ")[0]
+            parts.append(f"{fitted_by} Its macro, `{head}`, computes the same sums with list functions.")
+        else:
+            parts += [f"{fitted_by} As a macro, with coefficients 0.5, 1, 1.5, …:", f"```sql\n{macro}\n```"]
     else:
         parts.append(f"{fitted_by} It has no macro: `PREDICT` and `EXTRAPOLATE` compute it.")
     return "\n\n".join(parts)
