@@ -251,13 +251,13 @@ CALM = {"deadline": None, "suppress_health_check": list(HealthCheck), "database"
 SEEDS = st.integers(0, 2**64)
 
 
-@settings(max_examples=4_500, derandomize=True, **CALM)
+@settings(max_examples=4_750, derandomize=True, **CALM)
 @given(SEEDS)
 def test_a_question_is_answered_or_refused_and_changes_nothing(watched: Watched, seed: int) -> None:
     watched.only_asks(asking(random.Random(seed)))
 
 
-@settings(max_examples=500, derandomize=True, **CALM)
+@settings(max_examples=250, derandomize=True, **CALM)
 @given(SEEDS)
 def test_a_change_is_made_or_refused(watched: Watched, seed: int) -> None:
     watched.changes(changing(random.Random(seed)))
