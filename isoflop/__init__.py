@@ -16,12 +16,13 @@ if TYPE_CHECKING:
 __all__ = ["open"]
 
 
-def open(address: str | os.PathLike[str] | None = None) -> Lakehouse:
+def open(address: str | os.PathLike[str] | None = None, *, read_only: bool = False) -> Lakehouse:
     """Open a lakehouse, making it when it is missing; other processes can use it while it is open.
 
     Parameters
     ----------
     address : path of its `.duckdb` file; None takes the environment's ISOFLOP_LAKE, else `./isoflop.duckdb`
+    read_only : answer queries and fits, and refuse changes, files, extensions and settings
 
     Raises
     ------
@@ -30,4 +31,4 @@ def open(address: str | os.PathLike[str] | None = None) -> Lakehouse:
     from isoflop.lakehouse import Lakehouse
     from isoflop.queries.language import execute
 
-    return Lakehouse(address, language=execute, hold=True)
+    return Lakehouse(address, language=execute, hold=not read_only, read_only=read_only)

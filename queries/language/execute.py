@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from isoflop.lakehouse.answers import Answer
 from isoflop.lakehouse.errors import QuerySyntaxError
+from isoflop.lakehouse.reads import MEND
 from isoflop.queries.language.question import Question
 from isoflop.queries.language.syntax.clauses import (
     CHANGES,
@@ -25,20 +26,26 @@ from isoflop.queries.language.syntax.tokens import Kind, Token, tokenize
 if TYPE_CHECKING:
     import pyarrow as pa
 
-    from isoflop.lakehouse import Lakehouse
+    from isoflop.lakehouse import Asked
 
 _TRANSACTION = ("BEGIN", "START", "COMMIT", "ROLLBACK", "ABORT")
 _KEPT_TEXT = ("VIEW", "MACRO", "FUNCTION")
 
 
-def execute(lake: Lakehouse, text: str, parameters: Sequence[Any] | Mapping[str, Any] | None = None) -> Answer:
+def execute(
+    lake: Asked,
+    text: str,
+    parameters: Sequence[Any] | Mapping[str, Any] | None = None,
+    relations: Mapping[str, pa.Table] | None = None,
+) -> Answer:
     """Answer a text of the isoflop language; with several statements, return the answer to the last.
 
     Parameters
     ----------
-    lake : whom the SQL goes to, and where laws are kept
+    lake : whom the SQL goes to, and where laws are kept; a session of it where statements share what they make
     text : one or more statements, DuckDB's or ours
     parameters : values for `?` and `$1` in order, or for `$name` by name
+    relations : tables that the text can name beside those of the lake
 
     Raises
     ------
@@ -49,9 +56,9 @@ def execute(lake: Lakehouse, text: str, parameters: Sequence[Any] | Mapping[str,
     statements = split_statements(tokens) if tokens else []
     clauses = [find_clauses(tokens, first, last, is_statement=True) for first, last in statements]
     if not any(clauses):
-        return Answer(_nothing() if _is_blank(text) else lake.query(text, parameters), statement=text)
+        return Answer(_nothing() if _is_blank(text) else lake.query(text, parameters, relations), statement=text)
     _check_characters(text)
-    question = Question(lake, text, tokens, parameters, answer_clause)
+    question = Question(lake, text, tokens, parameters, answer_clause, relations)
     table = None
     for (first, last), found in zip(statements, clauses, strict=True):
         _check_statement(question, first, last, found)
@@ -101,11 +108,16 @@ def _check_statement(question: Question, first: int, last: int, clauses: Sequenc
     """Check that a statement does not keep or undo what only lasts while it is answered."""
     tokens = question.tokens
     word = tokens[first].upper
-    if word in _TRANSACTION:
+    if word in _TRANSACTION and not question.lake.has_transactions:
         raise question.error(
-            "Transaction", f"a text with verbs cannot hold {word}", tokens[first],
-            "each verb that changes laws is a transaction of its own",
+            "Transaction", f"a text with verbs cannot hold {word} here", tokens[first],
+            "statements share a transaction in a session: isoflop shell, isoflop sql, or lake.session()",
         )  # fmt: skip
+    for clause in clauses:
+        changing = verb_at(tokens, clause.first)
+        if question.lake.is_read_only and changing in (*CHANGES, "FORECAST"):
+            message = f"the lake is open for reading only, and {changing} writes into it"
+            raise question.error("Permission", message, tokens[clause.first], MEND)
     if not clauses:
         return
     place = tokens[clauses[0].first]

@@ -19,7 +19,7 @@ from isoflop.queries.language.syntax.tokens import Kind, Token
 if TYPE_CHECKING:
     import pyarrow as pa
 
-    from isoflop.lakehouse import Lakehouse
+    from isoflop.lakehouse import Asked
 
     Answerer = Callable[["Question", int, int], pa.Table]
 
@@ -47,20 +47,23 @@ class Question:
     text, tokens : what was typed
     parameters : values for `?` and `$1` in order, or for `$name` by name
     answer : answers the verb clause in a token range with a table
+    relations : tables that the text names
     """
 
     def __init__(
         self,
-        lake: Lakehouse,
+        lake: Asked,
         text: str,
         tokens: list[Token],
         parameters: Sequence[Any] | Mapping[str, Any] | None,
         answer: Answerer,
+        relations: Mapping[str, pa.Table] | None = None,
     ) -> None:
         self.lake, self.text, self.tokens = lake, text, tokens
         self.notes: list[str] = []
         self.units: dict[str, str] = {}
         self.answer = answer
+        self._given = dict(relations or {})
         self._values = _by_name(parameters)
         self._statement = 0
         self._scope: int | None = None
@@ -123,7 +126,7 @@ class Question:
 
         seen = {name: self._relations[name] for name in composed.relations}
         try:
-            return self.lake.query(composed.text, composed.parameters or None, {**seen, **relations})
+            return self.lake.query(composed.text, composed.parameters or None, {**self._given, **seen, **relations})
         except duckdb.Error as error:
             if otherwise is None and "\n\nLINE " not in str(error) and "end of input" not in str(error):
                 raise

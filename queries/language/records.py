@@ -25,7 +25,7 @@ from isoflop.queries.laws import (
 )
 
 if TYPE_CHECKING:
-    from isoflop.lakehouse import Lakehouse
+    from isoflop.lakehouse import Asked
 
 Array = NDArray[np.float64]
 BUILT_IN, TYPED = "law", "formula"  # what a saved law is made of again
@@ -90,7 +90,7 @@ class LawRecord:
         return f"law '{self.name}'" if self.name else f"the fit of {self.form}"
 
 
-def saved_names(lake: Lakehouse) -> list[str]:
+def saved_names(lake: Asked) -> list[str]:
     """Return the names of the saved laws."""
     names: list[str] = lake.query("SELECT DISTINCT name FROM store.laws ORDER BY name").column("name").to_pylist()
     return names

@@ -79,7 +79,9 @@ def _forecasts(question: Question, node: Forecast, record: LawRecord, table: pa.
 
 def show_forecasts(question: Question, node: ShowForecasts) -> pa.Table:
     """Score the forecasts whose runs have landed, and return all: `inside` says whether the interval held the run."""
-    scored = score_forecasts(question.lake)
+    scored = 0 if question.lake.is_read_only else score_forecasts(question.lake)
+    if question.lake.is_read_only:
+        question.note("the lake is open for reading only: runs that landed since are not scored now")
     if scored:
         question.note(f"{scored} forecast{'s' * (scored != 1)} scored now")
     return question.lake.query(_FORECASTS, {"pattern": node.pattern})
