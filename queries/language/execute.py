@@ -115,7 +115,7 @@ def _check_statement(question: Question, first: int, last: int, clauses: Sequenc
         )  # fmt: skip
     for clause in clauses:
         changing = verb_at(tokens, clause.first)
-        if question.lake.is_read_only and changing in (*CHANGES, "FORECAST"):
+        if changing in (*CHANGES, "FORECAST") and question.lake.is_read_only:
             message = f"the lake is open for reading only, and {changing} writes into it"
             raise question.error("Permission", message, tokens[clause.first], MEND)
     if not clauses:

@@ -73,6 +73,16 @@ _KINDS: Mapping[str, tuple[Callable[[Any], bool], str]] = {
     "forward": (lambda value: isinstance(value, bool), "true or false"),
     "interval": (lambda value: value in ("prediction", "confidence"), "'prediction' or 'confidence'"),
 }
+MEANINGS: Mapping[str, str] = {
+    "objective": "the penalty that is minimised, like 'huber_log'",
+    "delta": "misfit beyond which a Huber penalty grows linearly",
+    "resamples": "how many bootstrap resamples give the intervals; 0 for none",
+    "seed": "of starts and resamples",
+    "level": "share that intervals cover, like 0.95",
+    "forward": "whether the large rows are predicted from the small ones",
+    "cluster": "what rows that belong together share",
+    "interval": "'prediction' of a new run or 'confidence' in the curve",
+}
 _FIT_KEYS = ("objective", "delta", "resamples", "seed", "level", "forward", "cluster")
 _INTERVAL_KEYS = ("level", "interval")
 

@@ -16,22 +16,23 @@ from prompt_toolkit.input import create_pipe_input
 from prompt_toolkit.output import DummyOutput
 
 from isoflop.cli.prompt import NameCompleter, converse, make_prompt
-from isoflop.cli.shell import Session, is_blank, split_ended
+from isoflop.cli.shell import Conversation, is_blank, split_ended
 from isoflop.lakehouse import Lakehouse
 from isoflop.lakehouse.errors import IsoflopError, UsageError
 
 
 @pytest.fixture
-def session(lakehouse: Lakehouse) -> Session:
-    return Session(lakehouse, "csv")
+def session(lakehouse: Lakehouse) -> Iterator[Conversation]:
+    with Conversation(lakehouse, "csv") as conversation:
+        yield conversation
 
 
-def test_piped_statements_are_answered_in_order(session: Session, capsys: pytest.CaptureFixture[str]) -> None:
+def test_piped_statements_are_answered_in_order(session: Conversation, capsys: pytest.CaptureFixture[str]) -> None:
     session.run_lines(["SELECT 1 AS a; SELECT\n", "  2 AS b -- ; not here\n", ";\n", "SELECT ';' AS c"])
     assert capsys.readouterr().out == "a\n1\nb\n2\nc\n;\n"
 
 
-def test_the_first_error_of_a_pipe_stops(session: Session, capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_first_error_of_a_pipe_stops(session: Conversation, capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(duckdb.Error):
         session.run_lines(["SELECT 1 AS a;\n", "SELEC 2;\n", "SELECT 3;\n"])
     assert capsys.readouterr().out == "a\n1\n"
@@ -39,7 +40,7 @@ def test_the_first_error_of_a_pipe_stops(session: Session, capsys: pytest.Captur
         session.run_lines(["DESCRIBE LAW nothing;"])
 
 
-def test_commands_that_start_with_a_dot(session: Session, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_commands_that_start_with_a_dot(session: Conversation, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (tmp_path / "more.sql").write_text("SELECT 7 AS seven;")
     session.run_lines(
         [
@@ -80,12 +81,12 @@ def test_comments_are_blank() -> None:
 
 
 @pytest.fixture
-def typing(session: Session, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[str], Session]]:
+def typing(session: Conversation, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[str], Conversation]]:
     """Type keys at the prompt of a session until it ends."""
     monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
     with create_pipe_input() as keys, create_app_session(input=keys, output=DummyOutput()):
 
-        def type_keys(text: str) -> Session:
+        def type_keys(text: str) -> Conversation:
             keys.send_text(text)
             converse(session, make_prompt(NameCompleter(session.lake)))
             return session
@@ -94,7 +95,7 @@ def typing(session: Session, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
 
 
 def test_enter_sends_a_statement_that_has_ended(
-    typing: Callable[[str], Session], capsys: pytest.CaptureFixture[str]
+    typing: Callable[[str], Conversation], capsys: pytest.CaptureFixture[str]
 ) -> None:
     typing("SELECT 1\rAS a;\r.quit\r")
     out, err = capsys.readouterr()
@@ -102,7 +103,7 @@ def test_enter_sends_a_statement_that_has_ended(
 
 
 def test_an_error_is_shown_and_the_conversation_goes_on(
-    typing: Callable[[str], Session], capsys: pytest.CaptureFixture[str]
+    typing: Callable[[str], Conversation], capsys: pytest.CaptureFixture[str]
 ) -> None:
     typing("SELECT nope FROM (SHOW LAWS);\rSELECT 2 AS b;\r.nothing\r\x04")
     out, err = capsys.readouterr()
@@ -110,12 +111,12 @@ def test_an_error_is_shown_and_the_conversation_goes_on(
     assert "LINE 1: SELECT nope" in err and "^^^^" in err and "no command .nothing" in err
 
 
-def test_control_c_forgets_the_line(typing: Callable[[str], Session], capsys: pytest.CaptureFixture[str]) -> None:
+def test_control_c_forgets_the_line(typing: Callable[[str], Conversation], capsys: pytest.CaptureFixture[str]) -> None:
     typing("SELECT 'half\x03SELECT 3 AS c;\r.quit\r")
     assert capsys.readouterr().out == "c\n3\n"
 
 
-def test_what_was_typed_is_remembered(typing: Callable[[str], Session], tmp_path: Path) -> None:
+def test_what_was_typed_is_remembered(typing: Callable[[str], Conversation], tmp_path: Path) -> None:
     typing("SELECT 1;\r.quit\r")
     history = tmp_path / "state" / "isoflop" / "history"
     assert "SELECT 1;" in history.read_text() and history.stat().st_mode & 0o077 == 0
@@ -139,7 +140,7 @@ def test_names_of_the_lake_are_completed(lakehouse: Lakehouse) -> None:
     assert "later" in completions(completer, "FROM lat")
 
 
-class Impatient(Session):
+class Impatient(Conversation):
     """A person who presses Ctrl-C a moment after asking something that takes for ever."""
 
     def ask(self, statement: str) -> int:

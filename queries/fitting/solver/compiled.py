@@ -22,6 +22,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from isoflop.lakehouse.watch import report
 from isoflop.queries.fitting.solver.model import Array, Model
 from isoflop.queries.laws.objectives import Huber, LeastAbsolute, LeastSquares, Objective
 from isoflop.queries.laws.robust_objectives import HuberLikelihood
@@ -108,7 +109,10 @@ def descend_compiled(
         return found
 
     firsts = range(0, len(theta), BLOCK)
-    parts = list(_threads(os.getpid()).map(block, firsts)) if len(firsts) > 1 else [block(0)]
+    parts = []
+    for found in _threads(os.getpid()).map(block, firsts) if len(firsts) > 1 else [block(0)]:
+        parts.append(found)
+        report("descents", min(BLOCK * len(parts), len(theta)), len(theta))
     ends, values, settled = (np.concatenate(one) for one in zip(*parts, strict=True))
     return ends, values, settled
 
