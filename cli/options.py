@@ -29,9 +29,7 @@ JsonOption = Annotated[bool, typer.Option("--json", help="Short for --format jso
 
 ReadOnlyOption = Annotated[
     bool,
-    typer.Option(
-        "--read-only", help="Answer queries and fits; refuse changes, files, extensions and settings."
-    ),
+    typer.Option("--read-only", help="Answer queries and fits; refuse changes, files, extensions and settings."),
 ]
 
 

@@ -73,8 +73,8 @@ VERBS = (
         "OPTIMIZE chin MINIMIZE loss OVER params IN [1e7, 1e12] LOG, tokens IN [1e9, 1e14] LOG "
         "SUBJECT TO 6 * params * tokens <= 1e22",
     ),
-    Verb("ALTER LAW", "give a law another name", "ALTER LAW chin RENAME TO first"),
-    Verb("DROP LAW", "forget a law", "DROP LAW first"),
+    Verb("ALTER LAW", "give a law another name", "ALTER LAW chin RENAME TO first_chin"),
+    Verb("DROP LAW", "forget a law", "DROP LAW first_chin"),
 )
 
 CLAUSES = {

@@ -8,7 +8,7 @@
 from __future__ import annotations
 
 import os
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from isoflop.lakehouse import Lakehouse
@@ -32,3 +32,17 @@ def open(address: str | os.PathLike[str] | None = None, *, read_only: bool = Fal
     from isoflop.queries.language import execute
 
     return Lakehouse(address, language=execute, hold=not read_only, read_only=read_only)
+
+
+def load_ipython_extension(shell: Any) -> None:
+    """Give a notebook `%isoflop` and `%%isoflop`; what `%load_ext isoflop` calls."""
+    from isoflop.cli.notebook import load_ipython_extension
+
+    load_ipython_extension(shell)
+
+
+def unload_ipython_extension(shell: Any) -> None:
+    """Take them away; what `%unload_ext isoflop` calls."""
+    from isoflop.cli.notebook import unload_ipython_extension
+
+    unload_ipython_extension(shell)

@@ -133,9 +133,7 @@ class LakeClient:
                 )
                 with writer:
                     writer.write_table(table)
-            answer = self._client.do_get(
-                flight.Ticket(json.dumps(ticket, default=encode).encode()), options
-            ).read_all()
+            answer = self._client.do_get(flight.Ticket(json.dumps(ticket, default=encode).encode()), options).read_all()
         except GONE as error:
             raise HolderGone(self.path, self.pid) from error
         except (flight.FlightError, pa.ArrowException) as error:

@@ -189,9 +189,7 @@ class Lakehouse:
         with self._watches.watched(progress), self._reacher.staying():
             return self.answer(self, text, parameters, relations)
 
-    def answer(
-        self, asked: Asked, text: str, parameters: Parameters = None, relations: Relations = None
-    ) -> Answer:
+    def answer(self, asked: Asked, text: str, parameters: Parameters = None, relations: Relations = None) -> Answer:
         """Answer a text by asking `asked`: this lake, or a session of it."""
         if self._language is None:
             return Answer(asked.query(text, parameters, relations), statement=text)

@@ -8,7 +8,7 @@ from __future__ import annotations
 import contextlib
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
@@ -86,7 +86,7 @@ class Reach:
                     raise
 
     @contextlib.contextmanager
-    def staying(self) -> contextlib.AbstractContextManager[None]:  # type: ignore[misc]
+    def staying(self) -> Iterator[None]:
         """Keep a lake that is open for reading only open for the whole block, and let go of it after."""
         with self.lock:
             self._stays += 1
@@ -96,7 +96,12 @@ class Reach:
             with self.lock:
                 self._stays -= 1
                 backend = self._backend
-                if backend is not None and self.is_read_only and not self._stays and isinstance(self.place, FileAddress):
+                if (
+                    backend is not None
+                    and self.is_read_only
+                    and not self._stays
+                    and isinstance(self.place, FileAddress)
+                ):
                     self.forget(backend)
 
     def reach(self) -> Backend:

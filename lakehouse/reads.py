@@ -29,7 +29,9 @@ _HARMLESS = frozenset(
     "pragma_storage_info pragma_table_info pragma_version pg_timezone_names icu_calendar_names test_all_types".split()
 )
 _CHANGING = frozenset(("nextval", "write_log", "setseed"))
-_EXPLAIN = re.compile(r"(?:\s|--[^\n]*\n|/\*.*?\*/)*EXPLAIN\s+(?:ANALYZE\s+)?(?:\([^)]*\)\s*)?", re.IGNORECASE | re.DOTALL)
+_EXPLAIN = re.compile(
+    r"(?:\s|--[^\n]*\n|/\*.*?\*/)*EXPLAIN\s+(?:ANALYZE\s+)?(?:\([^)]*\)\s*)?", re.IGNORECASE | re.DOTALL
+)
 _FUNCTIONS = "SELECT lower(function_name) FROM duckdb_functions() WHERE function_type NOT IN ('table', 'pragma')"
 _MACROS = """
 SELECT function_type, macro_definition FROM duckdb_functions()

@@ -77,7 +77,11 @@ def run_statement(
             raise Interrupted from error
         except RuntimeError as error:
             if "interrupted" in str(error).lower():  # how DuckDB passes Ctrl-C on
+                cursor.interrupt()  # it gave the query up, but left it running
                 raise KeyboardInterrupt from error
+            raise
+        except KeyboardInterrupt:
+            cursor.interrupt()
             raise
 
 

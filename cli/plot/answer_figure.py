@@ -65,7 +65,10 @@ def _numbers_figure(answer: Answer) -> Figure:
     predicted = next((name for name in names if name.startswith("predicted_")), None)
     across = names[0]
     upright = predicted if predicted is not None and predicted != across else names[1]
-    columns = {name: floats([np.nan if one is None else float(one) for one in table.column(name).to_pylist()]) for name in names}
+    columns = {
+        name: floats([np.nan if one is None else float(one) for one in table.column(name).to_pylist()])
+        for name in names
+    }
     order = np.argsort(columns[across], kind="stable")
     columns = {name: values[order] for name, values in columns.items()}
     marks: list[Mark] = []

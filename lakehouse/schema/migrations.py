@@ -57,7 +57,9 @@ def check_version(con: duckdb.DuckDBPyConnection, place: object) -> None:
     newer = version > SCHEMA_VERSION
     raise StoreError(
         f"{place} has schema {version}, and this isoflop reads schema {SCHEMA_VERSION}",
-        hint="install the isoflop that wrote it" if newer else "open it once without --read-only to bring it up to date",
+        hint="install the isoflop that wrote it"
+        if newer
+        else "open it once without --read-only to bring it up to date",
     )
 
 

@@ -76,7 +76,9 @@ class SharedStore:
         def run() -> pa.Table:
             with self._cursor(relations) as cursor:
                 if self._is_read_only:
-                    check_reads(sql, lambda text, values: cursor.execute(text, values).to_arrow_table(), relations or {})
+                    check_reads(
+                        sql, lambda text, values: cursor.execute(text, values).to_arrow_table(), relations or {}
+                    )
                 return run_text(cursor, sql, parameters)
 
         return self._patiently(run)

@@ -126,4 +126,3 @@ class Composed:
             end = self.tokens[last].end if last >= 0 else 0
             return Span(end, end + 1), "syntax error at end of input"
         return Span(following.start, following.end), f'syntax error at or near "{following.text}"'
-

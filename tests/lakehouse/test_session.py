@@ -29,9 +29,7 @@ def held(path: Path) -> Iterator[subprocess.Popen[str]]:
         f"import sys\nfrom isoflop.lakehouse import Lakehouse\nwith Lakehouse({str(path)!r}, hold=True):\n"
         "    print('held', flush=True)\n    sys.stdin.read()"
     )
-    holder = subprocess.Popen(
-        [sys.executable, "-c", program], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
-    )
+    holder = subprocess.Popen([sys.executable, "-c", program], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
     assert holder.stdin is not None and holder.stdout is not None and holder.stdout.readline().strip() == "held"
     try:
         yield holder
@@ -41,14 +39,21 @@ def held(path: Path) -> Iterator[subprocess.Popen[str]]:
         holder.stdout.close()
 
 
+@pytest.fixture(scope="module")
+def held_path(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """The file of a lake that another process holds."""
+    path = tmp_path_factory.mktemp("held") / "my runs.duckdb"
+    with held(path):
+        yield path
+
+
 @pytest.fixture(params=["own", "held"])
 def lake(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Lakehouse]:
     """A lake whose file this process has open, and one that another process holds."""
-    path = tmp_path / "my runs.duckdb"
-    with contextlib.ExitStack() as stack:
-        if request.param == "held":
-            stack.enter_context(held(path))
-        yield stack.enter_context(Lakehouse(path))
+    is_held = request.param == "held"
+    with Lakehouse(request.getfixturevalue("held_path") if is_held else tmp_path / "my runs.duckdb") as opened:
+        assert opened.is_holder is not is_held
+        yield opened
 
 
 def test_what_statements_leave_behind_lasts_until_the_end(lake: Lakehouse, tmp_path: Path) -> None:
@@ -76,9 +81,7 @@ def test_what_statements_leave_behind_lasts_until_the_end(lake: Lakehouse, tmp_p
     con.close()
 
 
-def test_a_transaction_is_committed_rolled_back_or_given_up(
-    lake: Lakehouse, capfd: pytest.CaptureFixture[str]
-) -> None:
+def test_a_transaction_is_committed_rolled_back_or_given_up(lake: Lakehouse, capfd: pytest.CaptureFixture[str]) -> None:
     with lake.session() as session:
         session.query("CREATE TABLE t (x INTEGER)")
         session.query("BEGIN; INSERT INTO t VALUES (1)")
@@ -167,7 +170,8 @@ def test_the_session_of_a_process_that_has_gone_is_closed(tmp_path: Path, monkey
     path = tmp_path / "runs.duckdb"
     monkeypatch.setattr("isoflop.lakehouse.serving.SESSION_TIMEOUT", 0.2)
     program = (
-        f"import os\nfrom isoflop.lakehouse import Lakehouse\nlake = Lakehouse({str(path)!r})\nsession = lake.session()\n"
+        f"import os\nfrom isoflop.lakehouse import Lakehouse\nlake = Lakehouse({str(path)!r})\n"
+        "session = lake.session()\n"
         "session.query('BEGIN; CREATE TABLE theirs (x INTEGER)')\nos._exit(0)"
     )
     with Lakehouse(path, hold=True) as lake:
