@@ -110,8 +110,8 @@ def _check_statement(question: Question, first: int, last: int, clauses: Sequenc
     word = tokens[first].upper
     if word in _TRANSACTION and not question.lake.has_transactions:
         raise question.error(
-            "Transaction", f"a text with verbs cannot hold {word} here", tokens[first],
-            "statements share a transaction in a session: isoflop shell, isoflop sql, or lake.session()",
+            "Transaction", f"a text with verbs cannot hold {word}", tokens[first],
+            "each verb that changes laws is a transaction of its own; in a session, lake.session(), they share one",
         )  # fmt: skip
     for clause in clauses:
         changing = verb_at(tokens, clause.first)
