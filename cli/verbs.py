@@ -68,6 +68,16 @@ VERBS = (
         "COMPARE chin, (loss ~ power(params)) FROM runs HOLDOUT LARGEST 20 PERCENT BY params",
     ),
     Verb(
+        "COMPARE APPROACHES",
+        "rank ways to find the best sizes for a budget",
+        "COMPARE APPROACHES FROM runs AT flops = [1e21, 1e22]",
+    ),
+    Verb(
+        "EXTRAPOLATE AVERAGE OF",
+        "what several laws expect together",
+        "EXTRAPOLATE AVERAGE OF chin, (loss ~ kaplan(params, tokens)) FROM runs TO params = 1e12, tokens = 2e13",
+    ),
+    Verb(
         "OPTIMIZE",
         "choose inputs under a constraint",
         "OPTIMIZE chin MINIMIZE loss OVER params IN [1e7, 1e12] LOG, tokens IN [1e9, 1e14] LOG "
@@ -139,8 +149,12 @@ def options_of(name: str) -> dict[str, str]:
 
     if name in ("EXTRAPOLATE", "FORECAST", "PREDICT"):
         return {key: MEANINGS[key] for key in ("level", "interval")}
+    fit = ("objective", "delta", "resamples", "seed", "level", "cluster")
     if name in ("FIT", "EXPLAIN FIT", "CREATE LAW", "CREATE OR REPLACE LAW"):
-        return {key: meaning for key, meaning in MEANINGS.items() if key != "interval"}
+        return {key: MEANINGS[key] for key in (*fit, "forward", "bootstrap", "intervals")}
+    if name == "COMPARE APPROACHES":
+        keys = ("budgets", "tolerance", "curves", "flops", "objective", "delta", "resamples", "seed", "level")
+        return {key: MEANINGS[key] for key in keys}
     if name in ("CROSS VALIDATE", "COMPARE"):
-        return {key: meaning for key, meaning in MEANINGS.items() if key not in ("interval", "forward")}
+        return {key: MEANINGS[key] for key in (*fit, *(("weighing",) if name == "COMPARE" else ()))}
     return {}

@@ -191,10 +191,10 @@ def test_laws_take_part_in_a_transaction(session: Conversation) -> None:
 def test_every_example_of_the_help_can_be_typed(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     import isoflop
     from isoflop.cli.verbs import VERBS, options_of
-    from isoflop.queries.language.options import _KINDS, MEANINGS
+    from isoflop.queries.language.options import _EXPRESSIONS, _KINDS, MEANINGS
     from isoflop.queries.language.syntax.clauses import CHANGES, RELATION_VERBS
 
-    assert set(MEANINGS) == {*_KINDS, "cluster"}
+    assert set(MEANINGS) == {*_KINDS, *_EXPRESSIONS}
     assert {verb.name for verb in VERBS} >= {*RELATION_VERBS, *CHANGES, "CROSS VALIDATE", "EXPLAIN FIT", "SHOW LAWS"}
     with isoflop.open(tmp_path / "runs.duckdb") as lake:
         from isoflop.lakehouse import RunRecord
