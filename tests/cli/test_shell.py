@@ -252,7 +252,7 @@ def test_completions_say_what_they_mean(session: Conversation) -> None:
     assert list(meanings("EXTRAPOLATE x TO a = 1 WITH (level = 0.9, inter")) == ["interval"]
     assert "fit a law" in meanings("FI")["FIT"] and "form: " in meanings("FIT loss ~ chin")["chinchilla"]
     assert "mine" in meanings("FROM mi") and "column of" in meanings("SELECT learn")["learning_rate"]
-    assert list(meanings(".help EXTRA")) == ["EXTRAPOLATE"]
+    assert list(meanings(".help EXTRA")) == ["EXTRAPOLATE", "EXTRAPOLATE AVERAGE OF"]
 
 
 def test_verbs_are_coloured_like_the_words_of_sql() -> None:
