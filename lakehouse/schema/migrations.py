@@ -44,6 +44,25 @@ def installed_version(con: duckdb.DuckDBPyConnection) -> int:
     return int(row[0] or 0) if row else 0
 
 
+def check_version(con: duckdb.DuckDBPyConnection, place: object) -> None:
+    """Check that a lake that must not be changed has the schema of this version already.
+
+    Raises
+    ------
+    StoreError : if it has another one
+    """
+    version = installed_version(con)
+    if version == SCHEMA_VERSION:
+        return
+    newer = version > SCHEMA_VERSION
+    raise StoreError(
+        f"{place} has schema {version}, and this isoflop reads schema {SCHEMA_VERSION}",
+        hint="install the isoflop that wrote it"
+        if newer
+        else "open it once without --read-only to bring it up to date",
+    )
+
+
 def migrate(
     con: duckdb.DuckDBPyConnection, *, backup: Callable[[int], object] | None = None, has_keys: bool = True
 ) -> bool:

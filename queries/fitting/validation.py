@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from isoflop.lakehouse.errors import EmptySelection
+from isoflop.lakehouse.watch import report
 from isoflop.queries.fitting.fit import Problem, coefficients_for, fit_law, solve
 from isoflop.queries.fitting.free_scale import for_many
 from isoflop.queries.fitting.intervals import predict, residual_scale
@@ -122,6 +123,7 @@ def cross_validate(
         return _in_one_batch(law, inputs, values, weights, groups, parts, options)
     folds = []
     for number, (train, test) in enumerate(parts):
+        report("folds", number, len(parts))
         if not len(train) or not len(test):
             folds.append(_empty_fold(law, number, train, test, values))
             continue
