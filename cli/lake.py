@@ -61,7 +61,7 @@ def ingest(lake: LakeOption = None) -> None:
 
 @lake_app.command("compact")
 def compact(lake: LakeOption = None) -> None:
-    """Rewrite the points clustered by run, metric and step, and give freed space back."""
+    """Rewrite the points clustered by metric, run and step, and give freed space back."""
     from isoflop.cli.options import open_lake
     from isoflop.cli.output import note
     from isoflop.lakehouse.maintenance.checks import size_of

@@ -161,7 +161,7 @@ class Lakehouse:
         return self._ask(lambda backend, _: backend.drain())
 
     def compact(self) -> None:
-        """Rewrite the points clustered by run, metric and step, and give freed space back."""
+        """Rewrite the points clustered by metric, run and step, and give freed space back."""
         self._ask(lambda backend, _: backend.compact())
 
     def snapshot(self, to: str | os.PathLike[str]) -> None:

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING
 
 from isoflop.lakehouse.batches import Batch, Drained, read_batch, set_aside
 from isoflop.lakehouse.events import apply_events, insert_attempts
+from isoflop.lakehouse.schema import POINT_ORDER, narrowed
 
 if TYPE_CHECKING:
     import duckdb
@@ -162,8 +163,8 @@ def insert(con: duckdb.DuckDBPyConnection, batches: Sequence[Batch]) -> Drained:
     if points.num_rows:
         con.register("_points", points)
         con.execute(
-            "INSERT INTO store.metrics BY NAME SELECT run_id, attempt, metric, step, value, seconds FROM _points "
-            "ORDER BY run_id, attempt, metric, step"
+            f"INSERT INTO store.metrics BY NAME SELECT run_id, attempt, metric, step, {narrowed('value')}, seconds "
+            f"FROM _points ORDER BY {POINT_ORDER}"
         )
         for statement in finals_statements("_points", tie="position"):
             con.execute(statement)
