@@ -50,9 +50,7 @@ class RunLog:
         """Record metric values at a step; `seconds` counts from the start of the run unless given."""
         assert self._spool is not None, "log() works inside the with block"
         # Digits below the microsecond are noise of the clock, and would double what a point takes on disk.
-        self._spool.log(
-            step, round(time.perf_counter() - self._started, 6) if seconds is None else seconds, **metrics
-        )
+        self._spool.log(step, round(time.perf_counter() - self._started, 6) if seconds is None else seconds, **metrics)
 
     def note(self, message: str, level: str = "info") -> None:
         """Add a line to the run's log."""

@@ -125,7 +125,7 @@ class _Pack:
         limits = DIVERGED_FACTOR * self.program.initial_losses
         for run, loss, limit in zip(self.runs, losses, limits, strict=True):
             if not run.is_diverged:
-                run.spool.log(run.step, seconds=round(run.seconds, CLOCK_DIGITS), loss=float(loss))
+                run.spool.log(run.step, seconds=run.seconds, loss=float(loss))
                 run.is_diverged = not loss <= limit  # NaN too
 
     def _checkpoint(self) -> None:

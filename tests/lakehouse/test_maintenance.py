@@ -255,7 +255,8 @@ def test_a_store_of_an_older_schema_is_brought_up_to_date_and_a_copy_kept(tmp_pa
         assert not backup.exists()
 
 
-ODD = [0.1, 0.5, math.nan, math.inf, -math.inf, -0.0, 1e300, 5e-324, 1e-40, 2.0**-149, 2.0**24 + 1, 3.4028235e38, 3.5e38]
+EXTREMES = [1e300, 5e-324, 1e-40, 2.0**-149, 2.0**24 + 1, 3.4028235e38, 3.5e38]
+ODD = [0.1, 0.5, math.nan, math.inf, -math.inf, -0.0, *EXTREMES]
 
 
 def bits(values: list[float]) -> list[bytes]:
