@@ -308,6 +308,40 @@ def test_compacting_narrows_the_values_of_an_older_store_and_changes_none(tmp_pa
         assert odd_values(copy) == before
 
 
+def test_check_names_each_kind_of_damage(lakehouse: Lakehouse) -> None:
+    first, second, third = filled(lakehouse)
+    assert find_problems(lakehouse).records() == []
+
+    def kinds() -> set[str]:
+        return {row["kind"] for row in find_problems(lakehouse).records()}
+
+    def damage(statement: str, kind: str) -> None:
+        known = kinds()
+        lakehouse.write([(statement, None)])
+        assert kinds() - known == {kind}
+
+    spool = lakehouse.spool_folder
+    with Spool(spool, third.run_id, 3) as late:
+        late.started(host="here", device="cpu")
+        late.flush()
+        late.log(1, loss=1.0)
+    kept, lost = sorted(spool.glob("*.parquet"))
+    whole = lost.read_bytes()
+    kept.unlink()
+    assert kinds() == {"gap in sequence"}
+    (spool / lost.name.replace("00000001", "00000002")).write_bytes(whole[: len(whole) // 2])
+    assert kinds() == {"gap in sequence", "file is not a batch"}
+    with Spool(spool, "nobody", 1) as stray:
+        stray.log(1, loss=1.0)
+    assert kinds() == {"gap in sequence", "file is not a batch", "attempt without run", "points without run"}
+    damage(f"UPDATE store.finals SET best = 50 WHERE run_id = '{first.run_id}'", "finals disagree")
+    lakehouse.write([("UPDATE store.finals SET best = NULL, last = 7", None)])
+    assert "finals disagree" in kinds()
+    damage(f"INSERT INTO store.runs BY NAME FROM store.runs WHERE run_id = '{first.run_id}'", "run twice")
+    damage(f"DELETE FROM store.metrics WHERE run_id = '{second.run_id}' AND step = 3", "points differ from ledger")
+    damage(f"INSERT INTO store.attempts BY NAME FROM store.attempts WHERE run_id = '{second.run_id}'", "attempt twice")
+
+
 def test_info_describes_either_kind(address: str) -> None:
     with Lakehouse(address) as lake:
         filled(lake, runs=1)
