@@ -11,6 +11,7 @@ from typing import Annotated
 
 import typer
 
+from isoflop.cli.compare import compare
 from isoflop.cli.demo.command import demo
 from isoflop.cli.export import export
 from isoflop.cli.extrapolate import extrapolate
@@ -49,7 +50,7 @@ app = typer.Typer(
 
 SECTIONS = {
     "train": (demo, sweep, submit, status, logs),
-    "ask": (sql, shell, fit, extrapolate, laws, runs),
+    "ask": (sql, shell, fit, compare, extrapolate, laws, runs),
     "see": (tui, plot),
 }
 

@@ -15,11 +15,14 @@ HELP = """\
 Statements end with a semicolon and may span lines. DuckDB's SQL works as it is; beside it:
 
   FIT loss ~ chinchilla(params, tokens) FROM runs;
+  FIT loss ~ chinchilla(params, tokens) FROM runs WITH (bootstrap = 'auto', intervals = 'profile');
   CREATE LAW chin AS FIT loss ~ chinchilla(params, tokens) FROM runs WHERE status = 'finished';
   SHOW LAWS;   SHOW LAW FORMS;   DESCRIBE LAW chin;   DROP LAW chin;
   EXTRAPOLATE chin TO params = [1e11, 1e12], tokens = 20 * params;
   CROSS VALIDATE chin FROM runs HOLDOUT LARGEST 20 PERCENT BY params;
-  COMPARE chin, (loss ~ kaplan(params, tokens)) FROM runs;
+  COMPARE chin, (loss ~ kaplan(params, tokens)) FROM runs WITH (weighing = 'resamples');
+  COMPARE APPROACHES FROM runs AT flops = [1e21, 1e22];
+  EXTRAPOLATE AVERAGE OF chin, (loss ~ kaplan(params, tokens)) FROM runs TO params = 1e12, tokens = 2e13;
   PREDICT chin FROM runs;   RESIDUALS chin;
   SELECT chin(7e10, 1.4e12);   FROM (EXTRAPOLATE chin TO params = 1e12, tokens = 2e13) SELECT lower, upper;
 

@@ -256,9 +256,9 @@ def notes_on_tails(names: tuple[str, ...], errors: Array, lower: Array, upper: A
     return [Note("heavy_tails", f"the standard error of {shown} is carried by a few resamples; use the interval")]
 
 
-def notes_on_resamples(count: int, failed: int, beaten: float, note: str | None) -> list[Note]:
-    """Return notes on where the intervals come from and how many resamples could not be fitted."""
-    notes = [Note("small_sample", note)] if note and count else []
+def notes_on_resamples(count: int, failed: int, beaten: float) -> list[Note]:
+    """Return notes on how many resamples could not be fitted, and how many prefer another basin."""
+    notes = []
     if count and failed > FAILED_SHARE * count:
         notes.append(
             Note(

@@ -16,11 +16,14 @@ from numpy.typing import ArrayLike, NDArray
 
 from isoflop.lakehouse.errors import FitError, UsageError, did_you_mean
 from isoflop.queries.fitting import diagnosis
+from isoflop.queries.fitting.bootstraps import choose_bootstrap
+from isoflop.queries.fitting.coefficient_intervals import check_intervals, with_intervals
+from isoflop.queries.fitting.deleted import deleted_residuals
 from isoflop.queries.fitting.free_scale import for_many, with_fitted_scale
 from isoflop.queries.fitting.intervals import residual_scale
 from isoflop.queries.fitting.likelihood import criteria
 from isoflop.queries.fitting.record import Fit, Note
-from isoflop.queries.fitting.resampling import GivenWeights, Resampling, default_resampling
+from isoflop.queries.fitting.resampling import GivenWeights, Resampling
 from isoflop.queries.fitting.rows import Rows, usable_rows
 from isoflop.queries.fitting.solver.choose import model_for
 from isoflop.queries.fitting.solver.general import GeneralModel
@@ -91,6 +94,7 @@ def fit_law(
     fixed: Mapping[str, float] | None = None,
     starts: ArrayLike | None = None,
     forward: bool = False,
+    intervals: str = "percentile",
 ) -> Fit:
     """Fit a law to rows.
 
@@ -103,7 +107,7 @@ def fit_law(
     objective : penalty to minimise; the law's own when None
     groups : (R,) labels of rows that belong together; whole groups are resampled
     resamples : number of bootstrap resamples; 0 leaves intervals empty
-    resampling : the bootstrap; chosen by `default_resampling` when None
+    resampling : the bootstrap, such as `AutoBootstrap()`; chosen by `default_resampling` when None
     seed : of random starts and resamples; the same seed gives the same fit
     level : coverage of the intervals [1]
     init : coefficient values to start from as well
@@ -111,6 +115,7 @@ def fit_law(
     starts : (S, K_all) coefficients to start from instead of the built-in seeds; up to 64 of them are also tried
         with their linear coefficients solved for
     forward : also train on the small rows and predict the large ones (`forward_check`)
+    intervals : of the coefficients, one of `INTERVALS` (`coefficient_intervals`)
 
     Returns
     -------
@@ -131,11 +136,13 @@ def fit_law(
     ('converged', [1.5, 400.0, 0.3])
     """
     _check_options(resamples, level, seed)
+    check_intervals(intervals)
     stand_in: Law | None = getattr(law, "fitted_as", None)
     if stand_in is not None:
         plain = fit_law(
             stand_in, X, y, sample_weight=sample_weight, objective=objective, groups=groups, resamples=resamples,
             resampling=resampling, seed=seed, level=level, init=init, fixed=fixed, starts=starts,
+            intervals=intervals,
         )  # fmt: skip
         fit = as_fit_of(law, plain, usable_rows(law, X, y, sample_weight, groups))
         return _with_forward(fit, X, y, sample_weight, groups, objective, init, fixed) if forward else fit
@@ -154,6 +161,7 @@ def fit_law(
         return _nothing_found(problem, notes, level, seed)
     problem, found = with_fitted_scale(problem, found)
     fit = _judged(problem, found, notes, resamples, resampling, generator, level, seed)
+    fit = with_intervals(fit, X, y, intervals, sample_weight=sample_weight, groups=groups, fixed=fixed)
     return _with_forward(fit, X, y, sample_weight, groups, objective, init, fixed) if forward else fit
 
 
@@ -289,7 +297,7 @@ def _judged(
         *diagnosis.notes_on_bounds(free_coefficients, coefficients[free], reached, identified.dead),
         *diagnosis.notes_on_residuals(residuals, rows.kept, len(free)),
     ]
-    draws, resample_notes = _resampled(problem, found, predicted, resamples, resampling, generator)
+    draws, bootstrap, resample_notes = _resampled(problem, found, predicted, resamples, resampling, generator)
     errors, lower, upper = _intervals(draws, len(coefficients), level)
     notes += [*resample_notes, *diagnosis.notes_on_tails(coefficient_names(law), errors, lower, upper)]
     at_bound = np.zeros(len(coefficients), dtype=bool)
@@ -310,7 +318,7 @@ def _judged(
         notes=tuple(notes), condition=identified.condition, basin_share=found.share,
         second_best=found.second_best, starts=found.starts, support=rows.support, data_hash=rows.data_hash,
         r2=judged.r2, rmse_log=judged.rmse_log, log_likelihood=judged.log_likelihood, aicc=judged.aicc,
-        bic=judged.bic, seed=seed, kept=rows.kept, edge=size_edge(law, rows.inputs),
+        bic=judged.bic, seed=seed, kept=rows.kept, edge=size_edge(law, rows.inputs), bootstrap=bootstrap,
     )  # fmt: skip
 
 
@@ -321,13 +329,20 @@ def _resampled(
     resamples: int,
     resampling: Resampling | None,
     generator: np.random.Generator,
-) -> tuple[Array, list[Note]]:
-    """Coefficients (B, K_all) of the resamples that could be fitted, and notes on them."""
+) -> tuple[Array, str | None, list[Note]]:
+    """Coefficients (B, K_all) of the resamples that could be fitted, the bootstrap's name, and notes on them."""
     empty = np.empty((0, len(problem.coefficients)))
     rows, num_free = problem.rows, len(problem.free)
     if resamples == 0 or len(rows) <= num_free:  # a law through every row leaves no residual to resample
-        return empty, []
-    chosen = resampling or default_resampling(rows)
+        return empty, None, []
+
+    def deleted() -> Array:
+        coefficients = problem.model.to_coefficients(found.theta)
+        residuals = np.log(rows.values / predicted)
+        return deleted_residuals(problem.law, coefficients, list(problem.free), rows, residuals, problem.objective)
+
+    choice = choose_bootstrap(resampling, rows, predicted, num_free, deleted)
+    chosen = choice.resampling
     objective = for_many(problem.objective)
     parts = []
     step = max(1, RESAMPLED_TOGETHER // len(rows))
@@ -342,7 +357,8 @@ def _resampled(
     settled = np.concatenate([part.is_settled for part in parts])
     beaten = float(np.average([part.beaten for part in parts], weights=[len(part.theta) for part in parts]))
     failed = int(np.count_nonzero(~usable | ~settled))
-    return draws[usable], diagnosis.notes_on_resamples(len(draws), failed, beaten, chosen.note)
+    notes = [choice.note] if choice.note is not None and len(draws) else []
+    return draws[usable], choice.name, [*notes, *diagnosis.notes_on_resamples(len(draws), failed, beaten)]
 
 
 def _intervals(draws: Array, count: int, level: float) -> tuple[Array, Array, Array]:

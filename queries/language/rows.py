@@ -15,6 +15,7 @@ from isoflop.lakehouse.errors import StatementError
 from isoflop.queries.language.bind import Bound, Column
 from isoflop.queries.language.question import Own, Question
 from isoflop.queries.language.syntax.nodes import Expression, Source, Span
+from isoflop.queries.language.syntax.tokens import quote_name
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -93,7 +94,7 @@ class Rows:
         return values
 
 
-def read_rows(question: Question, bound: Bound, source: Source, extra: Mapping[str, Expression] | None = None) -> Rows:
+def read_rows(question: Question, bound: Bound, source: Source, extra: Mapping[str, Column] | None = None) -> Rows:
     """Return the rows of a source as a fit takes them.
 
     Parameters
@@ -164,6 +165,16 @@ def _note_unfinished(question: Question, bound: Bound, source: Source) -> None:
     if unfinished:
         hint = "WHERE status = 'finished' leaves them out"
         question.note(f"{unfinished} of {table.column('matched')[0]} rows are of unfinished runs; {hint}")
+
+
+def column_of(question: Question, source: Source, name: str) -> Own | None:
+    """Return a column of a source by its name, or None where the source has none of that name."""
+    column = Own(quote_name(name), source.relation.first)
+    try:
+        question.run("SELECT ", column, " FROM ", source.relation, " LIMIT 0", place=source.relation)
+    except StatementError:
+        return None
+    return column
 
 
 def source_pieces(source: Source) -> list[Piece]:

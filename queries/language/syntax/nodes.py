@@ -193,6 +193,24 @@ class Compare(Span):
 
 
 @dataclass(frozen=True)
+class CompareApproaches(Span):
+    """`COMPARE APPROACHES [(target ~ form)] FROM … [GROUP BY …] [AT flops = [list]]`.
+
+    Parameters
+    ----------
+    name : the word APPROACHES
+    candidate : loss and the law of approach 3; `loss ~ chinchilla(params, tokens)` when None
+    budgets : compute at which the best sizes are wanted
+    """
+
+    name: Span
+    candidate: Candidate | None
+    source: Source
+    budgets: Expression | None = None
+    options: tuple[Option, ...] = ()
+
+
+@dataclass(frozen=True)
 class Assignment:
     """One `column = value` of EXTRAPOLATE … TO."""
 
@@ -205,6 +223,22 @@ class Extrapolate(Span):
     """`EXTRAPOLATE law TO column = value, … | TO (query)`; one of the two is given."""
 
     law: LawReference
+    target: Span
+    assignments: tuple[Assignment, ...] = ()
+    query: Expression | None = None
+    options: tuple[Option, ...] = ()
+
+
+@dataclass(frozen=True)
+class ExtrapolateAverage(Span):
+    """`EXTRAPOLATE AVERAGE OF law, (target ~ form), … [FROM …] TO …`.
+
+    The average stands where a law stands, because it is used as one; its laws are written as those of COMPARE, because
+    they too share their rows. Without FROM the rows are those that all the saved laws were fitted to.
+    """
+
+    subjects: tuple[Name | Candidate, ...]
+    source: Source | None
     target: Span
     assignments: tuple[Assignment, ...] = ()
     query: Expression | None = None
@@ -317,7 +351,9 @@ Verb: TypeAlias = (
     | CommentLaw
     | CrossValidate
     | Compare
+    | CompareApproaches
     | Extrapolate
+    | ExtrapolateAverage
     | Forecast
     | Optimize
     | Predict

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from isoflop.lakehouse.errors import QuerySyntaxError
+from isoflop.queries.language.syntax.approaches import APPROACHES, read_approaches
 from isoflop.queries.language.syntax.clauses import verb_at
 from isoflop.queries.language.syntax.nodes import (
     Assignment,
@@ -14,7 +15,9 @@ from isoflop.queries.language.syntax.nodes import (
     DescribeLaw,
     DropLaw,
     ExplainFit,
+    Expression,
     Extrapolate,
+    ExtrapolateAverage,
     Fit,
     Forecast,
     LawReference,
@@ -45,6 +48,8 @@ from isoflop.queries.language.syntax.reader import TokenReader
 from isoflop.queries.language.syntax.tokens import Kind, Token
 
 COMPARE_USAGE = "COMPARE chin, (loss ~ kaplan(params, tokens)) FROM runs"
+AVERAGE = "AVERAGE OF"  # both words, so that a law may be called average
+AVERAGE_USAGE = "EXTRAPOLATE AVERAGE OF chin, (loss ~ kaplan(params, tokens)) FROM runs TO params = 1e11, tokens = 2e12"
 TO_USAGE = "EXTRAPOLATE law TO params = [1e11, 1e12], tokens = 20 * params"
 
 
@@ -82,10 +87,13 @@ def parse_clause(text: str, tokens: list[Token], first: int, last: int) -> Verb:
         case "CROSS VALIDATE":
             node = _cross_validate(reader)
         case "COMPARE":
-            node = _compare(reader)
+            node = read_approaches(reader) if reader.at(*APPROACHES) else _compare(reader)
         case "EXTRAPOLATE":
-            node = _extrapolate(reader, TO_USAGE)
+            node = _average(reader) if reader.at(AVERAGE) else _extrapolate(reader, TO_USAGE)
         case "FORECAST":
+            if reader.at(AVERAGE):
+                hint = "EXTRAPOLATE AVERAGE OF … answers without keeping it"
+                raise reader.error("FORECAST keeps what one law says", hint=hint)
             kept = _extrapolate(reader, TO_USAGE.replace("EXTRAPOLATE", "FORECAST"))
             node = Forecast(kept.start, kept.end, kept)
         case "OPTIMIZE":
@@ -119,6 +127,10 @@ def _after_clause(reader: TokenReader, verb: str) -> str | None:
     """Return a hint for what people write behind a clause that does not take it."""
     if reader.at("ORDER BY", "LIMIT", "SELECT", "WHERE", "GROUP BY", "UNION", "HAVING"):
         return f"the verb is a relation: FROM ({verb} …) {reader.current.upper} …"
+    if reader.at(*HOLDOUTS) and verb == "COMPARE":
+        return (
+            "the approaches are compared on all rows; COMPARE law, law FROM runs HOLDOUT … judges laws on held-out ones"
+        )
     if reader.at(*HOLDOUTS):
         return "CROSS VALIDATE splits rows: CROSS VALIDATE loss ~ chinchilla(params, tokens) FROM runs HOLDOUT …"
     return None
@@ -186,34 +198,61 @@ def _cross_validate(reader: TokenReader) -> CrossValidate:
 
 def _compare(reader: TokenReader) -> Compare:
     start = reader.tokens[reader.index - 1].start
-    subjects = []
+    subjects = _subjects(reader, COMPARE_USAGE, "COMPARE")
+    source = read_source(reader, "COMPARE", *HOLDOUTS, "HOLDOUT")
+    if source.groups:
+        raise no_groups(reader, source, "COMPARE")
+    holdout = read_holdout(reader) if reader.at(*HOLDOUTS, "HOLDOUT") else None
+    options = read_options(reader)
+    return Compare(start, reader.end, subjects, source, holdout, options)
+
+
+def _subjects(reader: TokenReader, usage: str, verb: str) -> tuple[Name | Candidate, ...]:
+    """Read names of laws and `(target ~ form)`, between commas."""
+    subjects: list[Name | Candidate] = []
     while True:
         if reader.at("("):
             inner = reader.inside()
             subject: Name | Candidate = read_candidate(inner, "FROM")
             if inner.at("FROM"):
                 raise inner.error(
-                    "the candidates of COMPARE share one FROM", hint="COMPARE (loss ~ …), (loss ~ …) FROM runs"
+                    f"the candidates of {verb} share one FROM", hint=f"{verb} (loss ~ …), (loss ~ …) FROM runs"
                 )
             inner.finish()
         else:
-            subject = reader.name(
-                "a law, or (target ~ form)", "COMPARE chin, (loss ~ kaplan(params, tokens)) FROM runs"
-            )
+            subject = reader.name("a law, or (target ~ form)", usage)
         subjects.append(subject)
         if not reader.accept(","):
-            break
-    source = read_source(reader, "COMPARE", *HOLDOUTS, "HOLDOUT")
-    if source.groups:
-        raise no_groups(reader, source, "COMPARE")
-    holdout = read_holdout(reader) if reader.at(*HOLDOUTS, "HOLDOUT") else None
+            return tuple(subjects)
+
+
+def _average(reader: TokenReader) -> ExtrapolateAverage:
+    start, word = reader.tokens[reader.index - 1].start, reader.current
+    reader.accept(AVERAGE)
+    subjects = _subjects(reader, AVERAGE_USAGE, "AVERAGE OF")
+    if len(subjects) < 2:
+        raise reader.error("an average takes two laws or more", Span(word.start, reader.end), AVERAGE_USAGE)
+    source = read_source(reader, "EXTRAPOLATE AVERAGE", "TO") if reader.at("FROM") else None
+    if source is not None and source.groups:
+        raise no_groups(reader, source, "EXTRAPOLATE AVERAGE")
+    if source is None and (typed := [one for one in subjects if isinstance(one, Candidate)]):
+        hint = "say which, for all laws: EXTRAPOLATE AVERAGE OF … FROM runs TO …"
+        raise reader.error("a law that is not saved needs rows to be fitted to", typed[0], hint)
+    target, assignments, query = _points(reader, AVERAGE_USAGE)
     options = read_options(reader)
-    return Compare(start, reader.end, tuple(subjects), source, holdout, options)
+    return ExtrapolateAverage(start, reader.end, subjects, source, target, assignments, query, options)
 
 
 def _extrapolate(reader: TokenReader, usage: str) -> Extrapolate:
     start = reader.tokens[reader.index - 1].start
     law = _law(reader, usage)
+    target, assignments, query = _points(reader, usage)
+    options = read_options(reader)
+    return Extrapolate(start, reader.end, law, target, assignments, query, options)
+
+
+def _points(reader: TokenReader, usage: str) -> tuple[Span, tuple[Assignment, ...], Expression | None]:
+    """Read `TO column = value, …` or `TO (query)`."""
     to = reader.expect("TO", usage)
     query, assignments = None, []
     if reader.at("("):
@@ -226,9 +265,7 @@ def _extrapolate(reader: TokenReader, usage: str) -> Extrapolate:
             assignments.append(Assignment(column, reader.expression("a value", ",", OPTIONS, hint=usage)))
             if not reader.accept(","):
                 break
-    target = Span(to.start, reader.end)
-    options = read_options(reader)
-    return Extrapolate(start, reader.end, law, target, tuple(assignments), query, options)
+    return Span(to.start, reader.end), tuple(assignments), query
 
 
 def _predict(reader: TokenReader) -> Predict:

@@ -8,12 +8,14 @@ from isoflop.queries.language.question import Question
 from isoflop.queries.language.syntax.nodes import (
     CommentLaw,
     Compare,
+    CompareApproaches,
     CreateLaw,
     CrossValidate,
     DescribeLaw,
     DropLaw,
     ExplainFit,
     Extrapolate,
+    ExtrapolateAverage,
     Fit,
     Forecast,
     Optimize,
@@ -25,6 +27,8 @@ from isoflop.queries.language.syntax.nodes import (
     ShowLaws,
     Verb,
 )
+from isoflop.queries.language.verbs.approaches import compare_approaches
+from isoflop.queries.language.verbs.average import extrapolate_average
 from isoflop.queries.language.verbs.create import create_law
 from isoflop.queries.language.verbs.explain import explain_fit
 from isoflop.queries.language.verbs.extrapolate import extrapolate
@@ -64,8 +68,12 @@ def answer_verb(question: Question, node: Verb) -> pa.Table:
             return cross_validation(question, node)
         case Compare():
             return compare(question, node)
+        case CompareApproaches():
+            return compare_approaches(question, node)
         case Extrapolate():
             return extrapolate(question, node)
+        case ExtrapolateAverage():
+            return extrapolate_average(question, node)
         case Forecast():
             return forecast(question, node)
         case Optimize():

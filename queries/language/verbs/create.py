@@ -97,6 +97,8 @@ def _about(question: Question, node: CreateLaw, fitted: Fitted, found: FitRecord
         "delta": getattr(found.penalty, "delta", 1e-3),
         "resamples": fitted.options.resamples,
         "level": fitted.options.level,
+        "bootstrap": found.bootstrap,
+        "intervals": found.intervals,
         "arguments": list(record.arguments),
         "target": record.target_sql,
         "values": question.values_in(node.start, node.end),

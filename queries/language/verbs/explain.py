@@ -39,6 +39,10 @@ def explain_fit(question: Question, node: ExplainFit) -> pa.Table:
     steps.append(("objective", penalty.name + (f", delta {delta:g}" if delta is not None else "")))
     kind = f"of whole groups by {options.cluster.text}" if isinstance(options.cluster, Expression) else "of rows"
     steps.append(("intervals", f"{options.level:g} from {options.resamples} resamples {kind}, seed {options.seed}"))
+    if options.bootstrap is not None:
+        steps.append(("bootstrap", options.bootstrap + (", chosen by the residuals" * (options.bootstrap == "auto"))))
+    if options.intervals != "percentile":
+        steps.append(("intervals of coefficients", options.intervals))
     if options.checks_forward:
         steps.append(("forward check", "the large rows predicted from the small ones widen intervals beyond the rows"))
     return pa.table({"step": [step for step, _ in steps], "detail": [detail for _, detail in steps]})

@@ -58,12 +58,7 @@ def residuals(question: Question, node: Residuals) -> pa.Table:
 
 def _own_residuals(question: Question, record: LawRecord) -> pa.Table:
     """Return the residuals of the rows that a saved law was fitted to, read again as its statement says."""
-    from isoflop.queries.language.syntax.parse import parse_clause
-
-    tokens = tokenize(record.statement)
-    own = Question(question.lake, record.statement, tokens, record.values, question.answer)
-    made = parse_clause(record.statement, tokens, 0, len(tokens) - 1)
-    assert isinstance(made, CreateLaw)
+    own, made = statement_of(question, record)
     table = _residuals(own, record, made.fit.source, is_own=True)
     for note in own.notes:
         question.note(note)
@@ -71,7 +66,18 @@ def _own_residuals(question: Question, record: LawRecord) -> pa.Table:
     return table
 
 
-def _note_change(question: Question, record: LawRecord, inputs: Array, measured: Array) -> None:
+def statement_of(question: Question, record: LawRecord) -> tuple[Question, CreateLaw]:
+    """Return the statement that made a saved law, as a question of its own, so that its rows can be read again."""
+    from isoflop.queries.language.syntax.parse import parse_clause
+
+    tokens = tokenize(record.statement)
+    own = Question(question.lake, record.statement, tokens, record.values, question.answer)
+    made = parse_clause(record.statement, tokens, 0, len(tokens) - 1)
+    assert isinstance(made, CreateLaw)
+    return own, made
+
+
+def note_change(question: Question, record: LawRecord, inputs: Array, measured: Array) -> None:
     """Say when the rows behind a law are not what they were."""
     if record.data_hash and usable_rows(record.law, inputs, measured).data_hash != record.data_hash:
         counts = f"{len(record.residuals)} then, {len(measured)} now"
@@ -107,7 +113,7 @@ def _residuals(question: Question, record: LawRecord, source: Source, *, is_own:
     inputs = np.stack(values, axis=1)[kept]
     left = unexplained(record.fitted, inputs, measured[kept])
     if is_own and source.weight is None:
-        _note_change(question, record, inputs, measured[kept])
+        note_change(question, record, inputs, measured[kept])
 
     def filled(values: Array) -> pa.Array:
         return pa.array(values, pa.float64(), mask=~np.isfinite(values))
