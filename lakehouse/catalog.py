@@ -18,7 +18,11 @@ from isoflop.lakehouse.errors import StoreError
 if TYPE_CHECKING:
     import duckdb
 
-__all__ = ["ENVIRONMENT", "LakeHeld", "NotCommitted", "StoreDead", "connect", "opening_error", "resolve"]
+__all__ = ["ENVIRONMENT", "LAYOUT", "LakeHeld", "NotCommitted", "StoreDead", "connect", "opening_error", "resolve"]
+
+# Of a new file. Every column of every table takes whole blocks, so smaller ones leave less of each empty;
+# DuckDB compresses numbers in blocks of this size from this storage version on, the oldest we run on.
+LAYOUT = "(BLOCK_SIZE 65536, STORAGE_VERSION 'v1.5.0')"
 
 
 class LakeHeld(StoreError):
@@ -80,9 +84,19 @@ def connect(
     if not path.parent.is_dir():
         raise StoreError(f"the folder {path.parent} does not exist", hint=f"mkdir -p {path.parent}")
     try:
+        if not path.exists() and not read_only:
+            _make(path)
         return duckdb.connect(str(path), read_only=read_only, config=dict(restrictions or {}))
     except duckdb.Error as error:
         raise opening_error(path, error) from error
+
+
+def _make(path: Path) -> None:
+    """Make an empty database file; only a file that is attached can be told its layout."""
+    import duckdb
+
+    with duckdb.connect() as con:
+        con.execute(f"ATTACH '{str(path).replace(chr(39), chr(39) * 2)}' AS made {LAYOUT}")
 
 
 def opening_error(path: Path, error: Exception) -> StoreError:

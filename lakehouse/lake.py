@@ -218,7 +218,7 @@ class Lakehouse:
         return self._ask(lambda backend, _: backend.drain())
 
     def compact(self) -> None:
-        """Rewrite the points clustered by run, metric and step, and give freed space back."""
+        """Rewrite the points clustered by metric, run and step, and give freed space back."""
         self._refuse_when_read_only("it is not rewritten")
         self._ask(lambda backend, _: backend.compact())
 

@@ -50,7 +50,7 @@ class Backend(Protocol):
         """Commit what lies in the spool."""
 
     def compact(self) -> None:
-        """Rewrite the points clustered by run, metric and step, and give freed space back."""
+        """Rewrite the points clustered by metric, run and step, and give freed space back."""
 
     def snapshot(self, to: Path) -> None:
         """Write a consistent copy of everything into a new file."""
@@ -141,7 +141,7 @@ class Store:
                 raise NotCommitted(self.path, error) from error
 
     def compact(self) -> None:
-        """Rewrite the file with its points clustered by run, metric and step; readers wait meanwhile.
+        """Rewrite the file with its points clustered by metric, run and step; readers wait meanwhile.
 
         Raises
         ------

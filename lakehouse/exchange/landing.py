@@ -18,6 +18,7 @@ from isoflop.lakehouse.errors import RecordError
 from isoflop.lakehouse.exchange.points import Points
 from isoflop.lakehouse.records import RunRecord, canonical_json, digest
 from isoflop.lakehouse.registry import insertion
+from isoflop.lakehouse.schema import narrowed
 from isoflop.lakehouse.writer import finals_statements
 
 if TYPE_CHECKING:
@@ -167,7 +168,8 @@ def land(lake: Lakehouse, landing: Landing, source: str) -> tuple[int, int, int]
         points = landing.points.of_runs(list(attempts))
         if len(points):
             relations["_points"] = points.arrow(attempts, is_sent=not lake.is_holder)
-            statements.append(("INSERT INTO store.metrics BY NAME SELECT * FROM _points", None))
+            stored = f"SELECT * EXCLUDE (value), {narrowed('value')} FROM _points"
+            statements.append((f"INSERT INTO store.metrics BY NAME {stored}", None))
             statements += [(text, None) for text in finals_statements("_points")]
         lake.write(statements, relations)
     return len(fresh), len(changed), len(runs) - len(chosen)

@@ -293,11 +293,9 @@ class SharedStore:
                 row = con.execute(
                     "SELECT count(*) FROM duckdb_tables() WHERE database_name = current_database()"
                 ).fetchone()
-                migrate(con, has_keys=False)
-                is_new = row is not None and row[0] == 0
-                if is_new:
+                if migrate(con, has_keys=False):
                     settle_in(con, CATALOG)
-                return is_new
+                return row is not None and row[0] == 0
             except duckdb.Error as error:
                 if not is_conflict(error) and "already exists" not in str(error):
                     raise

@@ -28,7 +28,7 @@ WITH taken_over AS (
     FROM store.attempts SEMI JOIN _ids USING (run_id)
 )
 SELECT m.run_id, m.metric, m.step, m.value, m.seconds
-FROM store.metrics m JOIN taken_over t USING (run_id, attempt)
+FROM main.metrics m JOIN taken_over t USING (run_id, attempt)
 WHERE t.last_valid_step IS NULL OR m.step <= t.last_valid_step
 ORDER BY m.run_id, m.metric, m.step, m.seconds
 """
