@@ -216,6 +216,24 @@ def solve(problem: Problem, generator: np.random.Generator, given: Array | None 
     return search(model, theta, weights, targets, problem.objective)
 
 
+def planned_starts(law: Law, X: ArrayLike, y: ArrayLike, objective: Objective | None = None) -> int:
+    """Return how many points a fit would search from: one where the best coefficients follow from a formula.
+
+    Parameters
+    ----------
+    law : what would be fitted
+    X, y : (R, P) inputs and (R,) values, usable ones
+    objective : the law's own when None
+    """
+    law = getattr(law, "fitted_as", None) or law
+    objective = objective or law.objective
+    rows = usable_rows(law, X, y)
+    model = model_for(law, law.coefficients, rows.inputs, rows.values, objective)
+    if model.closed_form(rows.weights[None], model.targets(rows.values)[None]) is not None:
+        return 1
+    return BEST_SEEDS + RANDOM_STARTS + any(one.init is not None for one in law.coefficients)
+
+
 def _screened(problem: Problem, count: int, generator: np.random.Generator) -> Found | None:
     """Search on some of many rows, then follow every basin found there on all of them."""
     some = problem.rows.thinned(count)
@@ -330,7 +348,8 @@ def _judged(
         notes=tuple(notes), condition=identified.condition, basin_share=found.share,
         second_best=found.second_best, starts=found.starts, support=rows.support, data_hash=rows.data_hash,
         r2=judged.r2, rmse_log=judged.rmse_log, log_likelihood=judged.log_likelihood, aicc=judged.aicc,
-        bic=judged.bic, seed=seed, kept=rows.kept, edge=size_edge(law, rows.inputs), bootstrap=choice.name if choice else None,
+        bic=judged.bic, seed=seed, kept=rows.kept, edge=size_edge(law, rows.inputs),
+        bootstrap=choice.name if choice else None,
     )  # fmt: skip
 
 

@@ -11,6 +11,10 @@ from numpy.typing import NDArray
 from planted_laws import PLANTED
 
 from isoflop.queries.fitting import fit_law
+from isoflop.queries.fitting.intervals import predict
+from isoflop.queries.fitting.record import FittedLaw
+from isoflop.queries.fitting.widening import size_edge
+from isoflop.queries.language.macros import bound_sql
 from isoflop.queries.laws import LAWS, Formula, Law
 from isoflop.queries.laws.bounded_power import BoundedPower
 
@@ -85,6 +89,28 @@ def test_the_macro_predicts_what_the_law_predicts(planted: tuple[Law, Array, Arr
     connection.executemany(f"INSERT INTO rows VALUES ({', '.join('?' * len(names))})", inputs.tolist())
     found = connection.execute(f'SELECT "fitted law"({", ".join(names)}) FROM rows').fetchall()
     np.testing.assert_allclose(np.array(found)[:, 0], law.predict(coefficients, inputs), rtol=1e-12)
+
+
+@pytest.mark.parametrize(("draws", "widening", "level"), [(40, 1.0, 0.5), (1000, 1.8, 0.95)])
+def test_the_bounds_in_sql_are_those_of_a_prediction(
+    planted: tuple[Law, Array, Array], draws: int, widening: float, level: float
+) -> None:
+    law, coefficients, inputs = planted
+    resampled = coefficients * np.exp(0.01 * np.random.default_rng(2).standard_normal((draws, len(coefficients))))
+    resampled[:, 0] = coefficients[0]  # as if it were fixed
+    logs = np.log(inputs)
+    support = np.exp(np.quantile(logs, [0.2, 0.8], axis=0).T)  # some rows lie beyond on every side
+    edge = size_edge(law, inputs[: len(inputs) // 2])
+    fitted = FittedLaw(law, coefficients, resampled, 0.01, support, widening, edge)
+    expected = predict(fitted, inputs[:12], level=level)
+    connection = duckdb.connect()
+    names = [one.name for one in law.inputs]
+    columns = ", ".join(f'unnest($x{p}) AS "{name}"' for p, name in enumerate(names))
+    values = {f"x{p}": inputs[:12, p].tolist() for p in range(len(names))}
+    tail = (1 - level) / 2
+    for share, ends in ((tail, expected.lower), (1 - tail, expected.upper)):
+        rows = connection.execute(f"SELECT {bound_sql(fitted, share)} FROM (SELECT {columns})", values).fetchall()
+        np.testing.assert_allclose(np.array(rows)[:, 0], ends, rtol=1e-9)
 
 
 def test_the_macro_takes_whole_numbers_of_any_width(planted: tuple[Law, Array, Array]) -> None:

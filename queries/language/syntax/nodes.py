@@ -128,13 +128,6 @@ class Fit(Span):
     options: tuple[Option, ...] = ()
 
 
-@dataclass(frozen=True)
-class ExplainFit(Span):
-    """`EXPLAIN FIT …`: what would be fitted to what."""
-
-    fit: Fit
-
-
 LawReference: TypeAlias = Name | Fit
 
 
@@ -157,6 +150,13 @@ class DropLaw(Span):
 
 
 @dataclass(frozen=True)
+class RefitLaw(Span):
+    """`REFIT LAW name`: fit it again as it was fitted, to its rows as they are now."""
+
+    name: Name
+
+
+@dataclass(frozen=True)
 class RenameLaw(Span):
     """`ALTER LAW name RENAME TO new`."""
 
@@ -169,7 +169,7 @@ class CommentLaw(Span):
     """`COMMENT ON LAW name IS 'text'`; None is `IS NULL`."""
 
     name: Name
-    comment: str | None
+    comment: Expression | None
 
 
 @dataclass(frozen=True)
@@ -317,21 +317,21 @@ class Residuals(Span):
 class ShowLaws(Span):
     """`SHOW LAWS [LIKE 'pattern']`."""
 
-    pattern: str | None = None
+    pattern: Expression | None = None
 
 
 @dataclass(frozen=True)
 class ShowLawForms(Span):
     """`SHOW LAW FORMS [LIKE 'pattern']`."""
 
-    pattern: str | None = None
+    pattern: Expression | None = None
 
 
 @dataclass(frozen=True)
 class ShowForecasts(Span):
     """`SHOW FORECASTS [LIKE 'pattern']`."""
 
-    pattern: str | None = None
+    pattern: Expression | None = None
 
 
 @dataclass(frozen=True)
@@ -339,14 +339,23 @@ class DescribeLaw(Span):
     """`DESCRIBE LAW name [VERSION n]`."""
 
     name: Name
-    version: int | None = None
+    version: Expression | None = None
+
+
+@dataclass(frozen=True)
+class Explain(Span):
+    """`EXPLAIN [ANALYZE] verb …`: what the verb would do, or what it did and how long that took."""
+
+    verb: Verb
+    is_analyzed: bool = False
 
 
 Verb: TypeAlias = (
     Fit
-    | ExplainFit
+    | Explain
     | CreateLaw
     | DropLaw
+    | RefitLaw
     | RenameLaw
     | CommentLaw
     | CrossValidate

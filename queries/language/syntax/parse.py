@@ -14,7 +14,7 @@ from isoflop.queries.language.syntax.nodes import (
     CrossValidate,
     DescribeLaw,
     DropLaw,
-    ExplainFit,
+    Explain,
     Expression,
     Extrapolate,
     ExtrapolateAverage,
@@ -23,6 +23,7 @@ from isoflop.queries.language.syntax.nodes import (
     LawReference,
     Name,
     Predict,
+    RefitLaw,
     RenameLaw,
     Residuals,
     ShowForecasts,
@@ -69,15 +70,26 @@ def parse_clause(text: str, tokens: list[Token], first: int, last: int) -> Verb:
     verb = verb_at(tokens, first)
     if verb is None:
         raise reader.error(f'syntax error at or near "{tokens[first].text}"')
+    if not verb.startswith("EXPLAIN"):
+        return _verb(reader, verb)
+    is_analyzed = verb.startswith("EXPLAIN ANALYZE")
+    reader.index += 1 + is_analyzed
+    explained = _verb(reader, verb.removeprefix("EXPLAIN ").removeprefix("ANALYZE "))
+    return Explain(tokens[first].start, explained.end, explained, is_analyzed)
+
+
+def _verb(reader: TokenReader, verb: str) -> Verb:
+    """Read a verb clause that begins at the next token."""
+    tokens, first, last = reader.tokens, reader.index, reader.last
     reader.index += 0 if verb == "CREATE LAW" else len(verb.split(" "))
     match verb:
         case "FIT":
             node: Verb = _fit(reader)
-        case "EXPLAIN FIT":
-            explained = _fit(reader)
-            node = ExplainFit(explained.start, explained.end, explained)
         case "CREATE LAW":
             node = _create(reader)
+        case "REFIT LAW":
+            name = reader.name("the name of a law", "SHOW LAWS lists them")
+            node = RefitLaw(tokens[first].start, reader.end, name)
         case "DROP LAW":
             node = _drop(reader)
         case "ALTER LAW":
@@ -181,7 +193,7 @@ def _comment(reader: TokenReader) -> CommentLaw:
     start = reader.tokens[reader.index - 3].start
     name = reader.name("the name of a law", "SHOW LAWS lists them")
     reader.expect("IS", f"COMMENT ON LAW {name.text} IS 'text'")
-    comment = None if reader.accept("NULL") else reader.string("a text in quotes, or NULL")
+    comment = None if reader.accept("NULL") else reader.value(Kind.STRING, "a text in quotes, or NULL")
     return CommentLaw(start, reader.end, name, comment)
 
 
@@ -289,18 +301,14 @@ def _residuals(reader: TokenReader) -> Residuals:
     return Residuals(start, reader.end, law, source, options)
 
 
-def _like(reader: TokenReader) -> str | None:
-    return reader.string("a pattern in quotes, like 'chin%'") if reader.accept("LIKE") else None
+def _like(reader: TokenReader) -> Expression | None:
+    return reader.value(Kind.STRING, "a pattern in quotes, like 'chin%'") if reader.accept("LIKE") else None
 
 
 def _describe(reader: TokenReader) -> DescribeLaw:
     start = reader.tokens[reader.index - 2].start
     name = reader.name("the name of a law", "SHOW LAWS lists them")
-    version = None
-    if reader.accept("VERSION"):
-        if not reader.current.text.isdigit():
-            raise reader.expected("a version number")
-        version = int(reader.next().text)
+    version = reader.value(Kind.NUMBER, "a version number") if reader.accept("VERSION") else None
     return DescribeLaw(start, reader.end, name, version)
 
 

@@ -18,20 +18,21 @@ from numpy.typing import NDArray
 from isoflop.lakehouse.units import UNITS
 from isoflop.queries.language.bind import Bound, tidy
 from isoflop.queries.language.options import FitOptions, read_average_options
+from isoflop.queries.language.provenance import statement_of
 from isoflop.queries.language.question import Own, Question
 from isoflop.queries.language.records import LawRecord, load_law
 from isoflop.queries.language.rows import CLUSTER, Rows, no_rows, read_rows
 from isoflop.queries.language.syntax.nodes import Expression, ExtrapolateAverage, Name, Source
-from isoflop.queries.language.verbs.extrapolate import columns_for, points_of
+from isoflop.queries.language.verbs.extrapolate import columns_for, target_points
 from isoflop.queries.language.verbs.fit import arguments_of, record_of
-from isoflop.queries.language.verbs.predict import note_change, statement_of
+from isoflop.queries.language.verbs.predict import note_change
 from isoflop.queries.language.verbs.prediction import (
     beside,
     distinct_names,
     forward_messages,
     note_ratios,
     prediction_columns,
-    usable_inputs,
+    read_inputs,
 )
 from isoflop.queries.language.verbs.validate import averaged, bind_subject, bound_of, candidate_name, common_rows
 
@@ -53,7 +54,7 @@ def extrapolate_average(question: Question, node: ExtrapolateAverage) -> pa.Tabl
     _check_names(question, node, names)
     bounds = [bind_subject(question, subject) for subject in node.subjects]
     _check_targets(question, node, bounds)
-    targets = points_of(question, node)
+    targets = target_points(question, node)
     columns = {  # before the laws are fitted, so that a missing input is said at once
         name: columns_for(question, bound.law, arguments_of(question, bound), _title(name), targets, node.target)
         for name, bound in zip(names, bounds, strict=True)
@@ -76,7 +77,7 @@ def extrapolate_average(question: Question, node: ExtrapolateAverage) -> pa.Tabl
     ratios: dict[str, Array] = {}
     fault = np.full(targets.num_rows, "", dtype=object)
     for name, record in zip(average.names, records, strict=True):
-        inputs[name], own = usable_inputs(question, record, columns[name], node.target)
+        inputs[name], own = read_inputs(question, record, columns[name], node.target)
         fault = np.where(fault == "", own, fault)
         with np.errstate(all="ignore"):
             ratios |= dict(zip(record.inputs, (inputs[name] / record.fitted.support[:, 1]).T, strict=True))

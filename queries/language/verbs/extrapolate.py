@@ -46,7 +46,7 @@ def extrapolated(
     import pyarrow as pa
 
     options = read_interval_options(question, node.options, verb)
-    targets = points_of(question, node)
+    targets = target_points(question, node)
     found = []
     for position, record in enumerate(records):
         columns = inputs_among(question, node, record, targets)
@@ -67,7 +67,7 @@ def extrapolated(
     return distinct_names(pa.concat_tables(found))
 
 
-def points_of(question: Question, node: Extrapolate | ExtrapolateAverage) -> pa.Table:
+def target_points(question: Question, node: Extrapolate | ExtrapolateAverage) -> pa.Table:
     """Return the points of a TO clause, before anything is predicted."""
     if node.query is not None:
         table = distinct_names(question.run(node.query))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
@@ -60,15 +60,19 @@ def fit(question: Question, node: Fit) -> pa.Table:
     return glance(question, run_fit(question, node), None)
 
 
-def run_fit(question: Question, node: Fit) -> Fitted:
+def run_fit(question: Question, node: Fit, kept: Mapping[str, Any] | None = None) -> Fitted:
     """Fit a law to the rows of a FIT clause, once for each group.
+
+    Parameters
+    ----------
+    kept : options that hold whatever the clause says and whatever is usual, by their names in `FitOptions`
 
     Raises
     ------
     StatementError : when the clause names what does not exist, or leaves too few rows to fit
     """
     bound = bind_candidate(question, node.candidate)
-    options = read_fit_options(question, node.options, "FIT", bound.law)
+    options = replace(read_fit_options(question, node.options, "FIT", bound.law), **(kept or {}))
     groups = group_names(question, node.source.groups, (*GLANCE, *ASKED, "bias"), "FIT")
     extra: dict[str, Column] = {str(position): group for position, group in enumerate(groups.values())}
     if options.cluster is not None:

@@ -11,11 +11,11 @@ from isoflop.lakehouse.errors import StatementError
 from isoflop.queries.fitting.residuals import residuals as unexplained
 from isoflop.queries.fitting.rows import usable_rows
 from isoflop.queries.language.options import IntervalOptions, read_interval_options
+from isoflop.queries.language.provenance import statement_of
 from isoflop.queries.language.question import Own, Question
 from isoflop.queries.language.records import LawRecord
 from isoflop.queries.language.rows import Piece, faults_of, first_fault, numbers, source_pieces
-from isoflop.queries.language.syntax.nodes import CreateLaw, Fit, Name, Predict, Residuals, Source, Span
-from isoflop.queries.language.syntax.tokens import tokenize
+from isoflop.queries.language.syntax.nodes import Fit, Name, Predict, Residuals, Source, Span
 from isoflop.queries.language.verbs.prediction import (
     beside,
     distinct_names,
@@ -34,7 +34,7 @@ def predict_rows(question: Question, node: Predict) -> pa.Table:
     """Return the rows of a source with the prediction for each."""
     options = read_interval_options(question, node.options, "PREDICT")
     record = _one_law(question, node.law, "PREDICT")
-    whole, columns = _read(question, record, node.source, needs_target=False)
+    whole, columns = read_beside(question, record, node.source, needs_target=False)
     table, prediction, fault = predictions(question, record, columns, options, node.source.relation)
     usable = fault == ""
     if len(fault) and not usable.all():
@@ -66,17 +66,6 @@ def _own_residuals(question: Question, record: LawRecord) -> pa.Table:
     return table
 
 
-def statement_of(question: Question, record: LawRecord) -> tuple[Question, CreateLaw]:
-    """Return the statement that made a saved law, as a question of its own, so that its rows can be read again."""
-    from isoflop.queries.language.syntax.parse import parse_clause
-
-    tokens = tokenize(record.statement)
-    own = Question(question.lake, record.statement, tokens, record.values, question.answer)
-    made = parse_clause(record.statement, tokens, 0, len(tokens) - 1)
-    assert isinstance(made, CreateLaw)
-    return own, made
-
-
 def note_change(question: Question, record: LawRecord, inputs: Array, measured: Array) -> None:
     """Say when the rows behind a law are not what they were."""
     if record.data_hash and usable_rows(record.law, inputs, measured).data_hash != record.data_hash:
@@ -93,7 +82,7 @@ def _residuals(question: Question, record: LawRecord, source: Source, *, is_own:
     """
     import pyarrow as pa
 
-    whole, columns = _read(question, record, source, needs_target=True)
+    whole, columns = read_beside(question, record, source, needs_target=True)
     place = source.relation
     target = columns.pop()
     measured = numbers(question, target, record.target, place)
@@ -141,11 +130,11 @@ def _one_law(question: Question, reference: Name | Fit, verb: str) -> LawRecord:
             "Binder", f"{verb} takes one law, and GROUP BY fits several", reference.source.groups[0],
             "choose one group with WHERE",
         )  # fmt: skip
-    _, (record,) = laws_of(question, reference)
+    _, (record,) = laws_of(question, reference, says_stale=verb != "RESIDUALS")  # which says so itself
     return record
 
 
-def _read(
+def read_beside(
     question: Question, record: LawRecord, source: Source, *, needs_target: bool
 ) -> tuple[pa.Table, list[pa.ChunkedArray]]:
     """Return the rows of a source, and the law's inputs computed from them; with the target as the last if needed."""

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from isoflop.lakehouse.units import UNITS
 from isoflop.queries.fitting.intervals import Prediction, predict
 from isoflop.queries.language.options import IntervalOptions
+from isoflop.queries.language.provenance import note_stale
 from isoflop.queries.language.question import Question
 from isoflop.queries.language.records import LawRecord, load_law
 from isoflop.queries.language.rows import faults_of, first_fault, numbers
@@ -24,8 +25,14 @@ Array = NDArray[np.float64]
 FORWARD_NOTES = ("intervals_widened", "intervals_hold", "no_forward_check")  # what the forward check may have said
 
 
-def laws_of(question: Question, reference: LawReference) -> tuple[pa.Table, list[LawRecord]]:
+def laws_of(
+    question: Question, reference: LawReference, *, says_stale: bool = True
+) -> tuple[pa.Table, list[LawRecord]]:
     """Return the laws that a verb names: a saved one, or those that a FIT in parentheses finds.
+
+    Parameters
+    ----------
+    says_stale : whether to look if the rows of a saved law have changed since, and to say so
 
     Returns
     -------
@@ -40,6 +47,8 @@ def laws_of(question: Question, reference: LawReference) -> tuple[pa.Table, list
     if not isinstance(reference, Fit):
         record = load_law(question, reference)
         note_status(question, record.status)
+        if says_stale:
+            note_stale(question, record)
         return pa.table({}), [record]
     fitted = run_fit(question, reference)
     found = [
@@ -74,7 +83,7 @@ def predictions(
     -------
     the columns; the prediction; (R,) what is wrong with a row, empty for nothing
     """
-    inputs, fault = usable_inputs(question, record, columns, place)
+    inputs, fault = read_inputs(question, record, columns, place)
     usable = fault == ""
     level = record.level if options.level is None else options.level
     with np.errstate(all="ignore"):
@@ -89,7 +98,7 @@ def predictions(
     return table, found, fault
 
 
-def usable_inputs(
+def read_inputs(
     question: Question, record: LawRecord, columns: Sequence[pa.ChunkedArray], place: Span
 ) -> tuple[Array, NDArray[np.object_]]:
     """Return the inputs (R, P) of a law, and what is wrong with each row, empty for nothing.
@@ -99,13 +108,12 @@ def usable_inputs(
     columns : P columns, in the order of the law's inputs
     place : where the inputs stand in the statement, for errors
     """
-    num_rows = len(columns[0])
-    inputs = np.empty((num_rows, len(columns)))
+    inputs = np.empty((len(columns[0]), len(columns)))
     faults = {}
     for p, (one, column) in enumerate(zip(record.law.inputs, columns, strict=True)):
         inputs[:, p] = numbers(question, column, one.name, place)
         faults[one.name] = faults_of(inputs[:, p], column, needs_positive=one.positive)
-    return inputs, first_fault(faults, num_rows)
+    return inputs, first_fault(faults, len(inputs))
 
 
 def prediction_columns(

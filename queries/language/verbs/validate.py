@@ -56,9 +56,9 @@ def cross_validation(question: Question, node: CrossValidate) -> pa.Table:
     import pyarrow as pa
 
     bound = bind_subject(question, node.subject)
-    options = _fold_options(question, node, bound, "CROSS VALIDATE")
-    rows = _usable(question, bound, node.source, node.holdout, options, "CROSS VALIDATE")
-    splits = _split(question, node.holdout, rows, options.seed)
+    options = fold_options(question, node, bound, "CROSS VALIDATE")
+    rows = read_usable(question, bound, node.source, node.holdout, options, "CROSS VALIDATE")
+    splits = split_rows(question, node.holdout, rows, options.seed)
     folds = run_folds(question, bound, rows, splits, options)
     number = pa.float64()
     order_type = rows.extra.column(_BY).type if splits.order is not None else number
@@ -96,7 +96,7 @@ def compare(question: Question, node: Compare) -> pa.Table:
             message = f"the candidates of COMPARE predict '{bounds[0].target_name}' and '{bound.target_name}'"
             raise question.error("Binder", message, subject, "compare laws of one target")
     options, weighing = read_compare_options(question, node.options, "COMPARE", bounds[0].law)
-    read = [_usable(question, bound, node.source, node.holdout, options, "COMPARE") for bound in bounds]
+    read = [read_usable(question, bound, node.source, node.holdout, options, "COMPARE") for bound in bounds]
     rows = common_rows(question, node.source, read, "COMPARE")
     results = []
     for name, bound, own in zip(names, bounds, rows, strict=True):
@@ -105,7 +105,7 @@ def compare(question: Question, node: Compare) -> pa.Table:
         row: dict[str, Any] = {"law": name, "k": free, "status": found.status, "aicc": known(found.aicc)}
         row |= {"cv_mape": None, "cv_coverage": None}
         if node.holdout is not None:
-            folds = run_folds(question, bound, own, _split(question, node.holdout, own, options.seed), options)
+            folds = run_folds(question, bound, own, split_rows(question, node.holdout, own, options.seed), options)
             row |= {"cv_mape": _mean(folds, "mape"), "cv_coverage": _mean(folds, "coverage")}
         results.append(row)
     ranked = _ranked(results, by_error=node.holdout is not None)
@@ -217,7 +217,7 @@ def bound_of(record: LawRecord, at: int, span: Span) -> Bound:
 
 
 def candidate_name(question: Question, subject: Name | Candidate) -> str:
-    """Return what a candidate is called: a law by its name, a form as it is written."""
+    """Return what a candidate is called in an answer: the name of a law, or the form as typed."""
     if isinstance(subject, Name):
         return subject.text
     return question.text[subject.form.start : subject.form.end]
@@ -255,13 +255,14 @@ def common_rows(question: Question, source: Source, read: Sequence[Rows], verb: 
 # Rows and folds
 
 
-def _fold_options(question: Question, node: CrossValidate, bound: Bound, verb: str) -> FitOptions:
+def fold_options(question: Question, node: CrossValidate, bound: Bound, verb: str) -> FitOptions:
+    """Return how each fold is fitted: with fewer resamples than a fit has, unless the statement says how many."""
     options = read_fit_options(question, node.options, verb, bound.law, leave_out=("forward", "bootstrap", "intervals"))
     is_said = any(option.key.text.lower() == "resamples" for option in node.options)
     return options if is_said else replace(options, resamples=RESAMPLES)
 
 
-def _usable(
+def read_usable(
     question: Question, bound: Bound, source: Source, holdout: Holdout | None, options: FitOptions, verb: str
 ) -> Rows:
     """Return the rows of a source, those without a value to split by among the unusable."""
@@ -283,7 +284,7 @@ def _usable(
     return rows
 
 
-def _split(question: Question, holdout: Holdout, rows: Rows, seed: int) -> Splits:
+def split_rows(question: Question, holdout: Holdout, rows: Rows, seed: int) -> Splits:
     """Return the folds of usable rows.
 
     Raises
