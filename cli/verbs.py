@@ -40,6 +40,7 @@ VERBS = (
         "keep a new version of a law",
         "CREATE OR REPLACE LAW chin AS FIT loss ~ chinchilla(params, tokens) FROM runs WHERE loss > 0",
     ),
+    Verb("REFIT LAW", "fit a law again to the runs there are now", "REFIT LAW chin"),
     Verb("SHOW LAWS", "list the laws of the lake", "SHOW LAWS"),
     Verb("SHOW LAW FORMS", "list the forms that can be fitted by name", "SHOW LAW FORMS"),
     Verb("DESCRIBE LAW", "show a law's coefficients with their intervals", "DESCRIBE LAW chin"),

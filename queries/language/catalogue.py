@@ -209,6 +209,8 @@ def comment_law(lake: Asked, record: LawRecord, comment: str | None) -> None:
 
 def mark_stale(lake: Asked, found: Sequence[tuple[str, int, bool | None]]) -> None:
     """Write down which laws are stale: name, version and whether it is, None for unknown."""
+    if lake.is_read_only:
+        return
     text = "UPDATE store.laws SET stale = $1 WHERE lower(name) = lower($2) AND version = $3"
     lake.write([(text, [stale, name, version]) for name, version, stale in found])
 

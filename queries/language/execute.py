@@ -83,7 +83,7 @@ def _bring_up_to_date(lake: Asked, text: str, tokens: list[Token]) -> None:
         if token.is_name and (before.upper in ("FROM", "JOIN") or before.text in (",", "."))
     }
     words = {token.upper for token in tokens}
-    if "forecasts" in read:
+    if "forecasts" in read and not lake.is_read_only:
         from isoflop.queries.language.forecasts import score_forecasts
 
         score_forecasts(lake)
