@@ -6,7 +6,9 @@ names the holder so that the caller can ask it instead.
 
 from __future__ import annotations
 
+import os
 import re
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -57,8 +59,16 @@ class StoreDead(StoreError):
         )
 
 
-def connect(path: Path, *, read_only: bool = False) -> duckdb.DuckDBPyConnection:
+def connect(
+    path: Path, *, read_only: bool = False, restrictions: Mapping[str, str] | None = None
+) -> duckdb.DuckDBPyConnection:
     """Open the file, making it when it is missing.
+
+    Parameters
+    ----------
+    path : the file
+    read_only : refuse writes
+    restrictions : settings to open it with
 
     Raises
     ------
@@ -70,7 +80,7 @@ def connect(path: Path, *, read_only: bool = False) -> duckdb.DuckDBPyConnection
     if not path.parent.is_dir():
         raise StoreError(f"the folder {path.parent} does not exist", hint=f"mkdir -p {path.parent}")
     try:
-        return duckdb.connect(str(path), read_only=read_only)
+        return duckdb.connect(str(path), read_only=read_only, config=dict(restrictions or {}))
     except duckdb.Error as error:
         raise opening_error(path, error) from error
 
@@ -81,6 +91,8 @@ def opening_error(path: Path, error: Exception) -> StoreError:
     if "Could not set lock" in text:
         holder = re.search(r"PID (\d+)", text)
         return LakeHeld(path, int(holder.group(1)) if holder else None)
+    if "different configuration than existing" in text:  # this process has it open, with other rights
+        return LakeHeld(path, os.getpid())
     first = _first_line(text)
     if is_full(error):
         return StoreError(f"{path} cannot be opened, the disk is full", hint="make room and try again; nothing is lost")

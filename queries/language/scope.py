@@ -328,11 +328,14 @@ class Scope:
             token = self.question.tokens[index]
             if token.kind is not Kind.PARAMETER or index in inside:
                 continue
+            start = token.start - expression.start
+            if self.each is not None and token.text[1:].lower() == self.each.lower():
+                text = f"{text[:start]} {self.each}{text[start + len(token.text) :]}"  # $budget of FOR EACH budget
+                continue
             value = self.question.parameter(index)
             if isinstance(value, bool) or not isinstance(value, int | float):
                 raise self.question.error("Binder", f"parameter {token.text} is a number here, got {value!r}", token)
             name = chr(_STANDS_IN + index % 6000) + token.text[1:]
             values[name] = float(value)
-            start = token.start - expression.start
             text = text[:start] + name + text[start + len(token.text) :]
         return text, values

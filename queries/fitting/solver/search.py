@@ -9,10 +9,13 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
 
 from isoflop.queries.fitting.solver.model import Array, Model
 from isoflop.queries.fitting.solver.newton import BLOCK_VALUES, TIGHT, Descent, descend, descend_to_rest
 from isoflop.queries.laws.objectives import Objective
+
+Counts = NDArray[np.int64]
 
 SAME_BASIN = 1e-4  # relative difference in objective [1] below which two ends count as one basin
 SAME_PREDICTION, SAME_VALUE = 1e-4, 1e-3  # largest residual difference [1], relative objective: two starts have met
@@ -64,7 +67,7 @@ def search(
     is_near : whether the starts are optima of some of the rows, which need only the least smooth stage before the last
     """
     count = len(starts)
-    members = np.ones(count, dtype=int)
+    members = np.ones(count, dtype=np.int64)
     smoothers = list(enumerate(objective.graduation()))
     for stage, smoother in smoothers[-1:] if is_near else smoothers:
         steps = LATER_STEPS if stage else FIRST_STEPS
@@ -109,8 +112,8 @@ def _on_some_rows(weights: Array, targets: Array) -> Array:
 
 
 def _raced_to_rest(
-    model: Model, starts: Array, members: Array, weights: Array, targets: Array, objective: Objective
-) -> tuple[Descent, Array]:
+    model: Model, starts: Array, members: Counts, weights: Array, targets: Array, objective: Objective
+) -> tuple[Descent, Counts]:
     """Descend from starts of one problem until the good ones rest; the hopeless ones stop early.
 
     A start in a bent valley takes hundreds of steps to come to rest: it is waited for only where it is near the best
@@ -160,7 +163,7 @@ def _raced_to_rest(
     return ended, members
 
 
-def _merged(model: Model, ended: Descent, members: Array, targets: Array) -> tuple[Array, Array]:
+def _merged(model: Model, ended: Descent, members: Counts, targets: Array) -> tuple[Counts, Counts]:
     """Positions of one representative of the starts that have met, the lowest, and how many each stands for.
 
     Descents have met when they predict the same: coordinates of a dead term differ without meaning anything.
@@ -183,7 +186,7 @@ def _merged(model: Model, ended: Descent, members: Array, targets: Array) -> tup
         else:
             kept.append(one)
             counts.append(int(members[one]))
-    return order[kept], np.array(counts, dtype=int)
+    return order[kept].astype(np.int64), np.array(counts, dtype=np.int64)
 
 
 def _predictions(model: Model, theta: Array, targets: Array) -> Array:

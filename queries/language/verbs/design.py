@@ -16,7 +16,7 @@ from isoflop.queries.language.rows import faults_of, first_fault, numbers
 from isoflop.queries.language.scope import Scope
 from isoflop.queries.language.syntax.nodes import Design, Expression, OverList, OverRange, Span
 from isoflop.queries.language.syntax.tokens import Kind
-from isoflop.queries.language.verbs.extrapolate import inputs_among, targets_of
+from isoflop.queries.language.verbs.extrapolate import inputs_among, target_points
 from isoflop.queries.language.verbs.optimize import check_used, title_of, variable_of
 from isoflop.queries.language.verbs.prediction import laws_of
 from isoflop.queries.planning.belief import DrawnBelief
@@ -61,7 +61,7 @@ def design(question: Question, node: Design) -> pa.Table:
     count = _count(question, node.count)
     variables = tuple(_variable(question, one) for one in node.ranges)
     time_law = load_law(question, options.time_law) if options.time_law else None
-    targets = targets_of(question, node.target)
+    targets = target_points(question, node.target)
     found = []
     for position, record in enumerate(records):
         _check_names(question, node, record)
