@@ -260,7 +260,7 @@ class SharedStore:
                 row = con.execute(
                     "SELECT count(*) FROM duckdb_tables() WHERE database_name = current_database()"
                 ).fetchone()
-                migrate(con, has_keys=False)
+                migrate(con, is_shared=True)
                 is_new = row is not None and row[0] == 0
                 if is_new:
                     settle_in(con, CATALOG)
