@@ -55,6 +55,10 @@ TAKEN_OVER = """
                9223372036854775807) AS _last_valid_step
     FROM store.attempts"""
 
+# Every metric as readers of a curve see it: the points that no later attempt has taken the place of.
+RESOLVED = f"""SELECT m.* FROM store.metrics m
+    JOIN ({TAKEN_OVER}) t ON m.run_id = t._run_id AND m.attempt = t._attempt WHERE m.step <= t._last_valid_step"""
+
 
 def quoted(name: str) -> str:
     """Return a column's name as SQL takes any text for one."""
