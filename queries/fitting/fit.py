@@ -23,6 +23,7 @@ from isoflop.queries.fitting.record import Fit, Note
 from isoflop.queries.fitting.resampling import GivenWeights, Resampling, default_resampling
 from isoflop.queries.fitting.rows import Rows, usable_rows
 from isoflop.queries.fitting.solver.choose import model_for
+from isoflop.queries.fitting.solver.general import GeneralModel
 from isoflop.queries.fitting.solver.model import Array, Model
 from isoflop.queries.fitting.solver.replicate import replicate
 from isoflop.queries.fitting.solver.search import Found, search
@@ -35,7 +36,8 @@ BEST_SEEDS = 16  # starts taken from the projection grid, best first
 RESAMPLED_TOGETHER = 10_000_000  # weights held at once, 80 MB: resamples of many rows come in parts
 MOST_PROJECTED = 64  # given starts also tried with their linear coefficients solved for
 MOST_BASINS = 4  # of those found on the screened rows
-SCREENED_ROWS = 2_000  # rows that choose among the starts when there are more than twice as many
+SCREENED_ROWS = 2_000  # rows that choose among the starts of a sum of powers when there are half as many again
+FEWEST_SCREENED, ROWS_EACH = 60, 10  # the same for any other law: at least so many, and so many for each coefficient
 RANDOM_STARTS = 32  # starts spread over the rest of it, so that the share of agreeing starts means something
 
 
@@ -178,8 +180,9 @@ def _with_forward(
 def solve(problem: Problem, generator: np.random.Generator, given: Array | None = None) -> Found | None:
     """Return the best coordinates of a law on its rows, or None when no start has a finite objective."""
     model, weights, targets = problem.model, problem.weights, problem.targets
-    if len(problem.rows) > 2 * SCREENED_ROWS and given is None and model.closed_form(weights, targets) is None:
-        return _screened(problem, generator)
+    screened = max(FEWEST_SCREENED, ROWS_EACH * len(problem.free)) if isinstance(model, GeneralModel) else SCREENED_ROWS
+    if len(problem.rows) > 1.5 * screened and given is None and model.closed_form(weights, targets) is None:
+        return _screened(problem, screened, generator)
     closed = model.closed_form(weights, targets)
     if closed is not None:
         residuals, _ = model.residuals(closed, targets, 0)
@@ -201,15 +204,15 @@ def solve(problem: Problem, generator: np.random.Generator, given: Array | None 
     return search(model, theta, weights, targets, problem.objective)
 
 
-def _screened(problem: Problem, generator: np.random.Generator) -> Found | None:
+def _screened(problem: Problem, count: int, generator: np.random.Generator) -> Found | None:
     """Search on some of many rows, then follow every basin found there on all of them."""
-    some = problem.rows.thinned(SCREENED_ROWS)
+    some = problem.rows.thinned(count)
     model = model_for(problem.law, problem.coefficients, some.inputs, some.values, problem.objective)
     found = solve(replace(problem, rows=some, model=model), generator)
     if found is None:
         return None
     ends = problem.model.from_coefficients(model.to_coefficients(found.ends[:MOST_BASINS]))
-    whole = search(problem.model, ends, problem.weights, problem.targets, problem.objective)
+    whole = search(problem.model, ends, problem.weights, problem.targets, problem.objective, is_near=True)
     return None if whole is None else replace(whole, share=found.share, starts=found.starts)
 
 

@@ -310,15 +310,12 @@ def forward_check(
     error = np.log(measured / predicted)
     coverage = float(np.mean((lower <= measured) & (measured <= upper)))
     widening = widening_factor(folds, len(usable), num_free, level)
-    notes: tuple[Note, ...] = ()
-    if widening > 1.0:
-        notes = (
-            Note(
-                "intervals_widened",
-                f"trained on the small runs, the {level:.0%} interval held {coverage:.0%} of the large "
-                f"ones; beyond the rows it is widened up to {widening:.2f} times",
-            ),
-        )
+    held = f"trained on the small runs, the {level:.0%} interval held {coverage:.0%} of the large ones"
+    notes = (
+        Note("intervals_widened", f"{held}; beyond the rows it is widened up to {widening:.2f} times")
+        if widening > 1.0
+        else Note("intervals_hold", held),
+    )
     return ForwardCheck(
         tuple(folds),
         float(np.median(np.abs(error))),

@@ -1,9 +1,10 @@
 """How much wider intervals must be beyond the rows than resamples say, and how that grows with the distance.
 
 Resamples know how uncertain the coefficients of a law are, not that the law itself may be a little wrong. What the
-small rows say about the large ones tells: every forward cut gives a ratio of errors to predicted spread. The factor
-pools those ratios with a prior in which forecasts err as much as they say, and takes a Student quantile
-instead of a normal one, because a handful of cuts is all there is.
+small rows say about the large ones tells. Intervals are widened until those of the forward cuts hold the stated share
+of the rows that the cuts left out, and at least by what few cuts warrant: every cut gives a ratio of errors to
+predicted spread; the ratios are pooled with a prior in which forecasts err as much as they say, and a Student quantile
+takes the place of a normal one, because a handful of cuts is all there is.
 
 The factor is reached smoothly: none of it at the edge of the rows, two thirds of it once a prediction reaches beyond
 them by a twentieth of the range they span. The study behind the constants is in docs/intervals.md.
@@ -24,10 +25,11 @@ from isoflop.queries.laws.law import Law
 Array = NDArray[np.float64]
 Edge = tuple[float, float]
 
-PRIOR_CUTS = 4.0  # cuts that the prior counts for
+PRIOR_CUTS = 8.0  # cuts that the prior counts for
 PRIOR_RATIO = 1.0  # errors in units of the predicted spread [1] in the prior: as large as predicted
 LARGEST_RATIO = 4.0  # [1]: a cut that missed by more says that its few rows fitted nothing, not how far off fits are
 SPARE_ROWS = 3  # training rows beyond the number of coefficients below which a cut says nothing
+SPARE_TO_COVER = 5  # the same below which its intervals need not be made to cover: their spread is hardly known
 RAMP = 0.05  # reach in units of the rows' span [1] over which 1 - 1/e of the factor comes in
 SHORTEST_SPAN = 1.0  # natural logarithm of the span [1] that rows with nearly one value of an input are taken to have
 
@@ -116,19 +118,29 @@ def widening_factor(cuts: Sequence[Cut], num_rows: int, num_free: int, level: fl
     from scipy.special import stdtrit
 
     quantile = NormalDist().inv_cdf((1 + level) / 2)
-    weights, ratios = [], []
+    weights, ratios, needed = [], [], [np.zeros(0)]
     for cut in cuts:
         if cut.n_train < num_free + SPARE_ROWS:
             continue
-        with np.errstate(all="ignore"):
-            error = np.log(cut.measured / cut.predicted)
-            half = np.where(error > 0, np.log(cut.upper / cut.predicted), np.log(cut.predicted / cut.lower))
-            ratio = np.sqrt(np.mean((quantile * error / half) ** 2))
+        needs = _needed(cut)
         weights.append((cut.n_train / num_rows) ** 2)
-        ratios.append(min(float(np.nan_to_num(ratio, nan=1.0, posinf=LARGEST_RATIO)), LARGEST_RATIO))
+        ratios.append(min(quantile * math.sqrt(np.mean(needs**2)), LARGEST_RATIO))
+        if cut.n_train >= num_free + SPARE_TO_COVER:
+            needed.append(needs)
     total = sum(weight * ratio**2 for weight, ratio in zip(weights, ratios, strict=True))
     pooled = math.sqrt((total + PRIOR_CUTS * PRIOR_RATIO**2) / (sum(weights) + PRIOR_CUTS))
-    return max(1.0, pooled * float(stdtrit(PRIOR_CUTS + len(ratios), (1 + level) / 2)) / quantile)
+    warranted = pooled * float(stdtrit(PRIOR_CUTS + len(ratios), (1 + level) / 2)) / quantile
+    left_out = np.concatenate(needed)
+    covering = float(np.quantile(left_out, level, method="higher")) if len(left_out) else 1.0
+    return max(1.0, warranted, covering)
+
+
+def _needed(cut: Cut) -> Array:
+    """(T,) how many times wider, in logarithms, each interval had to be to hold its row."""
+    with np.errstate(all="ignore"):
+        error = np.log(cut.measured / cut.predicted)
+        half = np.where(error > 0, np.log(cut.upper / cut.predicted), np.log(cut.predicted / cut.lower))
+        return np.nan_to_num(np.abs(error) / half, nan=1.0, posinf=LARGEST_RATIO)
 
 
 def _log_sizes(law: Law, inputs: Array) -> Array | None:

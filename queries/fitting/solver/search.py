@@ -50,7 +50,9 @@ class Found:
     ends: Array
 
 
-def search(model: Model, starts: Array, weights: Array, targets: Array, objective: Objective) -> Found | None:
+def search(
+    model: Model, starts: Array, weights: Array, targets: Array, objective: Objective, *, is_near: bool = False
+) -> Found | None:
     """Descend from all starts and return the best end, or None when no start has a finite objective.
 
     Parameters
@@ -58,10 +60,12 @@ def search(model: Model, starts: Array, weights: Array, targets: Array, objectiv
     model : law on R rows
     starts : (S, K) coordinates
     weights, targets : (1, R) each
+    is_near : whether the starts are optima of some of the rows, which need only the least smooth stage before the last
     """
     count = len(starts)
     members = np.ones(count, dtype=int)
-    for stage, smoother in enumerate(objective.graduation()):
+    smoothers = list(enumerate(objective.graduation()))
+    for stage, smoother in smoothers[-1:] if is_near else smoothers:
         steps = LATER_STEPS if stage else FIRST_STEPS
         ended = descend(
             model,
@@ -73,10 +77,11 @@ def search(model: Model, starts: Array, weights: Array, targets: Array, objectiv
             max_steps=steps,
             tolerance=LOOSE,
         )
-        starts, members = _merge(model, ended, members, targets)
+        kept, members = _merged(model, ended, members, targets)
+        starts = ended.theta[kept]
         if not len(starts):
             return None
-    ended = _raced_to_rest(model, starts, members, weights, targets, objective)
+    ended, members = _raced_to_rest(model, starts, members, weights, targets, objective)
     order = np.argsort(ended.objective, kind="stable")
     values, points = ended.objective[order], ended.theta[order]
     if not np.isfinite(values[0]):
@@ -96,16 +101,20 @@ def search(model: Model, starts: Array, weights: Array, targets: Array, objectiv
 
 def _raced_to_rest(
     model: Model, starts: Array, members: Array, weights: Array, targets: Array, objective: Objective
-) -> Descent:
+) -> tuple[Descent, Array]:
     """Descend from starts of one problem until the good ones rest; the hopeless ones stop early.
 
     A start in a bent valley takes hundreds of steps to come to rest: it is waited for only where it is near the best
     one and the best one is not certain yet. Starts left behind count as not agreeing. Objectives close to an absolute
     value are left alone: along their kinks every start looks hopeless for a while.
+
+    Returns
+    -------
+    where the starts ended, and how many each stands for: those that met on the way are one
     """
     stages = len(objective.graduation())
     if stages > FIRST_EXACT_STAGE or len(starts) <= CROWD:
-        return descend_to_rest(model, starts, weights, targets, objective)
+        return descend_to_rest(model, starts, weights, targets, objective), members
     ended = descend(
         model,
         starts,
@@ -117,6 +126,8 @@ def _raced_to_rest(
         tolerance=TIGHT,
     )
     for steps in (SECOND_RACE_STEPS, None):
+        kept, members = _merged(model, ended, members, targets)
+        ended = Descent(ended.theta[kept], ended.objective[kept], ended.is_settled[kept])
         best = np.min(ended.objective, initial=np.inf)
         arrived = ended.is_settled & (ended.objective <= best * (1 + SAME_BASIN))
         near = np.flatnonzero(~ended.is_settled & (ended.objective <= HOPELESS * best))
@@ -137,11 +148,11 @@ def _raced_to_rest(
             )
         ended.theta[near], ended.objective[near] = longer.theta, longer.objective
         ended.is_settled[near] = longer.is_settled
-    return ended
+    return ended, members
 
 
-def _merge(model: Model, ended: Descent, members: Array, targets: Array) -> tuple[Array, Array]:
-    """One representative of the starts that have met, the lowest, and how many each stands for.
+def _merged(model: Model, ended: Descent, members: Array, targets: Array) -> tuple[Array, Array]:
+    """Positions of one representative of the starts that have met, the lowest, and how many each stands for.
 
     Descents have met when they predict the same: coordinates of a dead term differ without meaning anything.
     """
@@ -163,7 +174,7 @@ def _merge(model: Model, ended: Descent, members: Array, targets: Array) -> tupl
         else:
             kept.append(one)
             counts.append(int(members[one]))
-    return theta[kept], np.array(counts, dtype=int)
+    return order[kept], np.array(counts, dtype=int)
 
 
 def _predictions(model: Model, theta: Array, targets: Array) -> Array:

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
 Array = NDArray[np.float64]
+FORWARD_NOTES = ("intervals_widened", "intervals_hold", "no_forward_check")  # what the forward check may have said
 
 
 def laws_of(question: Question, reference: LawReference) -> tuple[pa.Table, list[LawRecord]]:
@@ -116,7 +117,7 @@ def predictions(
 
 
 def note_distance(question: Question, record: LawRecord, found: Prediction, usable: NDArray[np.bool_]) -> None:
-    """Say how far beyond the rows of a law its predictions go."""
+    """Say how far beyond the rows of a law its predictions go, and how well its small rows foretold its large ones."""
     if not usable.any():
         return
     beyond = []
@@ -126,6 +127,10 @@ def note_distance(question: Question, record: LawRecord, found: Prediction, usab
             beyond.append(f"{largest:.3g}x beyond the largest {one.name}")
     if beyond:
         question.note(f"extrapolates {' and '.join(beyond)} of the rows behind {record.title}")
+        for note in record.notes:
+            code, _, message = note.partition(": ")
+            if code in FORWARD_NOTES:
+                question.note(message)
 
 
 def beside(question: Question, table: pa.Table, columns: pa.Table, place: Span, verb: str) -> pa.Table:

@@ -201,9 +201,11 @@ def test_what_keeps_the_text_of_its_query_cannot_hold_a_verb(planted: Lakehouse,
 
 def test_notes_and_units_come_with_the_answer(planted: Lakehouse) -> None:
     answer = planted.sql("EXTRAPOLATE chin TO params = 1e12, tokens = 1e13")
-    assert answer.notes == (
-        "extrapolates 100x beyond the largest params and 10x beyond the largest tokens of the rows behind law 'chin'",
+    assert answer.notes[0] == (
+        "extrapolates 100x beyond the largest params and 10x beyond the largest tokens of the rows behind law 'chin'"
     )
+    assert len(answer.notes) == 2
+    assert answer.notes[1].startswith("trained on the small runs, the 95% interval held ")
     assert answer.units["predicted_loss"] == "nat/token" and answer.units["params"] == "count"
 
 

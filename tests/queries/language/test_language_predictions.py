@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 
 import numpy as np
 import pytest
@@ -49,7 +50,13 @@ def test_ranges_and_list_expressions_are_lists(planted: Lakehouse) -> None:
 def test_support_says_where_the_rows_are(planted: Lakehouse) -> None:
     answer = planted.sql("EXTRAPOLATE chin TO params = [1e6, 1e9, 1e12], tokens = 1e10")
     assert [row["in_support"] for row in answer.records()] == [False, True, False]
-    assert answer.notes == ("extrapolates 100x beyond the largest params of the rows behind law 'chin'",)
+    beyond, forward = answer.notes
+    assert beyond == "extrapolates 100x beyond the largest params of the rows behind law 'chin'"
+    assert re.fullmatch(
+        r"trained on the small runs, the 95% interval held \d+% of the large ones; "
+        r"beyond the rows it is widened up to \d\.\d\d times",
+        forward,
+    )
 
 
 def test_nothing_is_said_within_the_support(planted: Lakehouse) -> None:
