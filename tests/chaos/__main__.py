@@ -40,16 +40,16 @@ def main() -> None:
         print(f"no shared lake: {reason}", flush=True)
         catalogs.remove("shared")
     found: dict[Key, Figures] = {}
-    for number in range(-(-chosen.moments // chosen.each)) if catalogs else ():
-        catalog = catalogs[number % len(catalogs)]
-        ray = ("embedded", "cluster")[number // len(catalogs) % 2]
-        moments = min(chosen.each, chosen.moments - number * chosen.each)
-        figures = experiment(catalog, ray == "cluster", chosen.first_seed + number, moments, keeps=chosen.keep)
-        found[catalog, ray] = found.get((catalog, ray), Figures()) + figures
-        is_fine = "whole" if figures.is_whole else "NOT WHOLE"
-        print(f"{time.strftime('%H:%M:%S')} {catalog}, {ray}: {moments} moments, {figures.seconds:.0f} s, {is_fine}")
-        print("\n".join(figures.said), end="\n" if figures.said else "", flush=True)
-    print_table(found)
+    try:
+        for number in range(-(-chosen.moments // chosen.each)) if catalogs else ():
+            catalog = catalogs[number % len(catalogs)]
+            ray = ("embedded", "cluster")[number // len(catalogs) % 2]
+            moments = min(chosen.each, chosen.moments - number * chosen.each)
+            figures = experiment(catalog, ray == "cluster", chosen.first_seed + number, moments, keeps=chosen.keep)
+            found[catalog, ray] = found.get((catalog, ray), Figures()) + figures
+            print(f"{time.strftime('%H:%M:%S')} {catalog}, {ray}: {figures}", flush=True)
+    finally:
+        print_table(found)
     sys.exit(0 if found and all(figures.is_whole for figures in found.values()) else 1)
 
 

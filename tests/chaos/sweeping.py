@@ -71,6 +71,14 @@ class Figures:
         """Whether nothing acknowledged is lost, nothing doubled, every check clean and every sweep complete."""
         return not (self.missing or self.doubled) and self.clean == self.completed == self.experiments
 
+    def __str__(self) -> str:
+        line = (
+            f"{sum(self.moments.values())} moments in {self.seconds:.0f} s, acknowledged {self.acknowledged:,}, "
+            f"landed {self.landed:,}, missing {self.missing}, doubled {self.doubled}, "
+            f"check {'clean' if self.clean else 'NOT CLEAN'}, sweep {'complete' if self.completed else 'NOT COMPLETE'}"
+        )
+        return "\n".join((line, *self.said))
+
     def __add__(self, other: Figures) -> Figures:
         return Figures(
             self.moments + other.moments,
