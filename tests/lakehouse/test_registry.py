@@ -6,6 +6,8 @@ import threading
 from collections.abc import Sequence
 from typing import Any
 
+import pytest
+
 from isoflop.lakehouse import Lakehouse, RunRecord
 from isoflop.lakehouse.maintenance import find_problems
 
@@ -41,6 +43,7 @@ def test_a_column_that_somebody_else_added_meanwhile_is_kept(address: str) -> No
         assert find_problems(lake).records() == []
 
 
+@pytest.mark.slow
 def test_threads_that_add_columns_at_once_all_find_them(shared_address: str) -> None:
     with Lakehouse(shared_address) as lake:
         failures: list[BaseException] = []
