@@ -15,12 +15,17 @@ HELP = """\
 Statements end with a semicolon and may span lines. DuckDB's SQL works as it is; beside it:
 
   FIT loss ~ chinchilla(params, tokens) FROM runs;
+  FIT loss ~ chinchilla(params, tokens) FROM runs WITH (bootstrap = 'auto', intervals = 'profile');
   CREATE LAW chin AS FIT loss ~ chinchilla(params, tokens) FROM runs WHERE status = 'finished';
-  SHOW LAWS;   SHOW LAW FORMS;   DESCRIBE LAW chin;   DROP LAW chin;
+  SHOW LAWS;   SHOW LAW FORMS;   DESCRIBE LAW chin;   REFIT LAW chin;   DROP LAW chin;
   EXTRAPOLATE chin TO params = [1e11, 1e12], tokens = 20 * params;
+  OPTIMIZE chin MINIMIZE loss OVER params IN [1e7, 1e12] LOG, tokens IN [1e9, 1e14] LOG SUBJECT TO flops <= 1e21;
+  DESIGN 6 RUNS FOR chin TO params = 7e10, tokens = 1.4e12 OVER params IN [1e8, 1e10] LOG, tokens = 20 * params;
   CROSS VALIDATE chin FROM runs HOLDOUT LARGEST 20 PERCENT BY params;
-  COMPARE chin, (loss ~ kaplan(params, tokens)) FROM runs;
-  PREDICT chin FROM runs;   RESIDUALS chin;
+  COMPARE chin, (loss ~ kaplan(params, tokens)) FROM runs WITH (weighing = 'resamples');
+  COMPARE APPROACHES FROM runs AT flops = [1e21, 1e22];
+  EXTRAPOLATE AVERAGE OF chin, (loss ~ kaplan(params, tokens)) FROM runs TO params = 1e12, tokens = 2e13;
+  PREDICT chin FROM runs;   RESIDUALS chin;   EXPLAIN FIT loss ~ power(params) FROM runs;
   SELECT chin(7e10, 1.4e12);   FROM (EXTRAPOLATE chin TO params = 1e12, tokens = 2e13) SELECT lower, upper;
 
   .tables          tables and views       .format csv      table, json, csv, arrow or markdown

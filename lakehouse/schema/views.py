@@ -94,10 +94,26 @@ LEFT JOIN main.runs r USING (run_id)
 GROUP BY ALL
 """
 
-PLAIN = ("metrics", "finals", "timings", "forecasts", "logs")
+PLAIN = ("metrics", "finals", "timings", "logs")
 ATTEMPTS = f"CREATE OR REPLACE VIEW main.attempts AS SELECT * REPLACE ({STATUS} AS status) FROM store.attempts"
-# Resamples and residuals are long; they are read from store.laws where they are needed.
-LAWS = "CREATE OR REPLACE VIEW main.laws AS SELECT * EXCLUDE (draws, residuals) FROM store.laws"
+# Resamples and residuals are long; they are read from store.laws where they are needed. Whether a law is stale is
+# only looked at for its newest version.
+LAWS = """
+CREATE OR REPLACE VIEW main.laws AS
+SELECT * EXCLUDE (draws, residuals, stale),
+       CASE WHEN version = max(version) OVER (PARTITION BY lower(name)) THEN stale END AS stale
+FROM store.laws
+"""
+# `inside` is whether the interval held the run, `error` the run's distance from the prediction in logarithms, and
+# `coverage` the share of a law's scored intervals of one level that held theirs, which should be the level.
+FORECASTS = """
+CREATE OR REPLACE VIEW main.forecasts AS
+SELECT *, observed BETWEEN lower AND upper AS inside,
+       CASE WHEN observed > 0 AND predicted > 0 THEN ln(observed) - ln(predicted) END AS error,
+       avg(CASE WHEN observed BETWEEN lower AND upper THEN 1 WHEN observed IS NOT NULL AND lower IS NOT NULL THEN 0 END)
+           OVER (PARTITION BY lower(law), level) AS coverage
+FROM store.forecasts
+"""
 
 
 def runs_view(columns: list[str]) -> str:
@@ -138,4 +154,4 @@ def run_columns(con: duckdb.DuckDBPyConnection) -> list[str]:
 def view_statements(columns: list[str]) -> list[str]:
     """Return the statements that make every view, in an order in which each finds the ones it needs."""
     plain = [f"CREATE OR REPLACE VIEW main.{name} AS SELECT * FROM store.{name}" for name in PLAIN]
-    return [*plain, ATTEMPTS, LAWS, runs_view(columns), CURVES, SWEEPS]
+    return [*plain, ATTEMPTS, LAWS, FORECASTS, runs_view(columns), CURVES, SWEEPS]

@@ -162,7 +162,7 @@ def _in_one_batch(
     masks = np.zeros((len(parts), len(rows)))
     for number, (train, _) in enumerate(parts):
         masks[number, np.searchsorted(rows.kept, train)] = 1.0
-    replicates = replicate(problem.model, found, masks * rows.weights, problem.targets, objective, generator)
+    replicates = replicate(problem.model, found, masks * problem.weights, problem.targets, objective, generator)
     fitted = problem.model.to_coefficients(replicates.theta)
     folds = []
     for number, (train, test) in enumerate(parts):

@@ -7,6 +7,7 @@ every verb clause becomes a relation that the SQL around it reads.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
 from isoflop.lakehouse.answers import Answer
@@ -48,6 +49,8 @@ def execute(lake: Lakehouse, text: str, parameters: Sequence[Any] | Mapping[str,
     tokens = tokenize(text) if may_hold_verb(text) else []
     statements = split_statements(tokens) if tokens else []
     clauses = [find_clauses(tokens, first, last, is_statement=True) for first, last in statements]
+    if tokens:
+        _bring_up_to_date(lake, text, tokens)
     if not any(clauses):
         return Answer(_nothing() if _is_blank(text) else lake.query(text, parameters), statement=text)
     _check_characters(text)
@@ -56,12 +59,31 @@ def execute(lake: Lakehouse, text: str, parameters: Sequence[Any] | Mapping[str,
     for (first, last), found in zip(statements, clauses, strict=True):
         _check_statement(question, first, last, found)
         question.begin(first)
+        question.keeps_forecasts = not (tokens[first].upper == "EXPLAIN" and tokens[first + 1].upper != "ANALYZE")
         is_clause = len(found) == 1 and (found[0].first, found[0].last) == (first, last)
         table = question.answer_clause(first, last) if is_clause else question.run_statement(first, last)
         if not is_clause:
             question.units.clear()
     assert table is not None
     return Answer(table, statement=text, notes=tuple(question.notes), units=dict(question.units))
+
+
+def _bring_up_to_date(lake: Lakehouse, text: str, tokens: list[Token]) -> None:
+    """Score the forecasts and look which laws are stale, when a text reads the views that say so."""
+    read = {
+        token.name.lower()
+        for before, token in pairwise(tokens)
+        if token.is_name and (before.upper in ("FROM", "JOIN") or before.text in (",", "."))
+    }
+    words = {token.upper for token in tokens}
+    if "forecasts" in read:
+        from isoflop.queries.language.forecasts import score_forecasts
+
+        score_forecasts(lake)
+    if "laws" in read and ("SELECT" not in words or words & {"*", "STALE"}):
+        from isoflop.queries.language.provenance import refresh_stale
+
+        refresh_stale(Question(lake, text, tokens, None, answer_clause))
 
 
 def _is_blank(text: str) -> bool:

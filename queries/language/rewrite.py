@@ -60,6 +60,11 @@ class Composed:
         """What is sent."""
         return "".join(self._parts)
 
+    @property
+    def line(self) -> str:
+        """What is sent, on one line for people."""
+        return "".join(" " if part == "\n" else part for part in self._parts).strip()
+
     def own(self, text: str, stands_for: int | None = None) -> None:
         """Add words of our own; an error in them is shown under the token they stand for, or under the next one."""
         self._add(text, stands_for)
@@ -104,7 +109,7 @@ class Composed:
         position = (
             _position(self.text, int(found["line"]), found["shown"], len(found["caret"])) if found["line"] else None
         )
-        span, near = (otherwise, None) if position is None else self._locate(position)
+        span, near = (otherwise, None) if position is None else self._locate(position, otherwise)
         if position is None and "end of input" in message:
             span, near = self._locate(self._length)
         if near is not None:
@@ -113,7 +118,7 @@ class Composed:
         hint = correlation_hint if message.startswith("Referenced table") else None
         return kinds(kind, message, self.statement, span.start, span.end, hint=hint)
 
-    def _locate(self, position: int) -> tuple[Span, str | None]:
+    def _locate(self, position: int, otherwise: Span | None = None) -> tuple[Span, str | None]:
         """Return the place in the statement of a character of `text`, and what is near it when it is our own word."""
         last = -1
         for piece in self._pieces:
@@ -125,6 +130,8 @@ class Composed:
             token = self.tokens[piece.token]
             start = token.start + (position - piece.start if piece.end - piece.start == token.end - token.start else 0)
             return Span(start, token.end), None
+        if last < 0 and otherwise is not None:  # in our own words before any of the statement's
+            return otherwise, None
         following = self.tokens[min(last + 1, len(self.tokens) - 1)]
         if following.kind is Kind.END:
             end = self.tokens[last].end if last >= 0 else 0

@@ -3,10 +3,14 @@
 The loop is what published notebooks do: log-sum-exp, Huber with delta 1e-3 summed over rows, finite differences,
 one call per start, the best of all starts, one start per resample. It is timed on a sample of its starts and
 resamples and scaled up; ours is timed whole. Both end at the same objective.
+
+    python -m tests.bench fitting                      the table, and how cost grows
+    python -m tests.bench.bench_fitting --write        the same, and the figure and table of docs/fitting.md
 """
 
 from __future__ import annotations
 
+import argparse
 import csv
 import itertools
 import time
@@ -19,10 +23,12 @@ from numpy.typing import NDArray
 from isoflop.lakehouse.exchange.published import find_published
 from isoflop.queries.fitting import LeaveOneOut, cross_validate, fit_law, forward_check
 from isoflop.queries.fitting.solver import compiled
-from isoflop.queries.laws import CHINCHILLA, KAPLAN
+from isoflop.queries.laws import BNSL, CHINCHILLA, KAPLAN, NQS, Law
 
 Array = NDArray[np.float64]
 TIMED_STARTS, TIMED_RESAMPLES = 60, 20
+ROWS, RESAMPLES = (30, 100, 300, 1_000, 3_000, 10_000), (0, 250, 500, 1_000, 2_000, 4_000, 8_000)
+DOCS = Path(__file__).parents[2] / "docs"
 
 
 def published_runs() -> tuple[Array, Array]:
@@ -70,13 +76,14 @@ class TextbookLoop:
         return float(found.fun), np.asarray(found.x)
 
 
-def print_both_paths(inputs: Array, loss: Array, starts: Array) -> None:
-    """Print wall clock and CPU seconds of the whole job in NumPy and, where numba is installed, compiled."""
+def both_paths(inputs: Array, loss: Array, starts: Array) -> list[str]:
+    """Lines with wall clock and CPU seconds of the whole job in NumPy and, where numba is installed, compiled."""
+    lines = []
     shares = tuple(np.linspace(0.35, 0.9, 10).tolist())
     installed = compiled.is_available()
     for name, wanted in (("NumPy", False), ("compiled", True)):
         if wanted and not installed:
-            print("compiled: numba is not installed (pip install isoflop[fast])")
+            lines.append("compiled: numba is not installed (pip install isoflop[fast])")
             continue
         with compiled.switched(wanted):
             fit_law(CHINCHILLA, inputs, loss, resamples=20)  # loads the kernels
@@ -85,11 +92,70 @@ def print_both_paths(inputs: Array, loss: Array, starts: Array) -> None:
             fit_law(CHINCHILLA, inputs, loss, resamples=4000, starts=starts)
             forward_check(CHINCHILLA, inputs, loss, shares=shares, resamples=1000)
             wall, cpu = time.perf_counter() - wall, time.process_time() - cpu
-        print(f"{name:9} point fit {1000 * point:.1f} ms; grid + 4,000 + cuts {wall:.2f} s wall, {cpu:.2f} s CPU")
+        budget = "budget 1 s" if wanted else "budget 10 s"
+        lines.append(
+            f"{name:9} point fit {1000 * point:.1f} ms (budget 50); "
+            f"grid + 4,000 + cuts {wall:.2f} s wall, {cpu:.2f} s CPU ({budget})"
+        )
+    return lines
 
 
-def bench() -> None:
-    """Print the table."""
+def planted_rows(law: Law, coefficients: Array, ranges: list[tuple[float, float]], count: int) -> tuple[Array, Array]:
+    """Inputs (R, P), logarithms uniform, and the law's values (R,) with one per cent of noise."""
+    generator = np.random.default_rng(0)
+    low, high = np.log(np.array(ranges)).T
+    inputs = np.exp(low + (high - low) * generator.random((count, len(ranges))))
+    return inputs, law.predict(coefficients, inputs) * np.exp(generator.normal(0, 0.01, count))
+
+
+def other_laws() -> dict[str, float]:
+    """CPU seconds of point fits of the laws that are not sums of powers."""
+    bend = np.array([0.4, 30.0, 0.12, 0.35, 3e7, 0.3])
+    noisy = np.array([1.11, 0.584, 3.39, 0.885, 0.354, 8.41, 2.58])  # about those of arXiv:2605.09154
+    found = {}
+    for count in (60, 240, 1_000):
+        inputs, loss = planted_rows(BNSL, bend, [(1e5, 1e10)], count)
+        fit_law(BNSL, inputs, loss, resamples=0)
+        found[f"bnsl, one break, {count} rows"] = cpu_seconds(lambda: fit_law(BNSL, inputs, loss, resamples=0))  # noqa: B023
+    inputs, loss = planted_rows(NQS, noisy, [(1e6, 1e9), (50, 2_000), (1e3, 1e5)], 137)
+    found["nqs, 137 rows"] = cpu_seconds(lambda: fit_law(NQS, inputs, loss, resamples=0), 1)
+    return found
+
+
+def growth() -> tuple[list[tuple[int, float]], list[tuple[int, float]]]:
+    """CPU seconds of chinchilla fits: for rows, without resamples, and for resamples of the published 240 runs."""
+    inputs, loss = published_runs()
+    truth = np.array([1.8172, 477.8, 2143.0, 0.3473, 0.3672])
+    by_rows = []
+    for count in ROWS:
+        some = planted_rows(CHINCHILLA, truth, [(5e7, 2e10), (8e8, 3e11)], count)
+        by_rows.append((count, cpu_seconds(lambda: fit_law(CHINCHILLA, *some, resamples=0))))  # noqa: B023
+    by_resamples = [
+        (count, cpu_seconds(lambda: fit_law(CHINCHILLA, inputs, loss, resamples=count), 2))  # noqa: B023
+        for count in RESAMPLES
+    ]
+    return by_rows, by_resamples
+
+
+def draw_growth(path: Path, by_rows: list[tuple[int, float]], by_resamples: list[tuple[int, float]]) -> None:
+    """Write the growth of cost with rows and resamples as an SVG."""
+    import matplotlib
+
+    matplotlib.use("svg")
+    import matplotlib.pyplot as plt
+
+    plt.rcParams["svg.hashsalt"] = "isoflop"
+    figure, (left, right) = plt.subplots(1, 2, figsize=(7.2, 3.0), layout="constrained")
+    left.loglog(*zip(*by_rows, strict=True), "o-", ms=4, color="#4c72b0")
+    left.set(xlabel="rows, no resamples", ylabel="CPU seconds of one chinchilla fit")
+    right.plot(*zip(*by_resamples, strict=True), "o-", ms=4, color="#4c72b0")
+    right.set(xlabel="resamples, 240 rows", ylim=(0, None))
+    figure.savefig(path, metadata={"Date": None})
+    plt.close(figure)
+
+
+def bench(write: bool = False) -> None:
+    """Print the table; with `write`, put it and the growth of cost into docs/fitting.md."""
     inputs, loss = published_runs()
     grid = hoffmann_grid()
     as_coefficients = np.column_stack([np.exp(grid[:, 2]), np.exp(grid[:, :2]), grid[:, 3:]])
@@ -130,20 +196,30 @@ def bench() -> None:
 
     fit = fit_law(CHINCHILLA, inputs, loss, resamples=0)
     reached = sum(value <= fit.objective * 1.0001 for value, _ in ends) / TIMED_STARTS
-    print(f"{'':28}{'isoflop':>12}{'L-BFGS-B loop':>16}{'times':>9}     CPU seconds")
-    for name, seconds in ours.items():
+    lines = [f"{'':28}{'isoflop':>12}{'L-BFGS-B loop':>16}{'times':>9}     CPU seconds"]
+    for name, seconds in (ours | other_laws()).items():
         other = theirs.get(name)
         beside = "" if other is None else f"{other:16.1f}{other / seconds:9.0f}"
-        print(f"{name:28}{seconds:12.3f}{beside}")
-    budget = ours["4,500-start grid"] + ours["fit with 4,000 resamples"] + ours["10 forward cuts x 1,000"]
-    print(
-        f"{'grid + 4,000 + cuts':28}{budget:12.3f}      (budget 10 in NumPy, 1 compiled, wall clock of two idle cores)"
-    )
-    print_both_paths(inputs, loss, as_coefficients)
-    print(f"point fit {1000 * ours['point fit with certificate']:.1f} ms (budget 50), objective {fit.objective:.10e}")
-    print(f"L-BFGS-B: best of {TIMED_STARTS} starts {best[0]:.10e}, {reached:.0%} of them within 1e-4 of ours")
-    print(f"{fit.basin_share:.0%} of our {fit.starts} starts agree")
+        lines.append(f"{name:28}{seconds:12.3f}{beside}")
+    lines += both_paths(inputs, loss, as_coefficients)
+    lines += [
+        f"L-BFGS-B: best of {TIMED_STARTS} starts {best[0]:.10e}, {reached:.0%} of them within 1e-4 of ours",
+        f"isoflop: objective {fit.objective:.10e}, {fit.basin_share:.0%} of {fit.starts} starts agree",
+    ]
+    by_rows, by_resamples = growth()
+    lines.append("rows:      " + ", ".join(f"{count:,}: {seconds:.3f}" for count, seconds in by_rows))
+    lines.append("resamples: " + ", ".join(f"{count:,}: {seconds:.3f}" for count, seconds in by_resamples))
+    print("\n".join(lines))
+    if write:
+        page = DOCS / "fitting.md"
+        before, rest = page.read_text().split("<!-- fitting -->\n")
+        after = rest.split("<!-- end of fitting -->")[1]
+        table = "\n".join(["```", *lines, "```", ""])
+        page.write_text(f"{before}<!-- fitting -->\n{table}<!-- end of fitting -->{after}")
+        draw_growth(DOCS / "figures" / "fit_cost.svg", by_rows, by_resamples)
 
 
 if __name__ == "__main__":
-    bench()
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--write", action="store_true")
+    bench(parser.parse_args().write)

@@ -28,7 +28,7 @@ from isoflop.queries.laws.robust_objectives import HuberLikelihood
 
 OFF = "ISOFLOP_NO_COMPILED"  # environment variable that keeps to NumPy
 BLOCK = 32  # problems that one thread takes at a time
-FEWEST_VALUES = 8_000  # problems times rows below which NumPy is as quick
+FEWEST_VALUES = 300  # problems times rows below which NumPy is as quick
 WORTH_LOADING = 1_000_000  # the same while numba is not loaded yet, which takes half a second
 Descended = tuple[Array, Array, NDArray[np.bool_]]
 

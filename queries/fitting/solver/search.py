@@ -9,16 +9,20 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
 
 from isoflop.queries.fitting.solver.model import Array, Model
 from isoflop.queries.fitting.solver.newton import BLOCK_VALUES, TIGHT, Descent, descend, descend_to_rest
 from isoflop.queries.laws.objectives import Objective
+
+Counts = NDArray[np.int64]
 
 SAME_BASIN = 1e-4  # relative difference in objective [1] below which two ends count as one basin
 SAME_PREDICTION, SAME_VALUE = 1e-4, 1e-3  # largest residual difference [1], relative objective: two starts have met
 MOST_COMPARED = 64  # rows on which predictions are compared
 FIRST_STEPS, LATER_STEPS = 40, 8
 FIRST_EXACT_STAGE = 3  # Huber below 3e-3 is nearly an absolute value, along whose kinks the parabola only crawls
+MANY_STARTS, COARSE_ROWS = 500, 64  # from so many starts on, the first stage is content with so many rows
 CROWD = 8  # starts up to which none is dropped
 CERTAIN = 8  # starts at rest in the best basin that make it not worth waiting for slower ones
 RACE_STEPS, SECOND_RACE_STEPS = 12, 28  # exact steps after which starts are compared
@@ -63,14 +67,14 @@ def search(
     is_near : whether the starts are optima of some of the rows, which need only the least smooth stage before the last
     """
     count = len(starts)
-    members = np.ones(count, dtype=int)
+    members = np.ones(count, dtype=np.int64)
     smoothers = list(enumerate(objective.graduation()))
     for stage, smoother in smoothers[-1:] if is_near else smoothers:
         steps = LATER_STEPS if stage else FIRST_STEPS
         ended = descend(
             model,
             starts,
-            weights,
+            weights if stage or count < MANY_STARTS else _on_some_rows(weights, targets),
             targets,
             smoother,
             exact=stage >= FIRST_EXACT_STAGE,
@@ -99,9 +103,17 @@ def search(
     )
 
 
+def _on_some_rows(weights: Array, targets: Array) -> Array:
+    """Weights (1, R) that are zero but for rows spread evenly over the targets: they show which bowl a start is in."""
+    order = np.argsort(targets[0], kind="stable")
+    kept = np.zeros(len(order), dtype=bool)
+    kept[order[np.linspace(0, len(order) - 1, COARSE_ROWS).astype(int)]] = True
+    return np.where(kept, weights, 0.0)
+
+
 def _raced_to_rest(
-    model: Model, starts: Array, members: Array, weights: Array, targets: Array, objective: Objective
-) -> tuple[Descent, Array]:
+    model: Model, starts: Array, members: Counts, weights: Array, targets: Array, objective: Objective
+) -> tuple[Descent, Counts]:
     """Descend from starts of one problem until the good ones rest; the hopeless ones stop early.
 
     A start in a bent valley takes hundreds of steps to come to rest: it is waited for only where it is near the best
@@ -151,7 +163,7 @@ def _raced_to_rest(
     return ended, members
 
 
-def _merged(model: Model, ended: Descent, members: Array, targets: Array) -> tuple[Array, Array]:
+def _merged(model: Model, ended: Descent, members: Counts, targets: Array) -> tuple[Counts, Counts]:
     """Positions of one representative of the starts that have met, the lowest, and how many each stands for.
 
     Descents have met when they predict the same: coordinates of a dead term differ without meaning anything.
@@ -174,7 +186,7 @@ def _merged(model: Model, ended: Descent, members: Array, targets: Array) -> tup
         else:
             kept.append(one)
             counts.append(int(members[one]))
-    return order[kept], np.array(counts, dtype=int)
+    return order[kept].astype(np.int64), np.array(counts, dtype=np.int64)
 
 
 def _predictions(model: Model, theta: Array, targets: Array) -> Array:
