@@ -95,6 +95,8 @@ def main() -> None:
         sys.exit(0)
     except Exception as error:
         sys.exit(_report(error))
+    if code == INTERRUPTED:  # Typer has taken Ctrl-C for itself
+        print("interrupted", file=sys.stderr)
     sys.exit(code if isinstance(code, int) else 0)
 
 

@@ -49,7 +49,8 @@ class RunLog:
     def log(self, *, step: int, seconds: float | None = None, **metrics: float) -> None:
         """Record metric values at a step; `seconds` counts from the start of the run unless given."""
         assert self._spool is not None, "log() works inside the with block"
-        self._spool.log(step, time.perf_counter() - self._started if seconds is None else seconds, **metrics)
+        # Digits below the microsecond are noise of the clock, and would double what a point takes on disk.
+        self._spool.log(step, round(time.perf_counter() - self._started, 6) if seconds is None else seconds, **metrics)
 
     def note(self, message: str, level: str = "info") -> None:
         """Add a line to the run's log."""
@@ -57,7 +58,11 @@ class RunLog:
         self._spool.note(message, level)
 
     def summary(self, **values: object) -> None:
-        """Set final values of the run: loss, validation_loss, step_seconds, peak_memory_bytes, or your own."""
+        """Set final values: loss, validation_loss, step_seconds, params, tokens, steps, flops, …, or your own.
+
+        Those that are columns of `runs` become these, also where `lake.run` said something else before;
+        the others go to its `results`.
+        """
         self._summary.update(values)
 
     def __exit__(

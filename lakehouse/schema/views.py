@@ -45,15 +45,39 @@ STATUS = f"""CASE WHEN status = 'running'
 NEWEST_ATTEMPT = f"""SELECT * REPLACE ({STATUS} AS status) FROM store.attempts
            QUALIFY row_number() OVER (PARTITION BY run_id ORDER BY attempt DESC) = 1"""
 
-# A resumed attempt takes over after the step it resumed from; a fresh one replaces every earlier step.
+# An attempt that was reserved and never spoke: its driver or machine died before it began.
+SILENT = "driver IS NOT NULL AND heartbeat_at IS NULL"
+
+# A resumed attempt takes over after the step it resumed from; a fresh one replaces every earlier step, and a
+# silent one nothing.
 # One small table of runs and attempts meets the points in one join. Tokens and FLOPs that were logged
 # step by step are looked for only in runs whose finals say that there are any.
-TAKEN_OVER = """
+TAKEN_OVER = f"""
     SELECT run_id AS _run_id, attempt AS _attempt,
-           coalesce(min(coalesce(resumed_step, -9223372036854775807)) OVER (
+           coalesce(min(CASE WHEN NOT ({SILENT}) THEN coalesce(resumed_step, -9223372036854775807) END) OVER (
                PARTITION BY run_id ORDER BY attempt ROWS BETWEEN 1 FOLLOWING AND UNBOUNDED FOLLOWING),
                9223372036854775807) AS _last_valid_step
     FROM store.attempts"""
+
+# Every metric as readers of a curve see it: the points that no later attempt has taken the place of.
+RESOLVED = f"""SELECT m.* FROM main.metrics m
+    JOIN ({TAKEN_OVER}) t ON m.run_id = t._run_id AND m.attempt = t._attempt WHERE m.step <= t._last_valid_step"""
+
+
+# A value is kept in single precision where that is exact: half the room, and torch computes most in it.
+VALUE = "coalesce(value, single)"
+# In which order points lie: one metric's values are alike, so they compress together, and a question
+# about one metric of all runs reads nothing of the others.
+POINT_ORDER = "metric, run_id, attempt, step"
+
+
+def narrowed(value: str) -> str:
+    """Return the two columns of store.metrics that hold the number `value`, a column or an expression."""
+    single = f"try_cast({value} AS FLOAT)"
+    return (
+        f"CASE WHEN {single} IS DISTINCT FROM {value} THEN {value} END AS value, "
+        f"CASE WHEN {single} = {value} THEN {single} END AS single"
+    )
 
 
 def quoted(name: str) -> str:
@@ -62,7 +86,7 @@ def quoted(name: str) -> str:
 
 
 def _logged(metric: str) -> str:
-    return f"""(SELECT run_id, attempt, step, any_value(value) AS value FROM store.metrics
+    return f"""(SELECT run_id, attempt, step, any_value({VALUE}) AS value FROM store.metrics
            WHERE metric = '{metric}' AND run_id IN (SELECT run_id FROM store.finals WHERE metric = '{metric}')
            GROUP BY run_id, attempt, step)"""
 
@@ -72,7 +96,7 @@ CREATE OR REPLACE VIEW main.curves AS
 SELECT m.run_id, m.step,
        coalesce(tok.value, m.step * (a.tokens / a.steps)) AS tokens,
        coalesce(fl.value, m.step * (a.flops / a.steps)) AS flops,
-       m.seconds, m.value AS loss,
+       m.seconds, coalesce(m.value, m.single) AS loss,
        a.* EXCLUDE (run_id, tokens, flops, loss, _run_id, _attempt, _last_valid_step), m.attempt AS point_attempt
 FROM store.metrics m
 JOIN (SELECT * FROM ({TAKEN_OVER}) t JOIN main.runs r ON r.run_id = t._run_id) a
@@ -94,7 +118,9 @@ LEFT JOIN main.runs r USING (run_id)
 GROUP BY ALL
 """
 
-PLAIN = ("metrics", "finals", "timings", "logs")
+METRICS = f"""CREATE OR REPLACE VIEW main.metrics AS
+SELECT run_id, attempt, metric, step, {VALUE} AS value, seconds FROM store.metrics"""
+PLAIN = ("finals", "timings", "logs")
 ATTEMPTS = f"CREATE OR REPLACE VIEW main.attempts AS SELECT * REPLACE ({STATUS} AS status) FROM store.attempts"
 # Resamples and residuals are long; they are read from store.laws where they are needed. Whether a law is stale is
 # only looked at for its newest version.
@@ -154,4 +180,4 @@ def run_columns(con: duckdb.DuckDBPyConnection) -> list[str]:
 def view_statements(columns: list[str]) -> list[str]:
     """Return the statements that make every view, in an order in which each finds the ones it needs."""
     plain = [f"CREATE OR REPLACE VIEW main.{name} AS SELECT * FROM store.{name}" for name in PLAIN]
-    return [*plain, ATTEMPTS, LAWS, FORECASTS, runs_view(columns), CURVES, SWEEPS]
+    return [*plain, METRICS, ATTEMPTS, LAWS, FORECASTS, runs_view(columns), CURVES, SWEEPS]

@@ -10,9 +10,11 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from isoflop.lakehouse.errors import EmptySelection
-from isoflop.queries.fitting.fit import Problem, coefficients_for, fit_law, solve
+from isoflop.lakehouse.watch import report
+from isoflop.queries.fitting.fit import fit_law
 from isoflop.queries.fitting.free_scale import for_many
 from isoflop.queries.fitting.intervals import predict, residual_scale
+from isoflop.queries.fitting.problem import Problem, coefficients_for, solve
 from isoflop.queries.fitting.record import FittedLaw, Note
 from isoflop.queries.fitting.rows import usable_rows
 from isoflop.queries.fitting.solver.choose import model_for
@@ -122,6 +124,7 @@ def cross_validate(
         return _in_one_batch(law, inputs, values, weights, groups, parts, options)
     folds = []
     for number, (train, test) in enumerate(parts):
+        report("folds", number, len(parts))
         if not len(train) or not len(test):
             folds.append(_empty_fold(law, number, train, test, values))
             continue

@@ -20,7 +20,7 @@ from isoflop.queries.language.syntax.tokens import quote_name
 if TYPE_CHECKING:
     import pyarrow as pa
 
-    from isoflop.lakehouse import Lakehouse
+    from isoflop.lakehouse import Asked
 
 NOW = "(now() AT TIME ZONE 'UTC')::TIMESTAMP"
 TAKEN = "a law of this name was made meanwhile"
@@ -50,7 +50,7 @@ FROM _law
 """
 
 
-def law_exists(lake: Lakehouse, name: str) -> bool:
+def law_exists(lake: Asked, name: str) -> bool:
     """Return whether a law of this name is saved."""
     found = lake.query("SELECT 1 FROM store.laws WHERE lower(name) = lower($1) LIMIT 1", [name])
     return bool(found.num_rows)
@@ -110,7 +110,7 @@ def _what_stands_in_the_way(found: Mapping[str, Any], laws: set[str], *, is_law:
     return None
 
 
-def save_law(lake: Lakehouse, record: LawRecord, about: Mapping[str, Any], *, is_new: bool) -> bool:
+def save_law(lake: Asked, record: LawRecord, about: Mapping[str, Any], *, is_new: bool) -> bool:
     """Keep a law as the next version of its name, with its macro, in one transaction.
 
     Parameters
@@ -174,7 +174,7 @@ def coefficient_rows(record: LawRecord) -> list[dict[str, Any]]:
     ]
 
 
-def drop_law(lake: Lakehouse, name: str) -> None:
+def drop_law(lake: Asked, name: str) -> None:
     """Forget a law, every version of it, and its macro, in one transaction."""
     lake.write(
         [
@@ -184,7 +184,7 @@ def drop_law(lake: Lakehouse, name: str) -> None:
     )
 
 
-def rename_law(lake: Lakehouse, record: LawRecord, new: str) -> None:
+def rename_law(lake: Asked, record: LawRecord, new: str) -> None:
     """Give a law, every version of it, its forecasts and its macro another name, in one transaction."""
     statements: list[tuple[str, Any]] = [
         ("UPDATE store.laws SET name = $1 WHERE lower(name) = lower($2)", [new, record.name]),
@@ -195,7 +195,7 @@ def rename_law(lake: Lakehouse, record: LawRecord, new: str) -> None:
     lake.write(statements)
 
 
-def comment_law(lake: Lakehouse, record: LawRecord, comment: str | None) -> None:
+def comment_law(lake: Asked, record: LawRecord, comment: str | None) -> None:
     """Set the comment of a law's newest version."""
     lake.write(
         [
@@ -207,8 +207,10 @@ def comment_law(lake: Lakehouse, record: LawRecord, comment: str | None) -> None
     )
 
 
-def mark_stale(lake: Lakehouse, found: Sequence[tuple[str, int, bool | None]]) -> None:
+def mark_stale(lake: Asked, found: Sequence[tuple[str, int, bool | None]]) -> None:
     """Write down which laws are stale: name, version and whether it is, None for unknown."""
+    if lake.is_read_only:
+        return
     text = "UPDATE store.laws SET stale = $1 WHERE lower(name) = lower($2) AND version = $3"
     lake.write([(text, [stale, name, version]) for name, version, stale in found])
 

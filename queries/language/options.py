@@ -142,6 +142,23 @@ _KINDS: Mapping[str, tuple[Callable[[Any], bool], str]] = {
     ),
     "interval": (lambda value: value in ("prediction", "confidence"), "'prediction' or 'confidence'"),
 }
+MEANINGS: Mapping[str, str] = {
+    "objective": "the penalty that is minimised, like 'huber_log'",
+    "delta": "misfit beyond which a Huber penalty grows linearly",
+    "resamples": "how many bootstrap resamples give the intervals; 0 for none",
+    "seed": "of starts and resamples",
+    "level": "share that intervals cover, like 0.95",
+    "forward": "whether the large rows are predicted from the small ones",
+    "cluster": "what rows that belong together share",
+    "bootstrap": "how resamples are drawn, like 'auto'",
+    "intervals": "how intervals of coefficients are made, like 'profile'",
+    "weighing": "how laws are weighed, like 'resamples'",
+    "tolerance": "relative distance [1] within which runs belong to one budget",
+    "budgets": "the budgets whose runs are looked at",
+    "curves": "what runs of one loss curve share",
+    "flops": "what a run cost",
+    "interval": "'prediction' of a new run or 'confidence' in the curve",
+}
 _FIT_KEYS = ("objective", "delta", "resamples", "seed", "level", "forward", "cluster", "bootstrap", "intervals")
 _APPROACH_KEYS = ("budgets", "tolerance", "curves", "flops", "objective", "delta", "resamples", "seed", "level")
 _EXPRESSIONS = ("cluster", "curves", "flops", "per")  # read from the rows or points, once for each

@@ -21,7 +21,7 @@ from isoflop.queries.laws.algebra.expression import sql_number
 if TYPE_CHECKING:
     import pyarrow as pa
 
-    from isoflop.lakehouse import Lakehouse
+    from isoflop.lakehouse import Asked
 
     Answerer = Callable[["Question", int, int], pa.Table]
 
@@ -57,15 +57,17 @@ class Question:
     text, tokens : what was typed
     parameters : values for `?` and `$1` in order, or for `$name` by name
     answer : answers the verb clause in a token range with a table
+    relations : tables that the text names
     """
 
     def __init__(
         self,
-        lake: Lakehouse,
+        lake: Asked,
         text: str,
         tokens: list[Token],
         parameters: Sequence[Any] | Mapping[str, Any] | None,
         answer: Answerer,
+        relations: Mapping[str, pa.Table] | None = None,
     ) -> None:
         self.lake, self.text, self.tokens = lake, text, tokens
         self.notes: list[str] = []
@@ -73,6 +75,7 @@ class Question:
         self.sent: list[Sent] = []
         self.keeps_forecasts = True
         self.answer = answer
+        self._given = dict(relations or {})
         self._values = _by_name(parameters)
         self._statement = 0
         self._scope: int | None = None
@@ -136,7 +139,7 @@ class Question:
         seen = {name: self._relations[name] for name in composed.relations}
         began = time.perf_counter()
         try:
-            table = self.lake.query(composed.text, composed.parameters or None, {**seen, **relations})
+            table = self.lake.query(composed.text, composed.parameters or None, {**self._given, **seen, **relations})
             self.sent.append(Sent(composed.line, time.perf_counter() - began))
             return table
         except duckdb.Error as error:

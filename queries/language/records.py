@@ -27,7 +27,7 @@ from isoflop.queries.laws import (
 )
 
 if TYPE_CHECKING:
-    from isoflop.lakehouse import Lakehouse
+    from isoflop.lakehouse import Asked
 
 Array = NDArray[np.float64]
 BUILT_IN, TYPED = "law", "formula"  # what a saved law is made of again
@@ -106,13 +106,13 @@ class LawRecord:
         return f"law '{self.name}'" if self.name else f"the fit of {self.form}"
 
 
-def saved_names(lake: Lakehouse) -> list[str]:
+def saved_names(lake: Asked) -> list[str]:
     """Return the names of the saved laws."""
     names: list[str] = lake.query("SELECT DISTINCT name FROM store.laws ORDER BY name").column("name").to_pylist()
     return names
 
 
-def newest_laws(lake: Lakehouse) -> list[tuple[LawRecord, bool | None]]:
+def newest_laws(lake: Asked) -> list[tuple[LawRecord, bool | None]]:
     """Return the newest version of each saved law, without its resamples, and whether it was stale at the last look.
 
     Laws of a form that is not installed here are left out.

@@ -11,7 +11,8 @@ import re
 from dataclasses import dataclass, field
 from typing import Any
 
-from isoflop.lakehouse.errors import QuerySyntaxError, StatementError, display_width
+from isoflop.lakehouse.errors import QuerySyntaxError, StatementError
+from isoflop.lakehouse.running import find_place
 from isoflop.queries.language.syntax.nodes import Span
 from isoflop.queries.language.syntax.tokens import Kind, Token
 
@@ -21,8 +22,6 @@ _MESSAGE = re.compile(
     re.DOTALL,
 )
 _JOINS_STRINGS = re.compile(r"(?:\s|--[^\n\r]*)*[\n\r](?:\s|--[^\n\r]*)*")
-# DuckDB makes this of PIVOT and shows it in its errors, with the caret as far in as the place is in what it was sent.
-_OF_PIVOT = 'CREATE OR REPLACE TEMP TYPE "__pivot_enum'
 _NEAR = re.compile(r'syntax error at or near "[^\n]*"|syntax error at end of input')
 
 
@@ -107,7 +106,7 @@ class Composed:
             return None
         kind, message = found["kind"], found["message"].rstrip()
         position = (
-            _position(self.text, int(found["line"]), found["shown"], len(found["caret"])) if found["line"] else None
+            find_place(self.text, int(found["line"]), found["shown"], len(found["caret"])) if found["line"] else None
         )
         span, near = (otherwise, None) if position is None else self._locate(position, otherwise)
         if position is None and "end of input" in message:
@@ -137,35 +136,3 @@ class Composed:
             end = self.tokens[last].end if last >= 0 else 0
             return Span(end, end + 1), "syntax error at end of input"
         return Span(following.start, following.end), f'syntax error at or near "{following.text}"'
-
-
-def _position(text: str, line: int, shown: str, caret: int) -> int | None:
-    """Return the character that DuckDB's caret points at.
-
-    Parameters
-    ----------
-    text : what DuckDB was sent
-    line : number of the line it names
-    shown : the line as it prints it, which it may shorten to `...part...`
-    caret : columns before the caret
-    """
-    lines = re.split(r"[\n\r]", text)
-    if line > len(lines):
-        return None
-    start = sum(len(each) + 1 for each in lines[: line - 1])
-    columns = caret - len(f"LINE {line}: ")
-    if shown.startswith(_OF_PIVOT):
-        return columns
-    if shown.startswith("...") and not lines[line - 1].startswith("..."):
-        part = shown[3:].removesuffix("...")
-        offset = lines[line - 1].find(part)
-        if offset < 0:
-            return start
-        start, columns, visible = start + offset, columns - 3, part
-    else:
-        visible = lines[line - 1]
-    for index, character in enumerate(visible):
-        if columns <= 0:
-            return start + index
-        columns -= display_width(character)
-    return start + len(visible)

@@ -17,7 +17,7 @@ import pytest
 from isoflop.lakehouse import Lakehouse, RunRecord
 from isoflop.lakehouse.catalog import LakeHeld, resolve
 from isoflop.lakehouse.errors import StoreError, UsageError
-from isoflop.lakehouse.serving import address_file
+from isoflop.lakehouse.holder import address_file
 
 
 def child(path: Path, body: str) -> subprocess.CompletedProcess[str]:
@@ -159,7 +159,7 @@ def test_a_file_held_by_a_program_that_does_not_answer_is_one_clear_error(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     path = tmp_path / "runs.duckdb"
-    monkeypatch.setattr("isoflop.lakehouse.lake.WAIT_FOR_HOLDER", 0.3)
+    monkeypatch.setattr("isoflop.lakehouse.reach.WAIT_FOR_HOLDER", 0.3)
     program = f"import duckdb, time\ncon = duckdb.connect({str(path)!r})\nprint('held', flush=True)\ntime.sleep(60)"
     holder = subprocess.Popen([sys.executable, "-c", program], stdout=subprocess.PIPE, text=True)
     assert holder.stdout is not None and holder.stdout.readline().strip() == "held"
@@ -234,3 +234,16 @@ def test_a_plain_duckdb_client_reads_the_views(tmp_path: Path) -> None:
 def test_relations_are_visible_under_their_names(lakehouse: Lakehouse) -> None:
     answer = lakehouse.query("SELECT max(x) AS m FROM numbers", None, {"numbers": pa.table({"x": [1, 5, 3]})})
     assert answer.to_pylist() == [{"m": 5}]
+
+
+def test_counts_that_are_known_at_the_end_become_columns(address: str) -> None:
+    with Lakehouse(address) as lake:
+        with lake.run("mine", {"width": 8}, params=10.0) as run:
+            run.log(step=1, loss=2.0)
+            run.summary(tokens=4096, flops=2.5e9, steps=1, params=12, loss=1.5, note="mine")
+        (row,) = lake.query("SELECT params, tokens, flops, steps, loss, results->>'note' AS note FROM runs").to_pylist()
+        assert row == {"params": 12.0, "tokens": 4096.0, "flops": 2.5e9, "steps": 1, "loss": 1.5, "note": "mine"}
+        with lake.run("mine", {"width": 8}) as run:
+            run.summary(tokens="many")
+        (row,) = lake.query("SELECT tokens, results->>'tokens' AS said FROM runs").to_pylist()
+        assert row == {"tokens": 4096.0, "said": "many"}

@@ -49,7 +49,10 @@ def design(question: Question, node: Design) -> pa.Table:
     For a law of runs up to 1e10 params, `DESIGN 3 RUNS FOR chin TO params = 1e12, tokens = 2e13 OVER params IN
     [1e8, 1e11] LOG, tokens IN [1e9, 1e12] LOG SUBJECT TO SUM(flops) <= 1e22` answers, some columns left out,
 
-        run  params       tokens       predicted_loss  flops        width_before  width_after  ratio
+        run  params       tokens     predicted_loss  flops        width_before  width_after  ratio
+        1    7.8415e+08   9.995e+11  2.259           4.7026e+21   0.022371      0.020263     1.104
+        2    7.8286e+08   1e+12      2.2591          4.6972e+21   0.020263      0.018919     1.1824
+        3    1e+11        1e+09      3.0124          6e+20        0.018919      0.017897     1.25
     """
     import pyarrow as pa
 

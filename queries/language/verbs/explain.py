@@ -12,7 +12,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from isoflop.lakehouse.units import format_seconds
-from isoflop.queries.fitting.fit import planned_starts
+from isoflop.queries.fitting.problem import planned_starts
 from isoflop.queries.language.bind import Bound, bind_candidate
 from isoflop.queries.language.options import (
     FitOptions,

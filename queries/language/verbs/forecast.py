@@ -85,7 +85,9 @@ def show_forecasts(question: Question, node: ShowForecasts) -> pa.Table:
     `inside` says whether the interval held the run, `error` how far the run was from the prediction, as the logarithm
     of observed over predicted, and `coverage` which share of the scored forecasts of this law and level held.
     """
-    scored = score_forecasts(question.lake)
+    scored = 0 if question.lake.is_read_only else score_forecasts(question.lake)
+    if question.lake.is_read_only:
+        question.note("the lake is open for reading only: runs that landed since are not scored now")
     if scored:
         question.note(f"{scored} forecast{'s' * (scored != 1)} scored now")
     return question.lake.query(_FORECASTS, {"pattern": pattern_of(question, node)})

@@ -191,10 +191,10 @@ def test_a_loss_is_minimised_within_the_time_that_another_law_predicts(planted: 
         "(x % 7 + 1) * 1e-4 AS step_seconds FROM range(1, 40) t(x)) WITH (resamples = 0)"
     )
     answer = planted.sql(
-        "OPTIMIZE chin MINIMIZE loss OVER width IN [256, 8192] LOG INTEGER, depth IN [2, 64] INTEGER, "
+        "OPTIMIZE chin MINIMIZE loss OVER width IN [256, 8192] LOG, depth = width / 64, "
         "tokens IN [1e9, 1e13] LOG, vocabulary = 50304, sequence_length = 1024, feed_forward = 4 * width, "
         "days = steps * step(flops_per_step, memcpy_bytes_per_step, depth) / 86400 "
-        "SUBJECT TO days <= most, memory_bytes <= 8e10, width <= 128 * depth FOR EACH most IN [1, 10] "
+        "SUBJECT TO days <= most, memory_bytes <= 8e10 FOR EACH most IN [1, 10] "
         "WITH (resamples = 0)"
     )
     first, second = answer.records()
