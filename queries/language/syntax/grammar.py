@@ -16,8 +16,9 @@ from typing import TypeAlias
 # Verb -> its rule. The keywords that a rule begins with are the verb as people know it.
 VERBS: Mapping[str, str] = {
     "fit": 'FIT candidate source [ GROUP BY expression { "," expression } ] [ WEIGHT BY expression ] [ options ]',
-    "explain_fit": "EXPLAIN fit",
+    "explain": "EXPLAIN [ ANALYZE ] explained",
     "create_law": "CREATE ( LAW [ IF NOT EXISTS ] | OR REPLACE LAW ) name AS fit",
+    "refit_law": "REFIT LAW saved_law",
     "drop_law": "DROP LAW [ IF EXISTS ] saved_law",
     "alter_law": "ALTER LAW saved_law RENAME TO name",
     "comment_on_law": "COMMENT ON LAW saved_law IS ( text | NULL )",
@@ -25,6 +26,10 @@ VERBS: Mapping[str, str] = {
     "show_law_forms": "SHOW LAW FORMS [ LIKE text ]",
     "describe_law": "DESCRIBE LAW saved_law [ VERSION version ]",
     "extrapolate": "EXTRAPOLATE law targets [ options ]",
+    "extrapolate_average": (
+        'EXTRAPOLATE AVERAGE OF ( saved_law "," saved_law { "," saved_law } '
+        '| contender "," contender { "," contender } source [ WEIGHT BY expression ] ) targets [ options ]'
+    ),
     "predict": "PREDICT law source [ options ]",
     "residuals": "RESIDUALS law [ source ] [ options ]",
     "forecast": "FORECAST saved_law targets [ options ]",
@@ -35,8 +40,16 @@ VERBS: Mapping[str, str] = {
     "compare": (
         'COMPARE contender { "," contender } source [ WEIGHT BY expression ] [ holdout ] [ options ]'
     ),
+    "compare_approaches": (
+        'COMPARE APPROACHES [ "(" candidate ")" ] source [ GROUP BY expression { "," expression } ] '
+        '[ AT FLOPS "=" value ] [ options ]'
+    ),
+    "design": (
+        'DESIGN number ( RUNS | RUN ) FOR law targets OVER planned { "," planned } '
+        '[ SUBJECT TO limit { "," limit } ] [ options ]'
+    ),
     "optimize": (
-        'OPTIMIZE law ( MINIMIZE | MAXIMIZE ) formula OVER range { "," range } '
+        'OPTIMIZE law ( MINIMIZE | MAXIMIZE ) formula OVER chosen { "," chosen } '
         '[ SUBJECT TO comparison { "," comparison } ] [ FOR EACH name IN values ] [ options ]'
     ),
 }  # fmt: skip
@@ -55,6 +68,13 @@ PARTS: Mapping[str, str] = {
         "| KFOLD number [ BY expression ] | LEAVE ONE OUT [ BY expression ]"
     ),
     "range": 'column IN "[" value "," value "]" [ LOG ] [ INTEGER ]',
+    "chosen": 'range | column "=" value',
+    "planned": 'range | column IN "(" value { "," value } ")" | column "=" value',
+    "limit": 'comparison | SUM "(" formula ")" "<=" formula',
+    "explained": (
+        "fit | cross_validate | compare | compare_approaches | extrapolate | extrapolate_average | predict | residuals "
+        "| forecast | optimize | design | create_law | refit_law"
+    ),
     "comparison": 'formula ( "<=" | ">=" | "=" ) formula',
     "values": 'list | "(" value { "," value } ")" | "(" query ")"',
     "options": 'WITH "(" option "=" value { "," option "=" value } ")"',

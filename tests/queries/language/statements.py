@@ -63,7 +63,7 @@ OPTION_VALUES = {
     "interval": ("'confidence'", "'prediction'"), "nonsense": ("1",),
 }  # fmt: skip
 FORMS = ("power(params)", "chinchilla(params, tokens)", "power(tokens)")
-FITTING = ("fit", "cross_validate", "compare")
+FITTING = ("fit", "cross_validate", "compare", "compare_approaches", "extrapolate_average")
 FIT_OPTIONS = ("level", "seed", "objective", "delta", "cluster")
 INTERVAL_OPTIONS = ("level", "interval")
 RARELY = 0.03
@@ -80,6 +80,8 @@ def make(name: str, chance: random.Random, depth: int = 0, verb: str = "") -> st
     """
     if name == "options":
         return _options(chance, verb)
+    if name == "explained" and chance.random() < 0.7:
+        return make(chance.choice(("fit", "extrapolate", "predict")), chance, depth)
     if name == "law" and chance.random() < 0.7:  # a fit takes longest
         return make("saved_law", chance)
     if name == "form" and chance.random() < 0.6:

@@ -78,9 +78,9 @@ KEEPING = (
     "BEGIN; {}; COMMIT",
 )  # fmt: skip
 CHIN = "CREATE LAW chin AS FIT loss ~ chinchilla(params, tokens) FROM points WITH (resamples = 2, forward = false)"
-CHANGING = ("create_law", "drop_law", "alter_law", "comment_on_law", "forecast")
+CHANGING = ("create_law", "refit_law", "drop_law", "alter_law", "comment_on_law", "forecast")
 WRITES = re.compile(
-    r"\b(CREATE|DROP|ALTER|COMMENT|FORECAST|COPY|INSERT|UPDATE|DELETE|SET|PREPARE|ATTACH|TRUNCATE|BEGIN)\b", re.I
+    r"\b(CREATE|DROP|ALTER|COMMENT|FORECAST|COPY|INSERT|UPDATE|DELETE|SET|PREPARE|ATTACH|TRUNCATE|BEGIN|REFIT)\b", re.I
 )
 STATE = """
 SELECT ARRAY(SELECT (schema_name, table_name, estimated_size) FROM duckdb_tables() ORDER BY ALL)::VARCHAR AS tables,
@@ -135,7 +135,7 @@ def _asking(chance: random.Random) -> str:
         return f"SHOW LAWS; {mutated(chance.choice(CORPUS), chance)}"
     if kind < 0.4:
         return mutated(chance.choice(SOUND), chance)
-    slow = FITTING if chance.random() < 0.7 else ()
+    slow = (*FITTING, "design") if chance.random() < 0.7 else ()
     verb = chance.choice([name for name in VERBS if name not in (*CHANGING, *slow)])
     text = chance.choice(PLACES).replace("{}", make(verb, chance))
     return mutated(text, chance) if chance.random() < 0.5 else text
