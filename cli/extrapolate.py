@@ -21,6 +21,10 @@ def extrapolate(
     confidence: Annotated[
         bool, typer.Option("--confidence", help="Interval of the law itself, without the noise of a single run.")
     ] = False,
+    average_with: Annotated[
+        list[str] | None,
+        typer.Option("--average-with", metavar="LAW", help="Average with this law, fitted to the same rows."),
+    ] = None,
     lake: LakeOption = None,
     format: FormatOption = None,
     json: JsonOption = False,
@@ -34,20 +38,29 @@ def extrapolate(
 
       isoflop extrapolate chin params=1e11,1e12 "tokens=20 * params"
 
+      isoflop extrapolate chin --average-with kap params=1e12 tokens=2e13
+
       isoflop extrapolate chin flops=6e23 "params=sqrt(flops / 120)" "tokens=20 * params"
     """
     from isoflop.cli.options import chosen_format, open_lake
     from isoflop.cli.output import note, show
 
     form = chosen_format(format, json)
-    statement = extrapolate_statement(law, to, level=level, confidence=confidence)
+    statement = extrapolate_statement(law, to, level=level, confidence=confidence, average_with=average_with)
     note(statement)
     with open_lake(lake) as opened:
         answer = opened.sql(statement)
     show(answer, form)
 
 
-def extrapolate_statement(law: str, to: list[str], *, level: float | None = None, confidence: bool = False) -> str:
+def extrapolate_statement(
+    law: str,
+    to: list[str],
+    *,
+    level: float | None = None,
+    confidence: bool = False,
+    average_with: list[str] | None = None,
+) -> str:
     """Return the statement that `isoflop extrapolate` stands for.
 
     Raises
@@ -58,12 +71,14 @@ def extrapolate_statement(law: str, to: list[str], *, level: float | None = None
     -------
     >>> extrapolate_statement("chin", ["params=1e11,1e12", "tokens=20 * params"], level=0.9)
     'EXTRAPOLATE chin TO params = [1e11, 1e12], tokens = 20 * params WITH (level = 0.9)'
+    >>> extrapolate_statement("chin", ["params=1e11", "tokens=2e12"], average_with=["kap"])
+    'EXTRAPOLATE AVERAGE OF chin, kap TO params = 1e11, tokens = 2e12'
     """
     from isoflop.cli.fit import as_assignment, quoted_name
 
-    statement = (
-        f"EXTRAPOLATE {quoted_name(law)} TO {', '.join(as_assignment(each, 'isoflop extrapolate LAW') for each in to)}"
-    )
+    names = ", ".join(quoted_name(one) for one in (law, *(average_with or [])))
+    subject = f"AVERAGE OF {names}" if average_with else names
+    statement = f"EXTRAPOLATE {subject} TO {', '.join(as_assignment(each, 'isoflop extrapolate LAW') for each in to)}"
     options = [] if level is None else [f"level = {level:g}"]
     options += ["interval = 'confidence'"] if confidence else []
     return f"{statement} WITH ({', '.join(options)})" if options else statement

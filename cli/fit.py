@@ -31,7 +31,11 @@ def fit(
     replace: Annotated[bool, typer.Option("--replace", help="Save a new version of the law when it exists.")] = False,
     with_: Annotated[
         list[str] | None,
-        typer.Option("--with", metavar="KEY=VALUE", help="An option of the fit: delta=1e-3, resamples=1000, seed=0."),
+        typer.Option(
+            "--with",
+            metavar="KEY=VALUE",
+            help="An option of the fit: delta=1e-3, resamples=1000, seed=0, bootstrap=auto, intervals=profile.",
+        ),
     ] = None,
     lake: LakeOption = None,
     format: FormatOption = None,
@@ -46,6 +50,8 @@ def fit(
       isoflop fit "loss ~ chinchilla(params, tokens)" --name chin
 
       isoflop fit "loss ~ power(flops)" --where "width > 64" --with seed=1
+
+      isoflop fit "loss ~ power(flops)" --with bootstrap=auto --with intervals=profile
 
       isoflop fit "loss ~ power(tokens)" --from runs.csv --group-by width
 

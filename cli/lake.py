@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from isoflop.cli.options import FormatOption, JsonOption, LakeOption
+
+if TYPE_CHECKING:
+    from isoflop.lakehouse import Answer
+    from isoflop.lakehouse.maintenance import Removed
 
 lake_app = typer.Typer(
     help="Look after the lake: is it whole, how large, smaller, copied, tagged.",
@@ -40,30 +44,40 @@ def check(lake: LakeOption = None, format: FormatOption = None, json: JsonOption
 
     with open_lake(lake) as opened:
         answer = find_problems(opened)
-    if len(answer):
+    if len(answer) or format or json:
         show(answer, chosen_format(format, json))
+    if len(answer):
         raise typer.Exit(1)
     note("the lake is whole: no gap, no duplicate, no left-over batch")
 
 
 @lake_app.command("ingest")
-def ingest(lake: LakeOption = None) -> None:
+def ingest(lake: LakeOption = None, format: FormatOption = None, json: JsonOption = False) -> None:
     """Commit batches that a killed process left in the spool."""
     from isoflop.cli.output import note
     from isoflop.lakehouse import Lakehouse
 
     with Lakehouse(lake, drains=False) as opened:
         done = opened.drain()
-    note(f"committed {done.files} batches, {done.points} points; {done.repeated} were known already")
+    _report(
+        f"committed {done.files} batches, {done.points} points; {done.repeated} were known already",
+        {
+            "batches": done.files,
+            "points": done.points,
+            "repeated": done.repeated,
+            "set_aside": list(done.unreadable),
+        },
+        format,
+        json,
+    )
     for name in done.unreadable:
         note(f"set aside, not a batch: {name}")
 
 
 @lake_app.command("compact")
-def compact(lake: LakeOption = None) -> None:
-    """Rewrite the points clustered by run, metric and step, and give freed space back."""
+def compact(lake: LakeOption = None, format: FormatOption = None, json: JsonOption = False) -> None:
+    """Rewrite the points clustered by metric, run and step, and give freed space back."""
     from isoflop.cli.options import open_lake
-    from isoflop.cli.output import note
     from isoflop.lakehouse.maintenance.checks import size_of
     from isoflop.lakehouse.units import format_bytes
 
@@ -71,45 +85,53 @@ def compact(lake: LakeOption = None) -> None:
         opened.drain()
         before = size_of(opened)
         opened.compact()
-        note(f"{opened.address}: {format_bytes(before)} before, {format_bytes(size_of(opened))} now")
+        after = size_of(opened)
+    _report(
+        f"{opened.address}: {format_bytes(before)} before, {format_bytes(after)} now",
+        {"address": opened.address, "bytes_before": before, "bytes": after},
+        format,
+        json,
+    )
 
 
 @lake_app.command("snapshot")
 def snapshot(
-    to: Annotated[str, typer.Argument(metavar="FILE", help="A new .duckdb file.")], lake: LakeOption = None
+    to: Annotated[str, typer.Argument(metavar="FILE", help="A new .duckdb file.")],
+    lake: LakeOption = None,
+    format: FormatOption = None,
+    json: JsonOption = False,
 ) -> None:
     """Write a consistent copy into a new file, also while a sweep writes."""
     from isoflop.cli.options import open_lake
-    from isoflop.cli.output import note
 
     with open_lake(lake) as opened:
         opened.drain()
         opened.snapshot(to)
-    note(f"wrote {to}")
+    _report(f"wrote {to}", {"address": opened.address, "snapshot": to}, format, json)
 
 
 @lake_app.command("copy")
 def copy(
     source: Annotated[str, typer.Argument(metavar="FROM", help="A lake: a file, or postgresql://…?data=….")],
     target: Annotated[str, typer.Argument(metavar="TO", help="A lake that does not exist yet, of either kind.")],
+    format: FormatOption = None,
+    json: JsonOption = False,
 ) -> None:
     """Copy a lake to another address and compare the two."""
-    from isoflop.cli.output import note
     from isoflop.lakehouse.maintenance import copy_lake
 
     done = copy_lake(source, target)
-    note(f"copied {done.tables} tables, {done.rows} rows")
+    _report(f"copied {done.tables} tables, {done.rows} rows", {"tables": done.tables, "rows": done.rows}, format, json)
 
 
 @lake_app.command("migrate")
-def migrate(lake: LakeOption = None) -> None:
+def migrate(lake: LakeOption = None, format: FormatOption = None, json: JsonOption = False) -> None:
     """Bring the lake to this version's schema; opening it does the same.
 
     A copy of the old file stays beside it; a shared lake keeps its old tables in a schema of its own, which
     `isoflop sql "DROP SCHEMA schema_1_backup CASCADE"` gives up.
     """
     from isoflop.cli.options import open_lake
-    from isoflop.cli.output import note
 
     with open_lake(lake) as opened:
         (row,) = opened.query("SELECT max(version) AS version FROM store.schema_migrations").to_pylist()
@@ -119,7 +141,12 @@ def migrate(lake: LakeOption = None) -> None:
                 "SELECT schema_name AS name FROM duckdb_schemas() WHERE database_name = current_database() "
                 "AND schema_name SIMILAR TO 'schema_[0-9]+_backup' ORDER BY name"
             )["name"].to_pylist()
-    note(f"{opened.address} has schema {row['version']}" + (f"; older copies: {', '.join(copies)}" if copies else ""))
+    _report(
+        f"{opened.address} has schema {row['version']}" + (f"; older copies: {', '.join(copies)}" if copies else ""),
+        {"address": opened.address, "schema_version": row["version"], "older_copies": copies},
+        format,
+        json,
+    )
 
 
 @lake_app.command("gc")
@@ -136,12 +163,14 @@ def gc(
     ] = None,
     dry_run: DryRunOption = False,
     lake: LakeOption = None,
+    format: FormatOption = None,
+    json: JsonOption = False,
 ) -> None:
     """Delete runs for good, drop old attempts' points, or thin curves; in one transaction each.
 
     With --old-attempts or --thin, --where says of which runs; without them it says which runs go.
     """
-    from isoflop.cli.options import open_lake
+    from isoflop.cli.options import chosen_format, open_lake
     from isoflop.cli.output import note, show
     from isoflop.lakehouse.errors import UsageError
     from isoflop.lakehouse.maintenance import chosen_runs, delete_runs, drop_old_attempts, thin_curves
@@ -149,20 +178,30 @@ def gc(
     if where is None and not old_attempts and thin is None:
         raise UsageError("nothing to remove", hint="--where CONDITION deletes runs; --old-attempts, --thin POINTS")
     verb = "would remove" if dry_run else "removed"
+    removed: list[dict[str, Any]] = []
+
+    def say(what: str, done: Removed, text: str) -> None:
+        note(f"{verb} {text}")
+        counts = {"runs": done.runs, "points": done.points, "in_training": done.running}
+        removed.append({"what": what, **counts, "dry_run": dry_run})
+
     with open_lake(lake) as opened:
         if old_attempts:
             done = drop_old_attempts(opened, where or "true", dry_run=dry_run)
-            note(f"{verb} {_many(done.points, 'point')} of replaced attempts of {_many(done.runs, 'run')}")
+            text = f"{_many(done.points, 'point')} of replaced attempts of {_many(done.runs, 'run')}"
+            say("points of replaced attempts", done, text)
         if thin is not None:
             done = thin_curves(opened, where or "true", thin, dry_run=dry_run)
-            note(f"{verb} {_many(done.points, 'point')} of {_many(done.runs, 'run')}")
+            say("points between", done, f"{_many(done.points, 'point')} of {_many(done.runs, 'run')}")
         if where is not None and not old_attempts and thin is None:
-            if dry_run:
+            if dry_run and not (format or json):
                 show(chosen_runs(opened, where))
             done = delete_runs(opened, where, dry_run=dry_run)
-            note(f"{verb} {_many(done.runs, 'run')} with {_many(done.points, 'point')}")
+            say("runs", done, f"{_many(done.runs, 'run')} with {_many(done.points, 'point')}")
             if done.running:
                 note(f"left {_many(done.running, 'run')} alone, in training now")
+    if format or json:
+        show(_answer(removed), chosen_format(format, json))
     if not dry_run:
         note("isoflop lake compact gives the room back to the disk")
 
@@ -174,10 +213,11 @@ def tag(
     remove: Annotated[list[str] | None, typer.Option("--remove", "-r", metavar="TAG", help="A tag to remove.")] = None,
     text: Annotated[str | None, typer.Option("--note", metavar="TEXT", help="A note for the runs' log.")] = None,
     lake: LakeOption = None,
+    format: FormatOption = None,
+    json: JsonOption = False,
 ) -> None:
     """Tag runs, or write a note into their log."""
     from isoflop.cli.options import open_lake
-    from isoflop.cli.output import note
     from isoflop.lakehouse.errors import UsageError
     from isoflop.lakehouse.maintenance import note_runs, tag_runs
 
@@ -187,7 +227,26 @@ def tag(
         number = tag_runs(opened, condition, add=add or [], remove=remove or []) if add or remove else 0
         if text:
             number = note_runs(opened, condition, text)
-    note(_many(number, "run"))
+    _report(_many(number, "run"), {"runs": number}, format, json)
+
+
+def _report(text: str, row: dict[str, Any], format: str | None, json: bool) -> None:
+    """Say what was done: in a sentence, or as a row of data where a format was asked for."""
+    from isoflop.cli.options import chosen_format
+    from isoflop.cli.output import note, show
+
+    if format or json:
+        show(_answer([row]), chosen_format(format, json))
+    else:
+        note(text)
+
+
+def _answer(rows: list[dict[str, Any]]) -> Answer:
+    import pyarrow as pa
+
+    from isoflop.lakehouse import Answer
+
+    return Answer(pa.Table.from_pylist(rows))
 
 
 def _many(number: int, what: str) -> str:

@@ -11,7 +11,9 @@ from typing import Annotated
 
 import typer
 
+from isoflop.cli.compare import compare
 from isoflop.cli.demo.command import demo
+from isoflop.cli.design import design
 from isoflop.cli.export import export
 from isoflop.cli.extrapolate import extrapolate
 from isoflop.cli.fit import fit
@@ -49,7 +51,7 @@ app = typer.Typer(
 
 SECTIONS = {
     "train": (demo, sweep, submit, status, logs),
-    "ask": (sql, shell, fit, extrapolate, laws, runs),
+    "ask": (sql, shell, fit, compare, extrapolate, design, laws, runs),
     "see": (tui, plot),
 }
 
@@ -93,6 +95,8 @@ def main() -> None:
         sys.exit(0)
     except Exception as error:
         sys.exit(_report(error))
+    if code == INTERRUPTED:  # Typer has taken Ctrl-C for itself
+        print("interrupted", file=sys.stderr)
     sys.exit(code if isinstance(code, int) else 0)
 
 

@@ -27,6 +27,12 @@ FormatOption = Annotated[
 JsonOption = Annotated[bool, typer.Option("--json", help="Short for --format json.")]
 
 
+ReadOnlyOption = Annotated[
+    bool,
+    typer.Option("--read-only", help="Answer queries and fits; refuse changes, files, extensions and settings."),
+]
+
+
 def chosen_format(format: str | None, json: bool = False) -> str:
     """Return the output format of two options.
 
@@ -44,13 +50,13 @@ def chosen_format(format: str | None, json: bool = False) -> str:
     return name
 
 
-def open_lake(lake: str | None = None, hold: bool = False) -> Lakehouse:
+def open_lake(lake: str | None = None, hold: bool = False, read_only: bool = False) -> Lakehouse:
     """Open the lake that `--lake` names, with the isoflop language; says so when it had to be made."""
     from isoflop.cli.output import note
     from isoflop.lakehouse import Lakehouse
     from isoflop.queries.language import execute
 
-    opened = Lakehouse(lake, language=execute, hold=hold)
+    opened = Lakehouse(lake, language=execute, hold=hold, read_only=read_only)
     if opened.is_new:
         note(f"made a new lake: {opened.address}")
     return opened

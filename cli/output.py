@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import os
 import sys
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any
@@ -41,8 +42,8 @@ def stderr_console() -> Console:
     return Console(stderr=True, highlight=False)
 
 
-def show(answer: Answer, format: str | None = None, *, title: str | None = None) -> None:
-    """Print an answer on stdout in `format`, its notes on stderr."""
+def show(answer: Answer, format: str | None = None, *, title: str | None = None, is_paged: bool = False) -> None:
+    """Print an answer on stdout in `format`, its notes on stderr; page by page where it is longer than a terminal."""
     match format or "table":
         case "json":
             print(json.dumps([_plain(row) for row in answer.records()], indent=2, ensure_ascii=False))
@@ -53,7 +54,7 @@ def show(answer: Answer, format: str | None = None, *, title: str | None = None)
         case "markdown":
             print(_markdown(answer))
         case _:
-            _print_table(answer, title)
+            _print_table(answer, title, is_paged)
     for line in answer.notes:
         warn(line)
 
@@ -109,7 +110,7 @@ def _markdown(answer: Answer) -> str:
     return "\n".join([*lines, *("| " + " | ".join(row) + " |" for row in escaped)])
 
 
-def _print_table(answer: Answer, title: str | None) -> None:
+def _print_table(answer: Answer, title: str | None, is_paged: bool = False) -> None:
     """Print a table; a single wide row stands on its side, one line a column."""
     from rich import box
     from rich.table import Table
@@ -129,10 +130,17 @@ def _print_table(answer: Answer, title: str | None) -> None:
     right = [bool(rows) and all(_is_number(row[i]) for row in rows) for i in range(len(columns))]
     for name, is_number in zip(columns, right, strict=True):
         table.add_column(name, justify="right" if is_number else "left", overflow="fold")
-    for row in rows[:MAX_TABLE_ROWS]:
+    pages = is_paged and console.is_terminal and len(rows) > console.height - 4
+    shown = rows if pages else rows[:MAX_TABLE_ROWS]
+    for row in shown:
         table.add_row(*(_safe(cell) for cell in row))
-    console.print(table)
-    if len(rows) > MAX_TABLE_ROWS:
+    if pages:
+        os.environ.setdefault("LESS", "-RFXS")  # colours, no page for what fits, nothing wrapped
+        with console.pager(styles=True):
+            console.print(table)
+    else:
+        console.print(table)
+    if len(rows) > len(shown):
         note(f"{MAX_TABLE_ROWS} of {len(rows)} rows shown; --format csv prints them all")
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import time
 from collections.abc import Iterable, Iterator
 from pathlib import Path
@@ -16,42 +17,40 @@ from prompt_toolkit.history import FileHistory, History, InMemoryHistory
 from prompt_toolkit.key_binding import KeyBindings, KeyPressEvent
 from prompt_toolkit.lexers import PygmentsLexer
 from pygments.lexers.sql import PostgresLexer  # type: ignore[import-untyped]
+from pygments.token import Keyword, Name  # type: ignore[import-untyped]
 
 from isoflop.cli.output import note, stderr_console
-from isoflop.cli.shell import Session, is_blank, split_ended
+from isoflop.cli.shell import Conversation, is_blank, split_ended
+from isoflop.cli.verbs import CLAUSES, COMMANDS, VERBS
 from isoflop.lakehouse.errors import IsoflopError
 from isoflop.lakehouse.units import format_seconds
 
 if TYPE_CHECKING:
-    from isoflop.lakehouse import Lakehouse
+    from isoflop.lakehouse import Asked
 
 WORDS = (
-    "FIT", "CREATE LAW", "CREATE OR REPLACE LAW", "DROP LAW", "CROSS VALIDATE", "COMPARE", "EXTRAPOLATE", "FORECAST",
-    "PREDICT", "RESIDUALS", "SHOW LAWS", "SHOW FORECASTS", "SHOW LAW FORMS", "DESCRIBE LAW", "PARAMETERS",
-    "WEIGHT BY", "HOLDOUT LARGEST", "KFOLD", "OPTIMIZE", "MINIMIZE", "MAXIMIZE", "OVER", "SUBJECT TO", "FOR EACH",
-    "LEAVE ONE OUT", "PERCENT", "INIT", "FIXED", "SELECT", "FROM", "WHERE", "GROUP BY", "ORDER BY", "LIMIT", "JOIN",
-    "USING", "WITH", "AS", "AND", "OR", "NOT", "NULL", "IN", "BETWEEN", "COPY", "CREATE TABLE", "CREATE VIEW",
-    "DESCRIBE", "SUMMARIZE", "HAVING", "UNION ALL", "DISTINCT",
+    "SELECT", "FROM", "WHERE", "GROUP BY", "ORDER BY", "LIMIT", "JOIN", "USING", "WITH", "AS", "AND", "OR", "NOT",
+    "NULL", "IN", "BETWEEN", "COPY", "CREATE TABLE", "CREATE TEMP TABLE", "CREATE VIEW", "DESCRIBE", "SUMMARIZE",
+    "HAVING", "UNION ALL", "DISTINCT", "BEGIN", "COMMIT", "ROLLBACK", "ATTACH", "USE", "PREPARE", "EXECUTE",
 )  # fmt: skip
-COMMANDS = (".help", ".tables", ".laws", ".format", ".read", ".quit")
 # Statements after which other names may exist.
 _CHANGING = ("CREATE", "DROP", "ALTER", "ATTACH", "DETACH", "USE", "INSERT")
 
 
-def converse(session: Session, prompt: PromptSession[str] | None = None) -> None:
+def converse(conversation: Conversation, prompt: PromptSession[str] | None = None) -> None:
     """Ask for statements until the person leaves.
 
     Parameters
     ----------
-    session : who answers
+    conversation : who answers
     prompt : where lines are read; a terminal with history and completion by default
     """
     import duckdb
 
-    names = NameCompleter(session.lake)
+    names = NameCompleter(conversation.session)
     prompt = prompt or make_prompt(names)
-    note(f"{session.lake.address}; statements end with ;  .help shows the verbs, .quit leaves")
-    while not session.is_over:
+    note(f"{conversation.lake.address}; statements end with ;  .help shows the verbs, .quit leaves")
+    while not conversation.is_over:
         try:
             typed = prompt.prompt("isoflop> ")
         except KeyboardInterrupt:
@@ -59,22 +58,23 @@ def converse(session: Session, prompt: PromptSession[str] | None = None) -> None
         except EOFError:
             return
         try:
-            _answer(session, typed, names)
+            _answer(conversation, typed, names)
         except KeyboardInterrupt:
             note("interrupted")
         except (IsoflopError, duckdb.Error) as error:
             stderr_console().print(str(error), style="red", markup=False, highlight=False, soft_wrap=True)
 
 
-def _answer(session: Session, typed: str, names: NameCompleter) -> None:
+def _answer(conversation: Conversation, typed: str, names: NameCompleter) -> None:
     if typed.lstrip().startswith("."):
-        session.command(typed.strip())
+        conversation.command(typed.strip())
         return
     statements, rest = split_ended(typed)
     for statement in [*statements, *([] if is_blank(rest) else [rest])]:
         began = time.monotonic()
-        rows = session.ask(statement)
-        note(f"{rows} row{'s' * (rows != 1)} in {format_seconds(time.monotonic() - began)}")
+        rows = conversation.ask(statement)
+        if conversation.is_timed:
+            note(f"{rows} row{'s' * (rows != 1)} in {format_seconds(time.monotonic() - began)}")
         if statement.split(maxsplit=1)[0].upper() in _CHANGING:
             names.forget()
 
@@ -99,7 +99,7 @@ def make_prompt(completer: Completer, **options: Any) -> PromptSession[str]:
         key_bindings=keys,
         history=_history(),
         completer=completer,
-        lexer=PygmentsLexer(PostgresLexer),
+        lexer=PygmentsLexer(StatementLexer),
         complete_in_thread=True,
         complete_while_typing=False,
         prompt_continuation="       > ",
@@ -120,15 +120,24 @@ def _history() -> History:
     return FileHistory(str(file))
 
 
+class StatementLexer(PostgresLexer):  # type: ignore[misc]
+    """PostgreSQL's words, and those of the verbs."""
+
+    def get_tokens_unprocessed(self, text: str, *arguments: Any) -> Iterator[tuple[int, Any, str]]:
+        """Yield position, kind and text of each token."""
+        for position, kind, value in super().get_tokens_unprocessed(text, *arguments):
+            yield position, Keyword if kind in Name and value.upper() in _OWN_WORDS else kind, value
+
+
 class NameCompleter(Completer):
-    """Completes verbs, keywords, and the names in a lake: tables, columns, laws, forms.
+    """Completes verbs, keywords, options, and the names in a lake: tables, columns, laws, forms; each with its meaning.
 
     Parameters
     ----------
     lake : whose names; they are asked for at the first Tab, and again after a statement that changes them
     """
 
-    def __init__(self, lake: Lakehouse) -> None:
+    def __init__(self, lake: Asked) -> None:
         self._lake = lake
         self._names: tuple[tuple[str, str], ...] | None = None
 
@@ -137,36 +146,76 @@ class NameCompleter(Completer):
         self._names = None
 
     def get_completions(self, document: Document, complete_event: CompleteEvent) -> Iterable[Completion]:
-        """Yield what the word before the cursor may become, names first."""
+        """Yield what the word before the cursor may become, names first; inside WITH (…) the options."""
         word = document.get_word_before_cursor(WORD=False)
         line = document.text_before_cursor.lstrip()
         if line.startswith("."):
-            yield from (Completion(each, -len(line)) for each in COMMANDS if each.startswith(line))
+            yield from _command_completions(line)
             return
         if not word or not (word[0].isalpha() or word[0] == "_"):
             return
-        for name, kind in (*self._known(), *((each, "") for each in WORDS)):
+        options = _options_at(line)
+        known = options or (*self._known(), *_WORDS)
+        for name, meaning in known:
             if name.lower().startswith(word.lower()) and name != word:
-                yield Completion(name, -len(word), display_meta=kind)
+                yield Completion(name, -len(word), display_meta=meaning)
 
     def _known(self) -> tuple[tuple[str, str], ...]:
         if self._names is None:
             try:
-                self._names = tuple(dict.fromkeys(_names(self._lake)))
+                self._names = tuple(dict(_names(self._lake)).items())
             except Exception:  # a prompt without completion is better than none
                 self._names = ()
         return self._names
 
 
-def _names(lake: Lakehouse) -> Iterator[tuple[str, str]]:
+def _command_completions(line: str) -> Iterator[Completion]:
+    command, gap, verb = line.partition(" ")
+    if not gap:
+        for name, meaning in COMMANDS.items():
+            if name.startswith(line):
+                yield Completion(name, -len(line), display_meta=meaning)
+    elif command == ".help":
+        for each in VERBS:
+            if each.name.startswith(verb.upper()):
+                yield Completion(each.name, -len(verb), display_meta=each.meaning)
+
+
+def _options_at(line: str) -> tuple[tuple[str, str], ...]:
+    """Return the options of the verb whose WITH list is open at the end of a text."""
+    opened = _OPEN_WITH.search(line)
+    if opened is None:
+        return ()
+    from isoflop.cli.verbs import options_of
+
+    before = line[: opened.start()].upper()
+    places = [(before.rfind(each.name), each.name) for each in VERBS if each.name in before]
+    return tuple(options_of(max(places)[1]).items()) if places else ()
+
+
+def _names(lake: Asked) -> Iterator[tuple[str, str]]:
+    """Yield the names of a lake with what they mean; of two alike the later counts."""
     from isoflop.queries.laws import known_laws
 
-    laws = lake.query("SELECT DISTINCT name FROM laws ORDER BY name").column(0).to_pylist()
-    yield from ((name, "law") for name in laws)
-    yield from ((name, "form") for name in known_laws())
-    tables = lake.query("SELECT table_name FROM information_schema.tables WHERE table_schema = 'main' ORDER BY 1")
-    yield from ((name, "table") for name in tables.column(0).to_pylist())
     columns = lake.query(
-        "SELECT DISTINCT column_name, table_name FROM information_schema.columns WHERE table_schema = 'main' ORDER BY 1"
+        "SELECT column_name AS name, any_value(data_type) AS type, string_agg(DISTINCT table_name, ', ') AS tables "
+        "FROM information_schema.columns WHERE table_schema = 'main' GROUP BY ALL ORDER BY ALL"
     )
-    yield from ((row["column_name"], "column") for row in columns.to_pylist())
+    yield from ((row["name"], f"column of {row['tables']}, {row['type'].lower()}") for row in columns.to_pylist())
+    tables = lake.query(
+        "SELECT table_name AS name, lower(table_type) AS kind FROM information_schema.tables "
+        "WHERE table_schema = 'main' ORDER BY ALL"
+    )
+    yield from ((row["name"], row["kind"].replace("base table", "table")) for row in tables.to_pylist())
+    yield from ((name, f"form: {law.formula or law.target}") for name, law in sorted(known_laws().items()))
+    laws = lake.query("SELECT name, any_value(form) AS form, any_value(target) AS target FROM laws GROUP BY ALL")
+    yield from ((row["name"], f"law of {row['target']}: {row['form']}") for row in laws.to_pylist())
+
+
+_WORDS = (
+    *((verb.name, verb.meaning) for verb in VERBS),
+    *CLAUSES.items(),
+    *((word, "") for word in WORDS),
+)
+_OWN_WORDS = frozenset(word for name, _ in _WORDS for word in name.split())
+_OPEN_WITH = re.compile(r"\bWITH\s*\([^()]*$", re.IGNORECASE)

@@ -6,27 +6,10 @@ import sys
 from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
-from isoflop.cli.options import FormatOption, LakeOption
+from isoflop.cli.options import FormatOption, LakeOption, ReadOnlyOption
 
 if TYPE_CHECKING:
-    from isoflop.lakehouse import Lakehouse
-
-HELP = """\
-Statements end with a semicolon and may span lines. DuckDB's SQL works as it is; beside it:
-
-  FIT loss ~ chinchilla(params, tokens) FROM runs;
-  CREATE LAW chin AS FIT loss ~ chinchilla(params, tokens) FROM runs WHERE status = 'finished';
-  SHOW LAWS;   SHOW LAW FORMS;   DESCRIBE LAW chin;   DROP LAW chin;
-  EXTRAPOLATE chin TO params = [1e11, 1e12], tokens = 20 * params;
-  CROSS VALIDATE chin FROM runs HOLDOUT LARGEST 20 PERCENT BY params;
-  COMPARE chin, (loss ~ kaplan(params, tokens)) FROM runs;
-  PREDICT chin FROM runs;   RESIDUALS chin;
-  SELECT chin(7e10, 1.4e12);   FROM (EXTRAPOLATE chin TO params = 1e12, tokens = 2e13) SELECT lower, upper;
-
-  .tables          tables and views       .format csv      table, json, csv, arrow or markdown
-  .laws            saved laws             .read FILE       run the statements of a file
-  .help            this                   .quit            leave (or Ctrl-D)
-"""
+    from isoflop.lakehouse import Answer, Lakehouse
 
 TABLES = (
     "SELECT table_name AS name, table_type AS kind FROM information_schema.tables "
@@ -34,31 +17,33 @@ TABLES = (
 )
 
 
-def shell(lake: LakeOption = None, format: FormatOption = None) -> None:
+def shell(lake: LakeOption = None, format: FormatOption = None, read_only: ReadOnlyOption = False) -> None:
     """Ask statements one after another, with completion and history.
 
-    Statements end with a semicolon; .help shows the verbs and the commands that start with a dot. Piped
-    statements are answered in order, and the first error stops.
+    Statements end with a semicolon; .help shows the verbs and the commands that start with a dot. Temporary tables,
+    SET, USE, ATTACH, PREPARE and BEGIN … COMMIT last until the end; Ctrl-C stops a statement. Piped statements are
+    answered in order, and the first error stops.
 
       isoflop shell
 
       isoflop shell --lake demo.duckdb < questions.sql
+
+      isoflop shell --read-only
     """
     from isoflop.cli.options import chosen_format, open_lake
 
     form = chosen_format(format)
-    with open_lake(lake) as opened:
-        session = Session(opened, form)
+    with open_lake(lake, read_only=read_only) as opened, Conversation(opened, form) as conversation:
         if sys.stdin.isatty():
             from isoflop.cli.prompt import converse
 
-            converse(session)
+            converse(conversation)
         else:
-            session.run_lines(sys.stdin)
+            conversation.run_lines(sys.stdin)
 
 
-class Session:
-    """A conversation with a lake: what was typed but not ended, and how answers are printed.
+class Conversation:
+    """A conversation with a lake: one session of it, and how answers are printed.
 
     Parameters
     ----------
@@ -68,7 +53,10 @@ class Session:
 
     def __init__(self, lake: Lakehouse, format: str = "table") -> None:
         self.lake, self.format = lake, format
+        self.session = lake.session()
         self.is_over = False
+        self.is_timed = self.is_paged = True
+        self._last: Answer | None = None
 
     def run_lines(self, lines: Iterable[str]) -> None:
         """Answer piped lines: a statement is asked as soon as its semicolon is read.
@@ -93,10 +81,12 @@ class Session:
     def ask(self, statement: str) -> int:
         """Answer one statement on stdout; returns how many rows it has."""
         from isoflop.cli.output import show
+        from isoflop.cli.waiting import waiting
 
-        answer = self.lake.sql(statement)
-        show(answer, self.format)
-        return len(answer)
+        with waiting() as progress:
+            self._last = self.session.sql(statement, progress=progress)
+        show(self._last, self.format, is_paged=self.is_paged)
+        return len(self._last)
 
     def command(self, line: str) -> None:
         """Do what a line that starts with a dot says.
@@ -107,13 +97,14 @@ class Session:
         """
         from isoflop.cli.options import chosen_format
         from isoflop.cli.output import note
+        from isoflop.cli.verbs import COMMANDS
         from isoflop.lakehouse.errors import UsageError, did_you_mean
 
         name, _, argument = line.partition(" ")
         argument = argument.strip().rstrip(";")
         match name.rstrip(";"):
             case ".help":
-                print(HELP)
+                print(self._help(argument))
             case ".tables":
                 self.ask(TABLES)
             case ".laws":
@@ -121,13 +112,38 @@ class Session:
             case ".format":
                 self.format = chosen_format(argument or None)
                 note(f"answers are printed as {self.format}")
+            case ".plot":
+                self._plot(argument)
+            case ".timing":
+                self.is_timed = _is_on(argument, ".timing")
+            case ".pager":
+                self.is_paged = _is_on(argument, ".pager")
             case ".read":
                 self._read(argument)
             case ".quit" | ".exit":
                 self.is_over = True
             case other:
-                commands = (".help", ".tables", ".laws", ".format", ".read", ".quit")
-                raise UsageError(f"there is no command {other}", hint=did_you_mean(other, commands, ".help lists them"))
+                raise UsageError(f"there is no command {other}", hint=did_you_mean(other, COMMANDS, ".help lists them"))
+
+    def _help(self, name: str) -> str:
+        from isoflop.cli.verbs import VERBS, help_on, overview
+        from isoflop.lakehouse.errors import UsageError, did_you_mean
+
+        found = help_on(name) if name else overview()
+        if found is None:
+            known = [verb.name for verb in VERBS]
+            raise UsageError(f"there is no verb {name}", hint=did_you_mean(name, known, ".help lists them"))
+        return found
+
+    def _plot(self, names: str) -> None:
+        """Draw what is named, or else the last answer."""
+        from isoflop.cli.plot.answer_figure import answer_figure
+        from isoflop.cli.plot.command import figure_of, print_figure
+
+        if names:
+            print_figure(figure_of(self.lake, names.split()))
+        else:
+            print_figure(answer_figure(self.lake, self._last))
 
     def _read(self, file: str) -> None:
         from isoflop.lakehouse.errors import UsageError
@@ -139,6 +155,25 @@ class Session:
             raise UsageError(
                 f"{file or '.read'} cannot be read: {getattr(error, 'strerror', None) or error}"
             ) from error
+
+    def close(self) -> None:
+        """End the session; what was open is rolled back."""
+        self.session.close()
+
+    def __enter__(self) -> Conversation:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+
+def _is_on(argument: str, command: str) -> bool:
+    """Return what `on` or `off` says."""
+    from isoflop.lakehouse.errors import UsageError
+
+    if argument.lower() not in ("on", "off"):
+        raise UsageError(f"{command} is on or off, got '{argument}'", hint=f"{command} off")
+    return argument.lower() == "on"
 
 
 def split_ended(text: str) -> tuple[list[str], str]:

@@ -6,7 +6,7 @@ from typing import Annotated, Any
 
 import typer
 
-from isoflop.cli.options import FormatOption, JsonOption, LakeOption
+from isoflop.cli.options import FormatOption, JsonOption, LakeOption, ReadOnlyOption
 
 
 def sql(
@@ -21,10 +21,12 @@ def sql(
     lake: LakeOption = None,
     format: FormatOption = None,
     json: JsonOption = False,
+    read_only: ReadOnlyOption = False,
 ) -> None:
     """Ask a statement: DuckDB's SQL, with the verbs of scaling laws as relations.
 
-    Several statements are separated by semicolons; the answer to the last one is printed.
+    Several statements are separated by semicolons; temporary tables, SET, ATTACH and BEGIN … COMMIT last
+    between them, and the answer to the last one is printed. Ctrl-C stops a statement.
 
       isoflop sql "FROM runs SELECT name, loss ORDER BY loss LIMIT 5"
 
@@ -41,14 +43,18 @@ def sql(
       isoflop sql "FROM runs WHERE loss < \\$most" --param most=3.2
 
       isoflop sql --file questions.sql
+
+      isoflop sql --read-only --file from-somebody.sql
     """
     from isoflop.cli.options import chosen_format, open_lake
     from isoflop.cli.output import show
+    from isoflop.cli.waiting import waiting
 
     form = chosen_format(format, json)
     text = read_statement(statement, file)
-    with open_lake(lake) as opened:
-        answer = opened.sql(text, read_parameters(param or []) or None)
+    parameters = read_parameters(param or []) or None
+    with open_lake(lake, read_only=read_only) as opened, opened.session() as session, waiting() as progress:
+        answer = session.sql(text, parameters, progress=progress)
     show(answer, form)
 
 

@@ -1,110 +1,57 @@
-"""Writes docs/laws.md from the laws themselves: `python docs/build.py`; with `--check` it only says what is stale.
+"""Writes the pages that come from the source: `python docs/build.py`; with `--check` it only says what is stale.
 
-Formula, LaTeX, inputs, coefficients and the SQL macro come from each law object, the prose and the example from the
-docstring of its module. A test runs the check.
+Tests run the check. Numbers in examples may differ from machine to machine in their last digits.
 """
 
 from __future__ import annotations
 
-import importlib
-import math
-import pkgutil
+import re
 import sys
 from pathlib import Path
 
-from isoflop.queries import laws
-from isoflop.queries.laws import LAWS, Law
-from isoflop.queries.laws.law import Coefficient
+import language
+import laws
 
-PAGE = Path(__file__).parent / "laws.md"
-HEAD = """# Laws
-
-Every law here is a word in a statement, `FIT loss ~ chinchilla(params, tokens) FROM runs`, and an object in
-`isoflop.queries.laws`. Its columns may be called anything: they are taken in the order below. Coefficients stay
-within their domains; `PARAMETERS (…)` narrows them. A formula without a name works too,
-`FIT loss ~ E + A / tokens ^ b PARAMETERS (…)`.
-
-This page is written by `python docs/build.py` from the laws themselves.
-"""
+FOLDER = Path(__file__).parent
+NUMBER = re.compile(r"[+-]?\d+(?:\.\d+)?(?:[eE][+-]?\d+)?")
+CLOSE = 2e-3  # relative difference of two numbers that are taken for the same [1]
 
 
-def modules_of_laws() -> dict[str, str]:
-    """Return the docstring of the module that declares each law, by the law's name."""
-    found: dict[str, str] = {}
-    for info in pkgutil.iter_modules(laws.__path__, f"{laws.__name__}."):
-        module = importlib.import_module(info.name)
-        for value in vars(module).values():
-            name = getattr(value, "name", None)
-            if name in LAWS and value is LAWS[name]:
-                found[name] = module.__doc__ or ""
-    return found
+def files() -> dict[str, str]:
+    """Return what each file should hold, by its name in this folder."""
+    return {"laws.md": laws.page(), "language.md": language.page(), **language.figures()}
 
 
-def domain(coefficient: Coefficient) -> str:
-    """Return the interval a coefficient may lie in."""
-    low = "(-∞" if coefficient.lower == -math.inf else f"[{coefficient.lower:g}"
-    high = "∞)" if coefficient.upper == math.inf else f"{coefficient.upper:g}]"
-    return f"{low}, {high}"
-
-
-def as_markdown(docstring: str) -> str:
-    """Return a module's docstring with its doctests fenced; formulas stay indented code."""
-    lines: list[str] = []
-    is_example = False
-    for line in docstring.strip().splitlines():
-        starts = line.startswith(">>>")
-        if starts and not is_example:
-            lines.append("```python")
-            is_example = True
-        elif is_example and not line.strip():
-            lines.append("```")
-            is_example = False
-        lines.append(line)
-    return "\n".join([*lines, "```"] if is_example else lines)
-
-
-def section(law: Law, docstring: str, shared: bool) -> str:
-    """Return the part of the page about one law; with `shared` its prose stands at another one."""
-    inputs = [f"| `{one.name}` | {one.unit} | {'> 0' if one.positive else 'any'} |" for one in law.inputs]
-    coefficients = [f"| `{one.name}` | {one.role.value} | {domain(one)} |" for one in law.coefficients]
-    fitted_by = f"Fitted by `{law.objective.name}` unless told otherwise."
-    parts = [
-        f"## {law.name}",
-        f"`{law.target} ~ {law.name}({', '.join(one.name for one in law.inputs)})` · {law.unit} · {law.source}",
-        f"```math\n{law.latex()}\n```",  # type: ignore[attr-defined]
-        "Of the same family as the law before it, whose text describes both." if shared else as_markdown(docstring),
-        "\n".join(["| input | unit | domain |", "| --- | --- | --- |", *inputs]),
-        "\n".join(["| coefficient | role | domain |", "| --- | --- | --- |", *coefficients]),
-    ]
-    if hasattr(law, "macro"):
-        macro = law.macro(law.name, [(k + 1) / 2 for k in range(len(law.coefficients))])
-        parts += [f"{fitted_by} As a macro, with coefficients 0.5, 1, 1.5, …:", f"```sql\n{macro}\n```"]
-    else:
-        parts.append(f"{fitted_by} It has no macro: `PREDICT` and `EXTRAPOLATE` compute it.")
-    return "\n\n".join(parts)
-
-
-def page() -> str:
-    """Return the whole page."""
-    documented = modules_of_laws()
-    contents = [f"- [`{name}`](#{name}): {documented[name].strip().splitlines()[0]}" for name in LAWS]
-    sections = []
-    before = ""
-    for name, law in LAWS.items():
-        sections.append(section(law, documented[name], documented[name] == before))
-        before = documented[name]
-    return "\n\n".join([HEAD.rstrip(), "\n".join(contents), *sections]) + "\n"
+def is_same(text: str, other: str) -> bool:
+    """Return whether two texts differ in nothing but the last digits of numbers and the blanks around them."""
+    if text == other:
+        return True
+    words, others = (re.split(r"[\s─]+", NUMBER.sub("#", each)) for each in (text, other))
+    if words != others:
+        return False
+    pairs = zip(NUMBER.findall(text), NUMBER.findall(other), strict=True)
+    return all(
+        abs(float(one) - float(two)) <= CLOSE * max(abs(float(one)), abs(float(two)), 1e-12) for one, two in pairs
+    )
 
 
 def main(arguments: list[str]) -> int:
-    """Write the page, or with `--check` return 1 when it is not up to date."""
-    text = page()
-    if "--check" in arguments:
-        if PAGE.exists() and PAGE.read_text() == text:
-            return 0
-        print("docs/laws.md is stale; run: python docs/build.py", file=sys.stderr)
+    """Write the files, or with `--check` return 1 when one is not up to date."""
+    wanted = files()
+    drawn = {f"{language.FIGURES}/{path.name}" for path in (FOLDER / language.FIGURES).glob("*.svg")}
+    stale = sorted(drawn - set(wanted))
+    for name, text in wanted.items():
+        path = FOLDER / name
+        if not path.exists() or not is_same(path.read_text(encoding="utf-8"), text):
+            stale.append(name)
+            if "--check" not in arguments:
+                path.parent.mkdir(parents=True, exist_ok=True)
+                path.write_text(text, encoding="utf-8")
+    if "--check" in arguments and stale:
+        print(f"stale: {', '.join(f'docs/{name}' for name in stale)}; run: python docs/build.py", file=sys.stderr)
         return 1
-    PAGE.write_text(text)
+    for name in drawn - set(wanted):
+        (FOLDER / name).unlink()
     return 0
 
 

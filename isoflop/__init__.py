@@ -8,7 +8,7 @@
 from __future__ import annotations
 
 import os
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from isoflop.lakehouse import Lakehouse
@@ -16,12 +16,13 @@ if TYPE_CHECKING:
 __all__ = ["open"]
 
 
-def open(address: str | os.PathLike[str] | None = None) -> Lakehouse:
+def open(address: str | os.PathLike[str] | None = None, *, read_only: bool = False) -> Lakehouse:
     """Open a lakehouse, making it when it is missing; other processes can use it while it is open.
 
     Parameters
     ----------
     address : path of its `.duckdb` file; None takes the environment's ISOFLOP_LAKE, else `./isoflop.duckdb`
+    read_only : answer queries and fits, and refuse changes, files, extensions and settings
 
     Raises
     ------
@@ -30,4 +31,18 @@ def open(address: str | os.PathLike[str] | None = None) -> Lakehouse:
     from isoflop.lakehouse import Lakehouse
     from isoflop.queries.language import execute
 
-    return Lakehouse(address, language=execute, hold=True)
+    return Lakehouse(address, language=execute, hold=not read_only, read_only=read_only)
+
+
+def load_ipython_extension(shell: Any) -> None:
+    """Give a notebook `%isoflop` and `%%isoflop`; what `%load_ext isoflop` calls."""
+    from isoflop.cli.notebook import load_ipython_extension
+
+    load_ipython_extension(shell)
+
+
+def unload_ipython_extension(shell: Any) -> None:
+    """Take them away; what `%unload_ext isoflop` calls."""
+    from isoflop.cli.notebook import unload_ipython_extension
+
+    unload_ipython_extension(shell)

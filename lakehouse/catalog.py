@@ -6,7 +6,9 @@ names the holder so that the caller can ask it instead.
 
 from __future__ import annotations
 
+import os
 import re
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -16,7 +18,11 @@ from isoflop.lakehouse.errors import StoreError
 if TYPE_CHECKING:
     import duckdb
 
-__all__ = ["ENVIRONMENT", "LakeHeld", "NotCommitted", "StoreDead", "connect", "opening_error", "resolve"]
+__all__ = ["ENVIRONMENT", "LAYOUT", "LakeHeld", "NotCommitted", "StoreDead", "connect", "opening_error", "resolve"]
+
+# Of a new file. Every column of every table takes whole blocks, so smaller ones leave less of each empty;
+# DuckDB compresses numbers in blocks of this size from this storage version on, the oldest we run on.
+LAYOUT = "(BLOCK_SIZE 65536, STORAGE_VERSION 'v1.5.0')"
 
 
 class LakeHeld(StoreError):
@@ -57,8 +63,16 @@ class StoreDead(StoreError):
         )
 
 
-def connect(path: Path, *, read_only: bool = False) -> duckdb.DuckDBPyConnection:
+def connect(
+    path: Path, *, read_only: bool = False, restrictions: Mapping[str, str] | None = None
+) -> duckdb.DuckDBPyConnection:
     """Open the file, making it when it is missing.
+
+    Parameters
+    ----------
+    path : the file
+    read_only : refuse writes
+    restrictions : settings to open it with
 
     Raises
     ------
@@ -70,9 +84,19 @@ def connect(path: Path, *, read_only: bool = False) -> duckdb.DuckDBPyConnection
     if not path.parent.is_dir():
         raise StoreError(f"the folder {path.parent} does not exist", hint=f"mkdir -p {path.parent}")
     try:
-        return duckdb.connect(str(path), read_only=read_only)
+        if not path.exists() and not read_only:
+            _make(path)
+        return duckdb.connect(str(path), read_only=read_only, config=dict(restrictions or {}))
     except duckdb.Error as error:
         raise opening_error(path, error) from error
+
+
+def _make(path: Path) -> None:
+    """Make an empty database file; only a file that is attached can be told its layout."""
+    import duckdb
+
+    with duckdb.connect() as con:
+        con.execute(f"ATTACH '{str(path).replace(chr(39), chr(39) * 2)}' AS made {LAYOUT}")
 
 
 def opening_error(path: Path, error: Exception) -> StoreError:
@@ -81,6 +105,8 @@ def opening_error(path: Path, error: Exception) -> StoreError:
     if "Could not set lock" in text:
         holder = re.search(r"PID (\d+)", text)
         return LakeHeld(path, int(holder.group(1)) if holder else None)
+    if "different configuration than existing" in text:  # this process has it open, with other rights
+        return LakeHeld(path, os.getpid())
     first = _first_line(text)
     if is_full(error):
         return StoreError(f"{path} cannot be opened, the disk is full", hint="make room and try again; nothing is lost")

@@ -10,7 +10,8 @@ IsoflopError
  ├─ UnitMismatch        1  two quantities that cannot be compared
  ├─ EmptySelection      1  no rows left to work on
  ├─ FitError            1  a fit with nothing to return
- └─ RunFailed           4  a training run that did not finish
+ ├─ RunFailed           4  a training run that did not finish
+ └─ Interrupted       130  somebody asked to stop
 
 A message has three parts: what is wrong with the value seen, what was expected, what to do.
 """
@@ -69,6 +70,15 @@ class RunFailed(IsoflopError):
     """A training run that did not finish."""
 
     exit_code = 4
+
+
+class Interrupted(IsoflopError):
+    """Somebody asked to stop what was being answered."""
+
+    exit_code = 130
+
+    def __init__(self) -> None:
+        super().__init__("interrupted")
 
 
 class StatementError(IsoflopError):

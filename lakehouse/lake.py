@@ -16,31 +16,34 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
 
 from isoflop.lakehouse import registry
 from isoflop.lakehouse.address import FileAddress, parse_address
 from isoflop.lakehouse.answers import Answer
-from isoflop.lakehouse.catalog import LakeHeld, StoreDead
 from isoflop.lakehouse.errors import StoreError
+from isoflop.lakehouse.reach import Reach
+from isoflop.lakehouse.reads import refused
 from isoflop.lakehouse.records import RunRecord
 from isoflop.lakehouse.runlog import RunLog
-from isoflop.lakehouse.store import Backend, Parameters, Statement, Store
+from isoflop.lakehouse.session import Session
+from isoflop.lakehouse.statements import only_reads
+from isoflop.lakehouse.store import Backend, Parameters, Relations, Statement, Store
+from isoflop.lakehouse.watch import OnProgress, Watches
 from isoflop.lakehouse.writer import Drained
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
-    from isoflop.lakehouse.serving import LakeServer, Request
+    from isoflop.lakehouse.connection import Connection
 
-WAIT_FOR_HOLDER = 10.0  # seconds a command waits for another short command to let go of the file
 DRAIN_EVERY = 0.5  # seconds between commits of the spool while holding
 DRAIN_SHARED_EVERY = 1.0  # the same for a shared catalog, where a commit costs more
 LONGEST_PAUSE = 30.0  # seconds between attempts while the store takes nothing
 LOOK_FOR_LOST_EVERY = 30.0  # seconds between looks for attempts whose process has gone
-TRIES = 4  # how often a request goes to the next holder when the last one died over it
 
-Language = Callable[["Lakehouse", str, Parameters], Answer]
+Asked: TypeAlias = "Lakehouse | Session"  # whom statements go to
+Language = Callable[[Asked, str, Parameters, Relations], Answer]
 Result = TypeVar("Result")
 
 
@@ -53,12 +56,15 @@ class Lakehouse:
     language : what `sql` runs; plain DuckDB when None
     hold : keep the file and answer other processes until `close`
     drains : commit what an earlier process left in the spool
+    read_only : answer queries and refuse everything else: changes, files, extensions, settings
 
     Raises
     ------
     UsageError : if the address is none
     StoreError : if the lake cannot be opened and nobody who holds it answers
     """
+
+    has_transactions = False  # each statement has a connection of its own; a session's share one
 
     def __init__(
         self,
@@ -67,19 +73,23 @@ class Lakehouse:
         language: Language | None = None,
         hold: bool = False,
         drains: bool = True,
+        read_only: bool = False,
     ) -> None:
         self._place = parse_address(address)
+        self._reacher = Reach(self._place, read_only)
         self.path: Path = self._place.path
-        self.is_new = isinstance(self._place, FileAddress) and not self.path.exists()
+        self.is_read_only = read_only
         self._language = language
-        self._backend: Backend | None = None
-        self._server: LakeServer | None = None
-        self._lock = threading.RLock()
+        self._watches = Watches()
+        self._lock = self._reacher.lock
         self._keeper: threading.Thread | None = None
         self._stop = threading.Event()
         self._holds = 0
         self._complaint: str | None = None
         self._looked_for_lost = 0.0
+        if read_only:
+            self._ask(lambda backend, _: None)
+            return
         self._reach()
         if drains and self.is_holder:
             self._drain_quietly()
@@ -107,14 +117,19 @@ class Lakehouse:
         return not isinstance(self._place, FileAddress)
 
     @property
+    def is_new(self) -> bool:
+        """Whether opening the lake made it."""
+        return self._reacher.is_new
+
+    @property
     def spool_folder(self) -> Path:
         """The folder in which workers leave finished batches."""
-        return self.path.with_name(self.path.name + ".spool")
+        return self._reacher.spool_folder
 
     @property
     def is_holder(self) -> bool:
         """Whether this process reaches the data itself, rather than asking the one that holds the file."""
-        return isinstance(self._backend, Store) or (self.is_shared and self._backend is not None)
+        return self._reacher.is_holder
 
     # Asking and writing
 
@@ -133,10 +148,14 @@ class Lakehouse:
         ------
         duckdb.Error : as DuckDB words it, wherever the statement ran
         """
-        return self._ask(lambda backend, _: backend.query(sql, parameters, relations), repeats=lambda: _only_reads(sql))
+        with self._watches.watched():
+            return self._ask(
+                lambda backend, _: backend.query(sql, parameters, relations), repeats=lambda: only_reads(sql)
+            )
 
     def write(self, statements: Sequence[Statement], relations: Mapping[str, pa.Table] | None = None) -> None:
         """Run statements in one transaction: all of them or none, once even if the holder dies meanwhile."""
+        self._refuse_when_read_only("nothing is written")
         token = secrets.token_hex(8)
         chosen = list(statements)
 
@@ -147,11 +166,48 @@ class Lakehouse:
 
         self._ask(run)
 
-    def sql(self, text: str, parameters: Parameters = None) -> Answer:
-        """Answer a statement of the isoflop language, or any DuckDB statement."""
+    def sql(
+        self,
+        text: str,
+        parameters: Parameters = None,
+        *,
+        relations: Relations = None,
+        progress: OnProgress | None = None,
+    ) -> Answer:
+        """Answer a statement of the isoflop language, or any DuckDB statement.
+
+        Parameters
+        ----------
+        text : one or more statements; the answer is that to the last
+        parameters : values for `?` or `$name`
+        relations : Arrow tables visible under their names
+        progress : called from time to time with how far the answer is
+
+        Raises
+        ------
+        StatementError, duckdb.Error : for what cannot be answered, with a caret in `text`
+        Interrupted : when `interrupt` was called meanwhile
+        """
+        with self._watches.watched(progress), self._reacher.staying():
+            return self.answer(self, text, parameters, relations)
+
+    def answer(self, asked: Asked, text: str, parameters: Parameters = None, relations: Relations = None) -> Answer:
+        """Answer a text by asking `asked`: this lake, or a session of it."""
         if self._language is None:
-            return Answer(self.query(text, parameters), statement=text)
-        return self._language(self, text, parameters)
+            return Answer(asked.query(text, parameters, relations), statement=text)
+        return self._language(asked, text, parameters, relations)
+
+    def session(self) -> Session:
+        """Open a session, in which temporary tables, SET, USE, ATTACH, PREPARE and transactions last."""
+        return Session(self)
+
+    def connection(self) -> Connection:
+        """Return a connection that lasts, for a session."""
+        return self._ask(lambda backend, _: backend.connection())
+
+    def interrupt(self) -> None:
+        """Stop what this lake is answering, from any thread; it can be asked again at once."""
+        self._watches.cancel()
 
     def drain(self) -> Drained:
         """Commit what lies in the spool, here or in the process that holds the lake.
@@ -160,10 +216,12 @@ class Lakehouse:
         ------
         StoreError : if the store cannot take it; the spool keeps it
         """
+        self._refuse_when_read_only("the spool is left alone")
         return self._ask(lambda backend, _: backend.drain())
 
     def compact(self) -> None:
-        """Rewrite the points clustered by run, metric and step, and give freed space back."""
+        """Rewrite the points clustered by metric, run and step, and give freed space back."""
+        self._refuse_when_read_only("it is not rewritten")
         self._ask(lambda backend, _: backend.compact())
 
     def snapshot(self, to: str | os.PathLike[str]) -> None:
@@ -173,6 +231,7 @@ class Lakehouse:
         ------
         StoreError : if the file exists or cannot be written
         """
+        self._refuse_when_read_only("no file is written")
         path = Path(to).expanduser().absolute()
         if path.exists():
             raise StoreError(f"{path} exists; a snapshot overwrites nothing", hint="name another file")
@@ -235,6 +294,7 @@ class Lakehouse:
     @contextlib.contextmanager
     def hold(self) -> Iterator[None]:
         """Keep the lake while the block runs: commit its spool, answer other processes."""
+        self._refuse_when_read_only("it is not held for others")
         self._start_keeping()
         try:
             yield
@@ -247,7 +307,8 @@ class Lakehouse:
             if self._keeper is not None:
                 return
             self._reach()
-            self._serve()
+            self._reacher.serves = True
+            self._reacher.serve()
             self._stop.clear()
             self._keeper = threading.Thread(target=self._keep, name="isoflop-writer", daemon=True)
             self._keeper.start()
@@ -262,27 +323,19 @@ class Lakehouse:
         keeper.join()
         with self._lock:
             self._keeper = None
-            self._stop_serving()
+            self._reacher.stop_serving()
         self._drain_quietly()
 
     def _keep(self) -> None:
         usual = DRAIN_SHARED_EVERY if self.is_shared else DRAIN_EVERY
         pause = usual
         while not self._stop.wait(pause):
-            self._take_over()
-            is_fine = self._backend is not None and (not self.is_holder or self._drain_quietly())
+            self._reacher.take_over()
+            self._reacher.close_silent_sessions()
+            is_fine = self._reacher.is_open and (not self.is_holder or self._drain_quietly())
             pause = usual if is_fine else min(2 * pause, LONGEST_PAUSE) * random.uniform(0.8, 1.2)
             if is_fine and self.is_holder and time.monotonic() - self._looked_for_lost > LOOK_FOR_LOST_EVERY:
                 self._mark_lost()
-
-    def _take_over(self) -> None:
-        """Become the holder when the process that was has gone, or when our own store has died."""
-        with self._lock:
-            if self.is_holder:
-                return
-            with contextlib.suppress(StoreError):
-                self._backend = self._open()
-                self._serve()
 
     def _drain_quietly(self) -> bool:
         """Commit the spool; say once, not every time, that the store takes nothing. Returns whether it did."""
@@ -302,93 +355,26 @@ class Lakehouse:
             return registry.mark_lost(self)
         return 0
 
-    def _serve(self) -> None:
-        if isinstance(self._backend, Store) and self._server is None:
-            from isoflop.lakehouse.serving import LakeServer
-
-            self._server = LakeServer(self.path, self._answer)
-
-    def _stop_serving(self) -> None:
-        if self._server is not None:
-            self._server.close()
-            self._server = None
-
-    def _answer(self, request: Request, relations: Mapping[str, pa.Table]) -> pa.Table:
-        from isoflop.lakehouse.serving import answer
-
-        return self._ask(lambda backend, _: answer(backend, request, relations))
-
     # Reaching the data
 
     def _ask(self, action: Callable[[Backend, int], Result], repeats: Callable[[], bool] = lambda: True) -> Result:
-        """Do something with whoever keeps the lake; with the next one when the last one died over it."""
-        from isoflop.lakehouse.holder import HolderGone
-
-        tries = 0
-        while True:
-            backend = self._reach()
-            try:
-                return action(backend, tries)
-            except HolderGone:
-                self._forget(backend)
-                tries += 1
-                if tries == TRIES or not repeats():
-                    raise
-            except (StoreDead, LakeHeld):
-                self._forget(backend)
-                raise
+        return self._reacher.ask(action, repeats)
 
     def _reach(self) -> Backend:
-        """Return the open store, or a client of the process that has it open."""
-        with self._lock:
-            if self._backend is not None:
-                return self._backend
-            until = time.monotonic() + WAIT_FOR_HOLDER
-            while True:
-                try:
-                    self._backend = self._open()
-                    if self._keeper is not None:
-                        self._serve()
-                    return self._backend
-                except LakeHeld:
-                    from isoflop.lakehouse.serving import LakeClient
+        return self._reacher.reach()
 
-                    client = LakeClient.find(self.path)
-                    if client is not None:
-                        self._backend = client
-                        return client
-                    if time.monotonic() > until:
-                        raise
-                    time.sleep(0.1)
-
-    def _open(self) -> Backend:
-        if isinstance(self._place, FileAddress):
-            return Store(self.path, self.spool_folder)
-        from isoflop.lakehouse.shared import SharedStore
-
-        store = SharedStore(self._place, self.spool_folder)
-        self.is_new = self.is_new or store.is_new
-        return store
-
-    def _forget(self, backend: Backend) -> None:
-        """Give up a store that has died or a holder that has gone; the next request finds another."""
-        with self._lock:
-            if self._backend is backend:
-                self._backend = None
-        with contextlib.suppress(Exception):
-            backend.close()
+    def _refuse_when_read_only(self, what: str) -> None:
+        if self.is_read_only:
+            raise refused(what)
 
     def close(self) -> None:
         """Commit what is spooled and let go of the file."""
         while self._holds:
             self._stop_keeping()
         with self._lock:
-            if self._backend is not None:
-                if self.is_holder:
-                    self._drain_quietly()
-                if self._backend is not None:
-                    self._backend.close()
-                self._backend = None
+            if self.is_holder and not self.is_read_only:
+                self._drain_quietly()
+            self._reacher.close()
 
     def __enter__(self) -> Lakehouse:
         return self
@@ -398,14 +384,3 @@ class Lakehouse:
 
     def __repr__(self) -> str:
         return f"Lakehouse({self.address!r})"
-
-
-def _only_reads(sql: str) -> bool:
-    """Return whether a statement can be asked again when nobody knows if it ran."""
-    import duckdb
-
-    reads = (duckdb.StatementType.SELECT, duckdb.StatementType.EXPLAIN, duckdb.StatementType.PRAGMA)
-    try:
-        return all(statement.type in reads for statement in duckdb.extract_statements(sql))
-    except duckdb.Error:
-        return True  # it does not parse, so it changes nothing

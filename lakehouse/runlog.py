@@ -49,7 +49,8 @@ class RunLog:
     def log(self, *, step: int, seconds: float | None = None, **metrics: float) -> None:
         """Record metric values at a step; `seconds` counts from the start of the run unless given."""
         assert self._spool is not None, "log() works inside the with block"
-        self._spool.log(step, time.perf_counter() - self._started if seconds is None else seconds, **metrics)
+        # Digits below the microsecond are noise of the clock, and would double what a point takes on disk.
+        self._spool.log(step, round(time.perf_counter() - self._started, 6) if seconds is None else seconds, **metrics)
 
     def note(self, message: str, level: str = "info") -> None:
         """Add a line to the run's log."""

@@ -175,7 +175,7 @@ def transformer_counts(
     return Counts(
         params=params,
         params_non_embedding=depth * layer,
-        flops_per_step=6 * tokens * (depth * layer + vocabulary * width) + 12 * depth * scores * (attended // heads),
+        flops_per_step=6 * tokens * (depth * layer + vocabulary * width + 2 * depth * sequence_length * attended),
         memcpy_bytes_per_step=moved,
         tokens_per_step=tokens,
         traffic=traffic,

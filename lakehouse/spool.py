@@ -1,6 +1,6 @@
 """One attempt's way into the lake: a buffer in the process, then durable files for the writer.
 
-`log()` appends to a list and returns. A thread turns the list into a Parquet file at most every
+`log()` appends to a list and returns. A flusher's thread turns the list into a Parquet file at most every
 second or every 20,000 points: written under a name that no reader matches, fsynced, renamed. The
 file is one batch of the ledger, `run/attempt/sequence`; the writer commits it once and removes it.
 Nothing here raises into a training loop: a spool that cannot write keeps its points, thins them
@@ -21,6 +21,8 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
+
+from isoflop.lakehouse import flusher
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -127,7 +129,8 @@ def encode_batch(points: list[Point], events: list[dict[str, object]], header: d
     about = {**header, "events": events}
     table = table.replace_schema_metadata({"isoflop": json.dumps(about, default=_plain)})
     sink = pa.BufferOutputStream()
-    pq.write_table(table, sink, compression="zstd")
+    # Numbers that hardly repeat gain nothing from a dictionary, and nobody asks a spool file for statistics.
+    pq.write_table(table, sink, compression="snappy", use_dictionary=["metric"], write_statistics=False)
     return bytes(sink.getvalue())
 
 
@@ -185,16 +188,14 @@ class Spool:
         self._pending: _Pending | None = None
         self._sequence = 0
         self._lock = threading.Lock()  # held by whoever turns the buffer into a file, never by log()
-        self._wake = threading.Event()
         self._closed = False
         self._has_complained = False
         self._dropped = 0
         self._beat_seconds = beat_seconds
         self._spoke_at = time.monotonic()
-        self._thread = threading.Thread(
-            target=self._flush_periodically, args=(flush_seconds,), name=f"spool-{run_id}", daemon=True
-        )
-        self._thread.start()
+        self._flush_seconds = flush_seconds
+        self.due_at = time.monotonic() + flush_seconds  # when the flusher comes by
+        self._flusher = flusher.join(self, self._folder)
 
     def log(self, step: int, /, seconds: float | None = None, **metrics: float) -> None:
         """Record metric values at a step; returns at once and never raises.
@@ -206,8 +207,8 @@ class Spool:
         metrics : name = value; NaN and infinities are kept
         """
         self._points.append((step, seconds, metrics))
-        if len(self._points) >= self._max_points and not self._wake.is_set():
-            self._wake.set()
+        if len(self._points) >= self._max_points and self.due_at:
+            self._hurry()
 
     def note(self, message: str, level: str = "info") -> None:
         """Add a line to the run's log."""
@@ -233,7 +234,7 @@ class Spool:
             resumed_step=resumed_step,
             **fields,
         )
-        self._wake.set()
+        self._hurry()
 
     def timing(self, phase: str, *, count: int, p10: float, p50: float, p90: float, total: float) -> None:
         """Record a timed phase of the run [s]."""
@@ -249,15 +250,14 @@ class Spool:
             return self._flush_once()
 
     def close(self) -> None:
-        """Flush and stop the thread; a closed spool takes nothing more.
+        """Flush; a closed spool takes nothing more.
 
         While the folder cannot be written this tries again for some seconds, then says what is lost.
         """
         if self._closed:
             return
         self._closed = True
-        self._wake.set()
-        self._thread.join(timeout=30)
+        self._flusher.leave(self)
         until = time.monotonic() + CLOSE_PATIENCE
         while not (is_written := self.flush()) and time.monotonic() < until:
             time.sleep(0.2)
@@ -268,12 +268,15 @@ class Spool:
     def _event(self, kind: str, **fields: object) -> None:
         self._events.append({"kind": kind, **fields})
 
-    def _flush_periodically(self, every: float) -> None:
-        while not self._closed:
-            self._wake.wait(every)
-            self._wake.clear()
-            with self._lock:
-                self._flush_once(beats=True)
+    def _hurry(self) -> None:
+        self.due_at = 0.0
+        self._flusher.wake()
+
+    def flush_now_and_then(self) -> None:
+        """Write what waits, or a sign of life; the flusher's thread comes by with this."""
+        self.due_at = time.monotonic() + self._flush_seconds
+        with self._lock:
+            self._flush_once(beats=True)
 
     def _flush_once(self, *, beats: bool = False) -> bool:
         """Write what waits; return whether nothing is left behind."""

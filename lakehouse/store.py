@@ -11,7 +11,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol, TypeAlias, TypeVar
 
 from isoflop.lakehouse.catalog import NotCommitted, StoreDead, connect, opening_error
+from isoflop.lakehouse.connection import Connection, Connections, LocalConnection
 from isoflop.lakehouse.errors import StoreError
+from isoflop.lakehouse.running import run_text
 from isoflop.lakehouse.schema import migrate
 from isoflop.lakehouse.writer import Drained, drain, has_batches
 
@@ -20,6 +22,7 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
 Parameters: TypeAlias = Sequence[Any] | Mapping[str, Any] | None
+Relations: TypeAlias = "Mapping[str, pa.Table] | None"
 Statement: TypeAlias = tuple[str, Parameters]
 Result = TypeVar("Result")
 
@@ -47,10 +50,13 @@ class Backend(Protocol):
         """Commit what lies in the spool."""
 
     def compact(self) -> None:
-        """Rewrite the points clustered by run, metric and step, and give freed space back."""
+        """Rewrite the points clustered by metric, run and step, and give freed space back."""
 
     def snapshot(self, to: Path) -> None:
         """Write a consistent copy of everything into a new file."""
+
+    def connection(self) -> Connection:
+        """Return a connection that lasts until it is closed."""
 
     def close(self) -> None:
         """Let go of the lake."""
@@ -78,6 +84,7 @@ class Store:
         self._idle = threading.Condition()
         self._cursors = 0
         self._is_swapping = False
+        self._connections = Connections()
         try:
             migrate(self._con, backup=lambda version: keep_copy(self._con, path, version))
         except duckdb.Error as error:
@@ -91,16 +98,12 @@ class Store:
         self, sql: str, parameters: Parameters = None, relations: Mapping[str, pa.Table] | None = None
     ) -> pa.Table:
         """Run statements that DuckDB understands and return the last one's rows as Arrow."""
-        import pyarrow as pa
-
         with self._cursor(relations) as cursor:
-            try:
-                answered: duckdb.DuckDBPyConnection | None = cursor.execute(sql, parameters)
-                return pa.table({}) if answered is None else answered.to_arrow_table()  # None: there was no statement
-            except RuntimeError as error:
-                if "interrupted" in str(error).lower():  # how DuckDB passes Ctrl-C on
-                    raise KeyboardInterrupt from error
-                raise
+            return run_text(cursor, sql, parameters)
+
+    def connection(self) -> LocalConnection:
+        """Return a connection that lasts; the file is not rewritten while there is one."""
+        return LocalConnection(self._con.cursor(), self._connections, lambda error: StoreDead(self.path, error))
 
     def write(
         self, statements: Sequence[Statement], relations: Mapping[str, pa.Table] | None = None, token: str | None = None
@@ -131,14 +134,23 @@ class Store:
         with self._writing:
             try:
                 return drain(self._transact, self._spool_folder)
+            except duckdb.TransactionException as error:
+                self._connections.end_idle_transactions()  # one of them may hold the rows that were to change
+                raise NotCommitted(self.path, error) from error
             except duckdb.Error as error:
                 raise NotCommitted(self.path, error) from error
 
     def compact(self) -> None:
-        """Rewrite the file with its points clustered by run, metric and step; readers wait meanwhile."""
+        """Rewrite the file with its points clustered by metric, run and step; readers wait meanwhile.
+
+        Raises
+        ------
+        StoreError : while a session is open, whose temporary tables would be lost
+        """
         from isoflop.lakehouse.maintenance.rewrite import rewrite
 
         with self._writing, self._alone():
+            self._connections.refuse_while_open(f"{self.path} cannot be rewritten")
             self._con.close()
             try:
                 rewrite(self.path.resolve())  # through a link, so that the link stays one
@@ -154,6 +166,7 @@ class Store:
 
     def close(self) -> None:
         """Close the file; the write-ahead log is folded in."""
+        self._connections.close()
         self._con.close()
 
     def _transact(

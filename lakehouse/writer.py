@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING
 
 from isoflop.lakehouse.batches import Batch, Drained, read_batch, set_aside
 from isoflop.lakehouse.events import apply_events, insert_attempts
+from isoflop.lakehouse.schema import POINT_ORDER, narrowed
 
 if TYPE_CHECKING:
     import duckdb
@@ -31,6 +32,7 @@ GROUP = 200  # spool files in one transaction
 GROUP_BYTES = 64 * 2**20  # of spool files in one transaction
 STALE_PARTIAL_SECONDS = 3600  # a half-written file this old has no writer any more
 HIGHER_IS_BETTER = ("accuracy", "acc", "reward", "score", "bleu", "f1")
+HIGHER = " OR ".join(f"metric LIKE '%{word}'" for word in HIGHER_IS_BETTER)
 
 
 def has_batches(folder: Path) -> bool:
@@ -162,8 +164,8 @@ def insert(con: duckdb.DuckDBPyConnection, batches: Sequence[Batch]) -> Drained:
     if points.num_rows:
         con.register("_points", points)
         con.execute(
-            "INSERT INTO store.metrics BY NAME SELECT run_id, attempt, metric, step, value, seconds FROM _points "
-            "ORDER BY run_id, attempt, metric, step"
+            f"INSERT INTO store.metrics BY NAME SELECT run_id, attempt, metric, step, {narrowed('value')}, seconds "
+            f"FROM _points ORDER BY {POINT_ORDER}"
         )
         for statement in finals_statements("_points", tie="position"):
             con.execute(statement)
@@ -222,15 +224,14 @@ def finals_statements(points: str, tie: str = "0") -> list[str]:
 
     Of several values at one step the last one logged counts; `tie` is the column that says which that is.
     """
-    higher = " OR ".join(f"metric LIKE '%{word}'" for word in HIGHER_IS_BETTER)
     gather = f"""
         CREATE OR REPLACE TEMP TABLE _finals AS
         WITH fresh AS (
             SELECT run_id::VARCHAR AS run_id, attempt, metric::VARCHAR AS metric,
                    arg_max(value, (step, {tie})) AS last, max(step) AS last_step,
-                   CASE WHEN {higher} THEN max(value) FILTER (NOT isnan(value))
+                   CASE WHEN {HIGHER} THEN max(value) FILTER (NOT isnan(value))
                         ELSE min(value) FILTER (NOT isnan(value)) END AS best,
-                   CASE WHEN {higher} THEN arg_max(step, value) FILTER (NOT isnan(value))
+                   CASE WHEN {HIGHER} THEN arg_max(step, value) FILTER (NOT isnan(value))
                         ELSE arg_min(step, value) FILTER (NOT isnan(value)) END AS best_step,
                    count(*) AS count, 1 AS part
             FROM {points} GROUP BY run_id, attempt, metric
@@ -241,8 +242,8 @@ def finals_statements(points: str, tie: str = "0") -> list[str]:
             SELECT f.*, 0 AS part FROM store.finals f SEMI JOIN fresh USING (run_id, attempt, metric)
         )
         SELECT run_id, attempt, metric, arg_max(last, (last_step, part)) AS last, max(last_step) AS last_step,
-               CASE WHEN {higher} THEN max(best) ELSE min(best) END AS best,
-               CASE WHEN {higher} THEN arg_max(best_step, best) ELSE arg_min(best_step, best) END AS best_step,
+               CASE WHEN {HIGHER} THEN max(best) ELSE min(best) END AS best,
+               CASE WHEN {HIGHER} THEN arg_max(best_step, best) ELSE arg_min(best_step, best) END AS best_step,
                sum(count)::BIGINT AS count
         FROM both_parts GROUP BY run_id, attempt, metric
     """

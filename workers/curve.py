@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from isoflop.lakehouse.spool import Spool
     from isoflop.workers.timing import StepClock
 
+CLOCK_DIGITS = 9  # of logged seconds: what a clock resolves; digits from adding up only fill the disk
 LOGGED_POINTS = 10_000  # a curve holds about this many points at most, however long the run
 FINAL_FRACTION = 0.05  # of the steps, averaged into the run's loss
 MOST_FINAL_STEPS = 50
@@ -113,10 +114,11 @@ class Curve:
     def _log(self, gradient_norm: float | None) -> None:
         loss = math.fsum(self._unlogged) / len(self._unlogged) if len(self._unlogged) > 1 else self._unlogged[0]
         self._unlogged.clear()
+        seconds = round(self.seconds, CLOCK_DIGITS)
         if gradient_norm is None:
-            self._spool.log(self.step, seconds=self.seconds, loss=loss)
+            self._spool.log(self.step, seconds=seconds, loss=loss)
         else:
-            self._spool.log(self.step, seconds=self.seconds, loss=loss, gradient_norm=gradient_norm)
+            self._spool.log(self.step, seconds=seconds, loss=loss, gradient_norm=gradient_norm)
 
     def _has_diverged(self, loss: float) -> bool:
         if not math.isfinite(loss):

@@ -31,7 +31,7 @@ from isoflop.workers.resources import Resources
 from isoflop.workers.sweep_file import Document, Keys, override, read_documents
 from isoflop.workers.sweep_keys import SweepKeys, parse_keys
 
-__all__ = ["Plan", "Resources", "Sweep", "load_sweep", "load_sweeps"]
+__all__ = ["Plan", "Resources", "Sweep", "checked_sweeps", "load_sweep", "load_sweeps"]
 
 
 @dataclass(frozen=True)
@@ -92,7 +92,17 @@ def load_sweeps(path: Path | str, settings: Sequence[str] = ()) -> tuple[Sweep, 
     ------
     FileError : if the file cannot be read or says something that no sweep has
     """
-    sweeps = tuple(_checked(document) for document in override(read_documents(path), settings))
+    return checked_sweeps(override(read_documents(path), settings))
+
+
+def checked_sweeps(documents: Sequence[Document]) -> tuple[Sweep, ...]:
+    """Return the sweeps of documents.
+
+    Raises
+    ------
+    FileError : if one says something that no sweep has, or two have one name
+    """
+    sweeps = tuple(_checked(document) for document in documents)
     names = [sweep.name for sweep in sweeps]
     for position, sweep in enumerate(sweeps):
         if sweep.name in names[:position]:

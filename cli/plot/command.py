@@ -77,7 +77,7 @@ def plot(
     if not 0 <= level < 1:
         raise UsageError(f"level {level:g} is not a share between 0 and 1", hint="0.95 is 95 per cent")
     with open_lake(lake) as opened:
-        figure = _figure(opened, names or [], kind, where, x, to, level or None, held_out)
+        figure = figure_of(opened, names or [], kind, where, x, to, level or None, held_out)
     if out is not None:
         from isoflop.cli.output import note
         from isoflop.cli.plot.image import save
@@ -87,17 +87,17 @@ def plot(
         print_figure(figure, width, height, is_ascii=ascii)
 
 
-def _figure(
+def figure_of(
     lake: Lakehouse,
     names: list[str],
-    kind: str | None,
-    where: str | None,
-    x: str | None,
-    to: float | None,
-    level: float | None,
-    held_out: str | None,
+    kind: str | None = None,
+    where: str | None = None,
+    x: str | None = None,
+    to: float | None = None,
+    level: float | None = 0.95,
+    held_out: str | None = None,
 ) -> Figure:
-    """The figure that names and options ask for."""
+    """Return the figure that names and options ask for; the parameters are those of `plot`."""
     from isoflop.cli.plot.isoflop_figure import isoflop_figure
     from isoflop.cli.plot.law_card import read_law
     from isoflop.cli.plot.law_figure import law_figure, residual_figure

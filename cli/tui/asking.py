@@ -10,15 +10,21 @@ import time
 from collections.abc import Callable
 from functools import partial
 from typing import TYPE_CHECKING, Any
+from weakref import WeakKeyDictionary
 
 from textual.message import Message
 from textual.widget import Widget
-from textual.worker import get_current_worker
+from textual.worker import Worker, get_current_worker
+
+from isoflop.lakehouse.watch import Watch, watched
 
 if TYPE_CHECKING:
     from isoflop.lakehouse import Lakehouse
 
 Question = Callable[["Lakehouse"], Any]
+
+# The way to stop what a worker asks.
+_watches: WeakKeyDictionary[Worker[Any], Watch] = WeakKeyDictionary()
 
 
 class Answered(Message):
@@ -52,10 +58,13 @@ def ask(asker: Widget, lake: Lakehouse, topic: str, question: Question) -> None:
 
 
 def give_up(asker: Widget) -> bool:
-    """Drop every unanswered question of `asker`; return whether there was one."""
+    """Stop every unanswered question of `asker`, so that none runs on; return whether there was one."""
     waiting = [worker for worker in asker.workers if worker.node is asker and not worker.is_finished]
     for worker in waiting:
         worker.cancel()
+        watch = _watches.get(worker)
+        if watch is not None:
+            watch.cancel()
     return bool(waiting)
 
 
@@ -70,7 +79,9 @@ def _answer(asker: Widget, lake: Lakehouse, topic: str, question: Question) -> N
     started = time.perf_counter()
     message: Message
     try:
-        message = Answered(topic, question(lake), time.perf_counter() - started)
+        with watched() as watch:
+            _watches[worker] = watch
+            message = Answered(topic, question(lake), time.perf_counter() - started)
     except Exception as error:  # whatever is wrong with a statement belongs on the screen, not over it
         message = Failed(topic, describe(error))
     if not worker.is_cancelled:

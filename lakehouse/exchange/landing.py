@@ -19,6 +19,7 @@ from isoflop.lakehouse.errors import RecordError
 from isoflop.lakehouse.exchange.points import Points
 from isoflop.lakehouse.records import RunRecord, canonical_json, digest
 from isoflop.lakehouse.registry import write_runs
+from isoflop.lakehouse.schema import narrowed
 from isoflop.lakehouse.writer import finals_statements
 
 if TYPE_CHECKING:
@@ -179,7 +180,8 @@ def land(lake: Lakehouse, landing: Landing, source: str) -> tuple[int, int, int]
         statements: list[Statement] = [(UNTOUCHED, None), (FORGET_GROWN, None), (ADD_ATTEMPTS, None)]
         if len(points):
             relations["_points"] = points.arrow(attempts, is_sent=not lake.is_holder)
-            statements.append(("INSERT INTO store.metrics BY NAME SELECT * FROM _points", None))
+            stored = f"SELECT * EXCLUDE (value), {narrowed('value')} FROM _points"
+            statements.append((f"INSERT INTO store.metrics BY NAME {stored}", None))
             statements += [(text, None) for text in finals_statements("_points")]
         records = [replace(run.record, source=source) for run in (*fresh, *changed)]
         try:

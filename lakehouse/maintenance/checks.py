@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from isoflop.lakehouse.answers import Answer
 from isoflop.lakehouse.batches import UNREADABLE, files_set_aside
 from isoflop.lakehouse.units import format_bytes
+from isoflop.lakehouse.writer import HIGHER
 
 if TYPE_CHECKING:
     from isoflop.lakehouse.lake import Lakehouse
@@ -46,6 +47,19 @@ CHECKS = (
        LEFT JOIN (SELECT run_id, attempt, metric, count(*) AS n FROM store.metrics GROUP BY ALL) m
        USING (run_id, attempt, metric)
        WHERE f.count <> coalesce(m.n, 0)""",
+    # A thinned curve may have lost its best point, never its last; so nothing stored may be better or later.
+    f"""SELECT 'finals disagree', f.run_id || '/' || f.attempt || ' ' || f.metric,
+              concat('last ', f.last, ' at step ', f.last_step, ', best ', f.best, '; stored up to step ', m.newest,
+                     ', from ', m.lowest, ' to ', m.highest)
+       FROM store.finals f
+       JOIN (SELECT run_id, attempt, metric, max(step) AS newest, arg_max(value, step) AS ending,
+                    min(value) FILTER (NOT isnan(value)) AS lowest, max(value) FILTER (NOT isnan(value)) AS highest
+             FROM main.metrics GROUP BY ALL) m USING (run_id, attempt, metric)
+       WHERE m.newest <> f.last_step OR (f.best IS NULL AND m.lowest IS NOT NULL)
+          OR CASE WHEN {HIGHER} THEN m.highest > f.best ELSE m.lowest < f.best END
+          OR (m.ending IS DISTINCT FROM f.last AND NOT EXISTS (
+                SELECT 1 FROM main.metrics p WHERE p.run_id = f.run_id AND p.attempt = f.attempt
+                AND p.metric = f.metric AND p.step = f.last_step AND p.value IS NOT DISTINCT FROM f.last))""",
 )
 
 

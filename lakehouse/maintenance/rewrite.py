@@ -1,7 +1,7 @@
 """Copying a whole lake from one DuckDB catalog to another: the base of snapshot, compact and copy.
 
 A copy holds every table of the lake and of its people, the views, and the macros. Points come out
-clustered by run, attempt, metric and step, so a question about one curve reads little of a file.
+clustered by metric, run, attempt and step, so a question about one curve reads little of a file.
 """
 
 from __future__ import annotations
@@ -14,19 +14,20 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from isoflop.lakehouse.catalog import opening_error
+from isoflop.lakehouse.catalog import LAYOUT, opening_error
 from isoflop.lakehouse.errors import StoreError
-from isoflop.lakehouse.schema import create_views, migrate
+from isoflop.lakehouse.schema import POINT_ORDER, VALUE, create_views, migrate, narrowed
 
 if TYPE_CHECKING:
     import duckdb
 
 CLUSTERED = {
-    "metrics": "run_id, attempt, metric, step",
+    "metrics": POINT_ORDER,
     "finals": "run_id, attempt, metric",
     "attempts": "run_id, attempt",
     "batches": "run_id, attempt, sequence",
 }
+POINTS = ("store", "metrics")
 LEASE = ("store", "lease")  # says who commits here, not what is known
 ROOM = 1.2  # free space a rewrite wants, as a multiple of the file
 
@@ -102,7 +103,7 @@ def copy_into(cursor: duckdb.DuckDBPyConnection, to: Path) -> None:
 def new_file(con: duckdb.DuckDBPyConnection, path: Path, alias: str) -> Iterator[None]:
     """Attach a new database file under `alias` and detach it, whole and on disk, after the block."""
     path.unlink(missing_ok=True)
-    con.execute(f"ATTACH {literal(str(path))} AS {alias}")
+    con.execute(f"ATTACH {literal(str(path))} AS {alias} {LAYOUT}")
     try:
         yield
     except BaseException:
@@ -233,7 +234,8 @@ def copy_rows(con: duckdb.DuckDBPyConnection, source: str, target: str, schema: 
     """Copy the rows of one table, clustered where the lake knows how."""
     name = f"{quoted(schema)}.{quoted(table)}"
     order = f" ORDER BY {CLUSTERED[table]}" if schema == "store" and table in CLUSTERED else ""
-    con.execute(f"INSERT INTO {quoted(target)}.{name} BY NAME SELECT * FROM {quoted(source)}.{name}{order}")
+    columns = f"* EXCLUDE (value, single), {narrowed(VALUE)}" if (schema, table) == POINTS else "*"
+    con.execute(f"INSERT INTO {quoted(target)}.{name} BY NAME SELECT {columns} FROM {quoted(source)}.{name}{order}")
 
 
 def tables_of(con: duckdb.DuckDBPyConnection, catalog: str) -> list[tuple[str, str]]:

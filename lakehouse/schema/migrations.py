@@ -14,7 +14,7 @@ from isoflop.lakehouse.schema.views import create_views
 if TYPE_CHECKING:
     import duckdb
 
-SCHEMA_VERSION = 2
+SCHEMA_VERSION = 4
 
 
 def scripts() -> dict[int, Path]:
@@ -42,6 +42,25 @@ def installed_version(con: duckdb.DuckDBPyConnection) -> int:
         return 0
     row = con.execute("SELECT max(version) FROM store.schema_migrations").fetchone()
     return int(row[0] or 0) if row else 0
+
+
+def check_version(con: duckdb.DuckDBPyConnection, place: object) -> None:
+    """Check that a lake that must not be changed has the schema of this version already.
+
+    Raises
+    ------
+    StoreError : if it has another one
+    """
+    version = installed_version(con)
+    if version == SCHEMA_VERSION:
+        return
+    newer = version > SCHEMA_VERSION
+    raise StoreError(
+        f"{place} has schema {version}, and this isoflop reads schema {SCHEMA_VERSION}",
+        hint="install the isoflop that wrote it"
+        if newer
+        else "open it once without --read-only to bring it up to date",
+    )
 
 
 def migrate(

@@ -64,13 +64,29 @@ RESOLVED = f"""SELECT m.* FROM main.metrics m
     JOIN ({TAKEN_OVER}) t ON m.run_id = t._run_id AND m.attempt = t._attempt WHERE m.step <= t._last_valid_step"""
 
 
+# A value is kept in single precision where that is exact: half the room, and torch computes most in it.
+VALUE = "coalesce(value, single)"
+# In which order points lie: one metric's values are alike, so they compress together, and a question
+# about one metric of all runs reads nothing of the others.
+POINT_ORDER = "metric, run_id, attempt, step"
+
+
+def narrowed(value: str) -> str:
+    """Return the two columns of store.metrics that hold the number `value`, a column or an expression."""
+    single = f"try_cast({value} AS FLOAT)"
+    return (
+        f"CASE WHEN {single} IS DISTINCT FROM {value} THEN {value} END AS value, "
+        f"CASE WHEN {single} = {value} THEN {single} END AS single"
+    )
+
+
 def quoted(name: str) -> str:
     """Return a column's name as SQL takes any text for one."""
     return '"' + name.replace('"', '""') + '"'
 
 
 def _logged(metric: str) -> str:
-    return f"""(SELECT run_id, attempt, step, any_value(value) AS value FROM store.metrics
+    return f"""(SELECT run_id, attempt, step, any_value({VALUE}) AS value FROM store.metrics
            WHERE metric = '{metric}' AND run_id IN (SELECT run_id FROM store.finals WHERE metric = '{metric}')
            GROUP BY run_id, attempt, step)"""
 
@@ -80,7 +96,7 @@ CREATE OR REPLACE VIEW main.curves AS
 SELECT m.run_id, m.step,
        coalesce(tok.value, m.step * (a.tokens / a.steps)) AS tokens,
        coalesce(fl.value, m.step * (a.flops / a.steps)) AS flops,
-       m.seconds, m.value AS loss,
+       m.seconds, coalesce(m.value, m.single) AS loss,
        a.* EXCLUDE (run_id, tokens, flops, loss, _run_id, _attempt, _last_valid_step), m.attempt AS point_attempt
 FROM store.metrics m
 JOIN (SELECT * FROM ({TAKEN_OVER}) t JOIN main.runs r ON r.run_id = t._run_id) a
@@ -102,10 +118,28 @@ LEFT JOIN main.runs r USING (run_id)
 GROUP BY ALL
 """
 
-PLAIN = ("metrics", "finals", "timings", "forecasts", "logs")
+METRICS = f"""CREATE OR REPLACE VIEW main.metrics AS
+SELECT run_id, attempt, metric, step, {VALUE} AS value, seconds FROM store.metrics"""
+PLAIN = ("finals", "timings", "logs")
 ATTEMPTS = f"CREATE OR REPLACE VIEW main.attempts AS SELECT * REPLACE ({STATUS} AS status) FROM store.attempts"
-# Resamples and residuals are long; they are read from store.laws where they are needed.
-LAWS = "CREATE OR REPLACE VIEW main.laws AS SELECT * EXCLUDE (draws, residuals) FROM store.laws"
+# Resamples and residuals are long; they are read from store.laws where they are needed. Whether a law is stale is
+# only looked at for its newest version.
+LAWS = """
+CREATE OR REPLACE VIEW main.laws AS
+SELECT * EXCLUDE (draws, residuals, stale),
+       CASE WHEN version = max(version) OVER (PARTITION BY lower(name)) THEN stale END AS stale
+FROM store.laws
+"""
+# `inside` is whether the interval held the run, `error` the run's distance from the prediction in logarithms, and
+# `coverage` the share of a law's scored intervals of one level that held theirs, which should be the level.
+FORECASTS = """
+CREATE OR REPLACE VIEW main.forecasts AS
+SELECT *, observed BETWEEN lower AND upper AS inside,
+       CASE WHEN observed > 0 AND predicted > 0 THEN ln(observed) - ln(predicted) END AS error,
+       avg(CASE WHEN observed BETWEEN lower AND upper THEN 1 WHEN observed IS NOT NULL AND lower IS NOT NULL THEN 0 END)
+           OVER (PARTITION BY lower(law), level) AS coverage
+FROM store.forecasts
+"""
 
 
 def runs_view(columns: list[str]) -> str:
@@ -146,4 +180,4 @@ def run_columns(con: duckdb.DuckDBPyConnection) -> list[str]:
 def view_statements(columns: list[str]) -> list[str]:
     """Return the statements that make every view, in an order in which each finds the ones it needs."""
     plain = [f"CREATE OR REPLACE VIEW main.{name} AS SELECT * FROM store.{name}" for name in PLAIN]
-    return [*plain, ATTEMPTS, LAWS, runs_view(columns), CURVES, SWEEPS]
+    return [*plain, METRICS, ATTEMPTS, LAWS, FORECASTS, runs_view(columns), CURVES, SWEEPS]

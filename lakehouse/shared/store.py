@@ -17,9 +17,13 @@ from typing import TYPE_CHECKING, TypeVar
 
 from isoflop.lakehouse.address import SharedAddress
 from isoflop.lakehouse.catalog import NotCommitted
+from isoflop.lakehouse.connection import Connections, LocalConnection
 from isoflop.lakehouse.errors import StoreError
 from isoflop.lakehouse.provenance import host_name
+from isoflop.lakehouse.reads import check_reads
+from isoflop.lakehouse.running import run_text
 from isoflop.lakehouse.schema import migrate
+from isoflop.lakehouse.schema.migrations import check_version
 from isoflop.lakehouse.shared.extensions import load_extension
 from isoflop.lakehouse.shared.lease import BUMP, Fenced, Lease
 from isoflop.lakehouse.shared.outage import CatalogAway, CatalogRefused, is_away, is_conflict, is_refused, pause
@@ -42,33 +46,48 @@ Result = TypeVar("Result")
 class SharedStore:
     """A shared lake, attached by this process.
 
+    Parameters
+    ----------
+    address : its catalog and the place of its data
+    spool_folder : where finished batches of this machine lie
+    is_read_only : attach it for reading only, and then reach nothing but its data
+
     Raises
     ------
     StoreError : if the catalog does not answer or refuses us, or the extensions are missing
     """
 
-    def __init__(self, address: SharedAddress, spool_folder: Path) -> None:
-        self.address = address
+    def __init__(self, address: SharedAddress, spool_folder: Path, is_read_only: bool = False) -> None:
+        self.address, self._is_read_only = address, is_read_only
         self.is_new = False
         self._spool_folder = spool_folder
         spool = f"{host_name()}:{spool_folder}" if address.is_remote_data else str(spool_folder)
         self._lease = Lease(spool)
         self._writing = threading.RLock()
         self._commits = 0
+        self._connections = Connections()
         self._con = self._attached()
 
     def query(
         self, sql: str, parameters: Parameters = None, relations: Mapping[str, pa.Table] | None = None
     ) -> pa.Table:
         """Run statements and return the last one's rows as Arrow."""
-        import pyarrow as pa
 
         def run() -> pa.Table:
             with self._cursor(relations) as cursor:
-                answered: duckdb.DuckDBPyConnection | None = cursor.execute(sql, parameters)
-                return pa.table({}) if answered is None else answered.to_arrow_table()  # None: there was no statement
+                if self._is_read_only:
+                    check_reads(
+                        sql, lambda text, values: cursor.execute(text, values).to_arrow_table(), relations or {}
+                    )
+                return run_text(cursor, sql, parameters)
 
         return self._patiently(run)
+
+    def connection(self) -> LocalConnection:
+        """Return a connection that lasts, whose current catalog is the lake."""
+        cursor = self._patiently(self._con.cursor)
+        cursor.execute(f"USE {CATALOG}")
+        return LocalConnection(cursor, self._connections, before_write=BUMP)
 
     def write(
         self, statements: Sequence[Statement], relations: Mapping[str, pa.Table] | None = None, token: str | None = None
@@ -146,6 +165,7 @@ class SharedStore:
             if self._lease.epoch is not None:
                 with contextlib.suppress(Exception):
                     self._once(self._lease.release, None)
+            self._connections.close()
             self._con.close()
 
     # Transactions
@@ -233,10 +253,13 @@ class SharedStore:
             con.execute("SET GLOBAL ducklake_retry_wait_ms = 10")
             if self.address.is_remote_data:
                 _use_credentials(con)
-            else:
+            elif not self._is_read_only:
                 _make_folder(Path(self.address.data))
             self._patiently(lambda: self._attach(con))
-            self.is_new = self._patiently(lambda: self._prepared(con))
+            if self._is_read_only:
+                self._lock_up(con)
+            else:
+                self.is_new = self._patiently(lambda: self._prepared(con))
         except duckdb.Error as error:
             con.close()
             raise StoreError(f"{self.address} cannot be opened: {str(error).splitlines()[0]}") from error
@@ -248,7 +271,17 @@ class SharedStore:
     def _attach(self, con: duckdb.DuckDBPyConnection) -> None:
         catalog = f"ducklake:postgres:{self.address.connection_string}".replace("'", "''")
         data = self.address.data.replace("'", "''")
-        con.execute(f"ATTACH IF NOT EXISTS '{catalog}' AS {CATALOG} (DATA_PATH '{data}/')")
+        options = ", READ_ONLY" if self._is_read_only else ""
+        con.execute(f"ATTACH IF NOT EXISTS '{catalog}' AS {CATALOG} (DATA_PATH '{data}/'{options})")
+
+    def _lock_up(self, con: duckdb.DuckDBPyConnection) -> None:
+        """Check the schema, and let this connection reach nothing but the lake's data from here on."""
+        con.execute(f"USE {CATALOG}")
+        check_version(con, self.address)
+        data = self.address.data.replace("'", "''")
+        con.execute(f"SET GLOBAL allowed_directories = ['{data}/']")
+        con.execute("SET GLOBAL enable_external_access = false")
+        con.execute("SET GLOBAL lock_configuration = true")
 
     def _prepared(self, con: duckdb.DuckDBPyConnection) -> bool:
         """Bring the schema up to date; several processes may try at once. Returns whether the lake was empty."""
@@ -260,11 +293,9 @@ class SharedStore:
                 row = con.execute(
                     "SELECT count(*) FROM duckdb_tables() WHERE database_name = current_database()"
                 ).fetchone()
-                migrate(con, is_shared=True)
-                is_new = row is not None and row[0] == 0
-                if is_new:
+                if migrate(con, is_shared=True):
                     settle_in(con, CATALOG)
-                return is_new
+                return row is not None and row[0] == 0
             except duckdb.Error as error:
                 if not is_conflict(error) and "already exists" not in str(error):
                     raise

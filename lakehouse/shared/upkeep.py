@@ -5,13 +5,14 @@ from __future__ import annotations
 import contextlib
 from typing import TYPE_CHECKING
 
+from isoflop.lakehouse.schema import POINT_ORDER
 from isoflop.lakehouse.shared.outage import is_conflict
 
 if TYPE_CHECKING:
     import duckdb
 
 KEEP_SECONDS = 3600  # a reader sees the lake as it was when it asked for at least this long
-SORTED = {"metrics": "run_id ASC, attempt ASC, metric ASC, step ASC", "finals": "run_id ASC, attempt ASC, metric ASC"}
+SORTED = {"metrics": POINT_ORDER, "finals": "run_id, attempt, metric"}
 TABLES = (  # never `lease`, on which commits meet
     "metrics", "finals", "attempts", "batches", "runs", "logs", "timings", "sweeps", "sweep_runs", "laws", "forecasts",
 )  # fmt: skip
@@ -22,7 +23,7 @@ FORGET_WRITES = (
 
 
 def settle_in(con: duckdb.DuckDBPyConnection, catalog: str) -> None:
-    """Say once, when a lake is made, in which order its points lie after upkeep."""
+    """Say in which order the points lie after upkeep, when a lake is made or its schema has changed."""
     for table, order in SORTED.items():
         con.execute(f"ALTER TABLE {catalog}.store.{table} SET SORTED BY ({order})")
 

@@ -6,11 +6,12 @@
 from typing import TYPE_CHECKING, Any
 
 from isoflop.queries.fitting.averaging import LawAverage, average_laws
+from isoflop.queries.fitting.bootstraps import BOOTSTRAPS, AutoBootstrap, find_bootstrap
 from isoflop.queries.fitting.fit import fit_law
 from isoflop.queries.fitting.intervals import Prediction, predict
 from isoflop.queries.fitting.jackknife import Jackknife, jackknife
 from isoflop.queries.fitting.profile import ProfileInterval, profile_intervals
-from isoflop.queries.fitting.record import Fit, FittedLaw, Note
+from isoflop.queries.fitting.record import INTERVALS, Fit, FittedLaw, Note
 from isoflop.queries.fitting.resampling import (
     CaseBootstrap,
     ClusterBootstrap,
@@ -26,6 +27,9 @@ if TYPE_CHECKING:
     from isoflop.queries.fitting.regressor import LawRegressor
 
 __all__ = [
+    "BOOTSTRAPS",
+    "INTERVALS",
+    "AutoBootstrap",
     "CaseBootstrap",
     "ClusterBootstrap",
     "Fit",
@@ -48,6 +52,7 @@ __all__ = [
     "WildBootstrap",
     "average_laws",
     "cross_validate",
+    "find_bootstrap",
     "fit_law",
     "forward_check",
     "jackknife",

@@ -36,12 +36,14 @@ class LawAverage:
     Parameters
     ----------
     fits : one per law
+    names : what each law is called, and its inputs go by
     weights : one per law, >= 0 and 1 together
     weighing : where they come from, one of `WEIGHINGS`
     notes : what a person should know
     """
 
     fits: tuple[Fit, ...]
+    names: tuple[str, ...]
     weights: Array
     weighing: str
     notes: tuple[Note, ...]
@@ -54,7 +56,7 @@ class LawAverage:
         X : inputs as for `average_laws`
         level, kind : as for `predict`
         """
-        own = [predict(fit, _inputs_of(X, fit.law), level, kind) for fit in self.fits]
+        own = [predict(fit, _inputs_of(X, name), level, kind) for fit, name in zip(self.fits, self.names, strict=True)]
         logs = np.array([np.log(one.predicted) for one in own])
         middle = self.weights @ logs
         lower = self._end(own, (1 - level) / 2)
@@ -88,7 +90,9 @@ def average_laws(
     X: Inputs,
     y: ArrayLike,
     *,
+    names: Sequence[str] | None = None,
     weighing: str = "resamples",
+    sample_weight: ArrayLike | None = None,
     groups: Sequence[Any] | NDArray[Any] | None = None,
     objective: Objective | None = None,
     resamples: int = 200,
@@ -100,11 +104,13 @@ def average_laws(
 
     Parameters
     ----------
-    laws : two or more, with different names and the same target
+    laws : two or more, with the same target
     X : (R, P) inputs that all of them take, or the inputs of each by its name
     y : (R,) measured values
+    names : what the laws are called, all different; their own names when None
     weighing : `resamples` for the share of resamples whose left-out rows a law predicts best, `aicc` for
         exp(-aicc / 2), which trusts the density of the residuals
+    sample_weight : (R,) weights >= 0
     groups : (R,) labels of rows that are resampled together
     objective : penalty for all; when None the first law's, because laws are compared by it
     resamples, seed, level, forward : as for `fit_law`
@@ -114,17 +120,18 @@ def average_laws(
     UsageError : if there are fewer than two laws, two of one name, or the weighing does not exist
     EmptySelection : if no row can be used by all of them, or no law could be fitted
     """
-    if len(laws) < 2 or len({law.name for law in laws}) < len(laws):
-        raise UsageError(
-            f"cannot average {', '.join(law.name for law in laws) or 'no laws'}; name two or more, each once"
-        )
+    titles = tuple(law.name for law in laws) if names is None else tuple(names)
+    if len(laws) < 2 or len(set(titles)) < len(laws):
+        raise UsageError(f"cannot average {', '.join(titles) or 'no laws'}; name two or more, each once")
     if weighing not in WEIGHINGS:
         raise UsageError(f"weighing '{weighing}' does not exist; choose from {', '.join(WEIGHINGS)}")
+    if weighing == "resamples" and not resamples:
+        raise UsageError("weighing 'resamples' needs resamples, got 0", hint="weigh by 'aicc', or take 200 resamples")
     values = np.asarray(y, dtype=np.float64).reshape(-1)
-    inputs = {law.name: _inputs_of(X, law) for law in laws}
-    usable = np.isfinite(values) & (values > 0)
-    for law in laws:
-        columns = inputs[law.name]
+    weight = np.ones(len(values)) if sample_weight is None else np.asarray(sample_weight, dtype=np.float64).reshape(-1)
+    inputs = [_inputs_of(X, name) for name in titles]
+    usable = np.isfinite(values) & (values > 0) & np.isfinite(weight) & (weight > 0)
+    for law, columns in zip(laws, inputs, strict=True):
         usable &= np.isfinite(columns).all(axis=1)
         usable &= np.array([columns[:, p] > 0 for p, one in enumerate(law.inputs) if one.positive] or [usable]).all(
             axis=0
@@ -137,33 +144,36 @@ def average_laws(
     counts = _paired_counts(labels, resamples, seed)
     penalty = objective or laws[0].objective
     fits = [
-        fit_law(law, inputs[law.name][kept], values[kept], objective=penalty, groups=own,
-                resampling=GivenWeights(counts), resamples=resamples, seed=seed, level=level, forward=forward)
-        for law in laws
+        fit_law(law, columns[kept], values[kept], sample_weight=weight[kept], objective=penalty, groups=own,
+                resampling=GivenWeights(counts) if resamples else None, resamples=resamples, seed=seed, level=level,
+                forward=forward)
+        for law, columns in zip(laws, inputs, strict=True)
     ]  # fmt: skip
-    fitted = [fit for fit in fits if not np.isnan(fit.coefficients).any()]
-    if not fitted:
+    found = [k for k, fit in enumerate(fits) if not np.isnan(fit.coefficients).any()]
+    if not found:
         raise EmptySelection(f"none of the laws could be fitted: {'; '.join(str(fit.reason) for fit in fits)}")
-    notes = [Note("law_left_out", f"{fit.law.name}: {fit.reason}") for fit in fits if fit not in fitted]
+    fitted = [fits[k] for k in found]
+    notes = [Note("law_left_out", f"{titles[k]}: {fits[k].reason}") for k in range(len(fits)) if k not in found]
     if weighing == "resamples":
-        weights = _share_of_wins(fitted, inputs, values, kept, counts, penalty)
+        rows = [inputs[k][kept] for k in found]
+        weights = _share_of_wins(fitted, rows, values[kept], weight[kept], counts, penalty)
         how = f"share of {len(counts)} paired resamples whose left-out rows each predicts best"
     else:
         excess = np.array([fit.aicc for fit in fitted]) - min(fit.aicc for fit in fitted)
         weights = np.exp(-0.5 * np.nan_to_num(excess, nan=np.inf))
         weights = weights / weights.sum() if weights.sum() > 0 else np.full(len(fitted), 1 / len(fitted))
         how = "exp(-aicc / 2)"
-    shown = ", ".join(f"{fit.law.name} {weight:.0%}" for fit, weight in zip(fitted, weights, strict=True))
+    shown = ", ".join(f"{titles[k]} {share:.0%}" for k, share in zip(found, weights, strict=True))
     notes.append(Note("weighed_by", f"{shown}: {how}"))
-    return LawAverage(tuple(fitted), weights, weighing, tuple(notes))
+    return LawAverage(tuple(fitted), tuple(titles[k] for k in found), weights, weighing, tuple(notes))
 
 
-def _inputs_of(X: Inputs, law: Law) -> Array:
+def _inputs_of(X: Inputs, name: str) -> Array:
     """The inputs (R, P) of one law."""
     if isinstance(X, Mapping):
-        if law.name not in X:
-            raise UsageError(f"there are no inputs for {law.name}; give them under its name")
-        X = X[law.name]
+        if name not in X:
+            raise UsageError(f"there are no inputs for {name}; give them under its name")
+        X = X[name]
     columns = np.asarray(X, dtype=np.float64)
     return columns[:, None] if columns.ndim == 1 else columns
 
@@ -183,23 +193,18 @@ def _paired_counts(labels: NDArray[np.int64], resamples: int, seed: int) -> Arra
 
 
 def _share_of_wins(
-    fits: Sequence[Fit],
-    inputs: Mapping[str, Array],
-    values: Array,
-    kept: NDArray[np.int64],
-    counts: Array,
-    penalty: Objective,
+    fits: Sequence[Fit], inputs: Sequence[Array], values: Array, weight: Array, counts: Array, penalty: Objective
 ) -> Array:
     """How often each law predicts the rows that a resample left out best."""
-    measured = np.log(values[kept])
+    measured = np.log(values)
     costs = np.full((len(fits), len(counts)), np.inf)
-    for k, fit in enumerate(fits):
+    for k, (fit, columns) in enumerate(zip(fits, inputs, strict=True)):
         if len(fit.draws) != len(counts):  # some resamples fell apart: they cannot be paired any more
             continue
         with np.errstate(all="ignore"):
-            left = measured - np.log(np.asarray(fit.law.predict(fit.draws, inputs[fit.law.name][kept])))
+            left = measured - np.log(np.asarray(fit.law.predict(fit.draws, columns)))
         cost, _, _ = penalty.weigh(left, True)
-        costs[k] = np.nan_to_num(np.where(counts == 0, cost, 0.0), nan=np.inf).sum(axis=1)
+        costs[k] = np.nan_to_num(np.where(counts == 0, weight * cost, 0.0), nan=np.inf).sum(axis=1)
     if not np.isfinite(costs).any():
         return np.full(len(fits), 1 / len(fits))
     wins = np.bincount(np.argmin(costs, axis=0), minlength=len(fits))

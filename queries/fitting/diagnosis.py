@@ -5,6 +5,7 @@ Every function returns notes; none changes the fit. The codes are stable and mac
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -219,8 +220,18 @@ def notes_on_search(found: Found, is_convex: bool) -> list[Note]:
     return notes
 
 
-def notes_on_residuals(residuals: Array, kept: NDArray[np.int64], num_free: int) -> list[Note]:
-    """Return notes on outliers and on having no rows to spare."""
+def notes_on_residuals(
+    residuals: Array, kept: NDArray[np.int64], num_free: int, row_name: Callable[[int], str] | None = None
+) -> list[Note]:
+    """Return notes on outliers and on having no rows to spare.
+
+    Parameters
+    ----------
+    residuals : (R,) log residuals [1]
+    kept : (R,) positions of the rows among those given
+    num_free : fitted coefficients
+    row_name : what the row at a position is called; `row` and the position from 0 when None
+    """
     notes = []
     if len(residuals) <= num_free:
         notes.append(
@@ -234,12 +245,13 @@ def notes_on_residuals(residuals: Array, kept: NDArray[np.int64], num_free: int)
     typical = float(np.median(size))
     wild = np.flatnonzero(size > max(WILD * typical, 1e-6))
     if len(residuals) >= 10 and len(wild):
-        shown = ", ".join(str(int(kept[k])) for k in wild[np.argsort(-size[wild])][:5])
+        worst = [int(kept[k]) for k in wild[np.argsort(-size[wild])][:5]]
+        shown = ", ".join(dict.fromkeys(f"row {k}" if row_name is None else row_name(k) for k in worst))
         notes.append(
             Note(
                 "outliers",
                 f"{len(wild)} row{'s lie' if len(wild) > 1 else ' lies'} more than {WILD:g} times the median "
-                f"residual off (rows {shown}{', …' if len(wild) > 5 else ''})",
+                f"residual off ({shown}{', …' if len(wild) > 5 else ''})",
             )
         )
     return notes
@@ -256,9 +268,9 @@ def notes_on_tails(names: tuple[str, ...], errors: Array, lower: Array, upper: A
     return [Note("heavy_tails", f"the standard error of {shown} is carried by a few resamples; use the interval")]
 
 
-def notes_on_resamples(count: int, failed: int, beaten: float, note: str | None) -> list[Note]:
-    """Return notes on where the intervals come from and how many resamples could not be fitted."""
-    notes = [Note("small_sample", note)] if note and count else []
+def notes_on_resamples(count: int, failed: int, beaten: float) -> list[Note]:
+    """Return notes on how many resamples could not be fitted, and how many prefer another basin."""
+    notes = []
     if count and failed > FAILED_SHARE * count:
         notes.append(
             Note(

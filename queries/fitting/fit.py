@@ -7,7 +7,7 @@ was found, judge. The record that comes back says how each of them went.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -16,11 +16,14 @@ from numpy.typing import ArrayLike, NDArray
 
 from isoflop.lakehouse.errors import FitError, UsageError, did_you_mean
 from isoflop.queries.fitting import diagnosis
+from isoflop.queries.fitting.bootstraps import Choice, choose_bootstrap
+from isoflop.queries.fitting.coefficient_intervals import check_intervals, with_intervals
+from isoflop.queries.fitting.deleted import deleted_residuals
 from isoflop.queries.fitting.free_scale import for_many, with_fitted_scale
 from isoflop.queries.fitting.intervals import residual_scale
 from isoflop.queries.fitting.likelihood import criteria
 from isoflop.queries.fitting.record import Fit, Note
-from isoflop.queries.fitting.resampling import GivenWeights, Resampling, default_resampling
+from isoflop.queries.fitting.resampling import GivenWeights, Resampling
 from isoflop.queries.fitting.rows import Rows, usable_rows
 from isoflop.queries.fitting.solver.choose import model_for
 from isoflop.queries.fitting.solver.general import GeneralModel
@@ -29,13 +32,15 @@ from isoflop.queries.fitting.solver.replicate import replicate
 from isoflop.queries.fitting.solver.search import Found, search
 from isoflop.queries.fitting.stand_in import as_fit_of
 from isoflop.queries.fitting.widening import size_edge
-from isoflop.queries.laws.law import Coefficient, Law, coefficient_names
-from isoflop.queries.laws.objectives import Objective
+from isoflop.queries.laws.law import Coefficient, Law, Role, coefficient_names
+from isoflop.queries.laws.objectives import Link, Objective, row_factors
 
 BEST_SEEDS = 16  # starts taken from the projection grid, best first
 RESAMPLED_TOGETHER = 10_000_000  # weights held at once, 80 MB: resamples of many rows come in parts
 MOST_PROJECTED = 64  # given starts also tried with their linear coefficients solved for
 MOST_BASINS = 4  # of those found on the screened rows
+AS_GOOD = 1e-6  # relative difference in objective [1] up to which an invisible term is as well left out
+UNSEEN = 1e-9  # floor in units of the smallest value [1] below which it counts as none
 SCREENED_ROWS = 2_000  # rows that choose among the starts of a sum of powers when there are half as many again
 FEWEST_SCREENED, ROWS_EACH = 60, 10  # the same for any other law: at least so many, and so many for each coefficient
 RANDOM_STARTS = 32  # starts spread over the rest of it, so that the share of agreeing starts means something
@@ -66,8 +71,8 @@ class Problem:
 
     @property
     def weights(self) -> Array:
-        """(1, R) row weights."""
-        return self.rows.weights[None]
+        """(1, R) row weights, as the objective counts them."""
+        return np.asarray(self.rows.weights * row_factors(self.objective, self.rows.values))[None]
 
     @property
     def targets(self) -> Array:
@@ -91,6 +96,8 @@ def fit_law(
     fixed: Mapping[str, float] | None = None,
     starts: ArrayLike | None = None,
     forward: bool = False,
+    intervals: str = "percentile",
+    row_name: Callable[[int], str] | None = None,
 ) -> Fit:
     """Fit a law to rows.
 
@@ -103,7 +110,7 @@ def fit_law(
     objective : penalty to minimise; the law's own when None
     groups : (R,) labels of rows that belong together; whole groups are resampled
     resamples : number of bootstrap resamples; 0 leaves intervals empty
-    resampling : the bootstrap; chosen by `default_resampling` when None
+    resampling : the bootstrap, such as `AutoBootstrap()`; chosen by `default_resampling` when None
     seed : of random starts and resamples; the same seed gives the same fit
     level : coverage of the intervals [1]
     init : coefficient values to start from as well
@@ -111,6 +118,8 @@ def fit_law(
     starts : (S, K_all) coefficients to start from instead of the built-in seeds; up to 64 of them are also tried
         with their linear coefficients solved for
     forward : also train on the small rows and predict the large ones (`forward_check`)
+    intervals : of the coefficients, one of `INTERVALS` (`coefficient_intervals`)
+    row_name : what notes call the row at a position; `row` and the position from 0 when None
 
     Returns
     -------
@@ -131,11 +140,13 @@ def fit_law(
     ('converged', [1.5, 400.0, 0.3])
     """
     _check_options(resamples, level, seed)
+    check_intervals(intervals)
     stand_in: Law | None = getattr(law, "fitted_as", None)
     if stand_in is not None:
         plain = fit_law(
             stand_in, X, y, sample_weight=sample_weight, objective=objective, groups=groups, resamples=resamples,
             resampling=resampling, seed=seed, level=level, init=init, fixed=fixed, starts=starts,
+            intervals=intervals, row_name=row_name,
         )  # fmt: skip
         fit = as_fit_of(law, plain, usable_rows(law, X, y, sample_weight, groups))
         return _with_forward(fit, X, y, sample_weight, groups, objective, init, fixed) if forward else fit
@@ -153,7 +164,8 @@ def fit_law(
     if found is None:
         return _nothing_found(problem, notes, level, seed)
     problem, found = with_fitted_scale(problem, found)
-    fit = _judged(problem, found, notes, resamples, resampling, generator, level, seed)
+    fit = _judged(problem, found, notes, resamples, resampling, generator, level, seed, row_name)
+    fit = with_intervals(fit, X, y, intervals, sample_weight=sample_weight, groups=groups, fixed=fixed)
     return _with_forward(fit, X, y, sample_weight, groups, objective, init, fixed) if forward else fit
 
 
@@ -202,6 +214,24 @@ def solve(problem: Problem, generator: np.random.Generator, given: Array | None 
         own = np.where(np.isnan(init), base, init)
         theta = np.concatenate([model.from_coefficients(own[None]), theta])
     return search(model, theta, weights, targets, problem.objective)
+
+
+def planned_starts(law: Law, X: ArrayLike, y: ArrayLike, objective: Objective | None = None) -> int:
+    """Return how many points a fit would search from: one where the best coefficients follow from a formula.
+
+    Parameters
+    ----------
+    law : what would be fitted
+    X, y : (R, P) inputs and (R,) values, usable ones
+    objective : the law's own when None
+    """
+    law = getattr(law, "fitted_as", None) or law
+    objective = objective or law.objective
+    rows = usable_rows(law, X, y)
+    model = model_for(law, law.coefficients, rows.inputs, rows.values, objective)
+    if model.closed_form(rows.weights[None], model.targets(rows.values)[None]) is not None:
+        return 1
+    return BEST_SEEDS + RANDOM_STARTS + any(one.init is not None for one in law.coefficients)
 
 
 def _screened(problem: Problem, count: int, generator: np.random.Generator) -> Found | None:
@@ -269,28 +299,36 @@ def _judged(
     generator: np.random.Generator,
     level: float,
     seed: int,
+    row_name: Callable[[int], str] | None,
 ) -> Fit:
     """The record of a solved problem: intervals, criteria, notes and status."""
     law, rows, model = problem.law, problem.rows, problem.model
     free = list(problem.free)
     free_coefficients = tuple(problem.coefficients[k] for k in free)
     coefficients = model.to_coefficients(found.theta)
-    predicted = np.asarray(law.predict(coefficients, rows.inputs))
-    with np.errstate(all="ignore"):
-        residuals = np.log(rows.values) - np.log(predicted)
+    predicted, residuals = _against(law, coefficients, rows)
     spread = residual_scale(residuals, rows.weights, len(free))
     identified = diagnosis.identify(model, free_coefficients, found.theta, problem.targets, spread)
     reached = diagnosis.bounds_reached(model, found.theta)
+    for k in [k for k in free if problem.coefficients[k].name in identified.dead]:
+        emptied = _without(problem, found, coefficients, k)
+        if emptied is not None:
+            coefficients, found = emptied
+            reached[free.index(k)] = True
+            predicted, residuals = _against(law, coefficients, rows)
     is_convex = model.closed_form(problem.weights, problem.targets) is not None
     notes = [
         *notes,
         *diagnosis.notes_on_search(found, is_convex),
         *diagnosis.notes_on_identification(identified, free_coefficients),
         *diagnosis.notes_on_bounds(free_coefficients, coefficients[free], reached, identified.dead),
-        *diagnosis.notes_on_residuals(residuals, rows.kept, len(free)),
+        *diagnosis.notes_on_residuals(residuals, rows.kept, len(free), row_name),
     ]
-    draws, resample_notes = _resampled(problem, found, predicted, resamples, resampling, generator)
-    errors, lower, upper = _intervals(draws, len(coefficients), level)
+    draws, choice, resample_notes = _resampled(problem, found, predicted, resamples, resampling, generator)
+    tail = 0.5 * (1 - level)
+    if choice is not None:
+        tail = choice.resampling.tail(rows, len(free), level, _curved(problem, found))
+    errors, lower, upper = _intervals(draws, len(coefficients), tail)
     notes += [*resample_notes, *diagnosis.notes_on_tails(coefficient_names(law), errors, lower, upper)]
     at_bound = np.zeros(len(coefficients), dtype=bool)
     at_bound[free] = reached
@@ -311,7 +349,35 @@ def _judged(
         second_best=found.second_best, starts=found.starts, support=rows.support, data_hash=rows.data_hash,
         r2=judged.r2, rmse_log=judged.rmse_log, log_likelihood=judged.log_likelihood, aicc=judged.aicc,
         bic=judged.bic, seed=seed, kept=rows.kept, edge=size_edge(law, rows.inputs),
+        bootstrap=choice.name if choice else None,
     )  # fmt: skip
+
+
+def _against(law: Law, coefficients: Array, rows: Rows) -> tuple[Array, Array]:
+    """Predictions (R,) and log residuals (R,) of the rows."""
+    predicted = np.asarray(law.predict(coefficients, rows.inputs))
+    with np.errstate(all="ignore"):
+        return predicted, np.log(rows.values) - np.log(predicted)
+
+
+def _without(problem: Problem, found: Found, coefficients: Array, k: int) -> tuple[Array, Found] | None:
+    """The solution with the amplitude or floor of an invisible term at zero, if that fits as well.
+
+    A positive coefficient is a logarithm to the solver, so that zero is approached and never reached.
+    """
+    if problem.coefficients[k].lower != 0.0:
+        return None
+    emptied = coefficients.copy()
+    emptied[k] = 0.0
+    predicted = np.asarray(problem.law.predict(emptied, problem.rows.inputs))
+    with np.errstate(all="ignore"):
+        residuals = np.log(problem.rows.values / predicted)
+        if problem.objective.link is not Link.LOG:
+            residuals = 1.0 - predicted / problem.rows.values
+        total = float(problem.objective.weigh(residuals, True)[0] @ problem.weights[0])
+    if not total <= found.objective * (1 + AS_GOOD) + 1e-300:
+        return None
+    return emptied, replace(found, objective=total)
 
 
 def _resampled(
@@ -321,36 +387,58 @@ def _resampled(
     resamples: int,
     resampling: Resampling | None,
     generator: np.random.Generator,
-) -> tuple[Array, list[Note]]:
-    """Coefficients (B, K_all) of the resamples that could be fitted, and notes on them."""
+) -> tuple[Array, Choice | None, list[Note]]:
+    """Coefficients (B, K_all) of the resamples that could be fitted, their bootstrap, and notes on them."""
     empty = np.empty((0, len(problem.coefficients)))
     rows, num_free = problem.rows, len(problem.free)
     if resamples == 0 or len(rows) <= num_free:  # a law through every row leaves no residual to resample
-        return empty, []
-    chosen = resampling or default_resampling(rows)
+        return empty, None, []
+
+    def deleted() -> Array:
+        coefficients = problem.model.to_coefficients(found.theta)
+        residuals = np.log(rows.values / predicted)
+        return deleted_residuals(problem.law, coefficients, list(problem.free), rows, residuals, problem.objective)
+
+    choice = choose_bootstrap(resampling, rows, predicted, num_free, deleted)
+    chosen = choice.resampling
     objective = for_many(problem.objective)
     parts = []
     step = max(1, RESAMPLED_TOGETHER // len(rows))
     for first in range(0, resamples, step):
         drawn = chosen.draw(rows, predicted, num_free, min(step, resamples - first), generator)
         targets = problem.model.targets(drawn.values)
-        parts.append(replicate(problem.model, found, drawn.weights, targets, objective, generator))
+        weights = np.asarray(drawn.weights * row_factors(objective, drawn.values))
+        parts.append(replicate(problem.model, found, weights, targets, objective, generator))
         if isinstance(chosen, GivenWeights):  # they are all there are
             break
     draws = problem.model.to_coefficients(np.concatenate([part.theta for part in parts]))
+    _empty_floors(draws, problem)
     usable = np.isfinite(draws).all(axis=1)
     settled = np.concatenate([part.is_settled for part in parts])
     beaten = float(np.average([part.beaten for part in parts], weights=[len(part.theta) for part in parts]))
     failed = int(np.count_nonzero(~usable | ~settled))
-    return draws[usable], diagnosis.notes_on_resamples(len(draws), failed, beaten, chosen.note)
+    notes = [choice.note] if choice.note is not None and len(draws) else []
+    return draws[usable], choice, [*notes, *diagnosis.notes_on_resamples(len(draws), failed, beaten)]
 
 
-def _intervals(draws: Array, count: int, level: float) -> tuple[Array, Array, Array]:
-    """Standard errors and percentile intervals (K,) of the draws; nan without draws."""
+def _curved(problem: Problem, found: Found) -> float:
+    """Share of rows where the penalty is curved: all with squares, few where a Huber penalty is mostly linear."""
+    residuals, _ = problem.model.residuals(found.theta[None], problem.targets, 0)
+    return float(np.mean(problem.objective.weigh(residuals, True)[2] > 0))
+
+
+def _empty_floors(draws: Array, problem: Problem) -> None:
+    """Set floors that no row can show to zero, where their domain begins."""
+    for k, one in enumerate(problem.coefficients):
+        if one.role is Role.FLOOR and one.lower == 0.0 and one.fixed is None:
+            draws[draws[:, k] < UNSEEN * problem.rows.values.min(), k] = 0.0
+
+
+def _intervals(draws: Array, count: int, tail: float) -> tuple[Array, Array, Array]:
+    """Standard errors (K,) of the draws and their quantiles a tail from either end; nan without draws."""
     nothing = np.full(count, np.nan)
     if len(draws) < 2:
         return nothing, nothing, nothing
-    tail = (1 - level) / 2
     lower, upper = np.quantile(draws, [tail, 1 - tail], axis=0)
     return draws.std(axis=0, ddof=1), lower, upper
 

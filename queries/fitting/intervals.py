@@ -90,16 +90,31 @@ def predict(fit: Fit | FittedLaw, X: ArrayLike, level: float = 0.95, kind: str =
     return Prediction(predicted, lower, upper, level, kind, ratio, in_support)
 
 
+def spread(fitted: FittedLaw, kind: str = "prediction") -> tuple[Array, Array]:
+    """Return the curves whose quantiles are an interval.
+
+    Parameters
+    ----------
+    kind : `prediction` for where a new run falls, `confidence` for where the curve lies
+
+    Returns
+    -------
+    (V, K) coefficients and (V,) factors on their predictions [1]; V is 0 without resamples. For predictions few
+    draws are repeated, each with other noise
+    """
+    draws = fitted.draws[np.isfinite(fitted.draws).all(axis=1)]
+    if kind == "prediction" and 0 < len(draws) < FEWEST_VALUES:
+        draws = np.tile(draws, (-(-FEWEST_VALUES // len(draws)), 1))
+    scale = fitted.residual_scale if kind == "prediction" else 0.0
+    return draws, np.exp(scale * _normal_quantiles(len(draws)))
+
+
 def _interval(fitted: FittedLaw, inputs: Array, level: float, kind: str) -> tuple[Array, Array]:
     """Quantiles (R,) of the draws' predictions, with noise for a new run."""
-    draws = fitted.draws[np.isfinite(fitted.draws).all(axis=1)]
+    draws, noise = spread(fitted, kind)
     nothing = np.full(len(inputs), np.nan)
     if not len(draws):
         return nothing, nothing
-    if kind == "prediction" and len(draws) < FEWEST_VALUES:
-        draws = np.tile(draws, (-(-FEWEST_VALUES // len(draws)), 1))
-    scale = fitted.residual_scale if kind == "prediction" else 0.0
-    noise = np.exp(scale * _normal_quantiles(len(draws)))
     tail = (1 - level) / 2
     lower, upper = nothing.copy(), nothing.copy()
     size = max(1, CHUNK // len(draws))

@@ -8,7 +8,7 @@ Source: Efron and Tibshirani 1993, ch. 11; without groups Quenouille 1956, Biome
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -49,6 +49,7 @@ def jackknife(
     *,
     sample_weight: ArrayLike | None = None,
     groups: Sequence[Any] | NDArray[Any] | None = None,
+    fixed: Mapping[str, float] | None = None,
 ) -> Jackknife:
     """Return the jackknife of a fit.
 
@@ -56,6 +57,7 @@ def jackknife(
     ----------
     fit : of the rows
     X, y, sample_weight, groups : the rows, as for `fit_law`; whole groups are left out
+    fixed : coefficient values that the fit kept
 
     Raises
     ------
@@ -71,7 +73,7 @@ def jackknife(
     again = fit_law(
         fit.law, rows.inputs, rows.values, sample_weight=rows.weights, objective=fit.penalty,
         resampling=GivenWeights(masks), resamples=count, starts=fit.coefficients[None],
-        init={name: value for name, value in own.items() if np.isfinite(value)}, seed=fit.seed,
+        init={name: value for name, value in own.items() if np.isfinite(value)}, seed=fit.seed, fixed=fixed,
     )  # fmt: skip
     if len(again.draws) < count:
         raise FitError(f"{count - len(again.draws)} of {count} fits without a row fell apart")

@@ -11,7 +11,7 @@ Source: Bates and Watts 1988, ch. 6 (profile t); Schrader and Hettmansperger 198
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -19,12 +19,14 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from isoflop.lakehouse.errors import FitError, UsageError, did_you_mean
-from isoflop.queries.fitting.fit import Problem
+from isoflop.queries.fitting.deleted import mean_slope
+from isoflop.queries.fitting.fit import Problem, coefficients_for
 from isoflop.queries.fitting.record import Fit
 from isoflop.queries.fitting.rows import Rows, usable_rows
 from isoflop.queries.fitting.solver.choose import model_for
 from isoflop.queries.fitting.solver.newton import descend_to_rest
 from isoflop.queries.laws.law import Coefficient
+from isoflop.queries.laws.objectives import row_factors
 
 Array = NDArray[np.float64]
 
@@ -62,6 +64,7 @@ def profile_intervals(
     *,
     sample_weight: ArrayLike | None = None,
     groups: Sequence[Any] | NDArray[Any] | None = None,
+    fixed: Mapping[str, float] | None = None,
 ) -> list[ProfileInterval]:
     """Return profile likelihood intervals of coefficients.
 
@@ -71,6 +74,7 @@ def profile_intervals(
     X, y, sample_weight, groups : the rows, as for `fit_law`. With groups of correlated rows the intervals count
         groups instead of rows
     names : coefficients; all that are free when None
+    fixed : coefficient values that the fit kept
 
     Raises
     ------
@@ -80,7 +84,8 @@ def profile_intervals(
     if np.isnan(fit.coefficients).any():
         raise FitError(f"{fit.law.name} has no coefficients to profile: {fit.reason}")
     rows = usable_rows(fit.law, X, y, sample_weight, groups)
-    held = {one.name for one in fit.law.coefficients if one.fixed is not None}
+    coefficients = coefficients_for(fit.law, None, fixed)
+    held = {one.name for one in coefficients if one.fixed is not None}
     wanted = [name for name in fit.names if name not in held] if names is None else list(names)
     for name in wanted:
         if name not in fit.names:
@@ -90,21 +95,22 @@ def profile_intervals(
     spare = count - (len(fit.names) - len(held))
     if spare < 1:
         raise FitError(f"{count} rows or groups for {len(fit.names) - len(held)} coefficients leave none to profile by")
-    return [_Profile(fit, rows, name, spare).interval() for name in wanted]
+    return [_Profile(fit, coefficients, rows, name, spare).interval() for name in wanted]
 
 
 class _Profile:
     """The least objective over all coefficients but one."""
 
-    def __init__(self, fit: Fit, rows: Rows, name: str, spare: int) -> None:
+    def __init__(self, fit: Fit, coefficients: tuple[Coefficient, ...], rows: Rows, name: str, spare: int) -> None:
         from scipy.special import stdtrit
 
-        self.fit, self.rows, self.name = fit, rows, name
+        self.fit, self.coefficients, self.rows, self.name = fit, coefficients, rows, name
         self.position = fit.names.index(name)
         self.one: Coefficient = fit.law.coefficients[self.position]
         self.estimate = float(fit.coefficients[self.position])
+        num_free = sum(one.fixed is None for one in coefficients)
         quantile = float(stdtrit(spare, (1 + fit.level) / 2))
-        self.threshold = quantile**2 / (2 * _sharpness(fit, rows) * spare / len(rows))
+        self.threshold = quantile**2 / (2 * _sharpness(fit, rows, num_free) * spare / len(rows))
         self.best = fit.objective
         self.last = fit.coefficients
 
@@ -116,9 +122,7 @@ class _Profile:
 
     def _rise(self, value: float) -> float:
         """How much the objective rises when the coefficient is held at a value and the others make up for it."""
-        coefficients = tuple(
-            replace(one, fixed=value) if one.name == self.name else one for one in self.fit.law.coefficients
-        )
+        coefficients = tuple(replace(one, fixed=value) if one.name == self.name else one for one in self.coefficients)
         rows = self.rows
         model = model_for(self.fit.law, coefficients, rows.inputs, rows.values, self.fit.penalty)
         problem = Problem(self.fit.law, coefficients, rows, self.fit.penalty, model)
@@ -171,15 +175,10 @@ class _Profile:
         return self.estimate + sign * 0.5 * (inner + outer), False
 
 
-def _sharpness(fit: Fit, rows: Rows) -> float:
+def _sharpness(fit: Fit, rows: Rows, num_free: int) -> float:
     """Mean slope of the influence over its mean square: the inverse of the variance that the penalty acts on."""
-    residuals, weights = fit.residuals, rows.weights
-    scale = 1.4826 * float(np.median(np.abs(residuals - np.median(residuals))))
-    width = max(0.9 * scale * len(residuals) ** -0.2, 1e-9)  # the slope of a kink is a density, which needs a width
-
-    def influence(at: Array) -> Array:
-        return fit.penalty.weigh(at, True)[1]
-
-    slope = (influence(residuals + width) - influence(residuals - width)) / (2 * width)
-    square = float(weights**2 @ influence(residuals) ** 2)
-    return float(weights @ slope) / square if square > 0 else math.inf
+    weights = rows.weights * row_factors(fit.penalty, rows.values)
+    influence = fit.penalty.weigh(fit.residuals, True)[1]
+    square = float(weights**2 @ influence**2)
+    slope = mean_slope(fit.residuals, weights, fit.penalty, num_free) * float(weights.sum())
+    return slope / square if square > 0 else math.inf

@@ -16,6 +16,8 @@ if TYPE_CHECKING:
 
 Array = NDArray[np.float64]
 
+INTERVALS = ("percentile", "profile", "jackknife")  # of coefficients (`coefficient_intervals`)
+
 
 @dataclass(frozen=True)
 class Note:
@@ -67,7 +69,7 @@ class Fit:
     law : with K coefficients and P inputs
     coefficients : (K,) in the law's order; nan when there was nothing to return
     std_errors : (K,) standard deviations over the resamples; nan without resamples
-    lower, upper : (K,) ends of the percentile intervals at `level`
+    lower, upper : (K,) ends of the coefficients' intervals at `level`; percentiles are expanded where rows are few
     level : coverage of all intervals [1]
     at_bound : (K,) whether a coefficient lies on the edge of its domain
     draws : (B, K) coefficients of the resamples
@@ -92,6 +94,9 @@ class Fit:
     forward : the forward check, if one was asked for
     kept : (R,) positions of the usable rows among those given
     edge : lowest and largest log of the product of a row's inputs
+    bootstrap : name of the bootstrap behind the draws; None without draws, or with weights that were given
+    intervals : what `lower` and `upper` are, one of `INTERVALS`
+    bias : (K,) by which the jackknife estimates the coefficients to lie off; None with other intervals
     """
 
     law: Law
@@ -126,6 +131,9 @@ class Fit:
     kept: NDArray[np.int64]
     forward: ForwardCheck | None = None
     edge: tuple[float, float] | None = None
+    bootstrap: str | None = None
+    intervals: str = "percentile"
+    bias: Array | None = None
 
     @property
     def is_converged(self) -> bool:

@@ -11,6 +11,7 @@ from isoflop.queries.fitting.likelihood import criteria
 from isoflop.queries.fitting.record import Fit, Note
 from isoflop.queries.fitting.rows import Rows
 from isoflop.queries.laws.law import Law
+from isoflop.queries.laws.objectives import row_factors
 
 
 def as_fit_of(law: Law, plain: Fit, rows: Rows) -> Fit:
@@ -28,7 +29,7 @@ def as_fit_of(law: Law, plain: Fit, rows: Rows) -> Fit:
     with np.errstate(all="ignore"):
         residuals = np.log(rows.values / np.asarray(law.predict(plain.coefficients, rows.inputs)))
     num_free = len(plain.coefficients) - int(np.count_nonzero(plain.std_errors == 0))
-    total = float(plain.penalty.weigh(residuals, True)[0] @ rows.weights)
+    total = float(plain.penalty.weigh(residuals, True)[0] @ (rows.weights * row_factors(plain.penalty, rows.values)))
     judged = criteria(np.log(rows.values), residuals, rows.weights, plain.penalty, total, num_free)
     return replace(
         plain, law=law, residuals=residuals, residual_scale=residual_scale(residuals, rows.weights, num_free),

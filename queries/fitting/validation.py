@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from isoflop.lakehouse.errors import EmptySelection
+from isoflop.lakehouse.watch import report
 from isoflop.queries.fitting.fit import Problem, coefficients_for, fit_law, solve
 from isoflop.queries.fitting.free_scale import for_many
 from isoflop.queries.fitting.intervals import predict, residual_scale
@@ -122,6 +123,7 @@ def cross_validate(
         return _in_one_batch(law, inputs, values, weights, groups, parts, options)
     folds = []
     for number, (train, test) in enumerate(parts):
+        report("folds", number, len(parts))
         if not len(train) or not len(test):
             folds.append(_empty_fold(law, number, train, test, values))
             continue
@@ -162,7 +164,7 @@ def _in_one_batch(
     masks = np.zeros((len(parts), len(rows)))
     for number, (train, _) in enumerate(parts):
         masks[number, np.searchsorted(rows.kept, train)] = 1.0
-    replicates = replicate(problem.model, found, masks * rows.weights, problem.targets, objective, generator)
+    replicates = replicate(problem.model, found, masks * problem.weights, problem.targets, objective, generator)
     fitted = problem.model.to_coefficients(replicates.theta)
     folds = []
     for number, (train, test) in enumerate(parts):

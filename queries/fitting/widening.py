@@ -20,6 +20,7 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from isoflop.queries.laws.algebra.expression import sql_number
 from isoflop.queries.laws.law import Law
 
 Array = NDArray[np.float64]
@@ -103,6 +104,34 @@ def reach(law: Law, inputs: Array, support: Array, edge: Edge | None) -> Array:
 def widened(factor: float, reached: Array) -> Array:
     """Return the factor (R,) on the logarithm of an interval's half width at each reach (R,)."""
     return np.asarray(1.0 + (factor - 1.0) * -np.expm1(-reached / RAMP))
+
+
+def sql_widened(factor: float, law: Law, support: Array, edge: Edge | None, inputs: Sequence[str]) -> str | None:
+    """Return SQL for `widened(factor, reach(…))` at one place, or None where nothing is widened.
+
+    Parameters
+    ----------
+    inputs : P texts, SQL of type DOUBLE for each input
+    """
+    if factor <= 1.0:
+        return None
+    furthest, logs = ["0e0"], []
+    for one, text, (low, high) in zip(law.inputs, inputs, support.tolist(), strict=True):
+        if one.positive:
+            logs.append(f"ln({text})")
+        if one.positive and low > 0:
+            value, low, high = logs[-1], math.log(low), math.log(high)
+            span = max(high - low, SHORTEST_SPAN)
+        else:
+            value, span = text, high - low if high > low else max(abs(high), 1.0)
+        beyond = f"greatest({value} - {sql_number(high)}, {sql_number(low)} - {value})"
+        furthest.append(f"{beyond} / {sql_number(span)}")
+    if edge is not None and logs:
+        span = max(edge[1] - edge[0], SHORTEST_SPAN)
+        furthest.append(f"({' + '.join(logs)} - {sql_number(edge[1])}) / {sql_number(span)}")
+    reached = f"greatest({', '.join(furthest)})"
+    eased = f"1e0 - exp(-{reached} / {sql_number(RAMP)})"
+    return f"(1e0 + {sql_number(factor - 1.0)} * CASE WHEN {reached} > 1e-9 THEN {eased} ELSE 0e0 END)"
 
 
 def widening_factor(cuts: Sequence[Cut], num_rows: int, num_free: int, level: float) -> float:

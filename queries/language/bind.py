@@ -21,7 +21,8 @@ from isoflop.queries.language.syntax.nodes import (
     ParameterRange,
     Span,
 )
-from isoflop.queries.language.syntax.tokens import quote_name, tokenize
+from isoflop.queries.language.syntax.reader import FUNCTION_WORDS, RESERVED
+from isoflop.queries.language.syntax.tokens import Kind, quote_name, tokenize
 from isoflop.queries.laws import Coefficient, Formula, FormulaError, Law, known_laws, parse_formula
 from isoflop.queries.laws.algebra.parser import FUNCTIONS, match_name
 
@@ -128,7 +129,7 @@ def _bind_formula(question: Question, form: LawForm | FormulaForm, target: Expre
         _coefficient(question, Coefficient(parameter.name.text), parameter) for parameter in form.parameters
     ]
     try:
-        law = parse_formula(expression.text, coefficients, columns)
+        law = parse_formula(_with_numbers(question, expression), coefficients, columns)
         text, unit = tidy(question, expression), UNITS.get(target_name, "")
         law = parse_formula(text, coefficients, columns, target=target_name, unit=unit)
     except FormulaError as error:
@@ -183,7 +184,7 @@ def _names_in(question: Question, expression: Expression, declared: Sequence[str
 
 
 def tidy(question: Question, expression: Expression) -> str:
-    """Return an expression as it is kept: on one line, without comments and table names."""
+    """Return an expression as it is kept: on one line, without comments and table names, its parameters as values."""
     parts: list[str] = []
     tokens = question.tokens[expression.first : expression.last]
     for position, token in enumerate(tokens):
@@ -192,8 +193,18 @@ def tidy(question: Question, expression: Expression) -> str:
         if token.text == "." and parts and position + 1 < len(tokens) and tokens[position + 1].is_name:
             parts.pop()
             continue
-        parts.append(token.text)
+        parts.append(question.literal(expression.first + position) if token.kind is Kind.PARAMETER else token.text)
     return "".join(parts)
+
+
+def _with_numbers(question: Question, expression: Expression) -> str:
+    """Return an expression with a number of the same length for each parameter, to see whether it is a formula."""
+    text = expression.text
+    for token in question.tokens[expression.first : expression.last]:
+        if token.kind is Kind.PARAMETER:
+            start, end = token.start - expression.start, token.end - expression.start
+            text = text[:start] + "1" * (end - start) + text[end:]
+    return text
 
 
 def with_names(law: Law, inputs: Sequence[str], target: str) -> Law:
@@ -228,13 +239,14 @@ def _renamed(formula: str, new: Mapping[str, str]) -> str:
     for token in tokenize(formula):
         parts.append(formula[position : token.start])
         name = new.get(token.name) if token.is_name else None
-        parts.append(token.text if name is None else name if _is_plain(name) else quote_name(name))
+        parts.append(token.text if name is None else name if is_plain(name) else quote_name(name))
         position = token.end
     return "".join(parts)
 
 
-def _is_plain(name: str) -> bool:
-    return name.isascii() and name.isidentifier()
+def is_plain(name: str) -> bool:
+    """Return whether a name of a law or a column needs no quotes."""
+    return name.isascii() and name.isidentifier() and name.upper() not in RESERVED | FUNCTION_WORDS
 
 
 def _with_parameters(question: Question, law: Law, parameters: Sequence[ParameterRange]) -> Law:

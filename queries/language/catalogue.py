@@ -1,16 +1,17 @@
-"""The laws a lake keeps: their names, their rows in `store.laws`, and a macro for each.
+"""The laws a lake keeps: their names, their rows in `store.laws`, and SQL functions for each.
 
-A change to a law and to its macro is one transaction, so that `SELECT chin(…)` from any DuckDB client
+A change to a law and to its functions is one transaction, so that `SELECT chin(…)` from any DuckDB client
 and `EXTRAPOLATE chin` always mean the same numbers.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from isoflop.lakehouse.provenance import code_version
+from isoflop.queries.language.macros import dropped_macros, macro_names, macros_of
 from isoflop.queries.language.question import Question
 from isoflop.queries.language.records import LawRecord, known
 from isoflop.queries.language.syntax.nodes import Name
@@ -19,33 +20,48 @@ from isoflop.queries.language.syntax.tokens import quote_name
 if TYPE_CHECKING:
     import pyarrow as pa
 
-    from isoflop.lakehouse import Lakehouse
+    from isoflop.lakehouse import Asked
 
 NOW = "(now() AT TIME ZONE 'UTC')::TIMESTAMP"
 TAKEN = "a law of this name was made meanwhile"
 
-_WHAT_A_NAME_IS = """
-SELECT (SELECT any_value(keyword_category) FROM duckdb_keywords() WHERE keyword_name = lower($name)) AS keyword,
-       (SELECT bool_or(internal) FROM duckdb_functions() WHERE lower(function_name) = lower($name)) AS internal,
-       EXISTS (SELECT 1 FROM store.laws WHERE lower(name) = lower($name)) AS is_law
+_WHAT_NAMES_ARE = """
+SELECT n.name,
+       (SELECT any_value(keyword_category) FROM duckdb_keywords() WHERE keyword_name = lower(n.name)) AS keyword,
+       (SELECT bool_or(internal) FROM duckdb_functions() WHERE lower(function_name) = lower(n.name)) AS internal,
+       (SELECT any_value(l.name) FROM store.laws l WHERE lower(l.name) = lower(n.name)) AS law,
+       (SELECT any_value(l.name) FROM store.laws l
+        WHERE lower(n.name) IN (lower(l.name) || '_lower', lower(l.name) || '_upper')) AS owner,
+       (SELECT any_value(r.kind) FROM (
+            SELECT table_name AS name, 'table' AS kind FROM duckdb_tables()
+            WHERE database_name = current_database() AND schema_name = 'main'
+            UNION ALL
+            SELECT view_name, 'view' FROM duckdb_views()
+            WHERE database_name = current_database() AND schema_name = 'main') r
+        WHERE lower(r.name) = lower(n.name)) AS relation
+FROM (SELECT unnest($names) AS name) n
 """
 _INSERT = f"""
 INSERT INTO store.laws BY NAME
-SELECT * REPLACE (options::JSON AS options, diagnosis::JSON AS diagnosis), {NOW} AS created_at,
+SELECT * REPLACE (options::JSON AS options, diagnosis::JSON AS diagnosis), {NOW} AS created_at, false AS stale,
        (SELECT CASE WHEN $is_new AND count(*) > 0 THEN error('{TAKEN}') ELSE coalesce(max(version), 0) + 1 END
         FROM store.laws l WHERE lower(l.name) = lower(_law.name)) AS version
 FROM _law
 """
 
 
-def law_exists(lake: Lakehouse, name: str) -> bool:
+def law_exists(lake: Asked, name: str) -> bool:
     """Return whether a law of this name is saved."""
     found = lake.query("SELECT 1 FROM store.laws WHERE lower(name) = lower($1) LIMIT 1", [name])
     return bool(found.num_rows)
 
 
-def check_name(question: Question, name: Name) -> None:
-    """Check that a law may have a name: its macro must not hide a function, and the name must not be a keyword.
+def check_name(question: Question, name: Name, own: str | None = None) -> None:
+    """Check that a law may have a name: neither it nor the names of its bounds may be those of something else.
+
+    Parameters
+    ----------
+    own : name that the law has already, whose functions it may replace
 
     Raises
     ------
@@ -53,24 +69,48 @@ def check_name(question: Question, name: Name) -> None:
     """
     if not name.text.strip():
         raise question.error("Catalog", "a law needs a name", name)
-    found = question.lake.query(_WHAT_A_NAME_IS, {"name": name.text}).to_pylist()[0]
+    found = question.lake.query(_WHAT_NAMES_ARE, {"names": list(macro_names(name.text))}).to_pylist()
+    laws = {name.text.lower(), (own or name.text).lower()}
+    for one in found:
+        what = _what_stands_in_the_way(one, laws, is_law=one["name"] == name.text)
+        if what is not None:
+            message, hint = what
+            raise question.error("Catalog", message, name, hint)
+
+
+def _what_stands_in_the_way(found: Mapping[str, Any], laws: set[str], *, is_law: bool) -> tuple[str, str] | None:
+    """Return what a function of a law cannot be called like, and what to do; None when nothing is called so.
+
+    Parameters
+    ----------
+    found : what a name is already
+    laws : names in lower case of the law that is to be called so
+    is_law : whether it is the name of the law itself, not of one of its bounds
+    """
+    name = found["name"]
+    other = "choose another name"
+    title = f"'{name}'" if is_law else f"'{name}', a bound of the law as an SQL function,"
     if found["keyword"] not in (None, "unreserved"):
-        raise question.error(
-            "Catalog", f"'{name.text}' is a keyword, and a law is also an SQL function", name, f"try {name.text}_law"
-        )
+        return f"{title} is a keyword, and a law is also an SQL function", f"try {name}_law"
     if found["internal"]:
-        raise question.error(
-            "Catalog", f"'{name.text}' is a function of DuckDB, which the law's macro would hide", name,
-            f"try {name.text}_law",
-        )  # fmt: skip
-    if found["internal"] is not None and not found["is_law"]:
-        raise question.error(
-            "Catalog", f"'{name.text}' is a macro in this lake, which the law's macro would replace", name,
-            f"choose another name, or DROP MACRO {quote_name(name.text)} first",
-        )  # fmt: skip
+        return f"{title} is a function of DuckDB, which the law's macro would hide", f"try {name}_law"
+    if not is_law and found["law"] is not None:
+        return f"{title} is a law already", other
+    owner = found["owner"]
+    if owner is not None and owner.lower() not in laws:
+        return f"{title} is a bound of law '{owner}' as an SQL function", other
+    is_ours = found["law"] is not None or owner is not None
+    if found["internal"] is not None and not is_ours:
+        return (
+            f"{title} is a macro in this lake, which the law's macro would replace",
+            f"{other}, or DROP MACRO {quote_name(name)} first",
+        )
+    if is_law and found["relation"] is not None and found["law"] is None:
+        return f"{title} is a {found['relation']} in this lake", f"try {name}_law"
+    return None
 
 
-def save_law(lake: Lakehouse, record: LawRecord, about: Mapping[str, Any], *, is_new: bool) -> bool:
+def save_law(lake: Asked, record: LawRecord, about: Mapping[str, Any], *, is_new: bool) -> bool:
     """Keep a law as the next version of its name, with its macro, in one transaction.
 
     Parameters
@@ -108,9 +148,7 @@ def save_law(lake: Lakehouse, record: LawRecord, about: Mapping[str, Any], *, is
         **about,
     }
     statements: list[tuple[str, Any]] = [(_INSERT, {"is_new": is_new})]
-    macro = macro_of(record)
-    if macro is not None:
-        statements.append((macro, None))
+    statements += [(macro, None) for macro in macros_of(record)]
     try:
         lake.write(statements, {"_law": pa.Table.from_pylist([row], schema=_schema())})
     except duckdb.InvalidInputException as error:
@@ -136,39 +174,28 @@ def coefficient_rows(record: LawRecord) -> list[dict[str, Any]]:
     ]
 
 
-def macro_of(record: LawRecord) -> str | None:
-    """Return the statement that makes the law's macro, or None for a law that has none."""
-    macro = getattr(record.law, "macro", None)
-    if macro is None:
-        return None
-    text: str = macro(record.name, record.fitted.coefficients)
-    return text
-
-
-def drop_law(lake: Lakehouse, name: str) -> None:
+def drop_law(lake: Asked, name: str) -> None:
     """Forget a law, every version of it, and its macro, in one transaction."""
     lake.write(
         [
             ("DELETE FROM store.laws WHERE lower(name) = lower($1)", [name]),
-            (f"DROP MACRO IF EXISTS {quote_name(name)}", None),
+            *((text, None) for text in dropped_macros(name)),
         ]
     )
 
 
-def rename_law(lake: Lakehouse, record: LawRecord, new: str) -> None:
+def rename_law(lake: Asked, record: LawRecord, new: str) -> None:
     """Give a law, every version of it, its forecasts and its macro another name, in one transaction."""
     statements: list[tuple[str, Any]] = [
         ("UPDATE store.laws SET name = $1 WHERE lower(name) = lower($2)", [new, record.name]),
         ("UPDATE store.forecasts SET law = $1 WHERE lower(law) = lower($2)", [new, record.name]),
-        (f"DROP MACRO IF EXISTS {quote_name(str(record.name))}", None),
+        *((text, None) for text in dropped_macros(str(record.name))),
+        *((text, None) for text in macros_of(replace(record, name=new))),
     ]
-    macro = macro_of(replace(record, name=new))
-    if macro is not None:
-        statements.append((macro, None))
     lake.write(statements)
 
 
-def comment_law(lake: Lakehouse, record: LawRecord, comment: str | None) -> None:
+def comment_law(lake: Asked, record: LawRecord, comment: str | None) -> None:
     """Set the comment of a law's newest version."""
     lake.write(
         [
@@ -178,6 +205,14 @@ def comment_law(lake: Lakehouse, record: LawRecord, comment: str | None) -> None
             )
         ]
     )
+
+
+def mark_stale(lake: Asked, found: Sequence[tuple[str, int, bool | None]]) -> None:
+    """Write down which laws are stale: name, version and whether it is, None for unknown."""
+    if lake.is_read_only:
+        return
+    text = "UPDATE store.laws SET stale = $1 WHERE lower(name) = lower($2) AND version = $3"
+    lake.write([(text, [stale, name, version]) for name, version, stale in found])
 
 
 def _schema() -> pa.Schema:

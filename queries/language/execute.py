@@ -7,10 +7,12 @@ every verb clause becomes a relation that the SQL around it reads.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
 from isoflop.lakehouse.answers import Answer
 from isoflop.lakehouse.errors import QuerySyntaxError
+from isoflop.lakehouse.reads import MEND
 from isoflop.queries.language.question import Question
 from isoflop.queries.language.syntax.clauses import (
     CHANGES,
@@ -25,20 +27,26 @@ from isoflop.queries.language.syntax.tokens import Kind, Token, tokenize
 if TYPE_CHECKING:
     import pyarrow as pa
 
-    from isoflop.lakehouse import Lakehouse
+    from isoflop.lakehouse import Asked
 
 _TRANSACTION = ("BEGIN", "START", "COMMIT", "ROLLBACK", "ABORT")
 _KEPT_TEXT = ("VIEW", "MACRO", "FUNCTION")
 
 
-def execute(lake: Lakehouse, text: str, parameters: Sequence[Any] | Mapping[str, Any] | None = None) -> Answer:
+def execute(
+    lake: Asked,
+    text: str,
+    parameters: Sequence[Any] | Mapping[str, Any] | None = None,
+    relations: Mapping[str, pa.Table] | None = None,
+) -> Answer:
     """Answer a text of the isoflop language; with several statements, return the answer to the last.
 
     Parameters
     ----------
-    lake : whom the SQL goes to, and where laws are kept
+    lake : whom the SQL goes to, and where laws are kept; a session of it where statements share what they make
     text : one or more statements, DuckDB's or ours
     parameters : values for `?` and `$1` in order, or for `$name` by name
+    relations : tables that the text can name beside those of the lake
 
     Raises
     ------
@@ -48,20 +56,41 @@ def execute(lake: Lakehouse, text: str, parameters: Sequence[Any] | Mapping[str,
     tokens = tokenize(text) if may_hold_verb(text) else []
     statements = split_statements(tokens) if tokens else []
     clauses = [find_clauses(tokens, first, last, is_statement=True) for first, last in statements]
+    if tokens and not lake.is_read_only:
+        _bring_up_to_date(lake, text, tokens)
     if not any(clauses):
-        return Answer(_nothing() if _is_blank(text) else lake.query(text, parameters), statement=text)
+        return Answer(_nothing() if _is_blank(text) else lake.query(text, parameters, relations), statement=text)
     _check_characters(text)
-    question = Question(lake, text, tokens, parameters, answer_clause)
+    question = Question(lake, text, tokens, parameters, answer_clause, relations)
     table = None
     for (first, last), found in zip(statements, clauses, strict=True):
         _check_statement(question, first, last, found)
         question.begin(first)
+        question.keeps_forecasts = not (tokens[first].upper == "EXPLAIN" and tokens[first + 1].upper != "ANALYZE")
         is_clause = len(found) == 1 and (found[0].first, found[0].last) == (first, last)
         table = question.answer_clause(first, last) if is_clause else question.run_statement(first, last)
         if not is_clause:
             question.units.clear()
     assert table is not None
     return Answer(table, statement=text, notes=tuple(question.notes), units=dict(question.units))
+
+
+def _bring_up_to_date(lake: Asked, text: str, tokens: list[Token]) -> None:
+    """Score the forecasts and look which laws are stale, when a text reads the views that say so."""
+    read = {
+        token.name.lower()
+        for before, token in pairwise(tokens)
+        if token.is_name and (before.upper in ("FROM", "JOIN") or before.text in (",", "."))
+    }
+    words = {token.upper for token in tokens}
+    if "forecasts" in read and not lake.is_read_only:
+        from isoflop.queries.language.forecasts import score_forecasts
+
+        score_forecasts(lake)
+    if "laws" in read and ("SELECT" not in words or words & {"*", "STALE"}):
+        from isoflop.queries.language.provenance import refresh_stale
+
+        refresh_stale(Question(lake, text, tokens, None, answer_clause))
 
 
 def _is_blank(text: str) -> bool:
@@ -101,11 +130,16 @@ def _check_statement(question: Question, first: int, last: int, clauses: Sequenc
     """Check that a statement does not keep or undo what only lasts while it is answered."""
     tokens = question.tokens
     word = tokens[first].upper
-    if word in _TRANSACTION:
+    if word in _TRANSACTION and not question.lake.has_transactions:
         raise question.error(
             "Transaction", f"a text with verbs cannot hold {word}", tokens[first],
-            "each verb that changes laws is a transaction of its own",
+            "each verb that changes laws is a transaction of its own; in a session, lake.session(), they share one",
         )  # fmt: skip
+    for clause in clauses:
+        changing = verb_at(tokens, clause.first)
+        if changing in (*CHANGES, "FORECAST") and question.lake.is_read_only:
+            message = f"the lake is open for reading only, and {changing} writes into it"
+            raise question.error("Permission", message, tokens[clause.first], MEND)
     if not clauses:
         return
     place = tokens[clauses[0].first]

@@ -17,7 +17,7 @@ from isoflop.queries.language.catalogue import NOW
 from isoflop.queries.language.syntax.tokens import quote_name
 
 if TYPE_CHECKING:
-    from isoflop.lakehouse import Lakehouse
+    from isoflop.lakehouse import Asked
 
 SAME = 1e-6  # relative distance up to which an input of a run is the one that was forecast
 
@@ -80,7 +80,7 @@ class Forecast:
         return base64.b32encode(digest)[:12].decode().lower()
 
 
-def keep_forecasts(lake: Lakehouse, forecasts: Sequence[Forecast]) -> None:
+def keep_forecasts(lake: Asked, forecasts: Sequence[Forecast]) -> None:
     """Write forecasts that are not kept yet, in one transaction."""
     import pyarrow as pa
 
@@ -113,7 +113,7 @@ def keep_forecasts(lake: Lakehouse, forecasts: Sequence[Forecast]) -> None:
     lake.write([(_INSERT, None)], {"_forecasts": pa.Table.from_pylist(list(rows.values()), schema=schema)})
 
 
-def score_forecasts(lake: Lakehouse) -> int:
+def score_forecasts(lake: Asked) -> int:
     """Write run and measurement beside the forecasts whose runs have finished since, and return how many.
 
     A run answers a forecast when it finished after the forecast was made and has each of its inputs, to one part
@@ -132,7 +132,7 @@ def score_forecasts(lake: Lakehouse) -> int:
     return len(found)
 
 
-def _answered(lake: Lakehouse, law: Mapping[str, Any], columns: set[str]) -> list[dict[str, Any]]:
+def _answered(lake: Asked, law: Mapping[str, Any], columns: set[str]) -> list[dict[str, Any]]:
     """Return forecast, run and measurement for each open forecast of a law that a run answers."""
     import duckdb
 

@@ -7,14 +7,20 @@ from dataclasses import dataclass
 from typing import Any
 
 from isoflop.lakehouse.errors import UnknownName, did_you_mean
+from isoflop.queries.fitting.averaging import WEIGHINGS
+from isoflop.queries.fitting.bootstraps import BOOTSTRAPS, find_bootstrap
+from isoflop.queries.fitting.record import INTERVALS
+from isoflop.queries.fitting.resampling import Resampling
 from isoflop.queries.language.question import Question
-from isoflop.queries.language.syntax.nodes import Expression, Option
+from isoflop.queries.language.syntax.nodes import Expression, Name, Option
 from isoflop.queries.language.syntax.tokens import Kind
 from isoflop.queries.laws import OBJECTIVES, WITH_DELTA, Law, Objective, find_objective
 from isoflop.queries.laws.algebra.parser import match_name
 
 MOST_RESAMPLES = 100_000
 MOST_SEED = 2**63 - 1
+RESAMPLES = 200  # of each fold, of each approach and of an average, unless the statement says otherwise
+OPTIMUM_RESAMPLES = 100  # of the law, each with an optimum of its own
 
 
 @dataclass(frozen=True)
@@ -30,6 +36,9 @@ class FitOptions:
     forward : whether the large rows are predicted from the small ones, to widen intervals beyond the rows until
         they would have held; None does so where there are intervals
     cluster : value that rows which belong together share, or None
+    bootstrap : how rows are redrawn, one of `BOOTSTRAPS`; None goes by the numbers of rows and groups alone
+    intervals : what the coefficients' intervals are, one of `INTERVALS`
+    is_asked : whether bootstrap or intervals were named, so that the answer shows them
     """
 
     objective: Objective | None = None
@@ -38,6 +47,14 @@ class FitOptions:
     level: float = 0.95
     forward: bool | None = None
     cluster: Expression | None = None
+    bootstrap: str | None = None
+    intervals: str = "percentile"
+    is_asked: bool = False
+
+    @property
+    def resampling(self) -> Resampling | None:
+        """The bootstrap, as `fit_law` takes it."""
+        return None if self.bootstrap is None else find_bootstrap(self.bootstrap)
 
     @property
     def checks_forward(self) -> bool:
@@ -53,8 +70,51 @@ class IntervalOptions:
     interval: str = "prediction"
 
 
+@dataclass(frozen=True)
+class ApproachOptions:
+    """How the approaches to the best size are compared.
+
+    Parameters
+    ----------
+    fit : of the law of approach 3, with the resamples that all approaches share
+    budgets : compute [flop] of the slices of equal compute; None finds them among the rows
+    tolerance : relative distance [1] from a budget within which a run belongs to it
+    curves : value that the points of one learning curve share; None when every row is a finished run
+    flops : training compute [flop]; None takes the column `flops`, or 6 params tokens without one
+    """
+
+    fit: FitOptions
+    budgets: tuple[float, ...] | None = None
+    tolerance: float = 0.1
+    curves: Expression | None = None
+    flops: Expression | None = None
+
+
+@dataclass(frozen=True)
+class PlanOptions(IntervalOptions):
+    """How a plan is made.
+
+    Parameters
+    ----------
+    resamples : how many resamples of the law say how sure an optimum is; 0 for none
+    seed : of random steps
+    time_law : name of the law that `seconds` are computed by, or None
+    per : cost that what is gained is divided by, as typed, or None
+    """
+
+    resamples: int = OPTIMUM_RESAMPLES
+    seed: int = 0
+    time_law: Name | None = None
+    per: Expression | None = None
+
+
 def _is_count(value: Any) -> bool:
     return isinstance(value, int) and not isinstance(value, bool) and value >= 0
+
+
+def _plain(value: Any) -> Any:
+    """Return a decimal number as a float."""
+    return float(value) if type(value).__name__ == "Decimal" else value
 
 
 def _is_positive(value: Any) -> bool:
@@ -70,11 +130,41 @@ _KINDS: Mapping[str, tuple[Callable[[Any], bool], str]] = {
     ),
     "seed": (lambda value: _is_count(value) and value <= MOST_SEED, "a whole number, like 0"),
     "level": (lambda value: _is_positive(value) and value < 1, "a share between 0 and 1, like 0.95"),
+    "time_law": (lambda value: isinstance(value, str), "the name of a law"),
     "forward": (lambda value: isinstance(value, bool), "true or false"),
+    "bootstrap": (lambda value: isinstance(value, str), "a name in quotes, like 'auto'"),
+    "intervals": (lambda value: isinstance(value, str), "a name in quotes, like 'profile'"),
+    "weighing": (lambda value: isinstance(value, str), "a name in quotes, like 'resamples'"),
+    "tolerance": (_is_positive, "a number above 0, like 0.1"),
+    "budgets": (
+        lambda value: isinstance(value, list) and all(_is_positive(_plain(one)) for one in value) and len(value) > 0,
+        "a list of numbers above 0, like [1e19, 1e20]",
+    ),
     "interval": (lambda value: value in ("prediction", "confidence"), "'prediction' or 'confidence'"),
 }
-_FIT_KEYS = ("objective", "delta", "resamples", "seed", "level", "forward", "cluster")
+MEANINGS: Mapping[str, str] = {
+    "objective": "the penalty that is minimised, like 'huber_log'",
+    "delta": "misfit beyond which a Huber penalty grows linearly",
+    "resamples": "how many bootstrap resamples give the intervals; 0 for none",
+    "seed": "of starts and resamples",
+    "level": "share that intervals cover, like 0.95",
+    "forward": "whether the large rows are predicted from the small ones",
+    "cluster": "what rows that belong together share",
+    "bootstrap": "how resamples are drawn, like 'auto'",
+    "intervals": "how intervals of coefficients are made, like 'profile'",
+    "weighing": "how laws are weighed, like 'resamples'",
+    "tolerance": "relative distance [1] within which runs belong to one budget",
+    "budgets": "the budgets whose runs are looked at",
+    "curves": "what runs of one loss curve share",
+    "flops": "what a run cost",
+    "interval": "'prediction' of a new run or 'confidence' in the curve",
+}
+_FIT_KEYS = ("objective", "delta", "resamples", "seed", "level", "forward", "cluster", "bootstrap", "intervals")
+_APPROACH_KEYS = ("budgets", "tolerance", "curves", "flops", "objective", "delta", "resamples", "seed", "level")
+_EXPRESSIONS = ("cluster", "curves", "flops", "per")  # read from the rows or points, once for each
 _INTERVAL_KEYS = ("level", "interval")
+OPTIMIZE_KEYS = (*_INTERVAL_KEYS, "resamples", "time_law")
+DESIGN_KEYS = (*_INTERVAL_KEYS, "seed", "time_law", "per")
 
 
 def read_fit_options(
@@ -94,6 +184,88 @@ def read_fit_options(
     """
     keys = [key for key in _FIT_KEYS if key not in leave_out]
     values = _read_values(question, options, keys, verb)
+    places = {option.key.text.lower(): option for option in options}
+    for key, names in (("bootstrap", tuple(BOOTSTRAPS)), ("intervals", INTERVALS)):
+        if key in values:
+            values[key] = _one_of(question, places[key].value, key, values[key], names)
+            values["is_asked"] = True
+    if values.get("bootstrap") == "cluster" and "cluster" not in values:
+        hint = "say which rows belong together: WITH (bootstrap = 'cluster', cluster = run_id)"
+        raise question.error("Binder", "a cluster bootstrap needs groups of rows", places["bootstrap"].value, hint)
+    return FitOptions(objective=_objective(question, options, values, law), **values)
+
+
+def read_compare_options(
+    question: Question, options: Sequence[Option], verb: str, law: Law
+) -> tuple[FitOptions, str | None]:
+    """Return how the candidates of COMPARE are fitted, and how they are weighed where the statement says so.
+
+    Raises
+    ------
+    UnknownName : for a key, an objective or a way to weigh that does not exist
+    StatementError : for a value of the wrong kind
+    """
+    keys = [key for key in _FIT_KEYS if key not in ("forward", "bootstrap", "intervals")]
+    values = _read_values(question, options, [*keys, "weighing"], verb)
+    weighing = _weighing(question, options, values)
+    values.setdefault("resamples", RESAMPLES)
+    return FitOptions(objective=_objective(question, options, values, law), **values), weighing
+
+
+def read_average_options(
+    question: Question, options: Sequence[Option], verb: str, law: Law
+) -> tuple[FitOptions, str, IntervalOptions]:
+    """Return how the laws of an average are fitted, how they are weighed, and what interval it has.
+
+    Raises
+    ------
+    UnknownName : for a key, an objective or a way to weigh that does not exist
+    StatementError : for a value of the wrong kind
+    """
+    keys = [key for key in _FIT_KEYS if key not in ("bootstrap", "intervals")]
+    values = _read_values(question, options, [*keys, "weighing", "interval"], verb)
+    weighing = _weighing(question, options, values) or WEIGHINGS[0]
+    kind = values.pop("interval", "prediction")
+    values.setdefault("resamples", RESAMPLES)
+    fit = FitOptions(objective=_objective(question, options, values, law), **values)
+    return fit, weighing, IntervalOptions(fit.level, kind)
+
+
+def _weighing(question: Question, options: Sequence[Option], values: dict[str, Any]) -> str | None:
+    """Return how laws are weighed, and take it out of the values."""
+    given = values.pop("weighing", None)
+    if given is None:
+        return None
+    place = next(option.value for option in options if option.key.text.lower() == "weighing")
+    return _one_of(question, place, "weighing", given, WEIGHINGS)
+
+
+def read_approach_options(
+    question: Question, options: Sequence[Option], verb: str, law: Law | None = None
+) -> ApproachOptions:
+    """Return how the approaches to the best size are compared.
+
+    Parameters
+    ----------
+    law : whose objective a `delta` alone belongs to
+
+    Raises
+    ------
+    UnknownName : for a key or an objective that does not exist
+    StatementError : for a value of the wrong kind
+    """
+    values = _read_values(question, options, _APPROACH_KEYS, verb)
+    own = {key: values.pop(key) for key in ("budgets", "tolerance", "curves", "flops") if key in values}
+    if "budgets" in own:
+        own["budgets"] = tuple(float(one) for one in own["budgets"])
+    values.setdefault("resamples", RESAMPLES)
+    return ApproachOptions(FitOptions(objective=_objective(question, options, values, law), **values), **own)
+
+
+def _objective(
+    question: Question, options: Sequence[Option], values: dict[str, Any], law: Law | None
+) -> Objective | None:
+    """Return the objective that a WITH list names, and take its keys out of the values."""
     name, delta = values.pop("objective", None), values.pop("delta", None)
     places = {option.key.text.lower(): option for option in options}
     if name is not None and match_name(name, OBJECTIVES) is None:
@@ -107,8 +279,16 @@ def read_fit_options(
         if chosen not in WITH_DELTA:
             message = f"objective '{chosen}' has no delta"
             raise question.error("Binder", message, places["delta"].key, f"delta belongs to {', '.join(WITH_DELTA)}")
-    objective = None if chosen is None else find_objective(chosen, 1e-3 if delta is None else delta)
-    return FitOptions(objective=objective, **values)
+    return None if chosen is None else find_objective(chosen, 1e-3 if delta is None else delta)
+
+
+def _one_of(question: Question, place: Expression, key: str, value: str, names: Sequence[str]) -> str:
+    """Return the name that a value spells."""
+    found = match_name(value, names)
+    if found is None:
+        hint = did_you_mean(value, names, f"choose from {', '.join(names)}")
+        raise UnknownName("Binder", f"{key} '{value}' does not exist", question.text, place.start, place.end, hint=hint)
+    return found
 
 
 def read_interval_options(question: Question, options: Sequence[Option], verb: str) -> IntervalOptions:
@@ -122,8 +302,29 @@ def read_interval_options(question: Question, options: Sequence[Option], verb: s
     return IntervalOptions(**_read_values(question, options, _INTERVAL_KEYS, verb))
 
 
+def read_plan_options(question: Question, options: Sequence[Option], verb: str, keys: Sequence[str]) -> PlanOptions:
+    """Return how a plan is to be made.
+
+    Parameters
+    ----------
+    keys : that this verb takes
+
+    Raises
+    ------
+    UnknownName : for a key that does not exist
+    StatementError : for a value of the wrong kind
+    """
+    values = _read_values(question, options, keys, verb)
+    if verb == "DESIGN":  # what a run adds of its own scatter no other run takes away
+        values.setdefault("interval", "confidence")
+    if "time_law" in values:
+        place = next(option.value for option in options if option.key.text.lower() == "time_law")
+        values["time_law"] = Name(place.start, place.end, values["time_law"])
+    return PlanOptions(**values)
+
+
 def _read_values(question: Question, options: Iterable[Option], known: Sequence[str], verb: str) -> dict[str, Any]:
-    """Return the values of a WITH list by key, each checked; the value of `cluster` stays an expression."""
+    """Return the values of a WITH list by key, each checked; those of `_EXPRESSIONS` stay slices."""
     found: dict[str, Any] = {}
     for option in options:
         key = match_name(option.key.text, known)
@@ -131,7 +332,7 @@ def _read_values(question: Question, options: Iterable[Option], known: Sequence[
             hint = did_you_mean(option.key.text, known, f"{verb} takes {', '.join(known)}")
             message = f"{verb} has no option '{option.key.text}'"
             raise UnknownName("Binder", message, question.text, option.key.start, option.key.end, hint=hint)
-        if key == "cluster":
+        if key in _EXPRESSIONS:
             found[key] = option.value
             continue
         value = _value(question, option.value)
@@ -147,3 +348,34 @@ def _value(question: Question, expression: Expression) -> Any:
     if expression.last == expression.first + 1 and question.tokens[expression.first].kind is Kind.WORD:
         return {"TRUE": True, "FALSE": False}.get(expression.text.upper(), expression.text)
     return question.constant(expression)
+
+
+# What the reference says of each key: default, meaning.
+_MEANINGS: Mapping[str, tuple[str, str]] = {
+    "objective": ("the form's own", f"what is minimised: {', '.join(f'`{name}`' for name in OBJECTIVES)}"),
+    "delta": (
+        "`1e-3`",
+        f"log residual beyond which the objective grows linearly; of {', '.join(f'`{name}`' for name in WITH_DELTA)}",
+    ),
+    "resamples": (f"`{FitOptions.resamples}`", "how many bootstrap resamples the intervals come from"),
+    "seed": (f"`{FitOptions.seed}`", "of starts, resamples and random folds: one seed, one answer"),
+    "level": (f"`{FitOptions.level}`", "share that intervals cover"),
+    "forward": (
+        "`true` with resamples",
+        "whether the large rows are predicted from the small ones, to widen intervals beyond the rows",
+    ),
+    "cluster": ("none", "rows with one value of this expression belong together: resampled, and split, as a whole"),
+    "interval": (f"`'{IntervalOptions.interval}'`", "for a new run, which is noisy, or for the law's curve alone"),
+}
+
+
+def describe_option(key: str) -> tuple[str, str, str]:
+    """Return an option's default, the values it takes and what it means, as Markdown.
+
+    Example
+    -------
+    >>> describe_option("seed")
+    ('`0`', 'a whole number, like 0', 'of starts, resamples and random folds: one seed, one answer')
+    """
+    default, meaning = _MEANINGS[key]
+    return default, "an expression over the rows" if key == "cluster" else _KINDS[key][1], meaning

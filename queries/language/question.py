@@ -6,6 +6,7 @@ clauses in them first, sends it, and shows errors in the text that people typed.
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -15,11 +16,12 @@ from isoflop.queries.language.rewrite import Composed
 from isoflop.queries.language.syntax.clauses import find_clauses, visible_queries
 from isoflop.queries.language.syntax.nodes import Expression, Span
 from isoflop.queries.language.syntax.tokens import Kind, Token
+from isoflop.queries.laws.algebra.expression import sql_number
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
-    from isoflop.lakehouse import Lakehouse
+    from isoflop.lakehouse import Asked
 
     Answerer = Callable[["Question", int, int], pa.Table]
 
@@ -38,6 +40,14 @@ class Own:
     stands_for: int
 
 
+@dataclass(frozen=True)
+class Sent:
+    """A query as DuckDB got it, on one line, and the wall time [s] that its answer took."""
+
+    sql: str
+    seconds: float
+
+
 class Question:
     """One text, its statements answered one after another.
 
@@ -47,20 +57,25 @@ class Question:
     text, tokens : what was typed
     parameters : values for `?` and `$1` in order, or for `$name` by name
     answer : answers the verb clause in a token range with a table
+    relations : tables that the text names
     """
 
     def __init__(
         self,
-        lake: Lakehouse,
+        lake: Asked,
         text: str,
         tokens: list[Token],
         parameters: Sequence[Any] | Mapping[str, Any] | None,
         answer: Answerer,
+        relations: Mapping[str, pa.Table] | None = None,
     ) -> None:
         self.lake, self.text, self.tokens = lake, text, tokens
         self.notes: list[str] = []
         self.units: dict[str, str] = {}
+        self.sent: list[Sent] = []
+        self.keeps_forecasts = True
         self.answer = answer
+        self._given = dict(relations or {})
         self._values = _by_name(parameters)
         self._statement = 0
         self._scope: int | None = None
@@ -122,8 +137,11 @@ class Question:
         import duckdb
 
         seen = {name: self._relations[name] for name in composed.relations}
+        began = time.perf_counter()
         try:
-            return self.lake.query(composed.text, composed.parameters or None, {**seen, **relations})
+            table = self.lake.query(composed.text, composed.parameters or None, {**self._given, **seen, **relations})
+            self.sent.append(Sent(composed.line, time.perf_counter() - began))
+            return table
         except duckdb.Error as error:
             if otherwise is None and "\n\nLINE " not in str(error) and "end of input" not in str(error):
                 raise
@@ -222,13 +240,19 @@ class Question:
         return self._values[name]
 
     def values_in(self, start: int, end: int) -> dict[str, Any]:
-        """Return the parameters that a part of the statement uses, by name or number."""
+        """Return the parameters that a part of the statement uses, as the part alone would name them."""
         chosen = [
             index
             for index, token in enumerate(self.tokens)
             if token.kind is Kind.PARAMETER and start <= token.start < end
         ]
-        return {self.parameter_name(index): self.parameter(index) for index in chosen}
+        unnamed = [index for index in chosen if self.tokens[index].text == "?"]  # numbered by their order
+        names = {index: str(position) for position, index in enumerate(unnamed, 1)}
+        return {names.get(index, self.parameter_name(index)): self.parameter(index) for index in chosen}
+
+    def literal(self, index: int) -> str:
+        """Return the value of the parameter at a token as SQL writes it."""
+        return _literal(self.parameter(index))
 
     def constant(self, expression: Expression) -> Any:
         """Return the value of an expression that names no column, as Python has it."""
@@ -246,6 +270,18 @@ class Question:
                     pass
         value = self.run("SELECT (", expression, ") AS value").column("value")[0].as_py()
         return float(value) if type(value).__name__ == "Decimal" else value
+
+    def text_of(self, expression: Expression, what: str) -> str:
+        """Return the value of an expression as a text.
+
+        Raises
+        ------
+        StatementError : when it is something else
+        """
+        value = self.constant(expression)
+        if not isinstance(value, str):
+            raise self.error("Binder", f"{what} is a text, got {expression.text}", expression)
+        return value
 
     def number(self, expression: Expression, what: str) -> float:
         """Return the value of an expression as a number.
@@ -265,6 +301,22 @@ class Question:
         """Return an error with its caret under a part of the statement."""
         kinds = QuerySyntaxError if kind == "Parser" else StatementError
         return kinds(kind, message, self.text, at.start, at.end, hint=hint)
+
+
+def _literal(value: Any) -> str:
+    """Return a value as SQL writes it; of what is no number, list or text, the text that DuckDB casts."""
+    match value:
+        case None | bool():
+            return str(value).upper().replace("NONE", "NULL")
+        case int():
+            return str(value) if value >= 0 else f"({value})"
+        case float():
+            return sql_number(value)
+        case list() | tuple():
+            return f"[{', '.join(_literal(one) for one in value)}]"
+        case _:
+            text = str(value).replace("'", "''")
+            return text if type(value).__name__ == "Decimal" else f"'{text}'"
 
 
 def _by_name(parameters: Sequence[Any] | Mapping[str, Any] | None) -> dict[str, Any]:

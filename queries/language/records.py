@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from isoflop.lakehouse.errors import IsoflopError
 from isoflop.queries.fitting.record import FittedLaw
 from isoflop.queries.language.bind import unknown_law, with_names
 from isoflop.queries.language.question import Question
@@ -25,10 +27,16 @@ from isoflop.queries.laws import (
 )
 
 if TYPE_CHECKING:
-    from isoflop.lakehouse import Lakehouse
+    from isoflop.lakehouse import Asked
 
 Array = NDArray[np.float64]
 BUILT_IN, TYPED = "law", "formula"  # what a saved law is made of again
+
+_NEWEST = """
+SELECT * REPLACE ([] AS draws, [] AS residuals) FROM store.laws
+WHERE statement IS NOT NULL AND options IS NOT NULL
+QUALIFY row_number() OVER (PARTITION BY lower(name) ORDER BY version DESC) = 1
+"""
 
 
 @dataclass(frozen=True)
@@ -52,6 +60,10 @@ class LawRecord:
     statement : the text that made it, empty when it is not saved
     values : parameters that the text was given
     data_hash : identifies the rows it was fitted to
+    matched : how many rows there were, unusable ones among them
+    seed : of starts and resamples
+    options : how it was fitted, as `store.laws` keeps it
+    code_version : of the isoflop that fitted it
     """
 
     name: str | None
@@ -73,6 +85,10 @@ class LawRecord:
     statement: str = ""
     values: Mapping[str, Any] | None = None
     data_hash: str = ""
+    matched: int = 0
+    seed: int = 0
+    options: Mapping[str, Any] = field(default_factory=dict)
+    code_version: str = ""
 
     @property
     def law(self) -> Law:
@@ -90,10 +106,22 @@ class LawRecord:
         return f"law '{self.name}'" if self.name else f"the fit of {self.form}"
 
 
-def saved_names(lake: Lakehouse) -> list[str]:
+def saved_names(lake: Asked) -> list[str]:
     """Return the names of the saved laws."""
     names: list[str] = lake.query("SELECT DISTINCT name FROM store.laws ORDER BY name").column("name").to_pylist()
     return names
+
+
+def newest_laws(lake: Asked) -> list[tuple[LawRecord, bool | None]]:
+    """Return the newest version of each saved law, without its resamples, and whether it was stale at the last look.
+
+    Laws of a form that is not installed here are left out.
+    """
+    found = []
+    for row in lake.query(_NEWEST).to_pylist():
+        with contextlib.suppress(IsoflopError):
+            found.append((_record(row), row["stale"]))
+    return found
 
 
 def load_law(question: Question, name: Name, version: int | None = None) -> LawRecord:
@@ -171,6 +199,10 @@ def _record(row: Mapping[str, Any]) -> LawRecord:
         statement=row["statement"] or "",
         values=options.get("values"),
         data_hash=row["data_hash"] or "",
+        matched=(row["rows"] or 0) + (row["dropped"] or 0),
+        seed=row["seed"] or 0,
+        options=options,
+        code_version=row["code_version"] or "",
     )
 
 

@@ -11,7 +11,8 @@ import re
 from dataclasses import dataclass, field
 from typing import Any
 
-from isoflop.lakehouse.errors import QuerySyntaxError, StatementError, display_width
+from isoflop.lakehouse.errors import QuerySyntaxError, StatementError
+from isoflop.lakehouse.running import find_place
 from isoflop.queries.language.syntax.nodes import Span
 from isoflop.queries.language.syntax.tokens import Kind, Token
 
@@ -20,6 +21,7 @@ _MESSAGE = re.compile(
     r"(?:\n\nLINE (?P<line>\d+): (?P<shown>[^\n]*)\n(?P<caret> *)\^.*)?",
     re.DOTALL,
 )
+_JOINS_STRINGS = re.compile(r"(?:\s|--[^\n\r]*)*[\n\r](?:\s|--[^\n\r]*)*")
 _NEAR = re.compile(r'syntax error at or near "[^\n]*"|syntax error at end of input')
 
 
@@ -57,6 +59,11 @@ class Composed:
         """What is sent."""
         return "".join(self._parts)
 
+    @property
+    def line(self) -> str:
+        """What is sent, on one line for people."""
+        return "".join(" " if part == "\n" else part for part in self._parts).strip()
+
     def own(self, text: str, stands_for: int | None = None) -> None:
         """Add words of our own; an error in them is shown under the token they stand for, or under the next one."""
         self._add(text, stands_for)
@@ -67,9 +74,11 @@ class Composed:
         previous = self._pieces[-1].token if self._pieces else None
         if previous is not None:
             before = self.tokens[previous]
-            if before.end != token.start:
-                # Two strings on two lines would be one string.
-                self._space(" " if before.kind is token.kind is Kind.STRING else "\n")
+            gap = self.statement[before.end : token.start]
+            if gap:
+                # Two strings on two lines are one string, on one line they are a string and its name.
+                is_one_line = before.kind is token.kind is Kind.STRING and not _JOINS_STRINGS.fullmatch(gap)
+                self._space(" " if is_one_line else "\n")
         else:
             self._space("\n")
         self._add(text or token.text, index)
@@ -97,9 +106,9 @@ class Composed:
             return None
         kind, message = found["kind"], found["message"].rstrip()
         position = (
-            _position(self.text, int(found["line"]), found["shown"], len(found["caret"])) if found["line"] else None
+            find_place(self.text, int(found["line"]), found["shown"], len(found["caret"])) if found["line"] else None
         )
-        span, near = (otherwise, None) if position is None else self._locate(position)
+        span, near = (otherwise, None) if position is None else self._locate(position, otherwise)
         if position is None and "end of input" in message:
             span, near = self._locate(self._length)
         if near is not None:
@@ -108,7 +117,7 @@ class Composed:
         hint = correlation_hint if message.startswith("Referenced table") else None
         return kinds(kind, message, self.statement, span.start, span.end, hint=hint)
 
-    def _locate(self, position: int) -> tuple[Span, str | None]:
+    def _locate(self, position: int, otherwise: Span | None = None) -> tuple[Span, str | None]:
         """Return the place in the statement of a character of `text`, and what is near it when it is our own word."""
         last = -1
         for piece in self._pieces:
@@ -120,38 +129,10 @@ class Composed:
             token = self.tokens[piece.token]
             start = token.start + (position - piece.start if piece.end - piece.start == token.end - token.start else 0)
             return Span(start, token.end), None
+        if last < 0 and otherwise is not None:  # in our own words before any of the statement's
+            return otherwise, None
         following = self.tokens[min(last + 1, len(self.tokens) - 1)]
         if following.kind is Kind.END:
             end = self.tokens[last].end if last >= 0 else 0
             return Span(end, end + 1), "syntax error at end of input"
         return Span(following.start, following.end), f'syntax error at or near "{following.text}"'
-
-
-def _position(text: str, line: int, shown: str, caret: int) -> int | None:
-    """Return the character that DuckDB's caret points at.
-
-    Parameters
-    ----------
-    text : what DuckDB was sent
-    line : number of the line it names
-    shown : the line as it prints it, which it may shorten to `...part...`
-    caret : columns before the caret
-    """
-    lines = re.split(r"[\n\r]", text)
-    if line > len(lines):
-        return None
-    start = sum(len(each) + 1 for each in lines[: line - 1])
-    columns = caret - len(f"LINE {line}: ")
-    if shown.startswith("...") and not lines[line - 1].startswith("..."):
-        part = shown[3:].removesuffix("...")
-        offset = lines[line - 1].find(part)
-        if offset < 0:
-            return start
-        start, columns, visible = start + offset, columns - 3, part
-    else:
-        visible = lines[line - 1]
-    for index, character in enumerate(visible):
-        if columns <= 0:
-            return start + index
-        columns -= display_width(character)
-    return start + len(visible)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -15,6 +16,7 @@ from isoflop.lakehouse.errors import StatementError
 from isoflop.queries.language.bind import Bound, Column
 from isoflop.queries.language.question import Own, Question
 from isoflop.queries.language.syntax.nodes import Expression, Source, Span
+from isoflop.queries.language.syntax.tokens import quote_name
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -35,6 +37,7 @@ class Rows:
     weights : (M,) float array, or None
     extra : further columns by name, M rows
     faults : (M,) texts like `loss is NULL`, empty for a usable row
+    labels : (M,) run of each row, or its number in the source, from 1
     """
 
     law_inputs: Array
@@ -42,6 +45,7 @@ class Rows:
     weights: Array | None
     extra: pa.Table
     faults: NDArray[np.object_]
+    labels: pa.ChunkedArray
 
     @property
     def matched(self) -> int:
@@ -84,8 +88,20 @@ class Rows:
         """Return some of the rows, by position."""
         weights = None if self.weights is None else self.weights[chosen]
         return Rows(
-            self.law_inputs[chosen], self.targets[chosen], weights, self.extra.take(chosen), self.faults[chosen]
+            self.law_inputs[chosen],
+            self.targets[chosen],
+            weights,
+            self.extra.take(chosen),
+            self.faults[chosen],
+            self.labels.take(chosen),
         )
+
+    def name(self, position: int) -> str:
+        """Return what a person calls one of the usable rows."""
+        import pyarrow as pa
+
+        label = self.labels[int(self.kept[position])].as_py()
+        return f"row {label}" if pa.types.is_integer(self.labels.type) else f"run {label}"
 
     def column(self, name: str) -> list[Any]:
         """Return a further column of the usable rows."""
@@ -93,7 +109,7 @@ class Rows:
         return values
 
 
-def read_rows(question: Question, bound: Bound, source: Source, extra: Mapping[str, Expression] | None = None) -> Rows:
+def read_rows(question: Question, bound: Bound, source: Source, extra: Mapping[str, Column] | None = None) -> Rows:
     """Return the rows of a source as a fit takes them.
 
     Parameters
@@ -115,6 +131,7 @@ def read_rows(question: Question, bound: Bound, source: Source, extra: Mapping[s
         pieces += [", (", column, f") AS x{position}"]
     if source.weight is not None:
         pieces += [", (", source.weight, ") AS w"]
+    pieces += [", run_id::VARCHAR AS label" if _has_runs(question, source) else ", row_number() OVER () AS label"]
     try:
         # In an order of their own, not the storage's: resamples and splits draw the same rows every time.
         table = question.run(*pieces, *source_pieces(source), " ORDER BY ALL", place=source.relation)
@@ -142,7 +159,18 @@ def read_rows(question: Question, bound: Bound, source: Source, extra: Mapping[s
         weights=weights,
         extra=pa.table(named) if named else pa.table({}),
         faults=first_fault(faults, table.num_rows),
+        labels=table.column("label"),
     )
+
+
+def _has_runs(question: Question, source: Source) -> bool:
+    """Whether a source is a table that knows the run of each row; a query is not asked, since it may take long."""
+    if not re.fullmatch(r'[\w."]+(\s+(AS\s+)?\w+)?', source.relation.text, re.IGNORECASE):
+        return False
+    try:
+        return "run_id" in question.run("SELECT * FROM ", source.relation, " LIMIT 0").column_names
+    except StatementError:  # the query that follows says it better
+        return False
 
 
 def _note_unfinished(question: Question, bound: Bound, source: Source) -> None:
@@ -164,6 +192,16 @@ def _note_unfinished(question: Question, bound: Bound, source: Source) -> None:
     if unfinished:
         hint = "WHERE status = 'finished' leaves them out"
         question.note(f"{unfinished} of {table.column('matched')[0]} rows are of unfinished runs; {hint}")
+
+
+def column_of(question: Question, source: Source, name: str) -> Own | None:
+    """Return a column of a source by its name, or None where the source has none of that name."""
+    column = Own(quote_name(name), source.relation.first)
+    try:
+        question.run("SELECT ", column, " FROM ", source.relation, " LIMIT 0", place=source.relation)
+    except StatementError:
+        return None
+    return column
 
 
 def source_pieces(source: Source) -> list[Piece]:

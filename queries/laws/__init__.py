@@ -14,7 +14,7 @@ from isoflop.queries.laws.law import Coefficient, Input, Law, Role, amplitude, e
 from isoflop.queries.laws.loss_in_time import LOSS_IN_TIME
 from isoflop.queries.laws.nqs import NQS, NQS_REGULARISED
 from isoflop.queries.laws.objective_names import OBJECTIVES, WITH_DELTA, find_objective
-from isoflop.queries.laws.objectives import Huber, LeastAbsolute, LeastSquares, Objective, RelativeSquares
+from isoflop.queries.laws.objectives import Huber, LeastAbsolute, LeastSquares, Objective, PlainSquares, RelativeSquares
 from isoflop.queries.laws.optimal_batch import OPTIMAL_BATCH
 from isoflop.queries.laws.optimal_learning_rate import OPTIMAL_LEARNING_RATE
 from isoflop.queries.laws.optimal_params import OPTIMAL_PARAMS
@@ -77,6 +77,7 @@ __all__ = [
     "LeastAbsolute",
     "LeastSquares",
     "Objective",
+    "PlainSquares",
     "RelativeSquares",
     "Role",
     "amplitude",

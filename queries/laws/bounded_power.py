@@ -24,7 +24,9 @@ from isoflop.queries.laws.algebra.expression import Array, quoted, sql_number
 from isoflop.queries.laws.law import Coefficient, Input, Role, amplitude, as_values, exponent, floor
 from isoflop.queries.laws.objectives import Huber, Objective
 
-STEPS = 40  # of Newton's method; twelve were enough for every gamma of its domain
+STEPS = 40  # of Newton's method, which stops where nothing changes any more
+SQL_STEPS = 12  # were enough for every gamma of its domain
+CAST_X = 'CAST("x" AS DOUBLE)'
 LOWEST, HIGHEST = 0.1, 10.0  # gamma [1]
 
 
@@ -117,21 +119,28 @@ class BoundedPower:
         coefficients : by name, or five numbers in the law's order
         """
         known = as_values(self, coefficients)
-        low, high, factor, alpha, gamma = (known[one.name] for one in self.coefficients)
-        level = f'({sql_number(self._level(low, high, factor, gamma))} - {sql_number(alpha)} * ln(CAST("x" AS DOUBLE)))'
-        power = sql_number(gamma)
-        tail = "ln(1e0 + exp(-abs(u)))"
-        miss = f"({power} * (greatest(u, 0e0) + {tail}) - (greatest(-u, 0e0) + {tail}) - {level})"
-        slope = f"(({power} * exp(least(u, 0e0)) + exp(least(-u, 0e0))) / (1e0 + exp(-abs(u))))"
-        first = f"({level} / CASE WHEN {level} < 0e0 THEN 1e0 ELSE {power} END)"
-        steps = f"list_reduce(list_resize([{first}], {STEPS + 1}, 0e0), lambda u, step: u - {miss} / {slope})"
-        share = f"1e0 / (1e0 + exp(-greatest({steps}, -7e2)))"
-        curve = f"{sql_number(low)} + {sql_number(high - low)} * ({share})"
-        return f'CREATE OR REPLACE MACRO {quoted(name)}("x") AS ({curve})'
+        texts = [sql_number(known[one.name]) for one in self.coefficients]
+        return f'CREATE OR REPLACE MACRO {quoted(name)}("x") AS ({self.sql(texts, [CAST_X])})'
 
-    def _level(self, low: float, high: float, factor: float, gamma: float) -> float:
-        """The right-hand side at x = 1, in logarithms and in units of the distance of the bounds."""
-        return float(np.log(factor) - (1.0 - gamma) * np.log(high - low))
+    def sql(self, coefficients: Sequence[str], inputs: Sequence[str]) -> str:
+        """Return SQL that computes the law.
+
+        Parameters
+        ----------
+        coefficients : five texts, SQL of type DOUBLE for each coefficient
+        inputs : one text, SQL of type DOUBLE for x
+        """
+        low, high, factor, alpha, gamma = coefficients
+        height = f"({high} - {low})"
+        start = f"(ln({factor}) - (1e0 - {gamma}) * ln({height}) - {alpha} * ln({inputs[0]}))"
+        # A list of one stands for a name: what its only lambda calls so is computed once.
+        tail = "ln(1e0 + exp(-abs(u)))"
+        miss = f"({gamma} * (greatest(u, 0e0) + {tail}) - (greatest(-u, 0e0) + {tail}) - level)"
+        slope = f"(({gamma} * exp(least(u, 0e0)) + exp(least(-u, 0e0))) / (1e0 + exp(-abs(u))))"
+        first = f"(level / CASE WHEN level < 0e0 THEN 1e0 ELSE {gamma} END)"
+        steps = f"list_reduce(list_resize([{first}], {SQL_STEPS + 1}, 0e0), lambda u, step: u - {miss} / {slope})"
+        logits = f"list_transform([{start}], lambda level: {steps})[1]"
+        return f"({low} + {height} / (1e0 + exp(-greatest({logits}, -7e2))))"
 
     def _logits(self, coefficients: Array, inputs: Array) -> Array:
         """Log odds (..., R) of the way from E to E_0 at which the loss lies."""

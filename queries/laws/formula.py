@@ -206,10 +206,22 @@ class Formula:
         >>> print(POWER.macro("p", [1.5, 400.0, 0.25]))
         CREATE OR REPLACE MACRO "p"("x") AS ((1.5e0 + (400.0e0 / pow(CAST("x" AS DOUBLE), 0.25e0))))
         """
-        texts = {key: sql_number(value) for key, value in as_values(self, coefficients).items()}
-        texts |= {one: f"CAST({quoted(one)} AS DOUBLE)" for one in input_names(self)}
+        values = as_values(self, coefficients)
+        texts = [sql_number(values[one]) for one in coefficient_names(self)]
+        inputs = [f"CAST({quoted(one)} AS DOUBLE)" for one in input_names(self)]
         parameters = ", ".join(quoted(one) for one in input_names(self))
-        return f"CREATE OR REPLACE MACRO {quoted(name)}({parameters}) AS ({to_sql(self.expression, texts)})"
+        return f"CREATE OR REPLACE MACRO {quoted(name)}({parameters}) AS ({self.sql(texts, inputs)})"
+
+    def sql(self, coefficients: Sequence[str], inputs: Sequence[str]) -> str:
+        """Return SQL that computes the law.
+
+        Parameters
+        ----------
+        coefficients : K texts, SQL of type DOUBLE for each coefficient
+        inputs : P texts, SQL of type DOUBLE for each input
+        """
+        texts = dict(zip(coefficient_names(self), coefficients, strict=True))
+        return to_sql(self.expression, texts | dict(zip(input_names(self), inputs, strict=True)))
 
     def from_chart(self, values: Array) -> Array:
         """Return the law's coefficients (..., K) for the chart's (..., K)."""

@@ -89,8 +89,9 @@ class Law(Protocol):
     """A named curve with free coefficients.
 
     An outside law implements these attributes and `predict`, and is registered under the entry-point group
-    `isoflop.laws`. `jacobian(coefficients, inputs) -> (..., K, R)` and `macro(name, coefficients) -> str` are used
-    when it has them; derivatives are taken by differences otherwise. So are `value_and_slopes` (both in one pass),
+    `isoflop.laws`. `jacobian(coefficients, inputs) -> (..., K, R)` is used when it has one; derivatives are taken by
+    differences otherwise. `macro(name, coefficients) -> str` makes a saved law an SQL function, and
+    `sql(coefficients, inputs) -> str` the ends of its interval two more. So are `value_and_slopes` (both in one pass),
     `start_ranges` (name, lowest, largest of where a search starts), `is_costly` (resamples take few steps) and
     `fitted_as` (the law that is fitted in its place).
     """

@@ -18,14 +18,16 @@ and do not read e as the entropy of the data.
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
 
 from isoflop.lakehouse.errors import FitError
 from isoflop.queries.laws.algebra.expression import Array
-from isoflop.queries.laws.law import Coefficient, Input, Role
+from isoflop.queries.laws.law import Coefficient, Input, Role, as_values
 from isoflop.queries.laws.objectives import LeastSquares, Objective
+from isoflop.queries.laws.quadratic_sql import plain_macro, regularised_macro
 from isoflop.queries.laws.quadratic_sums import Nodes, nodes_for, zeta_tail
 
 LEARNING_RATE = 1.999  # gamma [1]: a convention, since Q absorbs it
@@ -82,6 +84,16 @@ class NoisyQuadratic:
             r" \frac{1 - a_n^{2\,\mathrm{steps}}}{2 - \gamma Q_1 n^{-q}}\right],"
             r"\quad a_n = 1 - \gamma Q_1 n^{-q}, \quad \gamma = 1.999"
         )
+
+    def macro(self, name: str, coefficients: Mapping[str, float] | Sequence[float] | Array) -> str:
+        """Return the statement that creates the fitted law as an SQL macro of params, batch and steps.
+
+        Parameters
+        ----------
+        name : of the macro
+        coefficients : by name, or seven numbers in the law's order
+        """
+        return plain_macro(name, as_values(self, coefficients), LEARNING_RATE)
 
     def predict(self, coefficients: Array, inputs: Array) -> Array:
         """Return the expected loss.
@@ -140,6 +152,10 @@ class RegularisedNoisyQuadratic(NoisyQuadratic):
     def formula(self) -> str:
         """How it is written for people."""
         return f"{super().formula}, with a learning rate that falls as weights grow"
+
+    def macro(self, name: str, coefficients: Mapping[str, float] | Sequence[float] | Array) -> str:
+        """Return the statement that creates the fitted law as an SQL macro, which takes the same intervals."""
+        return regularised_macro(name, as_values(self, coefficients), LEARNING_RATE, WEIGHT_SCALE)
 
     def predict(self, coefficients: Array, inputs: Array) -> Array:
         """Return the expected loss (..., R) for coefficients (..., 7) and inputs (R, 3)."""

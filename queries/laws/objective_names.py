@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from isoflop.lakehouse.errors import UsageError, did_you_mean
-from isoflop.queries.laws.objectives import Huber, LeastAbsolute, LeastSquares, Objective, RelativeSquares
+from isoflop.queries.laws.objectives import Huber, LeastAbsolute, LeastSquares, Objective, PlainSquares, RelativeSquares
 from isoflop.queries.laws.robust_objectives import AsymmetricHuber, HuberLikelihood
 
 OBJECTIVES: dict[str, Callable[[float], Objective]] = {
@@ -15,6 +15,7 @@ OBJECTIVES: dict[str, Callable[[float], Objective]] = {
     "least_squares_log": lambda delta: LeastSquares(),
     "least_absolute_log": lambda delta: LeastAbsolute(),
     "relative_squares": lambda delta: RelativeSquares(),
+    "least_squares": lambda delta: PlainSquares(),
 }
 
 WITH_DELTA = ("huber_log", "huber_likelihood", "asymmetric_huber")

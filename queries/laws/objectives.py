@@ -6,7 +6,8 @@ Which one to take:
 * losses with clean Gaussian noise: `LeastSquares()` on log residuals;
 * losses where half the rows may be off: `LeastAbsolute()`, the limit of Huber for a small delta;
 * losses with a scale that is fitted too, or with runs that were not tuned well: see `robust_objectives`;
-* step times, linear laws: `RelativeSquares()`, squares of the relative error.
+* step times, linear laws: `RelativeSquares()`, squares of the relative error;
+* losses or error rates as some papers fit them, without logarithms: `PlainSquares()`, squares of the error itself.
 
 The sum is never turned into a mean: with rows in the hundreds and residuals near 1e-3 a mean is so small that
 the usual stopping rules of optimisers fire at the start.
@@ -28,10 +29,14 @@ WIDEST = 0.1  # log residual [1] at which the graduated descent starts: beyond i
 
 
 class Link(enum.Enum):
-    """What a residual is: a difference of logarithms, or a relative difference."""
+    """What a residual is: a difference of logarithms, a relative difference, or a difference in the target's unit.
+
+    The solver takes the last as a relative one whose rows weigh with the square of their value (`row_factors`).
+    """
 
     LOG = "log"
     RELATIVE = "relative"
+    PLAIN = "plain"
 
 
 class Objective(Protocol):
@@ -209,3 +214,36 @@ class RelativeSquares:
     def log_normaliser(self, scale: float) -> float:
         """Return log of the integral of the normal density."""
         return LeastSquares().log_normaliser(scale)
+
+
+@dataclass(frozen=True)
+class PlainSquares(RelativeSquares):
+    """Half the square of the residual in the target's unit, `measured - predicted`: large values count most.
+
+    Source: Gadre et al. 2024 (arXiv:2403.08540) fit losses and error rates this way.
+    """
+
+    @property
+    def name(self) -> str:
+        """The word a statement uses for it."""
+        return "least_squares"
+
+    @property
+    def link(self) -> Link:
+        """Differences in the target's unit."""
+        return Link.PLAIN
+
+
+def row_factors(objective: Objective, values: Array) -> Array | float:
+    """Return the factors on row weights that turn squares of relative residuals into squares of plain ones.
+
+    Parameters
+    ----------
+    objective : whose link says whether there is anything to turn
+    values : (..., R) measured values
+
+    Returns
+    -------
+    (..., R) float array in the target's unit squared, or 1 for other links
+    """
+    return np.square(values) if objective.link is Link.PLAIN else 1.0

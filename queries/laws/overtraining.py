@@ -6,7 +6,7 @@ The same curves as `chinchilla_tied`, asked in other words: at a constant M loss
 over-training moves its amplitude, not its exponent. In the paper's symbols, with C = 6 M N^2 and eta = alpha / 2,
 a = A 6^eta and b = B 6^eta give L = E + (a M^eta + b M^-eta) C^-eta.
 
-The paper fits least squares on the loss itself. That is `RelativeSquares()` with `loss ** 2` as row weights.
+The paper fits least squares on the loss itself, `objective = 'least_squares'`.
 
 >>> import numpy as np
 >>> OVERTRAINING.predict(np.array([1.5, 10.0, 20.0, 0.5]), np.array([[100.0, 4.0]]))

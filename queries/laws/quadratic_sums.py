@@ -54,7 +54,7 @@ def nodes_for(directions: Array) -> Nodes:
     total = np.maximum(np.asarray(directions, dtype=np.float64), 1.0)[:, None]  # (R, 1)
     exact = np.minimum(np.floor(total), EXACT)
     count = np.arange(1.0, EXACT + 1)
-    points, areas = _legendre()
+    points, areas = legendre()
     low, high = np.log(exact), np.log(total)
     inner = low + 0.5 * (points + 1.0) * (high - low)  # (R, 20)
     areas = 0.5 * (high - low) * areas * np.exp(inner)
@@ -70,7 +70,8 @@ def nodes_for(directions: Array) -> Nodes:
 
 
 @functools.cache
-def _legendre() -> tuple[Array, Array]:
+def legendre() -> tuple[Array, Array]:
+    """Return the 20 points and areas of Gauss-Legendre quadrature on [-1, 1]."""
     points, areas = np.polynomial.legendre.leggauss(20)
     return np.asarray(points), np.asarray(areas)
 

@@ -5,8 +5,7 @@
 The second step of loss prediction: extrapolate the loss, then read the error off. The input may be measured on
 another text than the tasks.
 
-The paper fits least squares on the error itself. That is `RelativeSquares()`, the default here, with
-`task_error ** 2` as row weights.
+The paper fits least squares on the error itself, `objective = 'least_squares'`; the default here is relative.
 
 >>> import numpy as np
 >>> TASK_ERROR.predict(np.array([0.8, 2.0, 0.8]), np.array([[2.5], [40.0]])).round(4)

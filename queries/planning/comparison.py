@@ -28,10 +28,13 @@ class Approach:
     params_lower, params_upper : ends of its percentile interval; nan without resamples
     tokens_exponent, tokens_lower, tokens_upper : the same of tokens
     log_factor : log of params at one flop
+    per_token : flops over params and tokens [flop]
+    rows : points it was read off
     bias : what the approach finds on the fitted law without noise, minus that law's exponent [1]
     budgets : (M,) compute [flop]
     params, tokens : (M,) best at each budget [count]; nan where the approach finds no interior minimum
     draws : (B,) params exponents of the resamples, nan where one gives none
+    log_factor_draws : (B,) their log factors
     notes : what a person should know
     """
 
@@ -43,18 +46,30 @@ class Approach:
     tokens_lower: float
     tokens_upper: float
     log_factor: float
+    per_token: float
+    rows: int
     bias: float
     budgets: Array
     params: Array
     tokens: Array
     draws: Array
+    log_factor_draws: Array
     notes: tuple[str, ...]
 
     def at(self, flops: float) -> tuple[float, float]:
         """Return the best params and tokens [count] for a budget [flop], on the line through all budgets."""
-        log_ratio = float(np.nanmean(np.log(self.budgets) - np.log(self.params * self.tokens)))
         params = float(np.exp(self.log_factor + self.params_exponent * np.log(flops)))
-        return params, flops / (float(np.exp(log_ratio)) * params)
+        return params, flops / (self.per_token * params)
+
+    def interval_at(self, flops: float, level: float) -> tuple[float, float]:
+        """Return the ends of the percentile interval of the best params [count] for a budget; nan without resamples."""
+        sizes = np.exp(self.log_factor_draws + self.draws * np.log(flops))
+        return quantiles(sizes[np.isfinite(sizes)], level)
+
+    @property
+    def coefficients(self) -> tuple[float, float]:
+        """Params and tokens [count] at one flop, the factors of the two powers."""
+        return self.at(1.0)
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -93,8 +108,11 @@ class Comparison:
                 "tokens_exponent": one.tokens_exponent,
                 "tokens_lower": one.tokens_lower,
                 "tokens_upper": one.tokens_upper,
+                "params_coefficient": one.coefficients[0],
+                "tokens_coefficient": one.coefficients[1],
                 "bias": one.bias,
                 "budgets": int(np.isfinite(one.params).sum()),
+                "rows": one.rows,
                 "level": self.level,
                 "notes": list(one.notes),
             }
@@ -106,20 +124,29 @@ class Comparison:
         """The records as an Arrow table; nan is null."""
         import pyarrow as pa
 
-        number = pa.float64()
-        fields = {
-            "approach": pa.string(),
-            **dict.fromkeys(("params_exponent", "params_lower", "params_upper"), number),
-            **dict.fromkeys(("tokens_exponent", "tokens_lower", "tokens_upper", "bias"), number),
-            "budgets": pa.int64(),
-            "level": number,
-            "notes": pa.list_(pa.string()),
-        }
         rows = [
             {key: None if isinstance(value, float) and np.isnan(value) else value for key, value in row.items()}
             for row in self.records
         ]
-        return pa.Table.from_pylist(rows, schema=pa.schema(fields))
+        return pa.Table.from_pylist(rows, schema=self.schema())
+
+    @staticmethod
+    def schema() -> pa.Schema:
+        """Return the columns of `table`."""
+        import pyarrow as pa
+
+        number = pa.float64()
+        fields = {
+            "approach": pa.string(),
+            **dict.fromkeys(("params_exponent", "params_lower", "params_upper"), number),
+            **dict.fromkeys(("tokens_exponent", "tokens_lower", "tokens_upper"), number),
+            **dict.fromkeys(("params_coefficient", "tokens_coefficient", "bias"), number),
+            "budgets": pa.int64(),
+            "rows": pa.int64(),
+            "level": number,
+            "notes": pa.list_(pa.string()),
+        }
+        return pa.schema(fields)
 
     def __repr__(self) -> str:
         head = f"{'approach':18}{'params ~ C^a':>14}{f'{self.level:.0%} interval':>20}{'tokens ~ C^b':>14}{'bias':>9}"
@@ -130,3 +157,12 @@ class Comparison:
         ]
         notes = [f"{one.name}: {note}" for one in self.approaches for note in one.notes]
         return "\n".join([head, *lines, *notes])
+
+
+def quantiles(values: Array, level: float) -> tuple[float, float]:
+    """Return the ends of the central share `level` of values (B,); nan with fewer than two."""
+    if len(values) < 2:
+        return float("nan"), float("nan")
+    tail = (1 - level) / 2
+    lower, upper = np.quantile(values, [tail, 1 - tail])
+    return float(lower), float(upper)

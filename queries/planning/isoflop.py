@@ -34,7 +34,7 @@ from isoflop.queries.planning.approaches import (
     slices_of_curves,
     slices_of_runs,
 )
-from isoflop.queries.planning.comparison import Approach, Comparison
+from isoflop.queries.planning.comparison import Approach, Comparison, quantiles
 
 Array = NDArray[np.float64]
 Labels = NDArray[np.int64]
@@ -136,8 +136,8 @@ def compare_approaches(
         sizes = approach(sliced, np.vstack([everything, drawn]))
         slopes, levels = power_through(sliced.budgets, sizes)
         bias = float(power_through(sliced.budgets, approach(clean, everything))[0][0] - exponents[0])
-        found.append(_judged(name, sliced, sizes[0], slopes, float(levels[0]), bias, level))
-    found.append(_judged("law", sliced, best[0], exponents, float(factors[0]), 0.0, level))
+        found.append(_judged(name, sliced, sizes[0], slopes, levels, bias, level, len(sliced.params)))
+    found.append(_judged("law", sliced, best[0], exponents, factors, 0.0, level, fit.rows))
     return Comparison(tuple(found), fit, sliced, level, resamples, seed)
 
 
@@ -223,24 +223,25 @@ def _narrowed(
 
 
 def _judged(
-    name: str, sliced: Slices, sizes: Array, slopes: Array, log_factor: float, bias: float, level: float
+    name: str, sliced: Slices, sizes: Array, slopes: Array, factors: Array, bias: float, level: float, rows: int
 ) -> Approach:
-    """The record of an approach from its exponents: first that of the rows, then those of the resamples."""
+    """The record of an approach from its exponents and log factors: first those of the rows, then of the resamples."""
     exponent, draws = float(slopes[0]), slopes[1:]
     usable = draws[np.isfinite(draws)]
-    tail = (1 - level) / 2
-    lower, upper = np.quantile(usable, [tail, 1 - tail]) if len(usable) > 1 else (np.nan, np.nan)
+    lower, upper = quantiles(usable, level)
     notes = []
     missing = int(np.count_nonzero(~np.isfinite(sizes)))
     if missing:
         notes.append(f"no_interior_minimum: on {missing} of {len(sizes)} budgets; add sizes on the other side of it")
     if len(draws) and len(usable) < (1 - MANY_FAILED) * len(draws):
         notes.append(f"failed_resamples: {len(draws) - len(usable)} of {len(draws)} give no exponent")
+    if lower > exponent or upper < exponent:
+        notes.append("outside_interval: the resamples disagree with the rows as they are; a few runs decide")
     if abs(bias) > BIASED * (upper - lower) / 2:
         notes.append(f"biased: on the fitted law itself, without noise, it is off by {bias:+.4f}")
     return Approach(
-        name=name, params_exponent=exponent, params_lower=float(lower), params_upper=float(upper),
-        tokens_exponent=1 - exponent, tokens_lower=1 - float(upper), tokens_upper=1 - float(lower),
-        log_factor=log_factor, bias=bias, budgets=sliced.budgets, params=sizes, tokens=sliced.tokens(sizes),
-        draws=draws, notes=tuple(notes),
+        name=name, params_exponent=exponent, params_lower=lower, params_upper=upper,
+        tokens_exponent=1 - exponent, tokens_lower=1 - upper, tokens_upper=1 - lower,
+        log_factor=float(factors[0]), per_token=sliced.per_token, rows=rows, bias=bias, budgets=sliced.budgets,
+        params=sizes, tokens=sliced.tokens(sizes), draws=draws, log_factor_draws=factors[1:], notes=tuple(notes),
     )  # fmt: skip

@@ -131,12 +131,12 @@ def optimise(problem: Problem, *, seed: int = 0) -> Optimum:
     return _optimum(problem, search, points[np.argmin(violations)])
 
 
-def grid(variables: Sequence[Variable]) -> Array:
-    """Return (M, V) points that cover the box, both ends of every range included."""
-    each = max(3, int(GRID_POINTS ** (1 / len(variables))))
+def grid(variables: Sequence[Variable], count: int = GRID_POINTS) -> Array:
+    """Return (M, V) points that cover the box, about `count` of them, both ends of every range included."""
+    each = max(3, int(count ** (1 / len(variables))))
     if all(one.is_integer for one in variables):  # few enough whole numbers are all tried
         counts = [np.floor(one.upper) - np.ceil(one.lower) + 1 for one in variables]
-        each = each if np.prod(counts) > WHOLE_POINTS else int(max(counts))
+        each = each if np.prod(counts) > WHOLE_POINTS / GRID_POINTS * count else int(max(counts))
     return np.stack([axis.ravel() for axis in np.meshgrid(*(_axis(one, each) for one in variables))], axis=1).astype(
         np.float64
     )
@@ -144,6 +144,8 @@ def grid(variables: Sequence[Variable]) -> Array:
 
 def _axis(one: Variable, count: int) -> Array:
     """Return the values of one variable on the grid, in order."""
+    if one.values:
+        return np.array(one.values)
     if one.is_integer and np.floor(one.upper) - np.ceil(one.lower) < count:
         return np.arange(np.ceil(one.lower), np.floor(one.upper) + 1)
     if one.is_log:

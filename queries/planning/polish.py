@@ -47,6 +47,13 @@ def polish(scaled: Scaled, start: Array, fixed: Sequence[int] = ()) -> Local:
     return finished if (is_tighter and same) or _is_better(finished, best) else best
 
 
+def refine(scaled: Scaled, start: Array) -> Local:
+    """Return where Newton steps on the optimality conditions lead from a point that is nearly optimal."""
+    chart = scaled.to_chart(start)
+    model = _Model(scaled, chart, ())
+    return model.judged(model.newton(chart))
+
+
 def stationary(scaled: Scaled, point: Array, fixed: Sequence[int] = ()) -> tuple[float, Array, NDArray[np.bool_]]:
     """Return how well the optimality conditions hold at a point, the multipliers, and which conditions bind.
 

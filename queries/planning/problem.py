@@ -26,6 +26,7 @@ class Variable:
     ----------
     is_log : whether the grid has equal ratios rather than equal steps; needs lower > 0
     is_integer : whether only whole numbers count
+    values : the only values there are, in order; empty for all of the range
     """
 
     name: str
@@ -33,6 +34,7 @@ class Variable:
     upper: float
     is_log: bool = False
     is_integer: bool = False
+    values: tuple[float, ...] = ()
 
 
 @dataclass(frozen=True)

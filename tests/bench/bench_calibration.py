@@ -170,6 +170,17 @@ def draw_figure(path: Path, groups: list[tuple[str, list[Coverage]]]) -> None:
     plt.close(figure)
 
 
+def write_parts(parts: dict[str, list[str]]) -> None:
+    """Put tables into docs/intervals.md, each between the two comments of its name."""
+    page = DOCS / "intervals.md"
+    text = page.read_text()
+    for name, lines in parts.items():
+        start, end = f"<!-- {name} -->\n", f"<!-- end of {name} -->"
+        before, rest = text.split(start)
+        text = before + start + "\n".join(lines) + "\n" + end + rest.split(end)[1]
+    page.write_text(text)
+
+
 def bench(folder: Path | None = None, draws: int = DRAWS, write: bool = False) -> None:
     """Print the table; with `write`, put it into docs/intervals.md and draw its figure."""
     worlds, sets = list(planted(draws)), list(published(folder))
@@ -177,13 +188,7 @@ def bench(folder: Path | None = None, draws: int = DRAWS, write: bool = False) -
     for lines in parts.values():
         print("\n".join(lines), end="\n\n")
     if write:
-        page = DOCS / "intervals.md"
-        text = page.read_text()
-        for name, lines in parts.items():
-            start, end = f"<!-- {name} -->\n", f"<!-- end of {name} -->"
-            before, rest = text.split(start)
-            text = before + start + "\n".join(lines) + "\n" + end + rest.split(end)[1]
-        page.write_text(text)
+        write_parts(parts)
         (DOCS / "figures").mkdir(exist_ok=True)
         draw_figure(DOCS / "figures" / "interval_coverage.svg", worlds + sets)
 

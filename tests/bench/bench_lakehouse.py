@@ -1,10 +1,11 @@
 """The write path and the questions people ask, at a million points; more behind flags.
 
-usage: python -m tests.bench.bench_lakehouse [--points 1e7] [--crowd 30]
+usage: python -m tests.bench.bench_lakehouse [--points 1e8] [--crowd 30]
 
 The first part logs a million points through a spool and prints the median of a log() call, points
 per CPU second from log() to a committed table, bytes a point, and the wall and CPU time of opening
-and of each question. `--points 1e7` (or 1e8) asks the same of a larger lake, filled in bulk.
+and of each question. Then the same of a lake of ten million points, filled in bulk; `--points 1e8` takes that
+many instead, a gigabyte on disk.
 `--crowd 30` lets eight processes log 20,000 points a second each for 30 seconds while a ninth asks.
 """
 
@@ -19,9 +20,8 @@ from pathlib import Path
 
 from isoflop.lakehouse import Lakehouse, RunRecord, Spool
 from isoflop.lakehouse.maintenance import find_problems
-
-STEPS = 1_000
-METRICS = ("loss", "val_loss", "accuracy", "lr", "norm")
+from isoflop.lakehouse.schema import POINT_ORDER, narrowed
+from tests.bench.tracked_runs import METRICS, POINTS, STEPS, tracked_runs
 
 QUESTIONS = {  # question -> (budget at 1e7 points [ms], statement)
     "board: final loss and params": (100, "SELECT run_id, params, loss FROM runs WHERE width >= 64 ORDER BY loss"),
@@ -37,19 +37,22 @@ QUESTIONS = {  # question -> (budget at 1e7 points [ms], statement)
 }  # fmt: skip
 
 FILL = f"""
-INSERT INTO store.metrics
-SELECT run_id, 1, metric, s.step, (3 + 1 / (s.step + 1) + random() / 10)::FLOAT, s.step * 0.1
-FROM store.runs, (SELECT unnest({list(METRICS)!r}) AS metric), range({STEPS}) s (step)
-ORDER BY run_id, metric, s.step
+INSERT INTO store.metrics BY NAME
+SELECT run_id, 1 AS attempt, '{{metric}}' AS metric, s.step, {narrowed("made")},
+       round(s.step * 0.01 + random() * 0.005, 6) AS seconds
+FROM (SELECT run_id, step, {{value}} AS made FROM store.runs, range({STEPS}) r (step)) s
+ORDER BY {POINT_ORDER}
 """
+SCHEDULE = f"1e-3 * (1 + cos(pi() * step / {STEPS})) / 2"  # of the learning rate, the one metric in double precision
+NOISE = "(2 + 2 / sqrt(1 + step / 10) + random() / 10)::FLOAT::DOUBLE"
 FINALS = """
 INSERT INTO store.finals
 SELECT run_id, attempt, metric, arg_max(value, step), max(step), min(value), arg_min(step, value), count(*)
-FROM store.metrics GROUP BY ALL
+FROM main.metrics GROUP BY ALL
 """
 LEDGER = f"""
 INSERT INTO store.batches
-SELECT run_id || '/1/0', run_id, 1, 0, {STEPS * len(METRICS)}, now()::TIMESTAMP FROM store.runs
+SELECT run_id || '/1/0', run_id, 1, 0, {POINTS}, now()::TIMESTAMP FROM store.runs
 """
 END = "UPDATE store.attempts SET status = 'finished', loss = 3"
 
@@ -66,28 +69,28 @@ def records(runs: int) -> list[RunRecord]:
 
 
 def median_log_call(folder: Path) -> float:
-    """Seconds of one log() of five metrics."""
+    """Seconds of one log() of five metrics, its clock included."""
     durations = []
-    with Spool(folder, "timed", 1) as spool:
+    with Lakehouse(folder / "timed.duckdb") as lake, lake.run("timed") as run:
         for step in range(20_000):
             before = time.perf_counter()
-            spool.log(step, loss=1.0, val_loss=1.0, accuracy=0.5, lr=1e-3, norm=1.0)
+            run.log(step=step, loss=1.0, val_loss=1.0, accuracy=0.5, lr=1e-3, norm=1.0)
             durations.append(time.perf_counter() - before)
     return statistics.median(durations)
 
 
 def logged(path: Path, runs: int) -> float:
     """Log runs the way people do and return the CPU seconds to the closed store."""
+    tracked = tracked_runs(runs)
     cpu = time.process_time()
     with Lakehouse(path) as lake:
         chosen = records(runs)
         lake.record_runs(chosen)
-        for record in chosen:
+        for record, run in zip(chosen, tracked, strict=True):
             with Spool(lake.spool_folder, record.run_id, 1) as spool:
-                for step in range(STEPS):
-                    loss = 3.0 + 1.0 / (step + 1)
-                    spool.log(step, step * 0.1, loss=loss, val_loss=loss + 0.1, accuracy=0.5, lr=1e-3, norm=loss / 7)
-                spool.ended("finished", loss=loss)
+                for step, (seconds, metrics) in enumerate(run.steps):
+                    spool.log(step, seconds, **metrics)
+                spool.ended("finished", loss=run.values["loss"][-1])
         lake.drain()
     return time.process_time() - cpu
 
@@ -98,7 +101,8 @@ def filled(path: Path, runs: int) -> None:
         chosen = records(runs)
         lake.record_runs(chosen)
         lake.begin_attempts([record.run_id for record in chosen], "bench")
-        lake.write([(statement, None) for statement in (FILL, FINALS, LEDGER, END)])
+        points = [FILL.format(metric=metric, value=SCHEDULE if metric == "lr" else NOISE) for metric in METRICS]
+        lake.write([(statement, None) for statement in (*points, FINALS, LEDGER, END)])
 
 
 def ask(path: Path) -> None:
@@ -176,19 +180,19 @@ def crowd(folder: Path, seconds: float, writers: int = 8, rate: int = 20_000) ->
               f"longest {waits[-1] * 1e3:.0f} ms (budget 300)")  # fmt: skip
 
 
-def bench(points: float = 0.0, crowd_seconds: float = 0.0) -> None:
+def bench(points: float = 1e7, crowd_seconds: float = 0.0) -> None:
     """Fill lakes and print the figures."""
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        print(f"log() call, median                {median_log_call(folder / 'timed') * 1e6:10.2f} µs      (budget 5)")
+        print(f"log() call, median                {median_log_call(folder) * 1e6:10.2f} µs      (budget 5)")
         path, total = folder / "logged.duckdb", 1e6
-        cpu = logged(path, int(total / STEPS / len(METRICS)))
+        cpu = logged(path, int(total / POINTS))
         print(f"log() to committed, per CPU second{total / cpu:10,.0f} points  (budget 100,000)")
         print(f"on disk                           {path.stat().st_size / total:10.1f} bytes a point (budget 10)")
         ask(path)
         if points:
             path = folder / "filled.duckdb"
-            filled(path, int(points / STEPS / len(METRICS)))
+            filled(path, int(points / POINTS))
             print(f"\nat {points:.0e} points, {path.stat().st_size / points:.1f} bytes each")
             ask(path)
         if crowd_seconds:
@@ -198,7 +202,7 @@ def bench(points: float = 0.0, crowd_seconds: float = 0.0) -> None:
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(prog="python -m tests.bench.bench_lakehouse")
-    parser.add_argument("--points", type=float, default=0.0, help="also ask a lake of so many points, for example 1e7")
+    parser.add_argument("--points", type=float, default=1e7, help="also ask a lake of so many points; 0 for none")
     parser.add_argument(
         "--crowd", type=float, default=0.0, metavar="SECONDS", help="also let eight processes log at once"
     )

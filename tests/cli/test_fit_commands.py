@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from isoflop.cli.compare import compare_statement
 from isoflop.cli.extrapolate import extrapolate_statement
 from isoflop.cli.fit import as_assignment, as_source, fit_statement
 from isoflop.cli.main import main
@@ -138,3 +139,40 @@ def test_a_lake_without_laws_says_how_to_make_one(run: Run) -> None:
 def test_errors_show_the_statement_and_the_caret(run: Run, arguments: tuple[str, ...], code: int, word: str) -> None:
     found, out, err = run(*arguments)
     assert (found, out) == (code, "") and word in err and "Traceback" not in err
+
+
+def test_every_option_of_compare_becomes_a_clause(run: Run) -> None:
+    statement = compare_statement(
+        ["loss ~ chinchilla(n, d)"], "runs.csv", approaches=True, where="n > 1", group_by="corpus", at="1e21",
+        options=["budgets=1e19,1e20", "tolerance=0.2"],
+    )  # fmt: skip
+    assert statement == (
+        "COMPARE APPROACHES (loss ~ chinchilla(n, d))\nFROM 'runs.csv'\nWHERE n > 1\nGROUP BY corpus\n"
+        "AT flops = 1e21\nWITH (budgets = [1e19, 1e20], tolerance = 0.2)"
+    )
+    laws = compare_statement(["chin", "loss ~ power(x)"], "runs", holdout="LARGEST 2 BY x")
+    assert laws == "COMPARE chin, (loss ~ power(x))\nFROM runs\nHOLDOUT LARGEST 2 BY x"
+    forms = ("loss ~ power(params)", "loss ~ plain_power(params)")
+    code, out, err = run("compare", *forms, "--from", "points.csv", "--json")
+    assert code == 0 and [row["rank"] for row in json.loads(out)] == [1, 2] and "COMPARE (loss ~ power" in err
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ([], "there is nothing to compare"),
+        (["chin", "--at", "1e21"], "--at belongs to --approaches"),
+        (["--approaches", "--holdout", "KFOLD 3"], "leave --holdout out"),
+        (["--approaches", "chin"], "takes one formula at most"),
+    ],
+)
+def test_compare_says_what_does_not_go_together(run: Run, arguments: list[str], message: str) -> None:
+    code, _, err = run("compare", *arguments)
+    assert code == 2 and message in err
+
+
+def test_an_average_is_spelled_by_its_laws(run: Run) -> None:
+    for name, form in (("one", "power(params)"), ("two", "plain_power(params)")):
+        run("fit", f"loss ~ {form}", "--from", "points.csv", "--name", name, "--with", "resamples=20")
+    code, out, err = run("extrapolate", "one", "params=1e10", "--average-with", "two", "--json")
+    assert code == 0 and len(json.loads(out)) == 1 and "EXTRAPOLATE AVERAGE OF one, two TO params = 1e10" in err

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 from click.testing import Result
@@ -11,6 +13,7 @@ from typer.testing import CliRunner
 from isoflop.cli.lake import lake_app
 from isoflop.lakehouse import Lakehouse
 from isoflop.lakehouse.errors import StoreError, UsageError
+from isoflop.lakehouse.schema import SCHEMA_VERSION
 
 
 @pytest.fixture
@@ -45,6 +48,30 @@ def test_the_round_of_looking_after_a_lake(lake_path: Path, tmp_path: Path) -> N
     assert "committed 0 batches" in typed("ingest").stderr
     with Lakehouse(tmp_path / "other.duckdb") as lake:
         assert lake.query("SELECT count(*) AS n FROM runs").to_pylist() == [{"n": 2}]
+
+
+def data(*words: object) -> list[dict[str, Any]]:
+    done = typed(*words, "--json")
+    assert done.exit_code == 0, done.output
+    return list(json.loads(done.stdout))
+
+
+def test_every_command_answers_as_data_when_asked(lake_path: Path, tmp_path: Path) -> None:
+    assert data("info")[0]["points"] == 300
+    assert data("check") == []
+    assert data("ingest") == [{"batches": 0, "points": 0, "repeated": 0, "set_aside": []}]
+    assert data("tag", "width = 1", "--add", "small") == [{"runs": 1}]
+    rest = {"in_training": 0, "dry_run": True}
+    assert data("gc", "--where", "width = 1", "-n") == [{"what": "runs", "runs": 1, "points": 100, **rest}]
+    thinned = data("gc", "--thin", 10, "--old-attempts", "-n")
+    assert [(row["what"], row["runs"]) for row in thinned] == [
+        ("points of replaced attempts", 0),
+        ("points between", 3),
+    ]
+    assert data("compact")[0]["bytes"] == lake_path.stat().st_size
+    assert data("snapshot", tmp_path / "copy.duckdb")[0]["snapshot"] == str(tmp_path / "copy.duckdb")
+    assert data("copy", lake_path, tmp_path / "other.duckdb")[0]["rows"] > 300
+    assert data("migrate")[0]["schema_version"] == SCHEMA_VERSION
 
 
 def test_what_cannot_be_done_is_said(lake_path: Path, tmp_path: Path) -> None:

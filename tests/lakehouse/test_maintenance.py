@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import gzip
+import math
 import random
+import struct
 import threading
 from pathlib import Path
 
@@ -144,8 +146,8 @@ def test_a_compacted_file_is_clustered_smaller_and_the_same(tmp_path: Path) -> N
         for attempt in range(4):
             for record in records:
                 with Spool(lake.spool_folder, record.run_id, attempt) as spool:
-                    for step in range(5000):
-                        spool.log(step, loss=random.random())
+                    for step in range(2500):
+                        spool.log(step, loss=random.random(), norm=1.0)
                     spool.ended("finished")
             lake.drain()
         lake.query("CHECKPOINT")
@@ -165,8 +167,9 @@ def test_a_compacted_file_is_clustered_smaller_and_the_same(tmp_path: Path) -> N
             lake.query(f"SELECT * FROM store.{table} ORDER BY ALL") for table in ("metrics", "finals", "runs")
         ]
         assert lake.query("SELECT f(4) AS x, (SELECT count(*) FROM mine) AS n").to_pylist() == [{"x": 8, "n": 10}]
-        order = "SELECT run_id, attempt, step FROM store.metrics"
+        order = "SELECT metric, run_id, attempt, step FROM store.metrics"
         assert lake.query(order) == lake.query(f"{order} ORDER BY ALL")
+        assert lake.query("SELECT block_size FROM pragma_database_size()").to_pylist() == [{"block_size": 65536}]
         with pytest.raises(duckdb.ConstraintException):
             lake.write([("INSERT INTO store.batches SELECT * FROM store.batches LIMIT 1", None)])
         assert find_problems(lake).records() == []
@@ -227,9 +230,10 @@ def test_tags_and_notes_are_said_of_runs_afterwards(address: str) -> None:
         ]
 
 
-def test_a_store_of_schema_1_is_brought_up_to_date_and_a_copy_kept(tmp_path: Path) -> None:
+@pytest.mark.parametrize("version", range(1, SCHEMA_VERSION))
+def test_a_store_of_an_older_schema_is_brought_up_to_date_and_a_copy_kept(tmp_path: Path, version: int) -> None:
     path = tmp_path / "old.duckdb"
-    path.write_bytes(gzip.decompress((STORES / "schema-1.store.gz").read_bytes()))
+    path.write_bytes(gzip.decompress((STORES / f"schema-{version}.store.gz").read_bytes()))
     with Lakehouse(path) as lake:
         assert lake.query("SELECT max(version) AS v FROM store.schema_migrations").to_pylist() == [
             {"v": SCHEMA_VERSION}
@@ -240,15 +244,102 @@ def test_a_store_of_schema_1_is_brought_up_to_date_and_a_copy_kept(tmp_path: Pat
         with lake.run("mine", {"new": True}) as run:
             run.log(step=1, loss=1.0)
         assert count(lake, "runs") == 4
-    backup = tmp_path / "old.duckdb.schema-1.backup"
+    backup = tmp_path / f"old.duckdb.schema-{version}.backup"
     con = duckdb.connect(str(backup), read_only=True)
     assert con.execute(
         "SELECT max(version), (SELECT count(*) FROM store.runs) FROM store.schema_migrations"
-    ).fetchone() == (1, 3)
+    ).fetchone() == (version, 3)
     con.close()
     backup.unlink()
     with Lakehouse(path):
         assert not backup.exists()
+
+
+EXTREMES = [1e300, 5e-324, 1e-40, 2.0**-149, 2.0**24 + 1, 3.4028235e38, 3.5e38]
+ODD = [0.1, 0.5, math.nan, math.inf, -math.inf, -0.0, *EXTREMES]
+
+
+def bits(values: list[float]) -> list[bytes]:
+    return [struct.pack("<d", value) for value in values]
+
+
+def odd_values(lake: Lakehouse) -> list[list[bytes]]:
+    table = lake.query("SELECT run_id, value FROM metrics WHERE metric = 'odd' ORDER BY run_id, step")
+    curves: dict[str, list[float]] = {}
+    for row in table.to_pylist():
+        curves.setdefault(row["run_id"], []).append(row["value"])
+    return [bits(values) for values in curves.values()]
+
+
+def test_every_bit_of_a_value_is_kept_in_whichever_column_it_lies(address: str, tmp_path: Path) -> None:
+    with Lakehouse(address) as lake:
+        run = RunRecord(family="mine")
+        lake.record_runs([run])
+        with Spool(lake.spool_folder, run.run_id, 1) as spool:
+            for step, value in enumerate(ODD):
+                spool.log(step, odd=value)
+        lake.drain()
+        assert odd_values(lake) == [bits(ODD)]
+        (row,) = lake.query("SELECT count(value) AS wide, count(single) AS narrow FROM store.metrics").to_pylist()
+        assert row == {"wide": 7, "narrow": 6}
+        if not lake.is_shared:
+            lake.compact()
+            assert odd_values(lake) == [bits(ODD)]
+        lake.snapshot(tmp_path / "copy.duckdb")
+    with Lakehouse(tmp_path / "copy.duckdb") as copy:
+        assert odd_values(copy) == [bits(ODD)]
+
+
+def test_compacting_narrows_the_values_of_an_older_store_and_changes_none(tmp_path: Path) -> None:
+    path = tmp_path / "old.duckdb"
+    path.write_bytes(gzip.decompress((STORES / "schema-2.store.gz").read_bytes()))
+    with Lakehouse(path) as lake:
+        before = odd_values(lake)
+        assert before == [bits([ODD[step % len(ODD)] for step in range(20)])] * 3
+        points = lake.query("SELECT * FROM metrics WHERE NOT isnan(value) ORDER BY ALL")
+        narrow = "SELECT count(single) AS n FROM store.metrics"
+        assert lake.query(narrow).to_pylist() == [{"n": 0}]
+        assert copy_lake(str(path), str(tmp_path / "copy.duckdb")).rows > 120
+        lake.compact()
+        assert lake.query(narrow).to_pylist()[0]["n"] > 30
+        assert lake.query("SELECT * FROM metrics WHERE NOT isnan(value) ORDER BY ALL") == points
+        assert odd_values(lake) == before
+    with Lakehouse(tmp_path / "copy.duckdb") as copy:
+        assert odd_values(copy) == before
+
+
+def test_check_names_each_kind_of_damage(lakehouse: Lakehouse) -> None:
+    first, second, third = filled(lakehouse)
+    assert find_problems(lakehouse).records() == []
+
+    def kinds() -> set[str]:
+        return {row["kind"] for row in find_problems(lakehouse).records()}
+
+    def damage(statement: str, kind: str) -> None:
+        known = kinds()
+        lakehouse.write([(statement, None)])
+        assert kinds() - known == {kind}
+
+    spool = lakehouse.spool_folder
+    with Spool(spool, third.run_id, 3) as late:
+        late.started(host="here", device="cpu")
+        late.flush()
+        late.log(1, loss=1.0)
+    kept, lost = sorted(spool.glob("*.parquet"))
+    whole = lost.read_bytes()
+    kept.unlink()
+    assert kinds() == {"gap in sequence"}
+    (spool / lost.name.replace("00000001", "00000002")).write_bytes(whole[: len(whole) // 2])
+    assert kinds() == {"gap in sequence", "file is not a batch"}
+    with Spool(spool, "nobody", 1) as stray:
+        stray.log(1, loss=1.0)
+    assert kinds() == {"gap in sequence", "file is not a batch", "attempt without run", "points without run"}
+    damage(f"UPDATE store.finals SET best = 50 WHERE run_id = '{first.run_id}'", "finals disagree")
+    lakehouse.write([("UPDATE store.finals SET best = NULL, last = 7", None)])
+    assert "finals disagree" in kinds()
+    damage(f"INSERT INTO store.runs BY NAME FROM store.runs WHERE run_id = '{first.run_id}'", "run twice")
+    damage(f"DELETE FROM store.metrics WHERE run_id = '{second.run_id}' AND step = 3", "points differ from ledger")
+    damage(f"INSERT INTO store.attempts BY NAME FROM store.attempts WHERE run_id = '{second.run_id}'", "attempt twice")
 
 
 def test_info_describes_either_kind(address: str) -> None:

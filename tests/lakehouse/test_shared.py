@@ -207,6 +207,24 @@ def test_upkeep_merges_files_in_order_and_changes_no_answer(shared_address: str)
         assert find_problems(lake).records() == []
 
 
+@pytest.mark.slow
+def test_the_committer_merges_small_files_now_and_then_by_itself(
+    shared_address: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("isoflop.lakehouse.shared.store.UPKEEP_EVERY", 3)
+    run = RunRecord(family="mine")
+    files = "SELECT file_count AS n FROM ducklake_table_info('lake') WHERE table_name = 'metrics'"
+    with Lakehouse(shared_address) as lake:
+        lake.record_runs([run])
+        found = []
+        for attempt in (1, 2, 3):
+            spooled(lake, run, range(50), attempt=attempt)
+            lake.drain()
+            found += lake.query(files)["n"].to_pylist()
+        assert found == [1, 2, 1]
+        assert find_problems(lake).records() == []
+
+
 def test_a_frozen_catalog_only_takes_longer(tmp_path: Path, server: Postgres) -> None:
     own = Postgres()
     try:

@@ -8,12 +8,14 @@ import signal
 import statistics
 import subprocess
 import sys
+import threading
 import time
 from pathlib import Path
 
 import pytest
 
 from isoflop.lakehouse import Lakehouse, Spool
+from isoflop.lakehouse.flusher import SPOOLS_A_THREAD
 from isoflop.lakehouse.writer import read_batch
 
 
@@ -46,6 +48,70 @@ def test_a_file_appears_within_a_second_without_anyone_asking(tmp_path: Path) ->
         while not list(tmp_path.glob("*.parquet")):
             assert time.monotonic() < until
             time.sleep(0.02)
+
+
+def flushers() -> list[str]:
+    return [thread.name for thread in threading.enumerate() if thread.name.startswith("flusher-")]
+
+
+def test_many_spools_of_a_folder_share_a_few_threads_and_leave_none(tmp_path: Path) -> None:
+    spools = [Spool(tmp_path, f"run{number}", 1, flush_seconds=0.1) for number in range(100)]
+    assert len(flushers()) == -(-100 // SPOOLS_A_THREAD)
+    for spool in spools:
+        spool.log(1, loss=1.0)
+    until = time.monotonic() + 30
+    while len(list(tmp_path.glob("*.parquet"))) < 100:
+        assert time.monotonic() < until
+        time.sleep(0.02)
+    for spool in spools:
+        spool.close()
+    while flushers():
+        assert time.monotonic() < until
+        time.sleep(0.02)
+
+
+def test_a_destination_that_hangs_holds_up_no_other(tmp_path: Path) -> None:
+    hangs = threading.Event()
+
+    def deliver(name: str, content: bytes) -> None:
+        hangs.wait(60)
+
+    stuck = Spool(tmp_path / "far", "run", 1, flush_seconds=0.01, deliver=deliver)
+    stuck.log(1, loss=1.0)
+    with Spool(tmp_path / "near", "run", 1, flush_seconds=0.01) as spool:
+        spool.log(1, loss=1.0)
+        until = time.monotonic() + 30
+        while not list((tmp_path / "near").glob("*.parquet")):
+            assert time.monotonic() < until
+            time.sleep(0.01)
+    hangs.set()
+    stuck.close()
+
+
+def test_a_fork_spools_by_itself(tmp_path: Path) -> None:
+    program = f"""
+import os, sys, time
+from isoflop.lakehouse import Spool
+with Spool({str(tmp_path)!r}, "parent", 1):
+    child = os.fork()
+    if child == 0:
+        spool = Spool({str(tmp_path)!r}, "child", 1, flush_seconds=0.05)
+        spool.log(1, loss=1.0)
+        time.sleep(60)
+    print(child, flush=True)
+    time.sleep(60)
+"""
+    process = subprocess.Popen([sys.executable, "-c", program], stdout=subprocess.PIPE, text=True)
+    assert process.stdout is not None
+    child = int(process.stdout.readline())
+    until = time.monotonic() + 30
+    while not list(tmp_path.glob("child*.parquet")):
+        assert time.monotonic() < until
+        time.sleep(0.02)
+    os.kill(child, signal.SIGKILL)
+    process.kill()
+    process.wait()
+    process.stdout.close()
 
 
 def test_an_unwritable_folder_never_raises_and_nothing_is_lost_once_it_can_be_written(

@@ -20,7 +20,7 @@ import pytest
 from published_rows import Array, numbers, rows_of
 
 from isoflop.queries.fitting import Fit, fit_law
-from isoflop.queries.laws import CHINCHILLA, CHINCHILLA_TIED, OVERTRAINING, TASK_ERROR, RelativeSquares
+from isoflop.queries.laws import CHINCHILLA, CHINCHILLA_TIED, OVERTRAINING, TASK_ERROR, PlainSquares
 
 SMALL = ("d=96_l=8_h=4", "d=512_l=8_h=4", "d=576_l=24_h=8", "d=1024_l=24_h=8")
 TARGETS = (("open_lm_1b", "640"), ("open_lm_7b", "20"))
@@ -50,11 +50,11 @@ def fitted_on(train_data: str) -> list[dict[str, str]]:
 
 
 def loss_fit(train_data: str) -> Fit:
-    """Least squares on the loss: squares of relative residuals, weighted by the square of the loss."""
+    """Least squares on the loss itself."""
     rows = fitted_on(train_data)
     loss = numbers(rows, "loss")[:, 0]
     inputs = numbers(rows, "params", "token_multiplier")
-    return fit_law(OVERTRAINING, inputs, loss, sample_weight=loss**2, objective=RelativeSquares(), resamples=0)
+    return fit_law(OVERTRAINING, inputs, loss, objective=PlainSquares(), resamples=0)
 
 
 def target(model: str, multiplier: str) -> dict[str, str]:

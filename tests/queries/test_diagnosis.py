@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from dataclasses import dataclass
+
 import numpy as np
 import pytest
 from numpy.typing import NDArray
+from planted_laws import PLANTED
 from run_samples import Runs
 
+from isoflop.lakehouse.errors import FitError
 from isoflop.queries.fitting import Fit, fit_law
-from isoflop.queries.laws import CHINCHILLA, STEP_TIME
+from isoflop.queries.laws import BNSL, CHINCHILLA, KAPLAN, POWER, STEP_TIME, Law, amplitude, floor, parse_formula
 
 Array = NDArray[np.float64]
 
@@ -77,7 +82,7 @@ def test_as_many_rows_as_coefficients_say_that_none_is_to_spare(planted_rows: Ru
 
 def test_few_rows_are_resampled_by_their_residuals(planted_rows: Runs) -> None:
     fit = _fit(planted_rows.inputs[:10], planted_rows.loss[:10])
-    assert "small_sample" in fit.codes and "wild bootstrap" in _messages(fit, "small_sample")[0]
+    assert "small_sample" in fit.codes and "fewer than 15 rows" in _messages(fit, "small_sample")[0]
     assert "small_sample" not in _fit(planted_rows.inputs[:20], planted_rows.loss[:20]).codes
 
 
@@ -168,6 +173,147 @@ def test_no_finite_start_is_a_fit_that_says_so() -> None:
     x = np.linspace(1.0, 5.0, 12)
     fit = fit_law(law, x, np.full(12, 2.0) + x, resamples=10)
     assert fit.status == "not_converged" and fit.reason is not None and "no start gave a finite objective" in fit.reason
+
+
+@dataclass(frozen=True)
+class Case:
+    """Rows that one published fitter or another answers without a word.
+
+    Parameters
+    ----------
+    change : inputs (60, 2) and losses (60,) to those that are fitted
+    status : of the fit
+    codes : that must be among its notes
+    """
+
+    change: Callable[[Array, Array], tuple[Array, Array]]
+    status: str
+    codes: frozenset[str] = frozenset()
+
+
+def _case(change: Callable[[Array, Array], tuple[Array, Array]], status: str = "converged", *codes: str) -> Case:
+    return Case(change, status, frozenset(codes))
+
+
+def _with(values: Array, place: tuple[int, ...] | int, value: float) -> Array:
+    changed = values.copy()
+    changed[place] = value
+    return changed
+
+
+CASES = {
+    "nan loss": _case(lambda x, y: (x, _with(y, 4, np.nan)), "converged", "rows_dropped"),
+    "infinite loss": _case(lambda x, y: (x, _with(y, 4, np.inf)), "converged", "rows_dropped"),
+    "negative loss": _case(lambda x, y: (x, _with(y, 4, -2.0)), "converged", "rows_dropped"),
+    "nan params": _case(lambda x, y: (_with(x, (4, 0), np.nan), y), "converged", "rows_dropped"),
+    "zero params": _case(lambda x, y: (_with(x, (4, 0), 0.0), y), "converged", "rows_dropped"),
+    "three rows": _case(lambda x, y: (x[:3], y[:3]), "too_few_rows", "too_few_rows"),
+    "five rows": _case(lambda x, y: (x[:5], y[:5]), "converged", "no_spare_rows"),
+    "one row 80 times": _case(
+        lambda x, y: (np.tile(x[:1], (80, 1)), np.tile(y[:1], 80)),
+        "too_few_rows",
+        "too_few_rows",
+        "one_value",
+        "repeated_rows",
+    ),
+    "one value of params": _case(lambda x, y: (_with(x, (slice(None), 0), 1e9), y), "singular", "one_value"),
+    "one value of tokens": _case(lambda x, y: (_with(x, (slice(None), 1), 1e10), y), "singular", "one_value"),
+    "20 tokens per parameter": _case(lambda x, y: (x[:, [0, 0]] * [1, 20], y), "converged", "proportional_inputs"),
+    "rows doubled": _case(lambda x, y: (np.tile(x, (2, 1)), np.tile(y, 2)), "converged", "repeated_rows"),
+    "sizes in billions": _case(lambda x, y: (x / 1e9, y)),
+    "sizes times 1e15": _case(lambda x, y: (x * 1e15, y)),
+    "sizes beyond 64 bits": _case(lambda x, y: (x * 2.0**64, y)),
+    "three losses times ten": _case(lambda x, y: (x, _with(y, [5, 20, 40], 25.0)), "converged", "outliers"),
+    "constant loss": _case(lambda x, y: (x, np.full(60, 2.5)), "singular", "constant_target"),
+    "loss that tokens raise": _case(
+        lambda x, y: (x, (1.8 + 400 / x[:, 0] ** 0.34) * (y / y.mean()) ** 1e-3 * x[:, 1] ** 0.01),
+        "singular",
+        "not_identified",
+        "exponent_at_bound",
+    ),
+    "loss without a floor": _case(
+        lambda x, y: (x, 400 / x[:, 0] ** 0.34 + 2000 / x[:, 1] ** 0.36 - 1e-4), "converged", "dead_term"
+    ),
+    "noise alone": _case(
+        lambda x, y: (x, np.exp(np.random.default_rng(0).normal(0, 1, 60))), "converged", "exponent_at_bound"
+    ),
+}
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_every_kind_of_bad_rows_is_named(planted_rows: Runs, name: str) -> None:
+    case = CASES[name]
+    fit = _fit(*case.change(planted_rows.inputs, planted_rows.loss), 0)
+    assert fit.status == case.status and case.codes <= set(fit.codes), fit
+    assert case.codes or fit.codes == ()
+    assert (fit.reason is None) == (fit.status == "converged")
+
+
+@pytest.mark.parametrize("factor", [1e-15, 1e15, 2.0**64])
+@pytest.mark.parametrize("columns", [[0, 1], [0], [1]])
+@pytest.mark.parametrize("law", [CHINCHILLA, KAPLAN], ids=lambda law: law.name)
+def test_predictions_do_not_depend_on_units(planted_rows: Runs, law: Law, columns: list[int], factor: float) -> None:
+    scaled = planted_rows.inputs.copy()
+    scaled[:, columns] *= factor
+    noise = np.exp(np.random.default_rng(1).normal(0, 0.003, 60))
+    loss = law.predict(np.array(PLANTED[law.name].coefficients), planted_rows.inputs) * noise
+    plain = fit_law(law, planted_rows.inputs, loss, resamples=0)
+    fit = fit_law(law, scaled, loss, resamples=0)
+    expected = law.predict(plain.coefficients, planted_rows.inputs)
+    np.testing.assert_allclose(law.predict(fit.coefficients, scaled), expected, rtol=1e-8)
+
+
+def test_counts_beyond_64_bits_are_numbers_like_others(planted_rows: Runs) -> None:
+    inputs = [[int(a) << 40, int(b) << 40] for a, b in planted_rows.inputs]
+    assert max(map(max, inputs)) > 2**63
+    fit = fit_law(CHINCHILLA, inputs, planted_rows.loss, resamples=0)
+    plain = _fit(planted_rows.inputs, planted_rows.loss, 0)
+    np.testing.assert_allclose(fit.coefficients[[0, 3, 4]], plain.coefficients[[0, 3, 4]], rtol=1e-5)
+
+
+def test_a_floor_that_the_rows_do_not_show_is_exactly_zero() -> None:
+    x = np.exp(np.random.default_rng(7).uniform(17.5, 24, 60))
+    fit = fit_law(POWER, x, 400 / x**0.3 - 1e-3, resamples=50)
+    assert fit.coefficients[0] == 0.0 and fit.at_bound[0] and fit.lower[0] == 0.0 and "dead_term" in fit.codes
+    assert (fit.draws[:, 0] == 0.0).any() and fit.is_converged
+    left = fit_law(POWER, x, 400 / x**0.3 - 1e-3, resamples=0, fixed={"E": 0.0})
+    assert fit.objective == pytest.approx(left.objective, rel=1e-6)
+
+
+def test_another_basin_that_fits_as_well_is_named() -> None:
+    generator = np.random.default_rng(16)
+    x = np.exp(generator.uniform(14, 18, 9))
+    fit = fit_law(BNSL, x, (1.5 + 60 / x**0.25) * np.exp(generator.normal(0, 0.01, 9)), resamples=0)
+    assert "rival_basin" in fit.codes and fit.second_best is not None
+    assert fit.objective < fit.second_best < 1.01 * fit.objective
+
+
+def test_coefficients_that_trade_off_are_named_with_the_condition(planted_rows: Runs) -> None:
+    law = parse_formula("E + A / x ^ a + B / x ^ b", [floor("E"), amplitude("A"), amplitude("B"), "a", "b"], ["x"])
+    x = planted_rows.inputs[:, 0]
+    fit = fit_law(law, x, 1.8 + 300 / x**0.34 + 100 / x**0.33, resamples=0, init={"a": 0.34, "b": 0.33})
+    assert {"ill_conditioned", "not_identified", "dead_term"} & set(fit.codes)
+    assert fit.condition > 1e6 or "dead_term" in fit.codes
+
+
+def test_more_amplitudes_than_can_be_solved_for_are_refused_with_what_to_do() -> None:
+    names = [f"a{k}" for k in range(1, 13)]
+    text = " + ".join(f"{name} / x ^ {0.1 * k:.1f}" for k, name in enumerate(names, 1))
+    law = parse_formula(text, [amplitude(name) for name in names], ["x"])
+    x = np.logspace(6, 10, 40)
+    with pytest.raises(FitError, match="12 free amplitudes, and at most 10") as caught:
+        fit_law(law, x, 1.5 + 400 / x**0.3, resamples=0)
+    assert caught.value.hint is not None and "fix 2 of them" in caught.value.hint
+    assert fit_law(law, x, 1.5 + 400 / x**0.3, resamples=0, fixed={"a12": 0.0, "a11": 0.0}).rows == 40
+
+
+def test_outliers_are_called_what_the_caller_calls_them(planted_rows: Runs) -> None:
+    loss = _with(planted_rows.loss, 20, 25.0)
+    loss[3] = np.nan
+    inputs = planted_rows.inputs
+    assert "(row 20)" in _messages(_fit(inputs, loss, 0), "outliers")[0]
+    named = fit_law(CHINCHILLA, inputs, loss, resamples=0, row_name=lambda k: f"run r{k}")
+    assert "(run r20)" in _messages(named, "outliers")[0]
 
 
 @pytest.mark.parametrize("factor", [1e-9, 1e15])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 
+import duckdb
 import numpy as np
 import pytest
 from numpy.typing import NDArray
@@ -13,7 +14,7 @@ from isoflop.lakehouse import Lakehouse
 from isoflop.lakehouse.errors import FitError
 from isoflop.queries.fitting import fit_law, predict
 from isoflop.queries.laws import CHINCHILLA, NQS, NQS_REGULARISED, find_law
-from isoflop.queries.laws.nqs import LEARNING_RATE
+from isoflop.queries.laws.nqs import LEARNING_RATE, NoisyQuadratic
 from isoflop.queries.laws.quadratic_sums import zeta_tail
 
 Array = NDArray[np.float64]
@@ -130,6 +131,23 @@ def test_batches_of_coefficients_keep_their_shape_and_wrong_shapes_are_refused()
         assert find_law(law.name) is law
 
 
+@pytest.mark.parametrize("law", [NQS, NQS_REGULARISED], ids=lambda law: law.name)
+@pytest.mark.parametrize("shift", [0.0, 0.1])
+def test_the_macro_predicts_what_the_law_predicts(law: NoisyQuadratic, shift: float) -> None:
+    coefficients = PUBLISHED * np.exp(shift * np.array([1, 1, 1, -1, 1, 1, 1]))
+    edges = [[1, 1, 1], [7, 2, 3], [99, 3, 5], [100, 3, 11], [101, 8, 50], [5000, 512, 30], [64e6, 9134, 135200]]
+    runs = np.concatenate([_runs(30.0, 44.0, 20, 0)[0], edges, [[1e11, 1e4, 1e6], [50.5, 3, 9.5], [1e6, 8, 199]]])
+    connection = duckdb.connect()
+    connection.execute(law.macro("fitted law", coefficients))
+    connection.execute("CREATE TABLE rows (params DOUBLE, batch DOUBLE, steps DOUBLE)")
+    connection.executemany("INSERT INTO rows VALUES (?, ?, ?)", runs.tolist())
+    found = connection.execute('SELECT "fitted law"(params, batch, steps) FROM rows').fetchall()
+    np.testing.assert_allclose(np.array(found)[:, 0], law.predict(coefficients, runs), rtol=1e-12)
+    whole = connection.execute('SELECT "fitted law"(1000000, 64, 5000), "fitted law"(100000000000::HUGEINT, 8, 300)')
+    expected = law.predict(coefficients, np.array([[1e6, 64, 5000], [1e11, 8, 300]]))
+    np.testing.assert_allclose(whole.fetchall()[0], expected, rtol=1e-12)
+
+
 @pytest.fixture(scope="module")
 def planted() -> tuple[Array, Array, Array, Array]:
     """64 small runs with 0.5 % noise, and 30 with up to 1,000 times their compute."""
@@ -176,4 +194,5 @@ def test_a_statement_fits_and_extrapolates_it(lakehouse: Lakehouse, planted: tup
     )
     (row,) = lakehouse.sql("EXTRAPOLATE noisy TO params = 3e6, batch = 300, steps = 1e5").records()
     assert row["lower"] < row["predicted_loss"] < row["upper"]
+    assert lakehouse.query("SELECT noisy(3e6, 300, 1e5)").column(0)[0].as_py() == pytest.approx(row["predicted_loss"])
     assert row["predicted_loss"] == pytest.approx(NQS.predict(PUBLISHED, np.array([[3e6, 300, 1e5]]))[0], rel=0.03)

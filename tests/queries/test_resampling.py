@@ -7,8 +7,16 @@ import pytest
 from run_samples import Runs
 
 from isoflop.lakehouse.errors import FitError
-from isoflop.queries.fitting import CaseBootstrap, ClusterBootstrap, Fit, GivenWeights, WildBootstrap, fit_law
-from isoflop.queries.fitting.resampling import default_resampling
+from isoflop.queries.fitting import (
+    CaseBootstrap,
+    ClusterBootstrap,
+    Fit,
+    GivenWeights,
+    ResidualBootstrap,
+    WildBootstrap,
+    fit_law,
+)
+from isoflop.queries.fitting.resampling import default_resampling, expanded_tail
 from isoflop.queries.fitting.rows import usable_rows
 from isoflop.queries.laws import CHINCHILLA, POWER
 
@@ -19,7 +27,7 @@ def test_the_default_depends_on_rows_and_groups(planted_rows: Runs) -> None:
         return default_resampling(rows)
 
     assert chosen(60) == CaseBootstrap() == chosen(15)
-    assert chosen(14) == WildBootstrap()
+    assert chosen(14) == ResidualBootstrap(is_fallback=True)
     assert chosen(60, [k // 3 for k in range(60)]) == ClusterBootstrap()
     assert chosen(60, [k // 10 for k in range(60)]) == WildBootstrap()
 
@@ -57,6 +65,25 @@ def test_groups_widen_the_intervals_of_correlated_rows() -> None:
     alone = fit_law(POWER, x, y, resamples=200)
     together = fit_law(POWER, x, y, resamples=200, groups=np.repeat(np.arange(20), 6))
     assert (together.std_errors > 1.5 * alone.std_errors).all()
+
+
+def test_redrawn_residuals_leave_out_the_rows_that_the_fit_goes_through(planted_rows: Runs) -> None:
+    rows = usable_rows(CHINCHILLA, planted_rows.inputs[:12], planted_rows.loss[:12])
+    sizes = np.array([1e-9, 1e-9, 1e-9, 2e-9, 2e-9, *np.linspace(0.01, 0.07, 7)])
+    drawn = ResidualBootstrap().draw(rows, rows.values * np.exp(sizes), 5, 2000, np.random.default_rng(0))
+    found = np.log(drawn.values / (rows.values * np.exp(sizes)))
+    assert np.abs(found).min() > 0.0099 and found.mean() == pytest.approx(0, abs=1e-3)
+    assert found.var() == pytest.approx(np.mean(sizes[5:] ** 2), rel=0.05)
+
+
+def test_tails_widen_with_few_rows_and_are_percentiles_with_many(planted_rows: Runs) -> None:
+    rows = usable_rows(CHINCHILLA, planted_rows.inputs, planted_rows.loss)
+    grouped = usable_rows(CHINCHILLA, planted_rows.inputs, planted_rows.loss, None, [k // 3 for k in range(60)])
+    assert CaseBootstrap().tail(rows, 5, 0.9) < CaseBootstrap().tail(rows, 5, 0.9, 0.3) < 0.05
+    assert CaseBootstrap().tail(rows, 5, 0.9) < ResidualBootstrap().tail(rows, 5, 0.9) < 0.05
+    assert ClusterBootstrap().tail(grouped, 5, 0.9) < WildBootstrap().tail(grouped, 5, 0.9) < 0.05
+    assert GivenWeights(np.ones((1, 60))).tail(rows, 5, 0.9) == pytest.approx(0.05)
+    assert expanded_tail(0.9, 100_000, 5, 1.0) == pytest.approx(0.05, rel=1e-3) and expanded_tail(0.9, 6, 5, 1.0) < 1e-9
 
 
 def test_given_weights_are_taken_as_they_are(planted_rows: Runs) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from dataclasses import replace
 
+from isoflop.lakehouse.errors import FitError
 from isoflop.queries.fitting.solver.general import GeneralModel
 from isoflop.queries.fitting.solver.linear import LinearModel
 from isoflop.queries.fitting.solver.model import Array, Model
@@ -27,8 +28,12 @@ def model_for(
     inputs : (R, P) usable rows
     values : (R,) positive measured values
     objective : decides what a residual is
+
+    Raises
+    ------
+    FitError : if the law is a sum of powers with more free amplitudes than can be solved for together
     """
-    if objective.link is Link.RELATIVE and _is_linear(law, coefficients):
+    if objective.link is not Link.LOG and _is_linear(law, coefficients):
         return LinearModel(law, coefficients, inputs, values)
     if isinstance(law, Formula):
         law = law if law.coefficients == coefficients else replace(law, coefficients=coefficients)
@@ -36,8 +41,20 @@ def model_for(
         if chart is not None:
             return GeneralModel(chart, chart.coefficients, inputs, values, objective.link, chart_of=law)
         if objective.link is Link.LOG and law.terms is not None and _has_terms(law) and _has_logs(law, inputs):
+            _check_amplitudes(law)
             return PowerSumModel(law.terms, coefficients, input_names(law), inputs, values)
     return GeneralModel(law, coefficients, inputs, values, objective.link)
+
+
+def _check_amplitudes(law: Formula) -> None:
+    """Refuse more free amplitudes than every subset of which can be tried."""
+    fixed = {one.name for one in law.coefficients if one.fixed is not None}
+    free = {term.amplitude for term in law.terms or () if term.amplitude} - fixed
+    if len(free) > MOST_UNKNOWNS:
+        raise FitError(
+            f"the law has {len(free)} free amplitudes, and at most {MOST_UNKNOWNS} are solved for together",
+            hint=f"fix {len(free) - MOST_UNKNOWNS} of them, or leave terms out",
+        )
 
 
 def _is_linear(law: Law, coefficients: tuple[Coefficient, ...]) -> bool:

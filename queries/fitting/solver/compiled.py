@@ -13,15 +13,16 @@ import functools
 import importlib.util
 import os
 import sys
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from contextvars import ContextVar
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 from numpy.typing import NDArray
 
+from isoflop.lakehouse.watch import report
 from isoflop.queries.fitting.solver.model import Array, Model
 from isoflop.queries.laws.objectives import Huber, LeastAbsolute, LeastSquares, Objective
 from isoflop.queries.laws.robust_objectives import HuberLikelihood
@@ -108,7 +109,15 @@ def descend_compiled(
         return found
 
     firsts = range(0, len(theta), BLOCK)
-    parts = list(_threads(os.getpid()).map(block, firsts)) if len(firsts) > 1 else [block(0)]
+    parts = []
+    if len(firsts) == 1:
+        parts.append(block(0))
+    else:
+        # The generator itself is closed: whoever stops drops the blocks that are left at once.
+        with closing(cast(Generator[Descended, None, None], _threads(os.getpid()).map(block, firsts))) as blocks:
+            for found in blocks:
+                parts.append(found)
+                report("descents", min(BLOCK * len(parts), len(theta)), len(theta))
     ends, values, settled = (np.concatenate(one) for one in zip(*parts, strict=True))
     return ends, values, settled
 

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from isoflop.lakehouse.watch import check, report
 from isoflop.queries.fitting.solver.compiled import descend_compiled
 from isoflop.queries.fitting.solver.model import Array, Model
 from isoflop.queries.laws.objectives import Objective
@@ -84,6 +85,7 @@ def descend(
                     tolerance,
                 )
             )
+            report("descents", min(first + size, len(theta)), len(theta))
     return Descent(*(np.concatenate(one) for one in zip(*parts, strict=True)))
 
 
@@ -164,6 +166,7 @@ def _descend_block(
     negligible = 1e-30 * np.sum(weights, axis=1)  # residuals of 1e-15: rounding, not misfit
     negligible = np.broadcast_to(negligible, (count,))
     for _ in range(max_steps):
+        check()
         step = _damped_step(theta, gradient, matrix, damping, model, exact)
         trial = np.clip(theta + step, model.lower, model.upper)
         new_value, new_gradient, new_matrix = _derivatives(model, trial, weights, targets, objective, exact)

@@ -24,7 +24,7 @@ POOL_SEEDS = 12  # starts of each of those searches
 CANDIDATES = 6  # pool members followed per resample
 FEWEST_ROWS = 20  # rows below which twice as many are followed
 COARSE_STEPS, FINALISTS = 6, 2
-COSTLY_STEPS, COSTLY_TOLERANCE = 8, 1e-5  # of each resample of a law that takes milliseconds to evaluate
+COSTLY_STEPS, COSTLY_TOLERANCE = 30, 1e-7  # of each resample of a law that takes milliseconds to evaluate
 BETTER = 1e-6  # relative difference in objective [1] that counts as beating the full fit's basin
 
 
@@ -69,7 +69,7 @@ def replicate(
     if closed is not None:
         return Replicates(closed, np.asarray(np.isfinite(closed).all(axis=1)), 0.0)
     warm = np.repeat(found.theta[None], count, axis=0)
-    if getattr(model, "is_costly", False):  # a law of sums: a few steps from the full fit, without other basins
+    if getattr(model, "is_costly", False):  # a law of sums: steps from the full fit, without other basins
         nearby = descend(
             model, warm, weights, targets, objective, exact=True, max_steps=COSTLY_STEPS, tolerance=COSTLY_TOLERANCE
         )

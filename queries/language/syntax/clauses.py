@@ -12,19 +12,25 @@ from dataclasses import dataclass
 
 from isoflop.queries.language.syntax.tokens import Kind, Token, matching
 
-RELATION_VERBS = ("FIT", "EXTRAPOLATE", "FORECAST", "OPTIMIZE", "PREDICT", "RESIDUALS", "COMPARE")
-CHANGES = ("CREATE LAW", "DROP LAW", "ALTER LAW", "COMMENT ON LAW")  # whole statements; the others are relations
+RELATION_VERBS = ("FIT", "EXTRAPOLATE", "FORECAST", "OPTIMIZE", "DESIGN", "PREDICT", "RESIDUALS", "COMPARE")
+CHANGES = (
+    "CREATE LAW",
+    "REFIT LAW",
+    "DROP LAW",
+    "ALTER LAW",
+    "COMMENT ON LAW",
+)  # whole statements; the others are relations
+EXPLAINED = (*RELATION_VERBS, "CROSS VALIDATE", "CREATE LAW", "REFIT LAW")  # what EXPLAIN stands before
 
 # A text without one of these words holds no verb, and is not even split into tokens.
 _ANY_VERB = re.compile(
-    r"\b(?:FIT|LAWS?|VALIDATE|EXTRAPOLATE|FORECASTS?|OPTIMIZE|PREDICT|RESIDUALS|COMPARE)\b", re.IGNORECASE
+    r"\b(?:FIT|LAWS?|VALIDATE|EXTRAPOLATE|FORECASTS?|OPTIMIZE|DESIGN|PREDICT|RESIDUALS|COMPARE)\b", re.IGNORECASE
 )
 
 # Words after which `(` opens a query or an expression; after any other word it opens arguments or a column list.
 _OPENERS = frozenset(
     "FROM JOIN AS MATERIALIZED COPY UNION ALL EXCEPT INTERSECT NAME IN EXISTS ANY SOME LATERAL SELECT WHERE ON AND OR "
-    "NOT BY HAVING QUALIFY WHEN THEN ELSE DESCRIBE SUMMARIZE PIVOT UNPIVOT EXPLAIN ANALYZE TO EXTRAPOLATE "
-    "FORECAST OPTIMIZE PREDICT RESIDUALS COMPARE".split()
+    "NOT BY HAVING QUALIFY WHEN THEN ELSE DESCRIBE SUMMARIZE PIVOT UNPIVOT EXPLAIN ANALYZE TO".split()
 )
 _JOINS = frozenset("JOIN CROSS INNER LEFT RIGHT FULL NATURAL ASOF POSITIONAL SEMI ANTI".split())
 # Words that follow a column or a table called like a verb, and that no law or target is called.
@@ -83,7 +89,8 @@ def find_clauses(tokens: list[Token], first: int, last: int, *, is_statement: bo
     index = first
     while index < last:
         end = None
-        if index in starts and verb_at(tokens, index):
+        verb = verb_at(tokens, index) if index in starts else None
+        if verb is not None and (verb not in CHANGES or index == first):
             end = _clause_end(tokens, index, last)
         elif index > 0 and _opens_query(tokens, index - 1) and _reads_like_clause(tokens, index):
             end = _clause_end(tokens, index, last)
@@ -101,8 +108,10 @@ def verb_at(tokens: list[Token], index: int) -> str | None:
     match words:
         case [word, *_] if word in RELATION_VERBS:
             return word
-        case ["EXPLAIN", "FIT", *_]:
-            return "EXPLAIN FIT"
+        case ["EXPLAIN", "ANALYZE", *_]:
+            return _explained(tokens, index + 2, "EXPLAIN ANALYZE")
+        case ["EXPLAIN", *_]:
+            return _explained(tokens, index + 1, "EXPLAIN")
         case ["CROSS", "VALIDATE", *_]:
             return "CROSS VALIDATE"
         case ["SHOW", "LAWS", *_]:
@@ -115,6 +124,8 @@ def verb_at(tokens: list[Token], index: int) -> str | None:
             return "DESCRIBE LAW"
         case ["CREATE", "LAW", *_] | ["CREATE", "OR", "REPLACE", "LAW", *_]:
             return "CREATE LAW"
+        case ["REFIT", "LAW", *_]:
+            return "REFIT LAW"
         case ["DROP", "LAW", *_]:
             return "DROP LAW"
         case ["ALTER", "LAW", *_]:
@@ -122,6 +133,12 @@ def verb_at(tokens: list[Token], index: int) -> str | None:
         case ["COMMENT", "ON", "LAW", *_]:
             return "COMMENT ON LAW"
     return None
+
+
+def _explained(tokens: list[Token], index: int, word: str) -> str | None:
+    """Return the verb with `word` before it when a verb that does something is spelled at a token."""
+    verb = verb_at(tokens, index) if index < len(tokens) else None
+    return f"{word} {verb}" if verb in EXPLAINED else None
 
 
 def _query_starts(tokens: list[Token], first: int, last: int) -> set[int]:
@@ -160,6 +177,8 @@ def _reads_like_clause(tokens: list[Token], index: int) -> bool:
         return False
     if verb not in RELATION_VERBS:
         return True
+    if verb == "DESIGN":  # a word that many tables have a column for
+        return tokens[index + 1].kind in (Kind.NUMBER, Kind.PARAMETER)
     following, third = tokens[index + 1], tokens[min(index + 2, len(tokens) - 1)]
     if following.text == "(":
         after = tokens[min(matching(tokens, index + 1) + 1, len(tokens) - 1)]

@@ -128,13 +128,6 @@ class Fit(Span):
     options: tuple[Option, ...] = ()
 
 
-@dataclass(frozen=True)
-class ExplainFit(Span):
-    """`EXPLAIN FIT …`: what would be fitted to what."""
-
-    fit: Fit
-
-
 LawReference: TypeAlias = Name | Fit
 
 
@@ -157,6 +150,13 @@ class DropLaw(Span):
 
 
 @dataclass(frozen=True)
+class RefitLaw(Span):
+    """`REFIT LAW name`: fit it again as it was fitted, to its rows as they are now."""
+
+    name: Name
+
+
+@dataclass(frozen=True)
 class RenameLaw(Span):
     """`ALTER LAW name RENAME TO new`."""
 
@@ -169,7 +169,7 @@ class CommentLaw(Span):
     """`COMMENT ON LAW name IS 'text'`; None is `IS NULL`."""
 
     name: Name
-    comment: str | None
+    comment: Expression | None
 
 
 @dataclass(frozen=True)
@@ -193,6 +193,24 @@ class Compare(Span):
 
 
 @dataclass(frozen=True)
+class CompareApproaches(Span):
+    """`COMPARE APPROACHES [(target ~ form)] FROM … [GROUP BY …] [AT flops = [list]]`.
+
+    Parameters
+    ----------
+    name : the word APPROACHES
+    candidate : loss and the law of approach 3; `loss ~ chinchilla(params, tokens)` when None
+    budgets : compute at which the best sizes are wanted
+    """
+
+    name: Span
+    candidate: Candidate | None
+    source: Source
+    budgets: Expression | None = None
+    options: tuple[Option, ...] = ()
+
+
+@dataclass(frozen=True)
 class Assignment:
     """One `column = value` of EXTRAPOLATE … TO."""
 
@@ -205,6 +223,22 @@ class Extrapolate(Span):
     """`EXTRAPOLATE law TO column = value, … | TO (query)`; one of the two is given."""
 
     law: LawReference
+    target: Span
+    assignments: tuple[Assignment, ...] = ()
+    query: Expression | None = None
+    options: tuple[Option, ...] = ()
+
+
+@dataclass(frozen=True)
+class ExtrapolateAverage(Span):
+    """`EXTRAPOLATE AVERAGE OF law, (target ~ form), … [FROM …] TO …`.
+
+    The average stands where a law stands, because it is used as one; its laws are written as those of COMPARE, because
+    they too share their rows. Without FROM the rows are those that all the saved laws were fitted to.
+    """
+
+    subjects: tuple[Name | Candidate, ...]
+    source: Source | None
     target: Span
     assignments: tuple[Assignment, ...] = ()
     query: Expression | None = None
@@ -230,12 +264,32 @@ class OverRange:
 
 
 @dataclass(frozen=True)
+class OverList:
+    """One `name IN (value, …)` of OVER, without the parentheses."""
+
+    name: Name
+    values: Expression
+
+
+@dataclass(frozen=True)
+class OverValue:
+    """One `name = value` of OVER: a number, or what follows from the others."""
+
+    name: Name
+    value: Expression
+
+
+@dataclass(frozen=True)
 class Comparison(Span):
-    """One `left <= right` of SUBJECT TO; the relation is <=, >= or =."""
+    """One `left <= right` of SUBJECT TO; the relation is <=, >= or =.
+
+    With `is_total` the left side is what stands in `SUM(…)`: it holds for all runs of a DESIGN together.
+    """
 
     left: Expression
     relation: str
     right: Expression
+    is_total: bool = False
 
 
 @dataclass(frozen=True)
@@ -258,6 +312,19 @@ class Optimize(Span):
     ranges: tuple[OverRange, ...]
     conditions: tuple[Comparison, ...] = ()
     each: ForEach | None = None
+    options: tuple[Option, ...] = ()
+    values: tuple[OverValue, ...] = ()
+
+
+@dataclass(frozen=True)
+class Design(Span):
+    """`DESIGN n RUNS FOR law TO … OVER … SUBJECT TO …`; the target is kept as an extrapolation of the law."""
+
+    count: Expression
+    target: Extrapolate
+    ranges: tuple[OverRange | OverList, ...]
+    values: tuple[OverValue, ...] = ()
+    conditions: tuple[Comparison, ...] = ()
     options: tuple[Option, ...] = ()
 
 
@@ -283,21 +350,21 @@ class Residuals(Span):
 class ShowLaws(Span):
     """`SHOW LAWS [LIKE 'pattern']`."""
 
-    pattern: str | None = None
+    pattern: Expression | None = None
 
 
 @dataclass(frozen=True)
 class ShowLawForms(Span):
     """`SHOW LAW FORMS [LIKE 'pattern']`."""
 
-    pattern: str | None = None
+    pattern: Expression | None = None
 
 
 @dataclass(frozen=True)
 class ShowForecasts(Span):
     """`SHOW FORECASTS [LIKE 'pattern']`."""
 
-    pattern: str | None = None
+    pattern: Expression | None = None
 
 
 @dataclass(frozen=True)
@@ -305,21 +372,33 @@ class DescribeLaw(Span):
     """`DESCRIBE LAW name [VERSION n]`."""
 
     name: Name
-    version: int | None = None
+    version: Expression | None = None
+
+
+@dataclass(frozen=True)
+class Explain(Span):
+    """`EXPLAIN [ANALYZE] verb …`: what the verb would do, or what it did and how long that took."""
+
+    verb: Verb
+    is_analyzed: bool = False
 
 
 Verb: TypeAlias = (
     Fit
-    | ExplainFit
+    | Explain
     | CreateLaw
     | DropLaw
+    | RefitLaw
     | RenameLaw
     | CommentLaw
     | CrossValidate
     | Compare
+    | CompareApproaches
     | Extrapolate
+    | ExtrapolateAverage
     | Forecast
     | Optimize
+    | Design
     | Predict
     | Residuals
     | ShowLaws

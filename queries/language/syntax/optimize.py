@@ -1,17 +1,31 @@
-"""From tokens to the parts of OPTIMIZE: what is best, over which ranges, under which conditions, for which values."""
+"""From tokens to OPTIMIZE: what is best, for which values. Ranges and conditions are those of DESIGN as well."""
 
 from __future__ import annotations
 
 from isoflop.queries.language.syntax.clauses import verb_at
-from isoflop.queries.language.syntax.nodes import Comparison, ForEach, LawReference, Optimize, OverRange
+from isoflop.queries.language.syntax.nodes import (
+    Comparison,
+    Expression,
+    ForEach,
+    LawReference,
+    Name,
+    Optimize,
+    OverList,
+    OverRange,
+    OverValue,
+    Span,
+)
 from isoflop.queries.language.syntax.parts import OPTIONS, read_options
 from isoflop.queries.language.syntax.reader import TokenReader
+from isoflop.queries.language.syntax.tokens import matching
 
 OPTIMIZE_USAGE = (
     "OPTIMIZE chin MINIMIZE loss OVER params IN [1e7, 1e12] LOG, tokens IN [1e9, 1e14] LOG "
     "SUBJECT TO 6 * params * tokens <= 1e21"
 )
 OVER_USAGE = "OVER params IN [1e7, 1e12] LOG"
+VALUE_USAGE = "OVER params IN [1e7, 1e12] LOG, tokens = 20 * params"
+TOTAL_USAGE = "SUBJECT TO SUM(6 * params * tokens) <= 1e21"
 CONDITION_USAGE = "SUBJECT TO 6 * params * tokens <= 1e21"
 EACH_USAGE = "FOR EACH budget IN [1e20, 1e21, 1e22]"
 _RELATIONS = {"<=": "<=", ">=": ">=", "=": "=", "==": "="}
@@ -30,35 +44,64 @@ def read_optimize(reader: TokenReader, start: int, law: LawReference) -> Optimiz
         raise reader.expected("MINIMIZE or MAXIMIZE", OPTIMIZE_USAGE, words=words)
     maximize = reader.next().upper == "MAXIMIZE"
     objective = reader.expression("what to make small", "OVER", "SUBJECT TO", "FOR EACH", OPTIONS, hint=OPTIMIZE_USAGE)
-    reader.expect("OVER", OVER_USAGE)
-    ranges: dict[str, OverRange] = {}
-    while True:
-        one = _range(reader)
-        if one.name.text.lower() in ranges:
-            raise reader.error(f"'{one.name.text}' is given twice", one.name)
-        ranges[one.name.text.lower()] = one
-        if not reader.accept(","):
-            break
-    conditions = []
-    if reader.accept("SUBJECT TO"):
-        conditions.append(_comparison(reader))
-        while reader.accept(","):
-            conditions.append(_comparison(reader))
-    elif not reader.at_end and not reader.at("FOR EACH", OPTIONS):
-        raise reader.expected("SUBJECT TO and conditions", CONDITION_USAGE, words=("SUBJECT", "LOG", "INTEGER"))
+    over, values = read_over(reader, "SUBJECT TO", "FOR EACH")
+    ranges = []
+    for one in over:
+        if isinstance(one, OverList):
+            raise reader.error("OPTIMIZE chooses from a range", one.values, OVER_USAGE)
+        ranges.append(one)
+    conditions = read_conditions(reader, "FOR EACH")
+    for condition in conditions:
+        if condition.is_total:
+            hint = f"leave it out: {condition.left.text} {condition.relation} {condition.right.text}"
+            raise reader.error("SUM is over the runs of DESIGN, and OPTIMIZE chooses one point", condition, hint)
     each = _each(reader) if reader.accept("FOR EACH") else None
-    if each is not None and each.name.text.lower() in ranges:
+    taken = [one.name for one in ranges] + [one.name for one in values]
+    if each is not None and each.name.text.lower() in {name.text.lower() for name in taken}:
         raise reader.error(f"'{each.name.text}' is given twice", each.name)
     options = read_options(reader)
-    return Optimize(
-        start, reader.end, law, objective, maximize, tuple(ranges.values()), tuple(conditions), each, options
-    )
+    return Optimize(start, reader.end, law, objective, maximize, tuple(ranges), conditions, each, options, values)
 
 
-def _range(reader: TokenReader) -> OverRange:
-    """Read `name IN [a, b] [LOG | INTEGER]`."""
-    name = reader.name("the name of a number to choose", OVER_USAGE)
+def read_over(reader: TokenReader, *stops: str) -> tuple[tuple[OverRange | OverList, ...], tuple[OverValue, ...]]:
+    """Read `OVER name IN [a, b] [LOG | INTEGER], name IN (value, …), name = value, …`, with at least one to choose.
+
+    Parameters
+    ----------
+    stops : what may follow
+
+    Raises
+    ------
+    QuerySyntaxError : when it does not parse, or a name is given twice
+    """
+    over = reader.expect("OVER", OVER_USAGE)
+    seen: set[str] = set()
+    ranges: list[OverRange | OverList] = []
+    values: list[OverValue] = []
+    while True:
+        name = reader.name("the name of a number to choose", OVER_USAGE)
+        if reader.accept("="):
+            values.append(OverValue(name, reader.expression("a value", ",", *stops, OPTIONS, hint=VALUE_USAGE)))
+        else:
+            ranges.append(_range(reader, name))
+        if name.text.lower() in seen:
+            raise reader.error(f"'{name.text}' is given twice", name)
+        seen.add(name.text.lower())
+        if not reader.accept(","):
+            break
+    if not ranges:
+        raise reader.error("OVER leaves nothing to choose", Span(over.start, reader.end), OVER_USAGE)
+    return tuple(ranges), tuple(values)
+
+
+def _range(reader: TokenReader, name: Name) -> OverRange | OverList:
+    """Read `IN [a, b] [LOG | INTEGER]` or `IN (value, …)` after a name."""
     reader.expect("IN", OVER_USAGE, what='IN and a range "[a, b]"')
+    if reader.at("("):
+        inner = reader.inside()
+        if inner.at_end:
+            raise inner.expected("values", OVER_USAGE)
+        return OverList(name, reader.slice(inner.index, inner.last))
     if not reader.at("["):
         raise reader.expected('a range "[a, b]"', OVER_USAGE)
     inner = reader.inside()
@@ -75,21 +118,57 @@ def _range(reader: TokenReader) -> OverRange:
     return OverRange(name, lower, upper, is_log, is_integer)
 
 
-def _comparison(reader: TokenReader) -> Comparison:
-    """Read `left <= right`."""
-    whole = reader.expression("a condition", ",", "FOR EACH", OPTIONS, hint=CONDITION_USAGE)
+def read_conditions(reader: TokenReader, *stops: str) -> tuple[Comparison, ...]:
+    """Read `SUBJECT TO left <= right, …`, or nothing.
+
+    Parameters
+    ----------
+    stops : what may follow
+
+    Raises
+    ------
+    QuerySyntaxError : when it does not parse
+    """
+    found = []
+    if reader.accept("SUBJECT TO"):
+        found.append(_comparison(reader, *stops))
+        while reader.accept(","):
+            found.append(_comparison(reader, *stops))
+    elif not reader.at_end and not reader.at(*stops, OPTIONS):
+        raise reader.expected("SUBJECT TO and conditions", CONDITION_USAGE, words=("SUBJECT", "LOG", "INTEGER"))
+    return tuple(found)
+
+
+def _comparison(reader: TokenReader, *stops: str) -> Comparison:
+    """Read `left <= right` or `SUM(left) <= right`."""
+    whole = reader.expression("a condition", ",", *stops, OPTIONS, hint=CONDITION_USAGE)
     inner = TokenReader(reader.text, reader.tokens, whole.first, whole.last)
-    stops = (*_RELATIONS, "<", ">", "<>", "!=")
-    left = inner.expression("the left side of a condition", *stops, hint=CONDITION_USAGE)
+    ends = (*_RELATIONS, "<", ">", "<>", "!=")
+    left = inner.expression("the left side of a condition", *ends, hint=CONDITION_USAGE)
+    total = _summed(reader, left)
     if inner.at_end:
         raise reader.error("expected a condition with <=, >= or =", whole, CONDITION_USAGE)
     relation = inner.next()
     if relation.text not in _RELATIONS:
         hint = f'write "{relation.text}="' if relation.text in "<>" else CONDITION_USAGE
         raise reader.error(f'"{relation.text}" is no condition of OPTIMIZE', relation, hint)
-    right = inner.expression("the right side of a condition", *stops, hint=CONDITION_USAGE)
+    right = inner.expression("the right side of a condition", *ends, hint=CONDITION_USAGE)
     inner.finish("one comparison a condition: 1e9 <= params, params <= 1e10")
-    return Comparison(whole.start, whole.end, left, _RELATIONS[relation.text], right)
+    if total is not None and relation.text != "<=":
+        raise reader.error("a sum over all runs is held below a budget", relation, TOTAL_USAGE)
+    is_total = total is not None
+    return Comparison(whole.start, whole.end, total or left, _RELATIONS[relation.text], right, is_total)
+
+
+def _summed(reader: TokenReader, side: Expression) -> Expression | None:
+    """Return what stands in `SUM(…)` when a side of a condition is that and nothing else."""
+    first = side.first
+    is_call = reader.tokens[first].upper == "SUM" and reader.tokens[first + 1].text == "("
+    if not is_call or matching(reader.tokens, first + 1) != side.last - 1:
+        return None
+    if side.last - first == 3:
+        raise reader.error("SUM is of something", side, TOTAL_USAGE)
+    return reader.slice(first + 2, side.last - 1)
 
 
 def _each(reader: TokenReader) -> ForEach:

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from isoflop.lakehouse.errors import QuerySyntaxError
+from isoflop.queries.language.syntax.approaches import APPROACHES, read_approaches
 from isoflop.queries.language.syntax.clauses import verb_at
+from isoflop.queries.language.syntax.design import DESIGN_USAGE, read_design
 from isoflop.queries.language.syntax.nodes import (
-    Assignment,
     Candidate,
     CommentLaw,
     Compare,
@@ -13,13 +14,16 @@ from isoflop.queries.language.syntax.nodes import (
     CrossValidate,
     DescribeLaw,
     DropLaw,
-    ExplainFit,
+    Explain,
+    Expression,
     Extrapolate,
+    ExtrapolateAverage,
     Fit,
     Forecast,
     LawReference,
     Name,
     Predict,
+    RefitLaw,
     RenameLaw,
     Residuals,
     ShowForecasts,
@@ -39,12 +43,15 @@ from isoflop.queries.language.syntax.parts import (
     read_options,
     read_source,
     read_subject,
+    read_targets,
     refuse_parts,
 )
 from isoflop.queries.language.syntax.reader import TokenReader
 from isoflop.queries.language.syntax.tokens import Kind, Token
 
 COMPARE_USAGE = "COMPARE chin, (loss ~ kaplan(params, tokens)) FROM runs"
+AVERAGE = "AVERAGE OF"  # both words, so that a law may be called average
+AVERAGE_USAGE = "EXTRAPOLATE AVERAGE OF chin, (loss ~ kaplan(params, tokens)) FROM runs TO params = 1e11, tokens = 2e12"
 TO_USAGE = "EXTRAPOLATE law TO params = [1e11, 1e12], tokens = 20 * params"
 
 
@@ -64,15 +71,26 @@ def parse_clause(text: str, tokens: list[Token], first: int, last: int) -> Verb:
     verb = verb_at(tokens, first)
     if verb is None:
         raise reader.error(f'syntax error at or near "{tokens[first].text}"')
+    if not verb.startswith("EXPLAIN"):
+        return _verb(reader, verb)
+    is_analyzed = verb.startswith("EXPLAIN ANALYZE")
+    reader.index += 1 + is_analyzed
+    explained = _verb(reader, verb.removeprefix("EXPLAIN ").removeprefix("ANALYZE "))
+    return Explain(tokens[first].start, explained.end, explained, is_analyzed)
+
+
+def _verb(reader: TokenReader, verb: str) -> Verb:
+    """Read a verb clause that begins at the next token."""
+    tokens, first, last = reader.tokens, reader.index, reader.last
     reader.index += 0 if verb == "CREATE LAW" else len(verb.split(" "))
     match verb:
         case "FIT":
             node: Verb = _fit(reader)
-        case "EXPLAIN FIT":
-            explained = _fit(reader)
-            node = ExplainFit(explained.start, explained.end, explained)
         case "CREATE LAW":
             node = _create(reader)
+        case "REFIT LAW":
+            name = reader.name("the name of a law", "SHOW LAWS lists them")
+            node = RefitLaw(tokens[first].start, reader.end, name)
         case "DROP LAW":
             node = _drop(reader)
         case "ALTER LAW":
@@ -82,15 +100,20 @@ def parse_clause(text: str, tokens: list[Token], first: int, last: int) -> Verb:
         case "CROSS VALIDATE":
             node = _cross_validate(reader)
         case "COMPARE":
-            node = _compare(reader)
+            node = read_approaches(reader) if reader.at(*APPROACHES) else _compare(reader)
         case "EXTRAPOLATE":
-            node = _extrapolate(reader, TO_USAGE)
+            node = _average(reader) if reader.at(AVERAGE) else _extrapolate(reader, TO_USAGE)
         case "FORECAST":
+            if reader.at(AVERAGE):
+                hint = "EXTRAPOLATE AVERAGE OF … answers without keeping it"
+                raise reader.error("FORECAST keeps what one law says", hint=hint)
             kept = _extrapolate(reader, TO_USAGE.replace("EXTRAPOLATE", "FORECAST"))
             node = Forecast(kept.start, kept.end, kept)
         case "OPTIMIZE":
             start, law = tokens[first].start, _law(reader, OPTIMIZE_USAGE)
             node = read_optimize(reader, start, law)
+        case "DESIGN":
+            node = read_design(reader, tokens[first].start, lambda: _law(reader, DESIGN_USAGE))
         case "PREDICT":
             node = _predict(reader)
         case "RESIDUALS":
@@ -119,6 +142,10 @@ def _after_clause(reader: TokenReader, verb: str) -> str | None:
     """Return a hint for what people write behind a clause that does not take it."""
     if reader.at("ORDER BY", "LIMIT", "SELECT", "WHERE", "GROUP BY", "UNION", "HAVING"):
         return f"the verb is a relation: FROM ({verb} …) {reader.current.upper} …"
+    if reader.at(*HOLDOUTS) and verb == "COMPARE":
+        return (
+            "the approaches are compared on all rows; COMPARE law, law FROM runs HOLDOUT … judges laws on held-out ones"
+        )
     if reader.at(*HOLDOUTS):
         return "CROSS VALIDATE splits rows: CROSS VALIDATE loss ~ chinchilla(params, tokens) FROM runs HOLDOUT …"
     return None
@@ -169,7 +196,7 @@ def _comment(reader: TokenReader) -> CommentLaw:
     start = reader.tokens[reader.index - 3].start
     name = reader.name("the name of a law", "SHOW LAWS lists them")
     reader.expect("IS", f"COMMENT ON LAW {name.text} IS 'text'")
-    comment = None if reader.accept("NULL") else reader.string("a text in quotes, or NULL")
+    comment = None if reader.accept("NULL") else reader.value(Kind.STRING, "a text in quotes, or NULL")
     return CommentLaw(start, reader.end, name, comment)
 
 
@@ -186,49 +213,57 @@ def _cross_validate(reader: TokenReader) -> CrossValidate:
 
 def _compare(reader: TokenReader) -> Compare:
     start = reader.tokens[reader.index - 1].start
-    subjects = []
+    subjects = _subjects(reader, COMPARE_USAGE, "COMPARE")
+    source = read_source(reader, "COMPARE", *HOLDOUTS, "HOLDOUT")
+    if source.groups:
+        raise no_groups(reader, source, "COMPARE")
+    holdout = read_holdout(reader) if reader.at(*HOLDOUTS, "HOLDOUT") else None
+    options = read_options(reader)
+    return Compare(start, reader.end, subjects, source, holdout, options)
+
+
+def _subjects(reader: TokenReader, usage: str, verb: str) -> tuple[Name | Candidate, ...]:
+    """Read names of laws and `(target ~ form)`, between commas."""
+    subjects: list[Name | Candidate] = []
     while True:
         if reader.at("("):
             inner = reader.inside()
             subject: Name | Candidate = read_candidate(inner, "FROM")
             if inner.at("FROM"):
                 raise inner.error(
-                    "the candidates of COMPARE share one FROM", hint="COMPARE (loss ~ …), (loss ~ …) FROM runs"
+                    f"the candidates of {verb} share one FROM", hint=f"{verb} (loss ~ …), (loss ~ …) FROM runs"
                 )
             inner.finish()
         else:
-            subject = reader.name(
-                "a law, or (target ~ form)", "COMPARE chin, (loss ~ kaplan(params, tokens)) FROM runs"
-            )
+            subject = reader.name("a law, or (target ~ form)", usage)
         subjects.append(subject)
         if not reader.accept(","):
-            break
-    source = read_source(reader, "COMPARE", *HOLDOUTS, "HOLDOUT")
-    if source.groups:
-        raise no_groups(reader, source, "COMPARE")
-    holdout = read_holdout(reader) if reader.at(*HOLDOUTS, "HOLDOUT") else None
+            return tuple(subjects)
+
+
+def _average(reader: TokenReader) -> ExtrapolateAverage:
+    start, word = reader.tokens[reader.index - 1].start, reader.current
+    reader.accept(AVERAGE)
+    subjects = _subjects(reader, AVERAGE_USAGE, "AVERAGE OF")
+    if len(subjects) < 2:
+        raise reader.error("an average takes two laws or more", Span(word.start, reader.end), AVERAGE_USAGE)
+    source = read_source(reader, "EXTRAPOLATE AVERAGE", "TO") if reader.at("FROM") else None
+    if source is not None and source.groups:
+        raise no_groups(reader, source, "EXTRAPOLATE AVERAGE")
+    if source is None and (typed := [one for one in subjects if isinstance(one, Candidate)]):
+        hint = "say which, for all laws: EXTRAPOLATE AVERAGE OF … FROM runs TO …"
+        raise reader.error("a law that is not saved needs rows to be fitted to", typed[0], hint)
+    target, assignments, query = read_targets(reader, AVERAGE_USAGE, OPTIONS)
     options = read_options(reader)
-    return Compare(start, reader.end, tuple(subjects), source, holdout, options)
+    return ExtrapolateAverage(start, reader.end, subjects, source, target, assignments, query, options)
 
 
 def _extrapolate(reader: TokenReader, usage: str) -> Extrapolate:
     start = reader.tokens[reader.index - 1].start
     law = _law(reader, usage)
-    to = reader.expect("TO", usage)
-    query, assignments = None, []
-    if reader.at("("):
-        inner = reader.inside()
-        query = inner.expression("a query", hint=f"{usage.partition(' ')[0]} law TO (FROM runs WHERE …)")
-    else:
-        while True:
-            column = reader.name("column = value", usage)
-            reader.expect("=", usage, what='"="')
-            assignments.append(Assignment(column, reader.expression("a value", ",", OPTIONS, hint=usage)))
-            if not reader.accept(","):
-                break
-    target = Span(to.start, reader.end)
+    target, assignments, query = read_targets(reader, usage, OPTIONS)
     options = read_options(reader)
-    return Extrapolate(start, reader.end, law, target, tuple(assignments), query, options)
+    return Extrapolate(start, reader.end, law, target, assignments, query, options)
 
 
 def _predict(reader: TokenReader) -> Predict:
@@ -252,18 +287,14 @@ def _residuals(reader: TokenReader) -> Residuals:
     return Residuals(start, reader.end, law, source, options)
 
 
-def _like(reader: TokenReader) -> str | None:
-    return reader.string("a pattern in quotes, like 'chin%'") if reader.accept("LIKE") else None
+def _like(reader: TokenReader) -> Expression | None:
+    return reader.value(Kind.STRING, "a pattern in quotes, like 'chin%'") if reader.accept("LIKE") else None
 
 
 def _describe(reader: TokenReader) -> DescribeLaw:
     start = reader.tokens[reader.index - 2].start
     name = reader.name("the name of a law", "SHOW LAWS lists them")
-    version = None
-    if reader.accept("VERSION"):
-        if not reader.current.text.isdigit():
-            raise reader.expected("a version number")
-        version = int(reader.next().text)
+    version = reader.value(Kind.NUMBER, "a version number") if reader.accept("VERSION") else None
     return DescribeLaw(start, reader.end, name, version)
 
 

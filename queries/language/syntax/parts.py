@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from isoflop.lakehouse.errors import QuerySyntaxError
 from isoflop.queries.language.syntax.nodes import (
+    Assignment,
     Candidate,
     Expression,
     Form,
@@ -14,6 +15,7 @@ from isoflop.queries.language.syntax.nodes import (
     Option,
     ParameterRange,
     Source,
+    Span,
 )
 from isoflop.queries.language.syntax.reader import TokenReader
 from isoflop.queries.language.syntax.tokens import Kind, matching
@@ -194,6 +196,31 @@ def _amount(reader: TokenReader, what: str) -> Expression:
         raise reader.expected(what, HOLDOUT_USAGE)
     reader.next()
     return reader.slice(reader.index - 1, reader.index)
+
+
+def read_targets(
+    reader: TokenReader, usage: str, *stops: str
+) -> tuple[Span, tuple[Assignment, ...], Expression | None]:
+    """Read `TO column = value, …` or `TO (query)`; returns where it stands, and the one of the two that is given.
+
+    Parameters
+    ----------
+    usage : the verb's clause as it should be
+    stops : what may follow
+    """
+    to = reader.expect("TO", usage)
+    query, assignments = None, []
+    if reader.at("("):
+        inner = reader.inside()
+        query = inner.expression("a query", hint=f"{usage.partition(' TO ')[0]} TO (FROM runs WHERE …)")
+    else:
+        while True:
+            column = reader.name("column = value", usage)
+            reader.expect("=", usage, what='"="')
+            assignments.append(Assignment(column, reader.expression("a value", ",", *stops, hint=usage)))
+            if not reader.accept(","):
+                break
+    return Span(to.start, reader.end), tuple(assignments), query
 
 
 def read_options(reader: TokenReader) -> tuple[Option, ...]:

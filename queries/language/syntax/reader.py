@@ -20,6 +20,15 @@ RESERVED = frozenset(
     ).split()
 )
 
+# DuckDB's words that may name a function or a type, but no column without quotes.
+FUNCTION_WORDS = frozenset(
+    (
+        "ANTI ASOF AT AUTHORIZATION BINARY BY COLLATION COLUMNS CONCURRENTLY CROSS FREEZE FULL GENERATED GLOB ILIKE "
+        "INNER IS ISNULL JOIN LEFT LIKE MAP NATURAL NOTNULL OUTER OVERLAPS POSITIONAL RIGHT SEMI SIMILAR STRUCT "
+        "TABLESAMPLE TRY_CAST UNPACK VERBOSE"
+    ).split()
+)
+
 # A stop is a keyword, or two words that only together are one: `GROUP BY`, `WITH (`.
 Stop = str
 
@@ -122,11 +131,17 @@ class TokenReader:
         token = self.next()
         return Name(token.start, token.end, token.name)
 
-    def string(self, what: str) -> str:
-        """Step over a string literal and return its text."""
-        if self.at_end or self.current.kind is not Kind.STRING:
+    def value(self, kind: Kind, what: str) -> Expression:
+        """Step over a string or a number, or a parameter that stands for one, and return it.
+
+        Raises
+        ------
+        QuerySyntaxError : when something else comes next
+        """
+        if self.at_end or self.current.kind not in (kind, Kind.PARAMETER):
             raise self.expected(what)
-        return self.next().value
+        self.next()
+        return self.slice(self.index - 1, self.index)
 
     def expression(self, what: str, *stops: Stop, hint: str | None = None) -> Expression:
         """Step over everything up to a stop outside brackets, and return it as one expression.

@@ -7,8 +7,8 @@ that a verb inside a string is not taken for one and every error can point at wh
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
 from enum import Enum
+from typing import NamedTuple
 
 
 class Kind(Enum):
@@ -24,8 +24,7 @@ class Kind(Enum):
     END = "end"
 
 
-@dataclass(frozen=True, slots=True)
-class Token:
+class Token(NamedTuple):
     """A piece of a statement: `text[start:end]`.
 
     Parameters
@@ -63,8 +62,9 @@ class Token:
 
 _TOKEN = re.compile(
     r"""
-      (?P<gap>      \s+ | --[^\n\r]* )
-    | (?P<comment>  /\* )
+    (?: \s++ | --[^\n\r]*+ )*+
+    (?:
+      (?P<comment>  /\* )
     | (?P<string>   [eE]'(?:[^'\\]++|\\.|'')*+' | '(?:[^']++|'')*+' | \$(?P<tag>(?:[^\W\d]\w*)?)\$.*?\$(?P=tag)\$ )
     | (?P<quoted>   "(?:[^"]++|"")*+" )
     | (?P<open>     [eE]?' | " | \$(?:[^\W\d]\w*)?\$ )
@@ -73,6 +73,8 @@ _TOKEN = re.compile(
     | (?P<word>     [^\W\d][\w$]* )
     | (?P<operator> !~~\*? | ~~~ | ~~\*? | !~ | <=> | <= | >= | <> | != | == | :: | := | => | ->> | -> | \*\* | //
                     | \|\| | << | >> | . )
+    | (?P<rest>     \Z )
+    )
     """,
     re.VERBOSE | re.DOTALL,
 )
@@ -97,26 +99,26 @@ def tokenize(text: str) -> list[Token]:
     ['FIT', 'loss', '~', 'power', '(', 'x', ')', '']
     """
     found: list[Token] = []
-    position = 0
-    while position < len(text):
+    position, last = 0, len(text)
+    while position < last:
         match = _TOKEN.match(text, position)
-        if match is None:  # the last alternative takes any character
+        if match is None or match.lastgroup is None:  # the last alternatives take any character, and none
             raise AssertionError(f"no token at {position}")
-        group, end = match.lastgroup or "", match.end()
-        if group == "comment":
-            end = _comment_end(text, match.end())
-            if end < 0:
-                found.append(Token(Kind.UNFINISHED, text[position:], position, len(text)))
-                break
-        elif group == "open":
-            found.append(Token(Kind.UNFINISHED, text[position:], position, len(text)))
+        group = match.lastgroup
+        start, position = match.span(group)
+        kind = _KINDS.get(group)
+        if kind is Kind.UNFINISHED:
+            found.append(Token(kind, text[start:], start, last))
             break
-        elif group != "gap":
-            piece = match.group()
-            kind = _KINDS[group]
-            upper = piece.upper() if kind in (Kind.WORD, Kind.OPERATOR) else ""
-            found.append(Token(kind, piece, position, end, upper))
-        position = end
+        if kind is not None:
+            piece = text[start:position]
+            upper = piece.upper() if kind is Kind.WORD or kind is Kind.OPERATOR else ""
+            found.append(Token(kind, piece, start, position, upper))
+        elif group == "comment":
+            position = _comment_end(text, position)
+            if position < 0:
+                found.append(Token(Kind.UNFINISHED, text[start:], start, last))
+                break
     found.append(Token(Kind.END, "", len(text), len(text)))
     return found
 

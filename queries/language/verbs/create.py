@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
@@ -10,7 +11,9 @@ import numpy as np
 
 from isoflop.lakehouse.errors import StatementError
 from isoflop.queries.fitting.record import Fit as FitRecord
+from isoflop.queries.language.bind import is_plain
 from isoflop.queries.language.catalogue import check_name, law_exists, save_law
+from isoflop.queries.language.macros import macros_of
 from isoflop.queries.language.question import Question
 from isoflop.queries.language.records import BUILT_IN, TYPED, LawRecord, known, load_law
 from isoflop.queries.language.syntax.nodes import CreateLaw, Name
@@ -41,18 +44,55 @@ def create_law(question: Question, node: CreateLaw) -> pa.Table:
     if node.fit.source.groups:
         message = "CREATE LAW keeps one law, and GROUP BY fits several"
         raise question.error("Binder", message, node.fit.source.groups[0], "choose one group with WHERE")
-    fitted = run_fit(question, node.fit)
+    fitted = fitted_once(question, node)
+    name = _spelling(question, node.name)
+    if not keep_fit(question, node, fitted, name, is_new=not node.or_replace):
+        raise _taken(question, node)
+    return glance(question, fitted, name)
+
+
+def fitted_once(question: Question, node: CreateLaw, kept: Mapping[str, Any] | None = None) -> Fitted:
+    """Return the fit of a clause that has one, with numbers to keep.
+
+    Parameters
+    ----------
+    kept : options that hold whatever the clause says
+
+    Raises
+    ------
+    StatementError : when it has none
+    """
+    fitted = run_fit(question, node.fit, kept)
     ((_, found),), (record,) = fitted.parts, fitted.records
     if found is None or record is None or not np.isfinite(found.coefficients).all():
         reason = found.reason if found is not None else None
         raise question.error("Fit", f"there is no law to keep: {reason or 'no usable rows'}", fitted.bound.span)
-    name = _spelling(question, node.name)
-    record = _named(question, node, record, name)
-    about = _about(question, node, fitted, found, record)
-    if not save_law(question.lake, record, about, is_new=not node.or_replace):
-        raise _taken(question, node)
-    question.note(f"law '{name}' saved; SELECT {_call(record)} computes it in any DuckDB client")
-    return glance(question, fitted, name)
+    return fitted
+
+
+def keep_fit(question: Question, node: CreateLaw, fitted: Fitted, name: str, *, is_new: bool) -> bool:
+    """Keep the only fit of a clause as the next version of a law, and say so.
+
+    Parameters
+    ----------
+    question, node : the statement that the law is kept with
+    name : of the law
+    is_new : whether the name must not be taken
+
+    Returns
+    -------
+    whether it is kept: False when `is_new` and another process has made a law of this name meanwhile
+    """
+    ((_, found),), (record,) = fitted.parts, fitted.records
+    assert found is not None and record is not None
+    record = replace(record, name=name, statement=question.text[node.start : node.end])
+    if not save_law(question.lake, record, _about(question, node, fitted, found, record), is_new=is_new):
+        return False
+    if macros_of(record):
+        question.note(f"law '{name}' saved; SELECT {_call(record)} computes it in any DuckDB client")
+    else:
+        question.note(f"law '{name}' saved; SQL cannot compute it, so it is no SQL function: use PREDICT")
+    return True
 
 
 def _taken(question: Question, node: CreateLaw) -> StatementError:
@@ -67,13 +107,10 @@ def _spelling(question: Question, name: Name) -> str:
     return load_law(question, name).name or name.text
 
 
-def _named(question: Question, node: CreateLaw, record: LawRecord, name: str) -> LawRecord:
-    return replace(record, name=name, statement=question.text[node.start : node.end])
-
-
 def _call(record: LawRecord) -> str:
-    name = str(record.name)
-    return f"{name if name.isidentifier() and name.isascii() else quote_name(name)}({', '.join(record.inputs)})"
+    """Return how a law is called as an SQL function."""
+    function, *inputs = (name if is_plain(name) else quote_name(name) for name in (str(record.name), *record.inputs))
+    return f"{function}({', '.join(inputs)})"
 
 
 def _about(question: Question, node: CreateLaw, fitted: Fitted, found: FitRecord, record: LawRecord) -> dict[str, Any]:
@@ -83,20 +120,14 @@ def _about(question: Question, node: CreateLaw, fitted: Fitted, found: FitRecord
     options = {
         "kind": BUILT_IN if is_built_in else TYPED,
         "is_changed": is_built_in and law.coefficients != find_law(fitted.bound.form).coefficients,
-        "domains": [
-            {
-                "name": one.name,
-                "lower": _finite(one.lower),
-                "upper": _finite(one.upper),
-                "init": one.init,
-                "fixed": one.fixed,
-            }
-            for one in law.coefficients
-        ],
+        "domains": [_domain(one) for one in law.coefficients],
         "objective": found.penalty.name,
         "delta": getattr(found.penalty, "delta", 1e-3),
         "resamples": fitted.options.resamples,
+        "forward": fitted.options.forward,
         "level": fitted.options.level,
+        "bootstrap": found.bootstrap,
+        "intervals": found.intervals,
         "arguments": list(record.arguments),
         "target": record.target_sql,
         "values": question.values_in(node.start, node.end),
@@ -117,7 +148,7 @@ def _about(question: Question, node: CreateLaw, fitted: Fitted, found: FitRecord
     source = node.fit.source
     return {
         "source": question.text[source.start : source.end],
-        "options": json.dumps(options, default=str),
+        "options": json.dumps(options, default=_plain),
         "seed": found.seed,
         "objective": known(found.objective),
         "rows": found.rows,
@@ -131,6 +162,11 @@ def _domain(one: Coefficient) -> dict[str, Any]:
     """Return what a coefficient was allowed to be; infinite bounds are null, which JSON has."""
     bounds = {"lower": _finite(one.lower), "upper": _finite(one.upper)}
     return {"name": one.name, **bounds, "init": one.init, "fixed": one.fixed}
+
+
+def _plain(value: Any) -> Any:
+    """Return the value of a parameter as JSON has it: a DECIMAL is a number, a time a text that DuckDB reads."""
+    return float(value) if type(value).__name__ == "Decimal" else str(value)
 
 
 def _finite(value: float) -> float | None:

@@ -7,13 +7,13 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from isoflop.lakehouse.errors import StatementError
 from isoflop.queries.language.options import read_interval_options
 from isoflop.queries.language.question import Question
 from isoflop.queries.language.records import LawRecord
-from isoflop.queries.language.syntax.nodes import Assignment, Extrapolate
+from isoflop.queries.language.syntax.nodes import Assignment, Extrapolate, ExtrapolateAverage, Span
 from isoflop.queries.language.syntax.tokens import quote_name
 from isoflop.queries.language.verbs.prediction import beside, distinct_names, laws_of, note_distance, predictions
+from isoflop.queries.laws import Law
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -46,7 +46,7 @@ def extrapolated(
     import pyarrow as pa
 
     options = read_interval_options(question, node.options, verb)
-    targets = _targets(question, node)
+    targets = target_points(question, node)
     found = []
     for position, record in enumerate(records):
         columns = inputs_among(question, node, record, targets)
@@ -67,7 +67,7 @@ def extrapolated(
     return distinct_names(pa.concat_tables(found))
 
 
-def _targets(question: Question, node: Extrapolate) -> pa.Table:
+def target_points(question: Question, node: Extrapolate | ExtrapolateAverage) -> pa.Table:
     """Return the points of a TO clause, before anything is predicted."""
     if node.query is not None:
         table = distinct_names(question.run(node.query))
@@ -102,12 +102,30 @@ def _assigned(question: Question, assignments: Sequence[Assignment]) -> pa.Table
 
 def inputs_among(question: Question, node: Extrapolate, record: LawRecord, targets: pa.Table) -> list[pa.ChunkedArray]:
     """Return the law's inputs among the columns of the points, or computed from them as the law's own rows were."""
+    return columns_for(question, record.law, record.arguments, record.title, targets, node.target)
+
+
+def columns_for(
+    question: Question, law: Law, arguments: Sequence[str], title: str, targets: pa.Table, place: Span
+) -> list[pa.ChunkedArray]:
+    """Return the inputs of a law among the columns of a table, or computed from them.
+
+    Parameters
+    ----------
+    arguments : SQL that computes each input
+    title : what the law is called in a sentence
+    place : where the table stands in the statement
+
+    Raises
+    ------
+    StatementError : when an input is missing
+    """
     import duckdb
 
     by_name = {name.lower(): name for name in targets.column_names}
     found = []
     missing = []
-    for one, argument in zip(record.law.inputs, record.arguments, strict=True):
+    for one, argument in zip(law.inputs, arguments, strict=True):
         name = by_name.get(one.name.lower())
         if name is not None:
             found.append(targets.column(name))
@@ -119,14 +137,8 @@ def inputs_among(question: Question, node: Extrapolate, record: LawRecord, targe
             continue
         found.append(computed.column("x"))
     if missing:
-        raise _missing(question, node, record, missing, targets.column_names)
+        wanted = ", ".join(one.name for one in law.inputs)
+        message = f"{title} needs {wanted}, and TO gives {', '.join(targets.column_names)}"
+        example = ", ".join(f"{name} = …" for name in missing)
+        raise question.error("Binder", message, place, f"add {example}")
     return found
-
-
-def _missing(
-    question: Question, node: Extrapolate, record: LawRecord, missing: Sequence[str], given: Sequence[str]
-) -> StatementError:
-    """Return the error for inputs that no column gives."""
-    message = f"{record.title} needs {', '.join(record.inputs)}, and TO gives {', '.join(given)}"
-    example = ", ".join(f"{name} = …" for name in missing)
-    return question.error("Binder", message, node.target, f"add {example}")

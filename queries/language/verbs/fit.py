@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from isoflop.lakehouse.errors import EmptySelection, FitError, StatementError, UsageError
 from isoflop.queries.fitting.fit import fit_law
@@ -16,13 +17,17 @@ from isoflop.queries.language.bind import Bound, Column, bind_candidate, tidy
 from isoflop.queries.language.options import FitOptions, read_fit_options
 from isoflop.queries.language.question import Own, Question
 from isoflop.queries.language.records import LawRecord, known
-from isoflop.queries.language.rows import CLUSTER, Rows, describe_dropped, group_rows, no_rows, read_rows
+from isoflop.queries.language.rows import CLUSTER, Rows, column_of, describe_dropped, group_rows, no_rows, read_rows
 from isoflop.queries.language.syntax.nodes import Expression, Fit
 from isoflop.queries.language.syntax.tokens import quote_name
+from isoflop.queries.laws import Law
+from isoflop.queries.planning.helpful import notes_on_help
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
+RUN = "run_id"  # rows that share it are points of one run
+ASKED = ("bootstrap", "intervals", "std_error", "lower", "upper")  # columns of an answer that was asked for them
 GLANCE = (
     "law", "form", "rows", "dropped", "objective", "r2", "rmse_log", "aicc", "bic", "condition", "status", "notes",
     "coefficients", "support",
@@ -56,19 +61,25 @@ def fit(question: Question, node: Fit) -> pa.Table:
     return glance(question, run_fit(question, node), None)
 
 
-def run_fit(question: Question, node: Fit) -> Fitted:
+def run_fit(question: Question, node: Fit, kept: Mapping[str, Any] | None = None) -> Fitted:
     """Fit a law to the rows of a FIT clause, once for each group.
+
+    Parameters
+    ----------
+    kept : options that hold whatever the clause says and whatever is usual, by their names in `FitOptions`
 
     Raises
     ------
     StatementError : when the clause names what does not exist, or leaves too few rows to fit
     """
     bound = bind_candidate(question, node.candidate)
-    options = read_fit_options(question, node.options, "FIT", bound.law)
-    groups = _group_names(question, node.source.groups)
-    extra = {str(position): group for position, group in enumerate(groups.values())}
+    options = replace(read_fit_options(question, node.options, "FIT", bound.law), **(kept or {}))
+    groups = group_names(question, node.source.groups, (*GLANCE, *ASKED, "bias"), "FIT")
+    extra: dict[str, Column] = {str(position): group for position, group in enumerate(groups.values())}
     if options.cluster is not None:
         extra[CLUSTER] = options.cluster
+    elif options.bootstrap == "auto" and (run := column_of(question, node.source, RUN)) is not None:
+        extra[CLUSTER] = run
     rows = read_rows(question, bound, node.source, extra)
     if not len(rows.kept):
         raise no_rows(question, "FIT", node.source, rows)
@@ -90,7 +101,7 @@ def run_fit(question: Question, node: Fit) -> Fitted:
         rows=rows,
         keys=keys.take([int(indices[0]) for indices in chosen]).rename_columns(list(groups)),
         parts=tuple(parts),
-        records=tuple(None if found is None else _record(question, bound, found) for _, found in parts),
+        records=tuple(None if found is None else record_of(question, bound, found) for _, found in parts),
         options=options,
     )
 
@@ -105,12 +116,16 @@ def fit_rows(question: Question, bound: Bound, rows: Rows, options: FitOptions) 
     how: dict[str, Any] = {
         "sample_weight": rows.weight,
         "objective": options.objective,
-        "groups": rows.column(CLUSTER) if options.cluster is not None else None,
+        "groups": groups_of(rows, options),
         "seed": options.seed,
         "level": options.level,
     }
     try:
-        found = fit_law(bound.law, rows.inputs, rows.target, resamples=options.resamples, **how)
+        found = fit_law(
+            bound.law, rows.inputs, rows.target, resamples=options.resamples, resampling=options.resampling,
+            intervals=options.intervals, row_name=rows.name, **how,
+        )  # fmt: skip
+        found = replace(found, notes=(*found.notes, *notes_on_help(found, rows.inputs, rows.weight)))
         if not options.checks_forward or not np.isfinite(found.coefficients).all():
             return found
         # A fit with few resamples is meant to be quick, so its check has no more.
@@ -123,21 +138,43 @@ def fit_rows(question: Question, bound: Bound, rows: Rows, options: FitOptions) 
         raise question.error("Fit", error.message, bound.span, error.hint) from error
 
 
-def _group_names(question: Question, groups: Sequence[Expression]) -> dict[str, Expression]:
-    """Return the columns of GROUP BY by name: a column's own, else the expression as typed."""
+def groups_of(rows: Rows, options: FitOptions) -> list[Any] | None:
+    """Return the label of the group of each usable row: `cluster`, or its run where several rows share one."""
+    if CLUSTER not in rows.extra.column_names:
+        return None
+    labels = rows.column(CLUSTER)
+    if options.cluster is not None:
+        return labels
+    is_shared = None not in labels and len(set(labels)) < len(labels)
+    return labels if is_shared else None
+
+
+def group_names(
+    question: Question, groups: Sequence[Expression], taken: Sequence[str], verb: str
+) -> dict[str, Expression]:
+    """Return the columns of GROUP BY by name: a column's own, else the expression as typed.
+
+    Parameters
+    ----------
+    taken : columns that the verb answers with itself
+
+    Raises
+    ------
+    StatementError : for a name that stands twice or is taken
+    """
     found: dict[str, Expression] = {}
     for group in groups:
         name = group.column or group.text
         if name in found:
             raise question.error("Binder", f"GROUP BY names '{name}' twice", group)
-        if name.lower() in GLANCE:
+        if name.lower() in taken:
             hint = f"give it another name: FROM (SELECT *, {group.text} AS … FROM …)"
-            raise question.error("Binder", f"FIT answers with a column '{name}' of its own", group, hint)
+            raise question.error("Binder", f"{verb} answers with a column '{name}' of its own", group, hint)
         found[name] = group
     return found
 
 
-def _record(question: Question, bound: Bound, found: FitRecord) -> LawRecord:
+def record_of(question: Question, bound: Bound, found: FitRecord) -> LawRecord:
     """Return a fit as the catalogue and predictions take it."""
     return LawRecord(
         name=None,
@@ -145,7 +182,7 @@ def _record(question: Question, bound: Bound, found: FitRecord) -> LawRecord:
         form=bound.form,
         target=bound.target_name,
         target_sql=_sql(question, bound.target),
-        arguments=tuple(_sql(question, column) for column in bound.columns),
+        arguments=arguments_of(question, bound),
         fitted=found.fitted,
         std_errors=found.std_errors,
         lower=found.lower,
@@ -157,6 +194,11 @@ def _record(question: Question, bound: Bound, found: FitRecord) -> LawRecord:
         status=found.status,
         notes=tuple(str(note) for note in found.notes),
     )
+
+
+def arguments_of(question: Question, bound: Bound) -> tuple[str, ...]:
+    """Return SQL that computes each input of a law again, from a table that has the same columns."""
+    return tuple(_sql(question, column) for column in bound.columns)
 
 
 def _sql(question: Question, column: Column) -> str:
@@ -171,6 +213,8 @@ def _sql(question: Question, column: Column) -> str:
 
 def glance(question: Question, fitted: Fitted, name: str | None) -> pa.Table:
     """Return one row for each fit of a clause, as FIT answers it.
+
+    Where the clause names a bootstrap or intervals, further columns show which were taken and what they give.
 
     Parameters
     ----------
@@ -191,6 +235,10 @@ def glance(question: Question, fitted: Fitted, name: str | None) -> pa.Table:
         "coefficients": pa.struct([(one.name, number) for one in law.coefficients]),
         "support": pa.struct([(one.name, span) for one in law.inputs]),
     }
+    if fitted.options.is_asked:
+        types |= {name: text if name in ("bootstrap", "intervals") else types["coefficients"] for name in ASKED}
+        if fitted.options.intervals == "jackknife":
+            types["bias"] = types["coefficients"]
     schema = pa.schema(types)
     rows = [_glance_row(fitted, part, found, name) for part, found in fitted.parts]
     _note_health(question, fitted)
@@ -229,11 +277,18 @@ def _glance_row(fitted: Fitted, rows: Rows, found: FitRecord | None, name: str |
     numbers = ("objective", "r2", "rmse_log", "aicc", "bic", "condition")
     row |= {key: known(getattr(found, key)) for key in numbers}
     row |= {"status": found.status, "notes": [str(note) for note in found.notes]}
-    row["coefficients"] = {
-        one.name: known(value) for one, value in zip(law.coefficients, found.coefficients, strict=True)
-    }
+    row["coefficients"] = _by_name(law, found.coefficients)
+    if fitted.options.is_asked:
+        row |= {"bootstrap": found.bootstrap, "intervals": found.intervals}
+        ends = {"std_error": found.std_errors, "lower": found.lower, "upper": found.upper, "bias": found.bias}
+        row |= {name: _by_name(law, values) for name, values in ends.items() if values is not None}
     row["support"] = {
         one.name: {"lowest": known(low), "largest": known(high)}
         for one, (low, high) in zip(law.inputs, found.support, strict=True)
     }
     return row
+
+
+def _by_name(law: Law, values: NDArray[np.float64]) -> dict[str, float | None]:
+    """Return the numbers of a law's coefficients by name."""
+    return {one.name: known(value) for one, value in zip(law.coefficients, values, strict=True)}

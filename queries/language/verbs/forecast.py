@@ -13,14 +13,15 @@ from isoflop.queries.language.rows import numbers
 from isoflop.queries.language.syntax.nodes import Fit, Forecast, ShowForecasts
 from isoflop.queries.language.verbs.extrapolate import extrapolated, inputs_among
 from isoflop.queries.language.verbs.prediction import beside, laws_of
+from isoflop.queries.language.verbs.show import pattern_of
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
 _FORECASTS = """
 SELECT forecast_id, law, version, inputs, predicted, lower, upper, level, made_at, run_id, observed,
-       observed BETWEEN lower AND upper AS inside
-FROM store.forecasts
+       inside, error, coverage
+FROM forecasts
 WHERE $pattern IS NULL OR law ILIKE $pattern
 ORDER BY made_at, law, forecast_id
 """
@@ -51,9 +52,10 @@ def forecast(question: Question, node: Forecast) -> pa.Table:
     keys, records = laws_of(question, inner.law)
     table = extrapolated(question, inner, keys, records, "FORECAST")
     kept = _forecasts(question, node, records[0], table)
-    keep_forecasts(question.lake, [one for one in kept if one is not None])
+    if question.keeps_forecasts:
+        keep_forecasts(question.lake, [one for one in kept if one is not None])
+        question.note("kept; SHOW FORECASTS scores each once a run with its inputs has finished")
     ids = pa.table({"forecast_id": pa.array([one and one.forecast_id for one in kept], pa.string())})
-    question.note("kept; SHOW FORECASTS scores each once a run with its inputs has finished")
     return beside(question, table, ids, inner.target, "FORECAST")
 
 
@@ -78,8 +80,14 @@ def _forecasts(question: Question, node: Forecast, record: LawRecord, table: pa.
 
 
 def show_forecasts(question: Question, node: ShowForecasts) -> pa.Table:
-    """Score the forecasts whose runs have landed, and return all: `inside` says whether the interval held the run."""
-    scored = score_forecasts(question.lake)
+    """Score the forecasts whose runs have landed, and return all.
+
+    `inside` says whether the interval held the run, `error` how far the run was from the prediction, as the logarithm
+    of observed over predicted, and `coverage` which share of the scored forecasts of this law and level held.
+    """
+    scored = 0 if question.lake.is_read_only else score_forecasts(question.lake)
+    if question.lake.is_read_only:
+        question.note("the lake is open for reading only: runs that landed since are not scored now")
     if scored:
         question.note(f"{scored} forecast{'s' * (scored != 1)} scored now")
-    return question.lake.query(_FORECASTS, {"pattern": node.pattern})
+    return question.lake.query(_FORECASTS, {"pattern": pattern_of(question, node)})

@@ -32,7 +32,7 @@ def rename_law(question: Question, node: RenameLaw) -> pa.Table:
     import pyarrow as pa
 
     record = load_law(question, node.name)
-    catalogue.check_name(question, node.new)
+    catalogue.check_name(question, node.new, str(record.name))
     is_same = node.new.text.lower() == str(record.name).lower()
     if not is_same and catalogue.law_exists(question.lake, node.new.text):
         raise question.error("Catalog", f"law '{node.new.text}' exists", node.new, f"DROP LAW {node.new.text} first")
@@ -45,5 +45,6 @@ def comment_law(question: Question, node: CommentLaw) -> pa.Table:
     """Set what SHOW LAWS says about a law."""
     import pyarrow as pa
 
-    catalogue.comment_law(question.lake, load_law(question, node.name), node.comment)
+    comment = None if node.comment is None else question.text_of(node.comment, "a comment")
+    catalogue.comment_law(question.lake, load_law(question, node.name), comment)
     return pa.table({})

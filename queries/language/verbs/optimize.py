@@ -4,19 +4,21 @@ from __future__ import annotations
 
 import math
 from collections import Counter
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from isoflop.queries.language.options import IntervalOptions, read_interval_options
+from isoflop.queries.language.options import OPTIMIZE_KEYS, PlanOptions, read_plan_options
 from isoflop.queries.language.question import Question
-from isoflop.queries.language.records import LawRecord
+from isoflop.queries.language.records import LawRecord, load_law
 from isoflop.queries.language.rows import numbers
 from isoflop.queries.language.scope import Scope
-from isoflop.queries.language.syntax.nodes import Comparison, Optimize, OverRange, Span
+from isoflop.queries.language.syntax.nodes import Comparison, Optimize, OverList, OverRange, Span
 from isoflop.queries.language.verbs.prediction import laws_of, note_distance, predictions
 from isoflop.queries.planning.optimise import Optimum, optimise
+from isoflop.queries.planning.optimum_spread import FEWEST_FOUND, OptimumSpread, optimum_spread
 from isoflop.queries.planning.problem import Condition, Problem, Variable
 
 if TYPE_CHECKING:
@@ -24,14 +26,19 @@ if TYPE_CHECKING:
 
 Array = NDArray[np.float64]
 
-ADDED = ("lower", "upper", "slack", "binding", "multiplier", "status")
+SLOW_RESAMPLES = 20  # of a law that is slow to compute
+ADDED = (
+    "lower", "upper", "slack", "binding", "multiplier", "status", "optimum", "optimum_lower", "optimum_upper",
+)  # fmt: skip
 
 
 def optimize(question: Question, node: Optimize) -> pa.Table:
     """Return one row for each FOR EACH value: the best point, what the law predicts there, and which conditions bind.
 
     `slack` is how far each condition is from its edge, in its own unit; `multiplier` the change of the optimum for
-    each unit that a right-hand side is raised by. `status` is `optimal`, `not_converged` or `infeasible`.
+    each unit that a right-hand side is raised by. `status` is `optimal`, `not_converged` or `infeasible`. Behind these
+    come the best value itself, `optimum`, and how sure it and each variable are, `…_lower` and `…_upper`: the central
+    part of the optima of the law's resamples.
 
     Raises
     ------
@@ -49,14 +56,15 @@ def optimize(question: Question, node: Optimize) -> pa.Table:
     """
     import pyarrow as pa
 
-    options = read_interval_options(question, node.options, "OPTIMIZE")
+    options = read_plan_options(question, node.options, "OPTIMIZE", OPTIMIZE_KEYS)
+    time_law = load_law(question, options.time_law) if options.time_law else None
     keys, records = laws_of(question, node.law)
-    variables = tuple(_variable(question, one) for one in node.ranges)
+    variables = tuple(variable_of(question, one) for one in node.ranges)
     values = _each_values(question, node)
     _check_names(question, node, records[0])
     found = []
     for position, record in enumerate(records):
-        table = _solved(question, node, record, variables, values, options)
+        table = _solved(question, node, record, time_law, variables, values, options)
         for column in reversed(keys.column_names):
             value = keys.column(column).take(pa.array([position] * table.num_rows, pa.int64()))
             table = table.add_column(0, column, value)
@@ -64,7 +72,7 @@ def optimize(question: Question, node: Optimize) -> pa.Table:
     return pa.concat_tables(found)
 
 
-def _variable(question: Question, one: OverRange) -> Variable:
+def variable_of(question: Question, one: OverRange) -> Variable:
     """Return a range of OVER with its numbers."""
     name = one.name.text
     lower = question.number(one.lower, f"the lower end of '{name}'")
@@ -111,18 +119,21 @@ def _each_values(question: Question, node: Optimize) -> list[float]:
 def _check_names(question: Question, node: Optimize, record: LawRecord) -> None:
     """Check that no name is that of a column of the answer, and no condition is said twice."""
     own = {f"predicted_{record.target}".lower(), *ADDED}
-    for name in (*(one.name for one in node.ranges), *([node.each.name] if node.each else [])):
+    own |= {f"{one.name.text.lower()}_{end}" for one in node.ranges for end in ("lower", "upper")}
+    names = [one.name for one in node.ranges] + [one.name for one in node.values]
+    for name in (*names, *([node.each.name] if node.each else [])):
         if name.text.lower() in own:
             raise question.error("Binder", f"OPTIMIZE answers with a column '{name.text}' of its own", name)
-    counts = Counter(_title(one) for one in node.conditions)
+    counts = Counter(title_of(one) for one in node.conditions)
     for one in node.conditions:
-        if counts[_title(one)] > 1:
+        if counts[title_of(one)] > 1:
             raise question.error("Binder", "the condition is given twice", one)
 
 
-def _title(condition: Comparison) -> str:
+def title_of(condition: Comparison) -> str:
     """Return a condition as it is called in the answer: as typed, on one line."""
     left, right = (" ".join(side.text.split()) for side in (condition.left, condition.right))
+    left = f"SUM({left})" if condition.is_total else left
     return f"{left} {condition.relation} {right}"
 
 
@@ -130,33 +141,39 @@ def _solved(
     question: Question,
     node: Optimize,
     record: LawRecord,
+    time_law: LawRecord | None,
     variables: tuple[Variable, ...],
     values: list[float],
-    options: IntervalOptions,
+    options: PlanOptions,
 ) -> pa.Table:
     """Return the rows of one law."""
     import pyarrow as pa
 
     place = Span(node.ranges[0].name.start, node.ranges[-1].upper.end)
     each = node.each.name.text if node.each else None
-    scope = Scope(question, record, [one.name for one in variables], each, place)
+    scope = Scope(question, record, [one.name for one in variables], each, place, node.values, time_law)
     conditions = tuple(
-        Condition(_title(one), scope.function(one.left), scope.function(one.right), one.relation)
+        Condition(title_of(one), scope.function(one.left), scope.function(one.right), one.relation)
         for one in node.conditions
     )
     problem = Problem(variables, scope.function(node.objective), conditions, node.maximize)
-    for one in node.ranges:
-        if one.name.text not in scope.used:
-            raise question.error(
-                "Binder", f"nothing in OPTIMIZE depends on '{one.name.text}'", one.name, "leave it out"
-            )
+    check_used(question, scope, node.ranges, "OPTIMIZE")
     found: list[Optimum] = []
+    spreads: list[OptimumSpread] = []
+    draws = _some_draws(record, options.resamples)
+    level = record.level if options.level is None else options.level
     inputs = np.empty((len(values), len(record.law.inputs)))
+    given: dict[str, list[float]] = {name: [] for name in scope.value_names}
     for row, value in enumerate(values):
         scope.each_value = value
         found.append(optimise(problem))
         inputs[row] = scope.inputs(found[-1].point[None])[0]
+        for name, computed in scope.values(found[-1].point[None]).items():
+            given[name].append(float(computed[0]))
+        spreads.append(optimum_spread(problem, found[-1], scope.use, draws, level=level))
+        scope.use(record.fitted.coefficients)
     _note_failures(question, node, found)
+    _note_spread(question, found, spreads, draws)
     is_known = np.array([one.status != "infeasible" for one in found])
 
     def column(numbers_: Array, kind: pa.DataType | None = None) -> pa.ChunkedArray:
@@ -168,6 +185,8 @@ def _solved(
     for v, chosen in enumerate(variables):
         points = np.array([best.point[v] for best in found])
         table[chosen.name] = column(points, pa.int64() if chosen.is_integer else None)
+    for name, computed_ in given.items():
+        table[name] = column(np.array(computed_))
     columns = [column(inputs[:, p]) for p in range(inputs.shape[1])]
     predicted, prediction, fault = predictions(question, record, columns, options, place)
     note_distance(question, record, prediction, fault == "")
@@ -179,7 +198,38 @@ def _solved(
     multipliers = [one.multipliers if one.status != "infeasible" else None for one in found]
     table["multiplier"] = _by_condition(names, multipliers)
     table["status"] = pa.array([one.status for one in found], pa.string())
+    table["optimum"] = column(np.array([one.value for one in found]))
+    table["optimum_lower"] = column(np.array([one.value_lower for one in spreads]))
+    table["optimum_upper"] = column(np.array([one.value_upper for one in spreads]))
+    for v, chosen in enumerate(variables):
+        kind = pa.int64() if chosen.is_integer else None
+        table[f"{chosen.name}_lower"] = column(np.array([one.lower[v] for one in spreads]), kind)
+        table[f"{chosen.name}_upper"] = column(np.array([one.upper[v] for one in spreads]), kind)
     return pa.table(table)
+
+
+def check_used(question: Question, scope: Scope, ranges: Sequence[OverRange | OverList], verb: str) -> None:
+    """Check that the choice of every name matters to something."""
+    for one in ranges:
+        if one.name.text not in scope.used:
+            message = f"nothing in {verb} depends on '{one.name.text}'"
+            raise question.error("Binder", message, one.name, "leave it out")
+
+
+def _some_draws(record: LawRecord, count: int) -> Array:
+    """Return up to `count` of a law's resamples, spread evenly; the slow laws get fewer."""
+    draws = record.fitted.draws[np.isfinite(record.fitted.draws).all(axis=1)]
+    count = min(count, SLOW_RESAMPLES) if getattr(record.law, "is_costly", False) else count
+    return draws[np.linspace(0, len(draws) - 1, count).astype(int)] if 0 < count < len(draws) else draws[:count]
+
+
+def _note_spread(question: Question, found: list[Optimum], spreads: list[OptimumSpread], draws: Array) -> None:
+    """Say for how many rows too few resamples have an optimum."""
+    missing = sum(
+        best.status != "infeasible" and spread.found < FEWEST_FOUND for best, spread in zip(found, spreads, strict=True)
+    )
+    if missing and len(draws) >= 2:
+        question.note(f"{missing} of {len(found)} optima have no interval: resamples have theirs elsewhere, or none")
 
 
 def _by_condition(names: list[str], rows: list[Array | None]) -> pa.Array:

@@ -11,11 +11,11 @@ from isoflop.lakehouse.errors import StatementError
 from isoflop.queries.fitting.residuals import residuals as unexplained
 from isoflop.queries.fitting.rows import usable_rows
 from isoflop.queries.language.options import IntervalOptions, read_interval_options
+from isoflop.queries.language.provenance import statement_of
 from isoflop.queries.language.question import Own, Question
 from isoflop.queries.language.records import LawRecord
 from isoflop.queries.language.rows import Piece, faults_of, first_fault, numbers, source_pieces
-from isoflop.queries.language.syntax.nodes import CreateLaw, Fit, Name, Predict, Residuals, Source, Span
-from isoflop.queries.language.syntax.tokens import tokenize
+from isoflop.queries.language.syntax.nodes import Fit, Name, Predict, Residuals, Source, Span
 from isoflop.queries.language.verbs.prediction import (
     beside,
     distinct_names,
@@ -34,7 +34,7 @@ def predict_rows(question: Question, node: Predict) -> pa.Table:
     """Return the rows of a source with the prediction for each."""
     options = read_interval_options(question, node.options, "PREDICT")
     record = _one_law(question, node.law, "PREDICT")
-    whole, columns = _read(question, record, node.source, needs_target=False)
+    whole, columns = read_beside(question, record, node.source, needs_target=False)
     table, prediction, fault = predictions(question, record, columns, options, node.source.relation)
     usable = fault == ""
     if len(fault) and not usable.all():
@@ -58,12 +58,7 @@ def residuals(question: Question, node: Residuals) -> pa.Table:
 
 def _own_residuals(question: Question, record: LawRecord) -> pa.Table:
     """Return the residuals of the rows that a saved law was fitted to, read again as its statement says."""
-    from isoflop.queries.language.syntax.parse import parse_clause
-
-    tokens = tokenize(record.statement)
-    own = Question(question.lake, record.statement, tokens, record.values, question.answer)
-    made = parse_clause(record.statement, tokens, 0, len(tokens) - 1)
-    assert isinstance(made, CreateLaw)
+    own, made = statement_of(question, record)
     table = _residuals(own, record, made.fit.source, is_own=True)
     for note in own.notes:
         question.note(note)
@@ -71,7 +66,7 @@ def _own_residuals(question: Question, record: LawRecord) -> pa.Table:
     return table
 
 
-def _note_change(question: Question, record: LawRecord, inputs: Array, measured: Array) -> None:
+def note_change(question: Question, record: LawRecord, inputs: Array, measured: Array) -> None:
     """Say when the rows behind a law are not what they were."""
     if record.data_hash and usable_rows(record.law, inputs, measured).data_hash != record.data_hash:
         counts = f"{len(record.residuals)} then, {len(measured)} now"
@@ -87,7 +82,7 @@ def _residuals(question: Question, record: LawRecord, source: Source, *, is_own:
     """
     import pyarrow as pa
 
-    whole, columns = _read(question, record, source, needs_target=True)
+    whole, columns = read_beside(question, record, source, needs_target=True)
     place = source.relation
     target = columns.pop()
     measured = numbers(question, target, record.target, place)
@@ -107,7 +102,7 @@ def _residuals(question: Question, record: LawRecord, source: Source, *, is_own:
     inputs = np.stack(values, axis=1)[kept]
     left = unexplained(record.fitted, inputs, measured[kept])
     if is_own and source.weight is None:
-        _note_change(question, record, inputs, measured[kept])
+        note_change(question, record, inputs, measured[kept])
 
     def filled(values: Array) -> pa.Array:
         return pa.array(values, pa.float64(), mask=~np.isfinite(values))
@@ -135,11 +130,11 @@ def _one_law(question: Question, reference: Name | Fit, verb: str) -> LawRecord:
             "Binder", f"{verb} takes one law, and GROUP BY fits several", reference.source.groups[0],
             "choose one group with WHERE",
         )  # fmt: skip
-    _, (record,) = laws_of(question, reference)
+    _, (record,) = laws_of(question, reference, says_stale=verb != "RESIDUALS")  # which says so itself
     return record
 
 
-def _read(
+def read_beside(
     question: Question, record: LawRecord, source: Source, *, needs_target: bool
 ) -> tuple[pa.Table, list[pa.ChunkedArray]]:
     """Return the rows of a source, and the law's inputs computed from them; with the target as the last if needed."""

@@ -5,16 +5,17 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from isoflop.queries.language.catalogue import coefficient_rows
+from isoflop.queries.language.provenance import note_stale, refresh_stale, staleness
 from isoflop.queries.language.question import Question
 from isoflop.queries.language.records import LawRecord, load_law
-from isoflop.queries.language.syntax.nodes import DescribeLaw, ShowLawForms, ShowLaws
+from isoflop.queries.language.syntax.nodes import DescribeLaw, ShowForecasts, ShowLawForms, ShowLaws
 from isoflop.queries.laws import Role, known_laws
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
 _LAWS = """
-SELECT name, version, form, target, inputs, rows, status, objective, created_at, comment
+SELECT name, version, form, target, inputs, rows, status, stale, objective, created_at, comment
 FROM store.laws
 WHERE $pattern IS NULL OR name ILIKE $pattern
 QUALIFY row_number() OVER (PARTITION BY lower(name) ORDER BY version DESC) = 1
@@ -23,8 +24,14 @@ ORDER BY name
 
 
 def show_laws(question: Question, node: ShowLaws) -> pa.Table:
-    """Return the newest version of every saved law."""
-    return question.lake.query(_LAWS, {"pattern": node.pattern})
+    """Return the newest version of every saved law; `stale` is whether its rows have changed since, null if unknown."""
+    refresh_stale(question)
+    return question.lake.query(_LAWS, {"pattern": pattern_of(question, node)})
+
+
+def pattern_of(question: Question, node: ShowLaws | ShowLawForms | ShowForecasts) -> str | None:
+    """Return the pattern after LIKE, or None without one."""
+    return None if node.pattern is None else question.text_of(node.pattern, "a pattern")
 
 
 def show_law_forms(question: Question, node: ShowLawForms) -> pa.Table:
@@ -56,14 +63,19 @@ def show_law_forms(question: Question, node: ShowLawForms) -> pa.Table:
     table = pa.Table.from_pylist(rows, schema=schema)
     if node.pattern is None:
         return table
-    return question.lake.query("FROM _forms WHERE form ILIKE $1 ORDER BY form", [node.pattern], {"_forms": table})
+    return question.lake.query(
+        "FROM _forms WHERE form ILIKE $1 ORDER BY form", [pattern_of(question, node)], {"_forms": table}
+    )
 
 
 def describe_law(question: Question, node: DescribeLaw) -> pa.Table:
-    """Return the coefficients of a saved law with their errors and intervals."""
+    """Return the coefficients of a saved law with their errors and intervals.
+
+    `stale` is whether the rows that the law was fitted to have changed since, null where that is unknown.
+    """
     import pyarrow as pa
 
-    record = load_law(question, node.name, node.version)
+    record = load_law(question, node.name, _version(question, node))
     for note in record.notes:
         question.note(note)
     if record.status != "converged":
@@ -79,11 +91,30 @@ def describe_law(question: Question, node: DescribeLaw) -> pa.Table:
             "level": number,
             "at_bound": pa.bool_(),
             "unit": text,
+            "stale": pa.bool_(),
         }
     )
+    found = staleness(question, record)
+    if node.version is None:
+        note_stale(question, record, found)
+    if found.is_stale is None:
+        question.note(f"whether law '{record.name}' is stale is unknown: {found.reason}")
     units = coefficient_units(record)
-    rows = [{**row, "level": record.level, "unit": units[row["coefficient"]]} for row in coefficient_rows(record)]
+    rows = [
+        {**row, "level": record.level, "unit": units[row["coefficient"]], "stale": found.is_stale}
+        for row in coefficient_rows(record)
+    ]
     return pa.Table.from_pylist(rows, schema=schema)
+
+
+def _version(question: Question, node: DescribeLaw) -> int | None:
+    """Return which version is described, or None for the newest."""
+    if node.version is None:
+        return None
+    number = question.number(node.version, "a version")
+    if not number.is_integer():
+        raise question.error("Binder", f"a version is a whole number, got {node.version.text}", node.version)
+    return int(number)
 
 
 def coefficient_units(record: LawRecord) -> dict[str, str | None]:

@@ -10,21 +10,30 @@ import numpy as np
 from numpy.typing import NDArray
 
 from isoflop.lakehouse.errors import EmptySelection, FitError, StatementError, UsageError
+from isoflop.queries.fitting.averaging import LawAverage, average_laws
 from isoflop.queries.fitting.splits import KFold, LargestHoldout, LeaveOneOut
 from isoflop.queries.fitting.validation import Fold, cross_validate
 from isoflop.queries.language.bind import Bound, bind_candidate
-from isoflop.queries.language.options import FitOptions, read_fit_options
+from isoflop.queries.language.options import RESAMPLES, FitOptions, read_compare_options, read_fit_options
 from isoflop.queries.language.question import Own, Question
 from isoflop.queries.language.records import LawRecord, known, load_law
 from isoflop.queries.language.rows import CLUSTER, Rows, describe_dropped, no_rows, read_rows
-from isoflop.queries.language.syntax.nodes import Candidate, Compare, CrossValidate, Expression, Holdout, Name, Source
+from isoflop.queries.language.syntax.nodes import (
+    Candidate,
+    Compare,
+    CrossValidate,
+    Expression,
+    Holdout,
+    Name,
+    Source,
+    Span,
+)
 from isoflop.queries.language.verbs.fit import fit_rows
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
 Split = tuple[NDArray[np.int64], NDArray[np.int64]]
-_RESAMPLES = 200  # of each fold, unless the statement says otherwise
 _BY = "by"
 
 
@@ -47,9 +56,9 @@ def cross_validation(question: Question, node: CrossValidate) -> pa.Table:
     import pyarrow as pa
 
     bound = bind_subject(question, node.subject)
-    options = _fold_options(question, node, bound, "CROSS VALIDATE")
-    rows = _usable(question, bound, node.source, node.holdout, options, "CROSS VALIDATE")
-    splits = _split(question, node.holdout, rows, options.seed)
+    options = fold_options(question, node, bound, "CROSS VALIDATE")
+    rows = read_usable(question, bound, node.source, node.holdout, options, "CROSS VALIDATE")
+    splits = split_rows(question, node.holdout, rows, options.seed)
     folds = run_folds(question, bound, rows, splits, options)
     number = pa.float64()
     order_type = rows.extra.column(_BY).type if splits.order is not None else number
@@ -81,14 +90,14 @@ def compare(question: Question, node: Compare) -> pa.Table:
     import pyarrow as pa
 
     bounds = [bind_subject(question, subject) for subject in node.subjects]
-    names = [_candidate_name(question, subject) for subject in node.subjects]
+    names = [candidate_name(question, subject) for subject in node.subjects]
     for subject, bound in zip(node.subjects, bounds, strict=True):
         if bound.target_name != bounds[0].target_name:
             message = f"the candidates of COMPARE predict '{bounds[0].target_name}' and '{bound.target_name}'"
             raise question.error("Binder", message, subject, "compare laws of one target")
-    options = _fold_options(question, node, bounds[0], "COMPARE")
-    read = [_usable(question, bound, node.source, node.holdout, options, "COMPARE") for bound in bounds]
-    rows = _common(question, node, read)
+    options, weighing = read_compare_options(question, node.options, "COMPARE", bounds[0].law)
+    read = [read_usable(question, bound, node.source, node.holdout, options, "COMPARE") for bound in bounds]
+    rows = common_rows(question, node.source, read, "COMPARE")
     results = []
     for name, bound, own in zip(names, bounds, rows, strict=True):
         found = fit_rows(question, bound, own, replace(options, resamples=0))
@@ -96,9 +105,13 @@ def compare(question: Question, node: Compare) -> pa.Table:
         row: dict[str, Any] = {"law": name, "k": free, "status": found.status, "aicc": known(found.aicc)}
         row |= {"cv_mape": None, "cv_coverage": None}
         if node.holdout is not None:
-            folds = run_folds(question, bound, own, _split(question, node.holdout, own, options.seed), options)
+            folds = run_folds(question, bound, own, split_rows(question, node.holdout, own, options.seed), options)
             row |= {"cv_mape": _mean(folds, "mape"), "cv_coverage": _mean(folds, "coverage")}
         results.append(row)
+    ranked = _ranked(results, by_error=node.holdout is not None)
+    if weighing is not None:
+        weights = _weights(question, node, names, bounds, rows, options, weighing)
+        ranked = [{**row, "weight": weights.get(row["law"])} for row in ranked]
     number = pa.float64()
     schema = pa.schema(
         {
@@ -113,7 +126,70 @@ def compare(question: Question, node: Compare) -> pa.Table:
             "status": pa.string(),
         }
     )
-    return pa.Table.from_pylist(_ranked(results, by_error=node.holdout is not None), schema=schema)
+    return pa.Table.from_pylist(ranked, schema=schema)
+
+
+def _weights(
+    question: Question,
+    node: Compare,
+    names: Sequence[str],
+    bounds: Sequence[Bound],
+    rows: Sequence[Rows],
+    options: FitOptions,
+    weighing: str,
+) -> dict[str, float]:
+    """Return the weight that each candidate has in their average."""
+    for position, name in enumerate(names):
+        if name in names[:position]:
+            raise question.error("Binder", f"{name} stands twice, and weights go by name", node.subjects[position])
+    average = averaged(question, names, bounds, rows, options, weighing)
+    for note in average.notes:
+        question.note(note.message)
+    return dict(zip(average.names, average.weights.tolist(), strict=True))
+
+
+def averaged(
+    question: Question,
+    names: Sequence[str],
+    bounds: Sequence[Bound],
+    rows: Sequence[Rows],
+    options: FitOptions,
+    weighing: str,
+    *,
+    forward: bool = False,
+) -> LawAverage:
+    """Return laws fitted to the same rows and resamples, with weights.
+
+    Parameters
+    ----------
+    names : what the laws are called, all different
+    bounds, rows : each law, and its columns of the rows that all can use
+    weighing : one of `WEIGHINGS`
+
+    Raises
+    ------
+    StatementError : when none can be fitted
+    """
+    first = rows[0]
+    try:
+        return average_laws(
+            [bound.law for bound in bounds],
+            {name: own.inputs for name, own in zip(names, rows, strict=True)},
+            first.target,
+            names=names,
+            weighing=weighing,
+            sample_weight=first.weight,
+            groups=first.column(CLUSTER) if CLUSTER in first.extra.column_names else None,
+            objective=options.objective,
+            resamples=options.resamples,
+            seed=options.seed,
+            level=options.level,
+            forward=forward,
+        )
+    except (EmptySelection, FitError, UsageError) as error:
+        if isinstance(error, StatementError):
+            raise
+        raise question.error("Fit", error.message, bounds[0].span, error.hint) from error
 
 
 # Candidates
@@ -125,11 +201,23 @@ def bind_subject(question: Question, subject: Name | Candidate) -> Bound:
         return bind_candidate(question, subject)
     record: LawRecord = load_law(question, subject)
     at = next(index for index, token in enumerate(question.tokens) if token.start == subject.start)
+    return bound_of(record, at, subject)
+
+
+def bound_of(record: LawRecord, at: int, span: Span) -> Bound:
+    """Return target and law of a saved law, to be fitted again.
+
+    Parameters
+    ----------
+    at : the token that its columns stand for
+    span : where it stands
+    """
     columns = tuple(Own(argument, at) for argument in record.arguments)
-    return Bound(record.law, record.form, True, columns, Own(record.target_sql, at), record.target, subject)
+    return Bound(record.law, record.form, True, columns, Own(record.target_sql, at), record.target, span)
 
 
-def _candidate_name(question: Question, subject: Name | Candidate) -> str:
+def candidate_name(question: Question, subject: Name | Candidate) -> str:
+    """Return what a candidate is called in an answer: the name of a law, or the form as typed."""
     if isinstance(subject, Name):
         return subject.text
     return question.text[subject.form.start : subject.form.end]
@@ -150,14 +238,14 @@ def _ranked(rows: list[dict[str, Any]], *, by_error: bool) -> list[dict[str, Any
     return ordered
 
 
-def _common(question: Question, node: Compare, read: Sequence[Rows]) -> list[Rows]:
+def common_rows(question: Question, source: Source, read: Sequence[Rows], verb: str) -> list[Rows]:
     """Return the rows that every candidate can use."""
     faults = read[0].faults.copy()
     for rows in read[1:]:
         faults = np.where(faults == "", rows.faults, faults)
     common = [replace(rows, faults=faults) for rows in read]
     if not len(common[0].kept):
-        raise no_rows(question, "COMPARE", node.source, common[0])
+        raise no_rows(question, verb, source, common[0])
     note = describe_dropped(common[0])
     if note is not None:
         question.note(note)
@@ -167,13 +255,14 @@ def _common(question: Question, node: Compare, read: Sequence[Rows]) -> list[Row
 # Rows and folds
 
 
-def _fold_options(question: Question, node: CrossValidate | Compare, bound: Bound, verb: str) -> FitOptions:
-    options = read_fit_options(question, node.options, verb, bound.law, leave_out=("forward",))
+def fold_options(question: Question, node: CrossValidate, bound: Bound, verb: str) -> FitOptions:
+    """Return how each fold is fitted: with fewer resamples than a fit has, unless the statement says how many."""
+    options = read_fit_options(question, node.options, verb, bound.law, leave_out=("forward", "bootstrap", "intervals"))
     is_said = any(option.key.text.lower() == "resamples" for option in node.options)
-    return options if is_said else replace(options, resamples=_RESAMPLES)
+    return options if is_said else replace(options, resamples=RESAMPLES)
 
 
-def _usable(
+def read_usable(
     question: Question, bound: Bound, source: Source, holdout: Holdout | None, options: FitOptions, verb: str
 ) -> Rows:
     """Return the rows of a source, those without a value to split by among the unusable."""
@@ -195,7 +284,7 @@ def _usable(
     return rows
 
 
-def _split(question: Question, holdout: Holdout, rows: Rows, seed: int) -> Splits:
+def split_rows(question: Question, holdout: Holdout, rows: Rows, seed: int) -> Splits:
     """Return the folds of usable rows.
 
     Raises

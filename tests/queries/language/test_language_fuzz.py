@@ -1,22 +1,42 @@
-"""Broken statements end in an error that a person can read, never in a traceback of ours and never in silence."""
+"""Broken statements end in an error that a person can read, never in a traceback of ours and never in silence.
+
+Statements are made from the grammar, put where a query may stand, and damaged; so are the statements of the corpus of
+plain SQL. What only asks leaves tables, laws, forecasts and the folder as they were.
+"""
 
 from __future__ import annotations
 
+import os
 import random
+import re
 import time
+from collections.abc import Iterator
+from pathlib import Path
 
 import duckdb
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+import isoflop
 from isoflop.lakehouse import Lakehouse
-from isoflop.lakehouse.errors import IsoflopError
-from isoflop.queries.language.syntax.tokens import tokenize
+from isoflop.lakehouse.errors import IsoflopError, StatementError
+from isoflop.queries.language.syntax.grammar import VERBS
+from isoflop.queries.language.syntax.tokens import quote_name, tokenize
+from tests.queries.language.statements import FITTING, make
 
+PASSTHROUGH = Path(__file__).parents[2] / "fixtures" / "queries" / "passthrough"
+# Topics that only read, and read little whatever is swapped in them.
+CORPUS = tuple(
+    text
+    for topic in ("selects", "joins", "windows", "grouping", "pivots", "friendly", "lexical", "names", "errors")
+    for text in (PASSTHROUGH / f"{topic}.sql").read_text(encoding="utf-8").strip("\n").split("\n\n")
+    if not re.search(r"\b(INSERT|UPDATE|DELETE|DROP|ALTER|CREATE|COPY|SET|PRAGMA|BEGIN)\b|[{]folder", text)
+)
 SOUND = (
     "FIT loss ~ power(params) FROM points WHERE id < 30 GROUP BY corpus WEIGHT BY id + 1 WITH (resamples = 0)",
-    "FIT loss ~ E + A / params ^ a PARAMETERS (E > 0, A IN [0, 1e6] INIT 3, a FIXED 1) FROM holes WITH (seed = 1)",
+    "FIT loss ~ E + A / params ^ a PARAMETERS (E > 0, A IN [0, 1e6] INIT 3, a FIXED 1) FROM holes "
+    "WITH (seed = 1, resamples = 2)",
     "SELECT coefficients.E FROM (FIT loss AS y ~ power(params) FROM holes WITH (resamples = 0)) WHERE r2 > 0.1",
     "EXTRAPOLATE chin TO params = [1e9, 1e10], tokens = 20 * params WITH (level = 0.9, interval = 'confidence')",
     "OPTIMIZE chin MINIMIZE loss OVER params IN [1e7, 1e12] LOG, tokens IN [1e9, 1e14] SUBJECT TO params * tokens <= c "
@@ -41,14 +61,39 @@ chinchilla 1e9 -1 0 1e400 x.y.z * SELECT HOLDOUT PERCENT KFOLD LAW PREDICT EXTRA
 PARAMETERS IN INIT FIXED level resamples CASE END 1_000 .5 :: 'nan'::DOUBLE UNION GROUP
     """.split(),
 ]  # fmt: skip
-LONGEST = 10.0  # processor seconds [s] that one statement may take
+LONGEST = 5.0  # processor seconds [s] that one statement may take
 
 
-def mutated(statement: str, seed: int) -> str:
+# Where a verb may stand, and where it may not.
+PLACES = (
+    "{}", "{}", "{}", "({})", "FROM ({})", "SELECT * FROM ({}) v WHERE 1 = 1", "WITH a AS ({}) SELECT count(*) FROM a",
+    "SELECT p.id FROM points p JOIN ({}) v ON true", "{}; SELECT 1", "SELECT 1; {};", "WITH p AS (FROM points) {}",
+    "SELECT (SELECT count(*) FROM ({}))", "FIT loss ~ power(params) FROM ({}) WITH (resamples = 0)", "{} {}",
+    "EXTRAPOLATE chin TO ({})", "PREDICT chin FROM ({}) v", "({}) UNION ALL ({})", "/* a */ {} -- b", "EXPLAIN {}",
+    "SELECT id FROM points WHERE id IN (FROM ({}) SELECT 1)", "SELECT * FROM points, LATERAL ({}) v", "SELECT ({})",
+)  # fmt: skip
+KEEPING = (
+    "CREATE OR REPLACE TABLE kept AS {}", "CREATE TABLE kept AS {}", "COPY ({}) TO 'asked.csv'", "CREATE VIEW v AS {}",
+    "PREPARE q AS {}", "CREATE OR REPLACE MACRO m() AS TABLE {}", "INSERT INTO kept {}", "INSERT INTO kept FROM ({})",
+    "BEGIN; {}; COMMIT",
+)  # fmt: skip
+CHIN = "CREATE LAW chin AS FIT loss ~ chinchilla(params, tokens) FROM points WITH (resamples = 2, forward = false)"
+CHANGING = ("create_law", "drop_law", "alter_law", "comment_on_law", "forecast")
+WRITES = re.compile(
+    r"\b(CREATE|DROP|ALTER|COMMENT|FORECAST|COPY|INSERT|UPDATE|DELETE|SET|PREPARE|ATTACH|TRUNCATE|BEGIN)\b", re.I
+)
+STATE = """
+SELECT ARRAY(SELECT (schema_name, table_name, estimated_size) FROM duckdb_tables() ORDER BY ALL)::VARCHAR AS tables,
+       ARRAY(SELECT view_name FROM duckdb_views() WHERE NOT internal ORDER BY ALL)::VARCHAR AS views,
+       ARRAY(SELECT (name, version, comment) FROM store.laws ORDER BY ALL)::VARCHAR AS laws,
+       ARRAY(SELECT forecast_id FROM store.forecasts ORDER BY ALL)::VARCHAR AS forecasts
+"""
+
+
+def mutated(statement: str, chance: random.Random) -> str:
     """A statement with one to four tokens or characters lost, doubled, swapped, exchanged or added."""
-    chance = random.Random(seed)
     text = statement
-    for _ in range(chance.randint(1, 4)):
+    for _ in range(chance.choice((1, 1, 2, 4))):
         tokens = tokenize(text)[:-1]
         if not tokens:
             return text
@@ -74,38 +119,162 @@ def mutated(statement: str, seed: int) -> str:
     return text
 
 
-def check(lake: Lakehouse, statement: str) -> None:
-    """A statement is answered or refused in time, and what it must not touch is there afterwards."""
-    began = time.process_time()
-    try:
-        lake.sql(statement)
-    except (IsoflopError, duckdb.Error) as error:
-        assert str(error).strip() and "_isoflop_" not in str(error)
-    assert time.process_time() - began < LONGEST
+def asking(chance: random.Random) -> str:
+    """A statement that only asks, from the grammar or the corpus, most often damaged."""
+    while True:
+        text = _asking(chance)
+        if WRITES.search(text) is None:
+            return text
+
+
+def _asking(chance: random.Random) -> str:
+    kind = chance.random()
+    if kind < 0.15:
+        return mutated(chance.choice(CORPUS), chance)
+    if kind < 0.25:
+        return f"SHOW LAWS; {mutated(chance.choice(CORPUS), chance)}"
+    if kind < 0.4:
+        return mutated(chance.choice(SOUND), chance)
+    slow = FITTING if chance.random() < 0.7 else ()
+    verb = chance.choice([name for name in VERBS if name not in (*CHANGING, *slow)])
+    text = chance.choice(PLACES).replace("{}", make(verb, chance))
+    return mutated(text, chance) if chance.random() < 0.5 else text
+
+
+def changing(chance: random.Random) -> str:
+    """A statement that changes laws, tables or files, often damaged."""
+    if chance.random() < 0.5:
+        text = make(chance.choice(CHANGING), chance)
+    else:
+        text = chance.choice(KEEPING).replace("{}", make(chance.choice(list(VERBS)), chance))
+    return mutated(text, chance) if chance.random() < 0.4 else text
+
+
+class Watched:
+    """A lake whose state is looked at between statements that should leave it alone.
+
+    Parameters
+    ----------
+    lake : with the tables and the law that statements name
+    every : statements between two looks
+    """
+
+    def __init__(self, lake: Lakehouse, every: int = 100) -> None:
+        self.lake, self.every = lake, every
+        self.since: list[str] = []
+        self.before: tuple[str, list[str]] | None = None
+
+    def state(self) -> tuple[str, list[str]]:
+        """What is in the lake and in the folder."""
+        return repr(self.lake.query(STATE).to_pylist()), sorted(os.listdir())
+
+    def ask(self, text: str) -> None:
+        """A statement is answered or refused in time, and its error points into it."""
+        self.since.append(text)
+        began = time.process_time()
+        try:
+            self.lake.sql(text, [1.5] if "$1" in text else None)
+        except StatementError as error:
+            assert 0 <= error.start <= len(error.text) and "\n\nLINE " in str(error), text
+            assert "_isoflop_" not in str(error), text
+        except (IsoflopError, duckdb.Error) as error:
+            assert str(error).strip() and "_isoflop_" not in str(error), text
+        assert time.process_time() - began < LONGEST, text
+
+    def only_asks(self, text: str) -> None:
+        """A statement that only asks changes nothing."""
+        if self.before is None:
+            self.since.clear()
+            self.before = self.state()
+        self.ask(text)
+        if len(self.since) >= self.every:
+            self.look()
+
+    def look(self) -> None:
+        """Nothing has changed since the last look."""
+        assert self.before is None or self.state() == self.before, self.since
+        self.since.clear()
+
+    def changes(self, text: str) -> None:
+        """A statement that changes something writes no file that it does not name; what it took away comes back."""
+        self.before = None
+        before = set(os.listdir())
+        self.ask(text)
+        new = {name for name in set(os.listdir()) - before if name not in text}
+        assert not new, (text, new)
+        if len(self.since) >= self.every:
+            self.since.clear()
+            prepare(self.lake)
+        elif len(self.since) % 10 == 0 and not len(self.lake.sql("SHOW LAWS LIKE 'chin'")):
+            self.lake.sql(CHIN)
+
+
+def prepare(lake: Lakehouse) -> None:
+    """Make the tables and the law that statements name, small so that nothing takes long, and no other laws."""
+    for kind, name in (("VIEW", "v"), ("TABLE", "kept"), ("MACRO TABLE", "m")):
+        lake.query(f"DROP {kind} IF EXISTS {name}")
+    lake.query(
+        "CREATE OR REPLACE TABLE points AS SELECT i AS id, 'run ' || i AS name, ['web', 'books'][1 + i % 2] AS corpus, "
+        "10.0 ** (6 + i % 3) AS params, 10.0 ** (8 + i // 3) AS tokens, "
+        "1.7 + 400 / params ** 0.34 + 410 / tokens ** 0.28 AS loss FROM range(12) t(i)"
+    )
+    lake.query(
+        "CREATE OR REPLACE TABLE holes AS SELECT * REPLACE (CASE id WHEN 0 THEN NULL ELSE loss END AS loss) FROM points"
+    )
+    lake.query("CREATE OR REPLACE TABLE tree AS SELECT i AS id, i // 2 AS parent, 'n' || i AS label FROM range(5) t(i)")
+    for row in lake.sql("SHOW LAWS").records():
+        lake.sql(f"DROP LAW {quote_name(row['name'])}")
+    lake.query("DELETE FROM store.forecasts")
+    lake.sql(CHIN)
 
 
 @pytest.fixture(scope="module")
-def fuzzed(planted: Lakehouse) -> Lakehouse:
-    return planted
+def watched(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Watched]:
+    """A small lake, asked from an empty folder."""
+    folder, before = tmp_path_factory.mktemp("empty"), Path.cwd()
+    with isoflop.open(tmp_path_factory.mktemp("lake") / "fuzzed.duckdb") as lake:
+        prepare(lake)
+        os.chdir(folder)
+        try:
+            yield Watched(lake)
+        finally:
+            os.chdir(before)
 
 
 @pytest.mark.parametrize("statement", SOUND)
-def test_the_sound_statements_are_sound(fuzzed: Lakehouse, statement: str) -> None:
-    assert fuzzed.sql(statement) is not None
+def test_the_sound_statements_are_sound(watched: Watched, statement: str) -> None:
+    assert watched.lake.sql(statement) is not None
+    watched.before = None
 
 
-@pytest.mark.filterwarnings("error")
-@settings(max_examples=300, deadline=None, suppress_health_check=list(HealthCheck), derandomize=True)
-@given(st.sampled_from(SOUND), st.integers(0, 2**32))
-def test_a_broken_statement_ends_in_a_readable_error(fuzzed: Lakehouse, statement: str, seed: int) -> None:
-    check(fuzzed, mutated(statement, seed))
+CALM = {"deadline": None, "suppress_health_check": list(HealthCheck), "database": None}
+SEEDS = st.integers(0, 2**64)
+
+
+@settings(max_examples=4_750, derandomize=True, **CALM)
+@given(SEEDS)
+def test_a_question_is_answered_or_refused_and_changes_nothing(watched: Watched, seed: int) -> None:
+    watched.only_asks(asking(random.Random(seed)))
+
+
+@settings(max_examples=250, derandomize=True, **CALM)
+@given(SEEDS)
+def test_a_change_is_made_or_refused(watched: Watched, seed: int) -> None:
+    watched.changes(changing(random.Random(seed)))
 
 
 @pytest.mark.slow
-@settings(max_examples=10_000, deadline=None, suppress_health_check=list(HealthCheck))
-@given(st.sampled_from(SOUND), st.integers(0, 2**32))
-def test_many_broken_statements_end_in_readable_errors(fuzzed: Lakehouse, statement: str, seed: int) -> None:
-    check(fuzzed, mutated(statement, seed))
+@settings(max_examples=90_000, **CALM)
+@given(SEEDS)
+def test_many_questions_are_answered_or_refused_and_change_nothing(watched: Watched, seed: int) -> None:
+    watched.only_asks(asking(random.Random(seed)))
+
+
+@pytest.mark.slow
+@settings(max_examples=10_000, **CALM)
+@given(SEEDS)
+def test_many_changes_are_made_or_refused(watched: Watched, seed: int) -> None:
+    watched.changes(changing(random.Random(seed)))
 
 
 @settings(max_examples=200, deadline=None, derandomize=True)

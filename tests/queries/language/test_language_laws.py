@@ -150,7 +150,8 @@ def test_a_typed_law_comes_back_as_it_was(lake: Lakehouse) -> None:
 def test_describing_a_law_shows_each_coefficient(lake: Lakehouse) -> None:
     lake.sql(f"CREATE LAW best AS {FIT}")
     answer = lake.sql("DESCRIBE LAW best")
-    assert answer.columns == ["coefficient", "estimate", "std_error", "lower", "upper", "level", "at_bound", "unit"]
+    columns = ["coefficient", "estimate", "std_error", "lower", "upper", "level", "at_bound", "unit", "stale"]
+    assert answer.columns == columns
     assert [(row["coefficient"], row["unit"]) for row in answer.records()] == [
         ("E", "nat/token"),
         ("A", None),

@@ -30,6 +30,7 @@ def test_the_frontier_is_the_closed_form(planted: Lakehouse) -> None:
     )
     assert answer.columns == [
         "budget", "params", "tokens", "predicted_loss", "lower", "upper", "slack", "binding", "multiplier", "status",
+        "optimum", "optimum_lower", "optimum_upper", "params_lower", "params_upper", "tokens_lower", "tokens_upper",
     ]  # fmt: skip
     assert len(answer) == 10
     for row in answer.records():
@@ -166,3 +167,53 @@ def test_errors_have_their_caret_under_what_is_wrong(
 def test_columns_called_like_the_verb_keep_working(planted: Lakehouse) -> None:
     assert planted.sql("SELECT (optimize + 1) AS y FROM (SELECT 1 AS optimize, 2 AS forecast)").rows() == [(2,)]
     assert np.isfinite(planted.sql("SELECT (forecast) FROM (SELECT 2e0 AS forecast)").rows()[0][0])
+
+
+def test_intervals_of_the_optimum_hold_the_optima_of_resamples(planted: Lakehouse) -> None:
+    text = f"OPTIMIZE chin MINIMIZE loss {OVER} SUBJECT TO {COMPUTE} <= 1e22 WITH (resamples = $n)"
+    (row,) = planted.sql(text, {"n": 50}).records()
+    draws = planted.query("SELECT draws FROM store.laws WHERE name = 'chin'").column("draws")[0].as_py()
+    optima = []
+    for _, a, b, alpha, beta in draws:
+        optima.append((alpha * a / (beta * b)) ** (1 / (alpha + beta)) * (1e22 / 6) ** (beta / (alpha + beta)))
+    low, high = np.quantile(optima, [0.025, 0.975])
+    assert row["params_lower"] == pytest.approx(low, rel=1e-4) and row["params_upper"] == pytest.approx(high, rel=1e-4)
+    assert row["params_lower"] < row["params"] < row["params_upper"]
+    assert row["optimum_lower"] < row["optimum"] < row["optimum_upper"] and row["optimum"] == row["predicted_loss"]
+    (without,) = planted.sql(text, {"n": 0}).records()
+    assert without["params_lower"] is None and without["params"] == row["params"]
+
+
+def test_a_loss_is_minimised_within_the_time_that_another_law_predicts(planted: Lakehouse) -> None:
+    planted.sql(
+        "CREATE OR REPLACE LAW step AS FIT step_seconds ~ step_time(flops, memcpy_bytes, depth) FROM (SELECT x * 1e12 "
+        "AS flops, x * x * 1e7 AS memcpy_bytes, x % 7 + 1 AS depth, 1e-3 + x * 1e12 / 1e14 + x * x * 1e7 / 1e12 + "
+        "(x % 7 + 1) * 1e-4 AS step_seconds FROM range(1, 40) t(x)) WITH (resamples = 0)"
+    )
+    answer = planted.sql(
+        "OPTIMIZE chin MINIMIZE loss OVER width IN [256, 8192] LOG INTEGER, depth IN [2, 64] INTEGER, "
+        "tokens IN [1e9, 1e13] LOG, vocabulary = 50304, sequence_length = 1024, feed_forward = 4 * width, "
+        "days = steps * step(flops_per_step, memcpy_bytes_per_step, depth) / 86400 "
+        "SUBJECT TO days <= most, memory_bytes <= 8e10, width <= 128 * depth FOR EACH most IN [1, 10] "
+        "WITH (resamples = 0)"
+    )
+    first, second = answer.records()
+    for row in (first, second):
+        assert row["status"] == "optimal" and row["days"] <= row["most"] * (1 + 1e-8)
+        assert "days <= most" in row["binding"] and row["multiplier"]["days <= most"] < 0
+        params = 12 * row["depth"] * row["width"] ** 2 + 2 * 50304 * row["width"]
+        (same,) = planted.sql("SELECT chin($1, $2) AS loss", [params, row["tokens"]]).records()
+        assert row["predicted_loss"] == pytest.approx(same["loss"])
+    assert second["predicted_loss"] < first["predicted_loss"]
+
+
+def test_money_and_bits_are_conditions_like_any_other(planted: Lakehouse) -> None:
+    (row,) = planted.sql(
+        "OPTIMIZE (FIT loss ~ E + A / (params * (1 - exp(-bits / g))) ^ a + B / tokens ^ b "
+        "PARAMETERS (E > 0, A > 0, B > 0, a > 0, b > 0, g FIXED 2) FROM (SELECT *, 16 AS bits FROM points) "
+        "WITH (resamples = 0)) MINIMIZE loss OVER params IN [1e7, 1e12] LOG, tokens IN [1e9, 1e13] LOG, "
+        "bits IN [2, 16] INTEGER SUBJECT TO 6 * params * tokens * bits / 16 / 4e14 * 2.5 / 3600 <= 1000"
+    ).records()
+    assert isinstance(row["bits"], int) and row["status"] == "optimal" and len(row["binding"]) == 1
+    money = 6 * row["params"] * row["tokens"] * row["bits"] / 16 / 4e14 * 2.5 / 3600
+    assert money == pytest.approx(1000)

@@ -60,8 +60,9 @@ def test_an_error_at_the_end_points_behind_the_last_token() -> None:
     assert error is not None and error.start == len("SELECT 1 +")
 
 
-def test_two_strings_stay_two() -> None:
-    assert "'a' 'b'" in composed("SELECT 'a'\n'b'").text
+@pytest.mark.parametrize(("gap", "kept"), [(" ", " "), ("\n", "\n"), (" -- y\n", "\n"), (" /*\n*/ ", " ")])
+def test_two_strings_are_one_where_duckdb_reads_one(gap: str, kept: str) -> None:
+    assert f"'a'{kept}'b'" in composed(f"SELECT 'a'{gap}'b'").text
 
 
 NAMES = st.lists(

@@ -1,0 +1,225 @@
+"""A connection that lasts: what a session's statements share, wherever the data is.
+
+Temporary tables, settings, attached files, prepared statements and a transaction belong to one DuckDB
+connection. `LocalConnection` is one in this process; `client.RemoteConnection` is one at the holder of the file.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import re
+import threading
+import time
+from collections.abc import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING, Protocol
+
+from isoflop.lakehouse.errors import StoreError
+from isoflop.lakehouse.running import run_text
+
+if TYPE_CHECKING:
+    import duckdb
+    import pyarrow as pa
+
+    from isoflop.lakehouse.store import Parameters, Statement
+
+IDLE_TRANSACTION = 30.0  # seconds after which an idle transaction that keeps the spool out is rolled back
+_MAY_MOVE = re.compile(r"\b(?:USE|SEARCH_PATH|SCHEMA)\b", re.IGNORECASE)
+_MAY_ATTACH = re.compile(r"\bATTACH\b", re.IGNORECASE)
+_DATABASES = "SELECT database_name FROM duckdb_databases() WHERE NOT internal"
+
+
+class Connection(Protocol):
+    """Statements one after another that see what the earlier ones left behind."""
+
+    def query(
+        self, sql: str, parameters: Parameters = None, relations: Mapping[str, pa.Table] | None = None
+    ) -> pa.Table:
+        """Run statements that DuckDB understands and return the last one's rows."""
+
+    def write(self, statements: Sequence[Statement], relations: Mapping[str, pa.Table] | None = None) -> bool:
+        """Run statements inside the open transaction; False, and nothing done, when there is none."""
+
+    def close(self) -> bool:
+        """Let go of the connection; returns whether a transaction was open, which is rolled back."""
+
+
+class Connections:
+    """The lasting connections to one store."""
+
+    def __init__(self) -> None:
+        self._open: set[LocalConnection] = set()
+        self._lock = threading.Lock()
+
+    def add(self, connection: LocalConnection) -> None:
+        """Remember a connection."""
+        with self._lock:
+            self._open.add(connection)
+
+    def remove(self, connection: LocalConnection) -> None:
+        """Forget a connection."""
+        with self._lock:
+            self._open.discard(connection)
+
+    def end_idle_transactions(self) -> None:
+        """Roll back what nobody works on, because it may hold rows that the spool changes."""
+        for connection in self._each():
+            connection.end_idle_transaction()
+
+    def refuse_while_open(self, what: str) -> None:
+        """Check that there is none.
+
+        Raises
+        ------
+        StoreError : when there is one
+        """
+        count = len(self._each())
+        if count:
+            sessions = "a session is" if count == 1 else f"{count} sessions are"
+            raise StoreError(f"{what} while {sessions} open", hint="leave the shell or close the session first")
+
+    def close(self) -> None:
+        """Close them all."""
+        for connection in self._each():
+            with contextlib.suppress(Exception):
+                connection.close()
+
+    def _each(self) -> list[LocalConnection]:
+        with self._lock:
+            return list(self._open)
+
+
+class LocalConnection:
+    """A lasting connection in this process.
+
+    Parameters
+    ----------
+    cursor : a DuckDB connection of its own, whose current catalog is the lake
+    connections : where it is remembered while it is open
+    dead : what to raise when DuckDB's database object has died
+    before_write : what a transaction has to say first when it writes
+    """
+
+    def __init__(
+        self,
+        cursor: duckdb.DuckDBPyConnection,
+        connections: Connections,
+        dead: Callable[[Exception], StoreError] | None = None,
+        before_write: str | None = None,
+    ) -> None:
+        self._cursor, self._connections = cursor, connections
+        self._dead, self._before_write = dead, before_write
+        self._lock = threading.RLock()
+        self._used = time.monotonic()
+        self._attached: set[str] = set()
+        self._lost: str | None = None
+        row = cursor.execute("SELECT current_database()").fetchone()
+        self._lake = str(row[0]) if row else "memory"
+        connections.add(self)
+
+    def query(
+        self, sql: str, parameters: Parameters = None, relations: Mapping[str, pa.Table] | None = None
+    ) -> pa.Table:
+        """Run statements that DuckDB understands and return the last one's rows as Arrow."""
+        with self._lock:
+            self._tell_what_was_lost()
+            before = self._databases() if _MAY_ATTACH.search(sql) else None
+            try:
+                return self._run(sql, parameters, relations)
+            finally:
+                self._used = time.monotonic()
+                with contextlib.suppress(Exception):  # in an aborted transaction nothing has changed
+                    if before is not None:
+                        self._attached |= self._databases() - before
+                    if _MAY_MOVE.search(sql):
+                        self._keep_lake_in_reach()
+
+    def write(self, statements: Sequence[Statement], relations: Mapping[str, pa.Table] | None = None) -> bool:
+        """Run statements inside the open transaction; False, and nothing done, when there is none."""
+        with self._lock:
+            self._tell_what_was_lost()
+            if not self._in_transaction():
+                return False
+            if self._before_write is not None:
+                self._run(self._before_write)
+            for sql, parameters in statements:
+                self._run(sql, parameters, relations)
+            self._used = time.monotonic()
+            return True
+
+    def end_idle_transaction(self) -> None:
+        """Roll back an open transaction that nobody has worked on for a while."""
+        if time.monotonic() - self._used < IDLE_TRANSACTION or not self._lock.acquire(blocking=False):
+            return
+        try:
+            if self._in_transaction():
+                self._cursor.execute("ROLLBACK")
+                self._lost = "the transaction was rolled back: it kept new measurements from being stored"
+        finally:
+            self._lock.release()
+
+    def close(self) -> bool:
+        """Roll back what is open, detach what was attached, and let go of the connection."""
+        self._cursor.interrupt()
+        with self._lock:
+            self._connections.remove(self)
+            try:
+                is_open = self._in_transaction()
+                if is_open:
+                    self._cursor.execute("ROLLBACK")
+                self._cursor.execute(f"USE {_quoted(self._lake)}")
+                for name in self._attached & self._databases():
+                    self._cursor.execute(f"DETACH {_quoted(name)}")
+                return is_open
+            finally:
+                self._cursor.close()
+
+    def _run(
+        self, sql: str, parameters: Parameters = None, relations: Mapping[str, pa.Table] | None = None
+    ) -> pa.Table:
+        import duckdb
+
+        try:
+            for name, table in (relations or {}).items():
+                self._cursor.register(name, table)
+            try:
+                return run_text(self._cursor, sql, parameters)
+            finally:
+                for name in relations or {}:
+                    self._cursor.unregister(name)
+        except duckdb.FatalException as error:
+            if self._dead is None:
+                raise
+            raise self._dead(error) from error
+
+    def _tell_what_was_lost(self) -> None:
+        import duckdb
+
+        lost, self._lost = self._lost, None
+        if lost is not None:
+            raise duckdb.TransactionException(f"TransactionContext Error: {lost}; begin again")
+
+    def _in_transaction(self) -> bool:
+        """Return whether two statements in a row belong to one transaction."""
+        import duckdb
+
+        try:
+            first, second = (self._cursor.execute("SELECT current_transaction_id()").fetchone() for _ in range(2))
+        except duckdb.TransactionException:
+            return True  # aborted, and waiting for its ROLLBACK
+        return first == second
+
+    def _databases(self) -> set[str]:
+        return {name for (name,) in self._cursor.execute(_DATABASES).fetchall()}
+
+    def _keep_lake_in_reach(self) -> None:
+        """Have `runs`, `store.laws` and the law's macros found after USE has gone elsewhere."""
+        row = self._cursor.execute("SELECT current_database(), current_schema()").fetchone()
+        if row is not None and row[0] != self._lake:
+            # `store` as well: DuckDB looks for `store.laws` only in databases whose `store` is on the path.
+            places = (row, (self._lake, "main"), (self._lake, "store"))
+            path = ",".join(f"{_quoted(database)}.{_quoted(schema)}" for database, schema in places).replace("'", "''")
+            self._cursor.execute(f"SET search_path = '{path}'")
+
+
+def _quoted(name: str) -> str:
+    return '"' + name.replace('"', '""') + '"'

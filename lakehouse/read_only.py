@@ -1,0 +1,101 @@
+"""A lake's file opened for reading only, by DuckDB's own rules: no writes, no files, no extensions, no settings."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, NoReturn
+
+from isoflop.lakehouse.catalog import connect, opening_error
+from isoflop.lakehouse.errors import StoreError
+from isoflop.lakehouse.reads import RESTRICTIONS, check_reads, refused
+from isoflop.lakehouse.running import run_text
+from isoflop.lakehouse.schema.migrations import check_version
+
+if TYPE_CHECKING:
+    import duckdb
+    import pyarrow as pa
+
+    from isoflop.lakehouse.connection import Connection
+    from isoflop.lakehouse.store import Parameters, Statement
+    from isoflop.lakehouse.writer import Drained
+
+
+class ReadOnlyStore:
+    """A lake's file, opened by this process for reading only.
+
+    While it is open no process can write the file, so it is opened for one answer and closed again.
+
+    Raises
+    ------
+    LakeHeld : if another process holds the file
+    StoreError : if there is none, or it has an older schema that would have to be changed first
+    """
+
+    def __init__(self, path: Path) -> None:
+        import duckdb
+
+        self.path = path
+        if not path.exists():
+            raise StoreError(f"{path} does not exist", hint="a lake open for reading only is not made; check the path")
+        self._con = connect(path, read_only=True, restrictions=RESTRICTIONS)
+        try:
+            check_version(self._con, path)
+        except duckdb.Error as error:
+            self._con.close()
+            raise opening_error(path, error) from error
+        except BaseException:
+            self._con.close()
+            raise
+
+    def query(
+        self, sql: str, parameters: Parameters = None, relations: Mapping[str, pa.Table] | None = None
+    ) -> pa.Table:
+        """Run queries and return the last one's rows as Arrow."""
+        check_reads(sql, self._look_up, relations or {})
+        with self._cursor() as cursor:
+            for name, table in (relations or {}).items():
+                cursor.register(name, table)
+            return run_text(cursor, sql, parameters)
+
+    def _look_up(self, sql: str, parameters: Parameters) -> pa.Table:
+        with self._cursor() as cursor:
+            return cursor.execute(sql, parameters).to_arrow_table()
+
+    @contextlib.contextmanager
+    def _cursor(self) -> Iterator[duckdb.DuckDBPyConnection]:
+        cursor = self._con.cursor()
+        try:
+            yield cursor
+        except BaseException:
+            cursor.interrupt()  # what Ctrl-C stopped would otherwise run on
+            raise
+        finally:
+            cursor.close()
+
+    def write(
+        self, statements: Sequence[Statement], relations: Mapping[str, pa.Table] | None = None, token: str | None = None
+    ) -> NoReturn:
+        """Refuse."""
+        raise refused("nothing is written")
+
+    def connection(self) -> Connection:
+        """Refuse: between two answers nothing lasts."""
+        raise refused("nothing lasts between statements")
+
+    def drain(self) -> Drained:
+        """Refuse."""
+        raise refused("the spool is left alone")
+
+    def compact(self) -> NoReturn:
+        """Refuse."""
+        raise refused("it is not rewritten")
+
+    def snapshot(self, to: Path) -> NoReturn:
+        """Refuse."""
+        raise refused("no file is written")
+
+    def close(self) -> None:
+        """Let go of the file."""
+        self._con.close()

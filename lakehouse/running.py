@@ -1,0 +1,190 @@
+"""Running a text on a DuckDB connection: statement by statement, stoppable, with errors that point into the text.
+
+DuckDB itself places an error of a later statement as if the text began with that statement. Here each is sent
+by itself, and its error is restated over the whole text that the person wrote.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import re
+import threading
+from collections.abc import Iterator, Mapping
+from typing import TYPE_CHECKING, Any
+
+from isoflop.lakehouse.errors import Interrupted, display_width, underline
+from isoflop.lakehouse.watch import Watch, watched
+
+if TYPE_CHECKING:
+    import duckdb
+    import pyarrow as pa
+
+    from isoflop.lakehouse.store import Parameters
+
+LOOK_EVERY = 0.25  # seconds between two looks at how far a query is
+# DuckDB makes this of PIVOT and shows it in its errors, with the caret as far in as the place is in what it was sent.
+_OF_PIVOT = 'CREATE OR REPLACE TEMP TYPE "__pivot_enum'
+_PLACED = re.compile(r"(?P<message>.*?)\n\nLINE (?P<line>\d+): (?P<shown>[^\n]*)\n(?P<caret> *)\^.*", re.DOTALL)
+
+
+def run_text(cursor: duckdb.DuckDBPyConnection, text: str, parameters: Parameters = None) -> pa.Table:
+    """Run the statements of a text one after another and return the last one's rows.
+
+    Parameters
+    ----------
+    cursor : the connection
+    text : one or more DuckDB statements
+    parameters : values for `?` or `$name`, of every statement that has some
+
+    Raises
+    ------
+    duckdb.Error : as DuckDB words it, with `LINE` and caret in `text`
+    Interrupted : when somebody asked to stop
+    KeyboardInterrupt : for Ctrl-C, as DuckDB passes it on
+    """
+    import pyarrow as pa
+
+    if ";" not in text.rstrip().rstrip(";"):
+        return run_statement(cursor, text, parameters)
+    table = pa.table({})
+    for statement, start in _placed(cursor, text):
+        own = _own(parameters, statement.named_parameters)
+        if start is None:
+            table = run_statement(cursor, statement, own)
+            continue
+        # As text: the places in a statement that DuckDB has parsed already would be those of the whole.
+        piece = statement.query.lstrip()
+        try:
+            table = run_statement(cursor, piece, own)
+        except Exception as error:
+            restated = restate(error, text, piece, start + len(statement.query) - len(piece))
+            if restated is None:
+                raise
+            raise restated from error
+    return table
+
+
+def run_statement(
+    cursor: duckdb.DuckDBPyConnection, statement: str | duckdb.Statement, parameters: Parameters = None
+) -> pa.Table:
+    """Run one statement and return its rows; the watch that is open can stop it and hears how far it is."""
+    import duckdb
+    import pyarrow as pa
+
+    with watched() as watch, watch.stoppable(cursor.interrupt), _following(cursor, watch):
+        try:
+            answered: duckdb.DuckDBPyConnection | None = cursor.execute(statement, parameters)
+            return pa.table({}) if answered is None else answered.to_arrow_table()  # None: there was no statement
+        except duckdb.InterruptException as error:
+            raise Interrupted from error
+        except RuntimeError as error:
+            if "interrupted" in str(error).lower():  # how DuckDB passes Ctrl-C on
+                cursor.interrupt()  # it gave the query up, but left it running
+                raise KeyboardInterrupt from error
+            raise
+        except KeyboardInterrupt:
+            cursor.interrupt()
+            raise
+
+
+def _placed(cursor: duckdb.DuckDBPyConnection, text: str) -> Iterator[tuple[duckdb.Statement, int | None]]:
+    """Yield the statements of a text with where each starts; None for one that DuckDB has rewritten."""
+    position = 0
+    for statement in cursor.extract_statements(text):
+        start = text.find(statement.query, position) if statement.query else -1
+        position = position if start < 0 else start + len(statement.query)
+        yield statement, None if start < 0 else start
+
+
+def _own(parameters: Parameters, names: set[str]) -> Parameters:
+    """Return the values that one statement of several names."""
+    if isinstance(parameters, Mapping):
+        return {name: parameters[name] for name in names if name in parameters} or None
+    return parameters if names else None
+
+
+@contextlib.contextmanager
+def _following(cursor: duckdb.DuckDBPyConnection, watch: Watch) -> Iterator[None]:
+    """Report how far a query is while the block runs it, where somebody listens."""
+    if watch.progress is None:
+        yield
+        return
+    cursor.execute("SET enable_progress_bar = true")
+    cursor.execute("SET enable_progress_bar_print = false")
+    is_over = threading.Event()
+
+    def look() -> None:
+        while not is_over.wait(LOOK_EVERY):
+            percent: Any = cursor.query_progress()
+            with contextlib.suppress(Interrupted):
+                watch.report("percent of a query", int(max(percent, 0)), 100)
+
+    looker = threading.Thread(target=look, name="isoflop-progress", daemon=True)
+    looker.start()
+    try:
+        yield
+    finally:
+        is_over.set()
+        looker.join()
+
+
+def restate(error: Exception, text: str, piece: str, start: int) -> Exception | None:
+    """Return an error of DuckDB's with its place shown in the whole text, or None when it names no place.
+
+    Parameters
+    ----------
+    error : what DuckDB raised for `piece`
+    text : what the person wrote
+    piece, start : the part that was sent, and where it starts in `text`
+
+    Example
+    -------
+    >>> import duckdb
+    >>> piece = " SELECT nope"
+    >>> error = duckdb.BinderException("Binder Error: no nope\\n\\nLINE 1: SELECT nope\\n               ^")
+    >>> print(restate(error, "SELECT 1;" + piece, piece, 9))
+    Binder Error: no nope
+    <BLANKLINE>
+    LINE 1: SELECT 1; SELECT nope
+                             ^
+    """
+    found = _PLACED.fullmatch(str(error))
+    if found is None or type(error).__module__ != "_duckdb":
+        return None
+    position = find_place(piece, int(found["line"]), found["shown"], len(found["caret"]))
+    if position is None:
+        return None
+    place = start + position
+    return type(error)(f"{found['message']}\n\n{underline(text, place, place + 1)}")
+
+
+def find_place(text: str, line: int, shown: str, caret: int) -> int | None:
+    """Return the character that DuckDB's caret points at.
+
+    Parameters
+    ----------
+    text : what DuckDB was sent
+    line : number of the line it names
+    shown : the line as it prints it, which it may shorten to `...part...`
+    caret : columns before the caret
+    """
+    lines = re.split(r"[\n\r]", text)
+    if line > len(lines):
+        return None
+    start = sum(len(each) + 1 for each in lines[: line - 1])
+    columns = caret - len(f"LINE {line}: ")
+    if shown.startswith(_OF_PIVOT):
+        return columns
+    if shown.startswith("...") and not lines[line - 1].startswith("..."):
+        part = shown[3:].removesuffix("...")
+        offset = lines[line - 1].find(part)
+        if offset < 0:
+            return start
+        start, columns, visible = start + offset, columns - 3, part
+    else:
+        visible = lines[line - 1]
+    for index, character in enumerate(visible):
+        if columns <= 0:
+            return start + index
+        columns -= display_width(character)
+    return start + len(visible)

@@ -1,0 +1,103 @@
+"""A law as SQL functions: `chin(params, tokens)`, and the ends of its interval, `chin_lower` and `chin_upper`.
+
+The functions are macros with their numbers written in, so that any DuckDB client that reads the lake has them, under
+whatever name it is attached. The ends are what EXTRAPOLATE prints at the law's level: quantiles of the resampled
+curves with the scatter of a new run, widened beyond the rows.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+from isoflop.queries.fitting.intervals import spread
+from isoflop.queries.fitting.record import FittedLaw
+from isoflop.queries.fitting.widening import sql_widened
+from isoflop.queries.laws.algebra.expression import sql_number
+
+if TYPE_CHECKING:
+    from isoflop.queries.language.records import LawRecord
+
+from isoflop.queries.language.syntax.tokens import quote_name
+
+Array = NDArray[np.float64]
+
+BOUNDS = ("lower", "upper")
+_INPUTS, _DRAW, _CURVES, _ENDS = "_isoflop_x", "_isoflop_d", "_isoflop_c", "_isoflop_y"  # names in lambdas
+_NOTHING = "CAST(NULL AS DOUBLE)"
+
+
+def macro_names(name: str) -> tuple[str, ...]:
+    """Return the names of the SQL functions of a law: its own, and those of the ends of its interval."""
+    return (name, *(f"{name}_{bound}" for bound in BOUNDS))
+
+
+def macros_of(record: LawRecord) -> list[str]:
+    """Return the statements that make the SQL functions of a named law; none for a law that SQL cannot compute."""
+    macro, sql = getattr(record.law, "macro", None), getattr(record.law, "sql", None)
+    if macro is None:
+        return []
+    name = str(record.name)
+    made: list[str] = [macro(name, record.fitted.coefficients)]
+    if sql is not None:
+        tail = (1 - record.level) / 2
+        parameters = ", ".join(quote_name(one) for one in record.inputs)
+        for function, share in zip(macro_names(name)[1:], (tail, 1 - tail), strict=True):
+            body = bound_sql(record.fitted, share)
+            made.append(f"CREATE OR REPLACE MACRO {quote_name(function)}({parameters}) AS ({body})")
+    return made
+
+
+def dropped_macros(name: str) -> list[str]:
+    """Return the statements that remove the SQL functions of a law."""
+    return [f"DROP MACRO IF EXISTS {quote_name(one)}" for one in macro_names(name)]
+
+
+def bound_sql(fitted: FittedLaw, share: float) -> str:
+    """Return SQL over the inputs' names that computes one end of the prediction interval.
+
+    Parameters
+    ----------
+    share : of new runs that fall below it [1]
+
+    A list of one element stands for a name that SQL has no other way to give: what the only lambda over it calls so
+    is computed once for a row, and may hold a subquery, which a lambda may not.
+    """
+    draws, noise = spread(fitted)
+    law = fitted.law
+    if not len(draws) or not np.isfinite(noise).all():
+        return _NOTHING
+    inputs = [f"{_INPUTS}[{p + 1}]" for p in range(len(law.inputs))]
+    varying = [k for k in range(draws.shape[1]) if np.ptp(draws[:, k]) > 0]
+    texts = [
+        f"{_DRAW}[{varying.index(k) + 1}]" if k in varying else sql_number(draws[0, k]) for k in range(draws.shape[1])
+    ]
+    values = np.column_stack([draws[:, varying], noise])
+    curve = f"{_DRAW}[{len(varying) + 1}] * {law.sql(texts, inputs)}"  # type: ignore[attr-defined]
+    curves = f"list_transform(CAST('{_literal(values)}' AS DOUBLE[][]), lambda {_DRAW}: {curve})"
+    quantile = f"list_aggregate({_CURVES}, 'quantile_cont', {sql_number(share)})"
+    end = _named(_CURVES, curves, f"CASE WHEN isfinite(list_sum({_CURVES})) THEN {quantile} END")
+    predicted = law.sql([sql_number(one) for one in fitted.coefficients], inputs)  # type: ignore[attr-defined]
+    widened = sql_widened(fitted.widening, law, fitted.support, fitted.edge, inputs)
+    reached = f"{_ENDS}[1] * pow({_ENDS}[2] / {_ENDS}[1], {widened})" if widened else f"{_ENDS}[2]"
+    ends = _named(_ENDS, f"[{predicted}, {end}]", f"CASE WHEN isfinite({_ENDS}[1]) THEN {reached} END")
+    usable = " AND ".join(
+        f"isfinite({text})" + (f" AND {text} > 0" if one.positive else "")
+        for text, one in zip(inputs, law.inputs, strict=True)
+    )
+    given = ", ".join(f"CAST({quote_name(one.name)} AS DOUBLE)" for one in law.inputs)
+    return _named(_INPUTS, f"[{given}]", f"CASE WHEN {usable} THEN {ends} END")
+
+
+def _named(name: str, value: str, body: str) -> str:
+    """Return SQL in which `name` stands for `value` within `body`."""
+    return f"list_transform([{value}], lambda {name}: {body})[1]"
+
+
+def _literal(rows: Array) -> str:
+    """Return a text that DuckDB casts to exactly these lists of numbers."""
+    lists: Sequence[Sequence[float]] = rows.tolist()
+    return "[" + ",".join("[" + ",".join(map(repr, row)) + "]" for row in lists) + "]"

@@ -1,0 +1,167 @@
+"""What a law says: EXTRAPOLATE, PREDICT, RESIDUALS, FORECAST, OPTIMIZE."""
+
+from __future__ import annotations
+
+from isoflop.queries.language.reference.page import Page
+
+INTERVAL_OPTIONS = ("level", "interval")
+OF_THE_LAW = {"level": "that of the law"}
+OVER = "OVER params IN [1e7, 1e12] LOG, tokens IN [1e9, 1e14] LOG"
+
+INTERVAL = {
+    "predicted_<target>": "what the law says [unit of the target]",
+    "lower": "lower end of the interval [unit of the target]; null for a law without resamples",
+    "upper": "upper end [unit of the target]",
+}
+PREDICTION = {
+    **INTERVAL,
+    "level": "share of new runs that the interval is to hold [1]",
+    "interval": "`prediction`, for a new run, or `confidence`, for the law's curve",
+    "ratio": "struct, one field an input: value over the largest value of the law's rows [1]; 10 is one decade beyond",
+    "in_support": "whether every input lies within the range of the law's rows",
+}
+
+EXTRAPOLATE = Page(
+    verb="extrapolate",
+    purpose=(
+        "Asks a law about points that nobody has measured. A list makes a row for each of its values, two lists make "
+        "every pair, and a later value may be computed from earlier columns. `TO (query)` takes the points from a "
+        "query. Beyond the rows the interval is widened by what forward checks of the fit found; notes say how far "
+        "beyond a point lies. The law is a saved one, or a `FIT` in parentheses, which with `GROUP BY` gives rows for "
+        "each group."
+    ),
+    sample="EXTRAPOLATE chin TO params = [7e9, 7e10], tokens = 20 * params",
+    columns={"columns of TO": "the points, in their own units", **PREDICTION},
+    options=INTERVAL_OPTIONS,
+    defaults=OF_THE_LAW,
+    examples=(
+        "SELECT params, tokens, round(predicted_loss, 3) AS loss, in_support\n"
+        "FROM (EXTRAPOLATE chin TO params = [1e9, 1e10], tokens = 20 * params)",
+        "SELECT flops, round(predicted_loss, 2) AS loss\n"
+        "FROM (EXTRAPOLATE (FIT loss ~ power(flops) FROM runs WHERE NOT outlier WITH (resamples = 0))\n"
+        "      TO (SELECT 10.0 ** k AS flops FROM range(21, 24) t(k)))",
+    ),
+    mistakes=(
+        "EXTRAPOLATE chin TO params = 1e9",
+        "EXTRAPOLATE chinchilla TO params = 1e9, tokens = 2e10",
+        "SELECT * FROM runs r, LATERAL (EXTRAPOLATE chin TO params = r.params, tokens = 1e10)",
+    ),
+)
+
+PREDICT = Page(
+    verb="predict",
+    purpose=(
+        "Puts what a law says beside each row of a table or a query. The law's inputs are computed from the rows' "
+        "columns as they were for the fit, so the rows need those columns. A row that cannot be predicted has nulls."
+    ),
+    sample="PREDICT chin FROM runs WHERE params > 1e10",
+    columns={"columns of the rows": "as they are", **PREDICTION},
+    options=INTERVAL_OPTIONS,
+    defaults=OF_THE_LAW,
+    examples=(
+        "SELECT count(*) AS runs, round(avg(ln(loss / predicted_loss)), 4) AS bias\n"
+        "FROM (PREDICT chin FROM runs WHERE NOT outlier)",
+    ),
+    mistakes=("PREDICT chin FROM (SELECT params FROM runs)", "PREDICT chin TO params = 1e9"),
+)
+
+RESIDUALS = Page(
+    verb="residuals",
+    purpose=(
+        "What a law leaves unexplained of each row; without `FROM`, of the rows it was fitted to, which are read "
+        "again. Unusable rows are left out and counted. Residuals have no interval: the options change nothing."
+    ),
+    sample="RESIDUALS chin",
+    columns={
+        "columns of the rows": "as they are",
+        "predicted_<target>": "what the law says [unit of the target]",
+        "residual": "log of measured over predicted [1]; 0.01 is one per cent above the law",
+        "std_residual": "residual over its standard deviation, leverage allowed for [1]",
+        "leverage": "how much the row pulls the law to itself [1], from 0 to 1",
+    },
+    options=INTERVAL_OPTIONS,
+    defaults=OF_THE_LAW,
+    examples=(
+        "SELECT round(corr(ln(params), residual), 3) AS trend, max(abs(std_residual)) > 3 AS has_outliers\n"
+        "FROM (RESIDUALS chin)",
+    ),
+    mistakes=("RESIDUALS chin FROM runs WHERE params < 0",),
+)
+
+FORECAST = Page(
+    verb="forecast",
+    purpose=(
+        "`EXTRAPOLATE`, written down before the runs exist. A forecast is never changed; its id is a hash of what it "
+        "says, so that asking twice keeps one. Only a saved law forecasts, since it is kept with its version."
+    ),
+    sample="FORECAST chin TO params = 7e10, tokens = 1.4e12",
+    columns={
+        "columns of TO": "the points, in their own units",
+        **PREDICTION,
+        "forecast_id": "what it is kept under; null for a point without a prediction",
+    },
+    options=INTERVAL_OPTIONS,
+    defaults=OF_THE_LAW,
+    examples=(
+        "SELECT params, round(predicted_loss, 3) AS loss FROM (FORECAST chin TO params = 7e10, tokens = 1.4e12)",
+    ),
+    mistakes=("FORECAST (FIT loss ~ power(flops) FROM runs) TO flops = 1e24",),
+)
+
+SHOW_FORECASTS = Page(
+    verb="show_forecasts",
+    purpose=(
+        "Scores every forecast whose run has landed since, a finished run with the same inputs, and lists them all. "
+        "A score is written once."
+    ),
+    sample="SHOW FORECASTS",
+    columns={
+        "forecast_id": "what it is kept under",
+        "law": "name of the law",
+        "version": "its version",
+        "inputs": "JSON object, one number an input",
+        "predicted": "what was said [unit of the target]",
+        "lower": "lower end of the interval [unit of the target]",
+        "upper": "upper end [unit of the target]",
+        "level": "share of new runs that the interval is to hold [1]",
+        "made_at": "when, in UTC",
+        "run_id": "the run that answers it; null until there is one",
+        "observed": "what that run measured [unit of the target]",
+        "inside": "whether the interval held it",
+    },
+    examples=("SELECT law, inputs, round(predicted, 3) AS predicted, observed FROM (SHOW FORECASTS LIKE 'chin')",),
+)
+
+OPTIMIZE = Page(
+    verb="optimize",
+    purpose=(
+        "Chooses the inputs of a law: the least or the most of a formula within ranges and under conditions, once for "
+        "each value of `FOR EACH`. Formulas may hold what `OVER` and `FOR EACH` give, and the law's target, which is "
+        "its prediction. `LOG` searches a range by logarithms, `INTEGER` keeps whole numbers."
+    ),
+    sample=f"OPTIMIZE chin MINIMIZE loss {OVER} SUBJECT TO 6 * params * tokens <= 1e21",
+    columns={
+        "name of FOR EACH": "its value",
+        "names of OVER": "the point that is best, in their own units",
+        **INTERVAL,
+        "slack": "struct, one field a condition: room that is left, in the condition's unit; null without conditions",
+        "binding": "the conditions without room",
+        "multiplier": "struct, one field a condition: change of what is optimised per unit that the condition yields",
+        "status": "`optimal`, `infeasible` or `not_converged`",
+    },
+    options=INTERVAL_OPTIONS,
+    defaults=OF_THE_LAW,
+    examples=(
+        "SELECT budget, params, tokens, round(predicted_loss, 3) AS loss, status\n"
+        f"FROM (OPTIMIZE chin MINIMIZE loss {OVER}\n"
+        "      SUBJECT TO 6 * params * tokens <= budget FOR EACH budget IN [1e21, 1e23])",
+        "SELECT round(log10(6 * params * tokens), 2) AS decades\n"
+        f"FROM (OPTIMIZE chin MINIMIZE 6 * params * tokens {OVER}\n"
+        "      SUBJECT TO loss <= 2.1)",
+    ),
+    mistakes=(
+        "OPTIMIZE chin MINIMIZE loss OVER params IN [1e7, 1e12] LOG SUBJECT TO params <= 1e9",
+        f"OPTIMIZE chin MINIMIZE loss {OVER} SUBJECT TO 6 * params * token <= 1e21",
+        f"OPTIMIZE chin MINIMIZE loss {OVER} SUBJECT TO params < 1e9",
+    ),
+)

@@ -1,0 +1,68 @@
+"""Laws judged on rows they have not seen: CROSS VALIDATE and COMPARE."""
+
+from __future__ import annotations
+
+from isoflop.queries.language.reference.page import Page
+
+FOLD_OPTIONS = ("objective", "delta", "resamples", "seed", "level", "cluster")
+DEFAULTS = {"resamples": "`200`, of each fold"}
+
+CROSS_VALIDATE = Page(
+    verb="cross_validate",
+    purpose=(
+        "Fits a law to some rows and judges it on the others, once a fold. `HOLDOUT LARGEST 20 PERCENT BY flops` "
+        "learns from the small runs and predicts the large ones, which is what a scaling law is for: per cent and "
+        "numbers count the distinct values of the expression. `KFOLD` and `LEAVE ONE OUT` with `BY` keep rows with "
+        "one value together."
+    ),
+    sample="CROSS VALIDATE chin FROM runs WHERE NOT outlier HOLDOUT LARGEST 20 PERCENT BY flops WITH (resamples = 20)",
+    columns={
+        "fold": "number of the fold, from 0",
+        "n_train": "rows learned from",
+        "n_test": "rows judged on",
+        "train_max": "largest value of BY among the rows learned from; null without BY",
+        "test_max": "largest among the rows judged on",
+        "mape": "mean absolute error over the measured value [1]",
+        "rmse_log": "root mean square of the log errors [1]",
+        "bias": "mean log of measured over predicted [1]",
+        "coverage": "share of the rows that their intervals hold [1]; null without resamples",
+        "status": "how the fit of the fold went",
+        "coefficients": "struct, one field a coefficient",
+    },
+    options=FOLD_OPTIONS,
+    defaults=DEFAULTS,
+    examples=(
+        "SELECT n_train, n_test, round(mape, 3) AS mape\n"
+        "FROM (CROSS VALIDATE loss ~ chinchilla(params, tokens) FROM runs WHERE NOT outlier\n"
+        "      HOLDOUT LARGEST 20 PERCENT BY flops WITH (resamples = 20))",
+    ),
+    mistakes=("CROSS VALIDATE chin FROM runs", "CROSS VALIDATE chin FROM runs HOLDOUT LARGEST 500 BY params"),
+)
+
+COMPARE = Page(
+    verb="compare",
+    purpose=(
+        "Fits several laws to the same rows, those that all of them can use, and ranks them: by error on held-out rows "
+        "with a split, by AICc without one. A saved law is fitted again, to these rows."
+    ),
+    sample="COMPARE chin, (loss ~ power(flops)) FROM runs WHERE NOT outlier HOLDOUT LARGEST 20 PERCENT BY flops",
+    columns={
+        "rank": "1 for the best",
+        "law": "the saved law, or the candidate as typed",
+        "k": "free coefficients",
+        "aicc": "Akaike's criterion, corrected for few rows [1]",
+        "cv_mape": "mean absolute error over the measured value, on held-out rows [1]; null without a split",
+        "cv_coverage": "share of the held-out rows that their intervals hold [1]",
+        "delta_aicc": "AICc above the least [1]",
+        "weight": "Akaike's weight: relative likelihood, the sum being 1 [1]",
+        "status": "how the fit went",
+    },
+    options=FOLD_OPTIONS,
+    defaults=DEFAULTS,
+    examples=(
+        "SELECT rank, law, k, round(cv_mape, 3) AS cv_mape\n"
+        "FROM (COMPARE chin, (loss ~ power(flops)) FROM runs WHERE NOT outlier\n"
+        "      HOLDOUT LARGEST 20 PERCENT BY flops WITH (resamples = 0))",
+    ),
+    mistakes=("COMPARE chin, (flops ~ power(params)) FROM runs",),
+)

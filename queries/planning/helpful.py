@@ -1,0 +1,172 @@
+"""The one run that would help most: where a fit does not know its coefficients, or its forecast is wide.
+
+Resamples cannot say it: along a direction that the rows do not determine they do not move. So the cloud of curves is
+made from the law's slopes: `J' W J / noise^2` of the rows, and a wide prior that holds where the rows are silent. The
+run is looked for up to four times beyond the rows on either side, in every input.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from isoflop.queries.fitting.record import Fit, Note
+from isoflop.queries.laws.law import Coefficient, Law, Role, input_names
+from isoflop.queries.planning.design import Choices
+from isoflop.queries.planning.optimise import grid
+from isoflop.queries.planning.problem import Variable
+
+Array = NDArray[np.float64]
+
+REACH = 4.0  # factor beyond the rows on either side within which a run is looked for
+CANDIDATES, SLOW_CANDIDATES = 1500, 200
+USUAL_NOISE = 0.01  # scatter of a run in log value [1] where the rows do not say
+WORTH_SAYING = 1.5  # times narrower from which a run is worth a note
+DIFFERENCE = 1e-4  # step of differences in a coordinate
+LOG_PRIOR = 2.0  # standard deviation of the logarithm of an amplitude or floor before any run: a factor of 7
+EXPONENT_PRIOR = 0.3  # of an exponent [1]
+
+
+@dataclass(frozen=True, eq=False)
+class HelpfulRun:
+    """The run after which what is uncertain is narrowest.
+
+    Parameters
+    ----------
+    inputs : (P,) of the run, in the law's order
+    what : the coefficient that it narrows most, or `forecast`
+    times : how many times narrower that is afterwards [1]
+    law : whose inputs these are
+    """
+
+    inputs: Array
+    what: str
+    times: float
+    law: Law
+
+    def __str__(self) -> str:
+        at = ", ".join(f"{name} ≈ {value:.2g}" for name, value in zip(input_names(self.law), self.inputs, strict=True))
+        return f"a run at {at} would help most: the interval of {self.what} would be {self.times:.2g} times narrower"
+
+
+def most_helpful_run(
+    fit: Fit,
+    inputs: Array,
+    weights: Array | None = None,
+    *,
+    target: Array | None = None,
+    among: Sequence[str] | None = None,
+) -> HelpfulRun | None:
+    """Return the run near the rows of a fit that would help it most, or None when nothing can be said.
+
+    Parameters
+    ----------
+    fit : with finite coefficients
+    inputs : (R, P) usable rows it was fitted to
+    weights : (R,) of the rows, or None for ones
+    target : (T, P) places whose forecast is to be narrowed; None for the coefficients instead
+    among : coefficients that are to be narrowed; None for all
+
+    Example
+    -------
+    >>> from isoflop.queries.fitting import fit_law
+    >>> from isoflop.queries.laws import CHINCHILLA
+    >>> tokens = np.geomspace(1e9, 1e11, 12)
+    >>> rows = np.stack([np.full(12, 1e8), tokens], axis=1)  # one size: what depends on it is unknown
+    >>> fit = fit_law(CHINCHILLA, rows, 1.7 + 400 / 1e8**0.34 + 410 / tokens**0.28, resamples=0)
+    >>> found = most_helpful_run(fit, rows, among=("alpha",))
+    >>> found.inputs[0] != 1e8, found.what
+    (np.True_, 'alpha')
+    """
+    law, free = fit.law, [k for k, one in enumerate(fit.law.coefficients) if _is_free(one, fit.coefficients[k])]
+    if not free or not np.isfinite(fit.coefficients).all():
+        return None
+    is_log, prior = _coordinates(law, fit.coefficients, free)
+    noise = fit.residual_scale if np.isfinite(fit.residual_scale) and fit.residual_scale > 0 else USUAL_NOISE
+    weight = np.ones(len(inputs)) if weights is None else weights
+    slopes = _slopes(law, fit.coefficients, free, is_log, inputs) * prior  # (R, F), in units of the prior
+    if not np.isfinite(slopes).all():
+        return None
+    scaled = slopes * np.sqrt(weight / weight.mean())[:, None] / noise
+    sizes, turned = np.linalg.eigh(np.eye(len(free)) + scaled.T @ scaled)
+    root = turned / np.sqrt(sizes)  # (F, F), a square root of the covariance in units of the prior
+    variables = _ranges(law, inputs)
+    points = grid(variables, SLOW_CANDIDATES if getattr(law, "is_costly", False) else CANDIDATES)
+    features = _slopes(law, fit.coefficients, free, is_log, points) * prior @ root
+    usable = np.isfinite(features).all(axis=1)
+    names = [law.coefficients[k].name for k in free]
+    if target is not None:
+        targets = _slopes(law, fit.coefficients, free, is_log, target) * prior @ root
+    else:
+        targets = root[[names.index(name) for name in among if name in names]] if among is not None else root
+    if not usable.any() or not len(targets) or not np.isfinite(targets).all():
+        return None
+    choices = Choices(features[usable], targets, noise, np.empty((0, int(usable.sum()))), np.empty(0))
+    best = choices.best((), np.empty(0))
+    if best is None:
+        return None
+    times = np.sqrt(choices.variances(()) / choices.variances([best]))
+    if target is not None:
+        return HelpfulRun(points[usable][best], "the forecast", float(times.mean()), law)
+    chosen = [name for name in among if name in names] if among is not None else names
+    return HelpfulRun(points[usable][best], chosen[int(np.argmax(times))], float(times.max()), law)
+
+
+def notes_on_help(fit: Fit, inputs: Array, weights: Array | None = None) -> list[Note]:
+    """Return a note on the run that would help, for a fit whose rows do not determine all its coefficients.
+
+    Parameters
+    ----------
+    inputs, weights : (M, P) and (M,) of all the rows that the fit was given
+    """
+    if "not_identified" not in fit.codes or fit.reason is None:
+        return []
+    kept = fit.kept
+    among = [name for name in fit.names if name in fit.reason.replace(",", " ").split()]
+    found = most_helpful_run(fit, inputs[kept], None if weights is None else weights[kept], among=among or None)
+    if found is None or found.times < WORTH_SAYING:
+        return []
+    return [Note("what_would_help", str(found))]
+
+
+def _is_free(one: Coefficient, value: float) -> bool:
+    """Whether a coefficient has a slope to speak of: an amplitude of zero has none in logarithms."""
+    return one.fixed is None and not (one.role in (Role.AMPLITUDE, Role.FLOOR) and value <= 0)
+
+
+def _coordinates(law: Law, coefficients: Array, free: Sequence[int]) -> tuple[NDArray[np.bool_], Array]:
+    """(F,) which free coefficients are taken by their logarithm, and the prior's standard deviation of each."""
+    chosen = [law.coefficients[k] for k in free]
+    is_log = np.array([one.role in (Role.AMPLITUDE, Role.FLOOR) for one in chosen])
+    size = np.maximum(np.abs(coefficients[list(free)]), 1e-3)
+    linear = np.where([one.role is Role.EXPONENT for one in chosen], EXPONENT_PRIOR, size)
+    return is_log, np.where(is_log, LOG_PRIOR, linear)
+
+
+def _slopes(law: Law, coefficients: Array, free: Sequence[int], is_log: NDArray[np.bool_], inputs: Array) -> Array:
+    """(M, F) derivatives of the log prediction by the coordinates, by differences."""
+    steps = np.where(is_log, DIFFERENCE, DIFFERENCE * np.maximum(np.abs(coefficients[list(free)]), 1e-2))
+    moved = np.repeat(coefficients[None], 2 * len(free), axis=0)
+    for f, k in enumerate(free):
+        for row, sign in ((2 * f, 1.0), (2 * f + 1, -1.0)):
+            moved[row, k] = moved[row, k] * np.exp(sign * steps[f]) if is_log[f] else moved[row, k] + sign * steps[f]
+    with np.errstate(all="ignore"):
+        logs = np.log(np.asarray(law.predict(moved, inputs), dtype=np.float64))
+    found: Array = ((logs[0::2] - logs[1::2]) / (2 * steps)[:, None]).T
+    return found
+
+
+def _ranges(law: Law, inputs: Array) -> list[Variable]:
+    """Return where a run is looked for, by input."""
+    found = []
+    for p, one in enumerate(law.inputs):
+        low, high = float(inputs[:, p].min()), float(inputs[:, p].max())
+        if low > 0:
+            found.append(Variable(one.name, low / REACH, high * REACH, is_log=True))
+        else:
+            span = max(high - low, abs(high), 1.0)
+            found.append(Variable(one.name, low, high + span))
+    return found

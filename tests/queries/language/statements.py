@@ -1,0 +1,137 @@
+"""Statements made at random from the grammar that the reference is drawn from."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Sequence as Many
+
+from isoflop.queries.language.syntax.grammar import (
+    PARTS,
+    SLICES,
+    VERBS,
+    Choice,
+    Listed,
+    Mark,
+    Maybe,
+    Node,
+    Reference,
+    Sequence,
+    Word,
+    rule,
+)
+
+# What may stand for a slice: what fits the tables of the fuzz tests, and now and then what does not.
+SAMPLES: dict[str, Many[str]] = {
+    "name": ("fresh", "E", "A", "a", '"two words"', "é", "budget", "fit"),
+    "saved_law": ("chin", "CHIN", '"chin"'),
+    "law_form": ("power", "chinchilla"),
+    "column": ("params", "tokens"),
+    "text": ("'c%'", "'it''s'", "$$x$$", "''"),
+    "number": ("1", "2", "3", "20", "$1"),
+    "version": ("1", "2"),
+    "target": ("loss", "loss", "(loss - 1)", "ln(loss)", "CASE WHEN id > 3 THEN loss END"),
+    "condition": ("id < 9", "corpus = 'web'", "loss IS NOT NULL", "id IN (FROM range(8))", "true"),
+    "expression": ("params", "tokens", "6 * params * tokens", "id + 1", "corpus", "sqrt(params)"),
+    "value": ("1", "0.5", "1e9", "2e10", "[1e9, 1e10]", "$1", "(SELECT 2)"),
+    "list": ("[1e20, 1e21]", "range(3)", "[1e18]"),
+    "formula": ("loss", "6 * params * tokens", "params", "1e21", "tokens / params", "E + A / params ^ a"),
+    "relation": (
+        "points", "points p", "holes", "(FROM points)", "points JOIN (SELECT id FROM points) q USING (id)",
+        "(PREDICT chin FROM points)", "(SELECT *, id AS budget FROM points)",
+    ),
+    "query": (
+        "SELECT 1e9 AS params, 1e10 AS tokens", "FROM points LIMIT 3", "VALUES (1e19)", "SELECT 1e20",
+        "SELECT params, tokens FROM (RESIDUALS chin)",
+    ),
+    "option": ("level", "seed", "objective", "delta", "interval", "forward", "cluster"),
+}  # fmt: skip
+ODD: dict[str, Many[str]] = {
+    "saved_law": ("nobody", "power"), "law_form": ("nonsense", "E", "sqrt"),
+    "column": ("budget", "loss", '"params"', "nope"), "number": ("0", "1000000", "1.5"),
+    "version": ("0", "7"), "target": ("nope", "p.loss", "corpus", "NULL", "count(*)"),
+    "condition": ("false", "nope = 1", "id", "corpus", "NULL", "sum(id) > 1"),
+    "expression": ("nope", "NULL", "count(*)", "(1)", "[1]", "DATE '2024-01-01'", "'x'", "params / 0"),
+    "value": ("-1", "NULL", "'x'", "20 * params", "nope", "1e400", "0", "[]"),
+    "list": ("[]", "[NULL]", "$1", "nope", "'x'", "[[1]]"), "formula": ("nope", "budget", "1 / 0", "sin(loss)", "''"),
+    "relation": ("nowhere", "(VALUES (1.0, 2.0)) v(params, loss)", "(SHOW LAWS)", "'nofile.csv'", "range(3)", "1"),
+    "query": ("SHOW LAWS", "PREDICT chin FROM points", "SELECT nope", "FROM range(2)", "SELECT 1 WHERE false"),
+    "option": ("nonsense", "resamples"),
+}  # fmt: skip
+OPTION_VALUES = {
+    "resamples": ("0", "0", "0", "2"), "level": ("0.9", "0.5"), "seed": ("0", "7"), "forward": ("true", "false"),
+    "objective": ("'huber_log'", "'mse'", "log_mse"), "delta": ("1e-3", "0.1"), "cluster": ("corpus", "id"),
+    "interval": ("'confidence'", "'prediction'"), "nonsense": ("1",),
+}  # fmt: skip
+FORMS = ("power(params)", "chinchilla(params, tokens)", "power(tokens)")
+FITTING = ("fit", "cross_validate", "compare")
+FIT_OPTIONS = ("level", "seed", "objective", "delta", "cluster")
+INTERVAL_OPTIONS = ("level", "interval")
+RARELY = 0.03
+DEEPEST = 6  # rules in rules; beyond it what may be left out is
+
+
+def make(name: str, chance: random.Random, depth: int = 0, verb: str = "") -> str:
+    """Return a text that a rule or a slice describes.
+
+    Parameters
+    ----------
+    depth : rules around it
+    verb : whose options are meant
+    """
+    if name == "options":
+        return _options(chance, verb)
+    if name == "law" and chance.random() < 0.7:  # a fit takes longest
+        return make("saved_law", chance)
+    if name == "form" and chance.random() < 0.6:
+        return chance.choice(FORMS)
+    if name in SLICES:
+        return chance.choice(ODD[name] if name in ODD and chance.random() < RARELY else SAMPLES[name])
+    return _text(rule(name), chance, depth + 1, name if name in VERBS else verb)
+
+
+def _options(chance: random.Random, verb: str) -> str:
+    """Return a list of options; what fits has no resamples most often, so that nothing takes long."""
+    fits = verb in FITTING
+    known = FIT_OPTIONS if fits else INTERVAL_OPTIONS
+    if chance.random() < RARELY:
+        known = ("nonsense", *FIT_OPTIONS)
+    chosen = chance.sample(known, chance.choice((0, 1, 2)))
+    pairs = [f"{key} = {chance.choice(OPTION_VALUES[key])}" for key in chosen]
+    count = chance.choice((0, 0, 0, 0, 0, 2)) if verb == "fit" else 0
+    pairs = [f"resamples = {count}", *pairs] if fits else pairs
+    return f"WITH ({', '.join(pairs)})" if pairs else ""
+
+
+def _text(node: Node, chance: random.Random, depth: int, verb: str) -> str:
+    match node:
+        case Word(text) | Mark(text):
+            return text if chance.random() > 0.03 else text.lower()
+        case Reference(name):
+            return make(name, chance, depth, verb)
+        case Sequence(parts):
+            return " ".join(filter(None, (_text(part, chance, depth, verb) for part in parts)))
+        case Choice(options):
+            return _text(chance.choice(options), chance, depth, verb)
+        case Listed(part):
+            count = 1 if depth > DEEPEST else chance.choice((1, 1, 2, 2, 3))
+            return ", ".join(_text(part, chance, depth, verb) for _ in range(count))
+        case Maybe(part):
+            # Fits without options take a thousand resamples.
+            is_there = part == Reference("options") or (depth <= DEEPEST and chance.random() < 0.5)
+            return _text(part, chance, depth, verb) if is_there else ""
+    raise AssertionError(node)
+
+
+def all_names() -> set[str]:
+    """Return the names that rules refer to."""
+    found: set[str] = set()
+    waiting = [rule(name) for name in (*VERBS, *PARTS)]
+    while waiting:
+        match waiting.pop():
+            case Reference(name):
+                found.add(name)
+            case Sequence(parts) | Choice(parts):
+                waiting.extend(parts)
+            case Maybe(part) | Listed(part):
+                waiting.append(part)
+    return found

@@ -1,0 +1,155 @@
+"""EXPLAIN says what every verb would do and does none of it; EXPLAIN ANALYZE does it and says how long that took."""
+
+from __future__ import annotations
+
+import pytest
+
+from isoflop.lakehouse import Lakehouse
+from isoflop.lakehouse.errors import QuerySyntaxError, StatementError, UnknownName
+
+QUICK = "WITH (resamples = 0)"
+TO = "TO params = [1e9, 1e11, 0], tokens = 20 * params"
+# A verb, and steps that its explanation must hold word for word.
+VERBS = {
+    f"FIT loss ~ power(params) FROM holes GROUP BY corpus {QUICK}": {
+        "law": "loss ~ E + A / params ^ alpha",
+        "rows": "57 of 60, loss is NULL (1), loss is NaN (1), loss is zero or less (1)",
+        "fits": "2, one for each group",
+        "objective": "huber_log, delta 0.001",
+        "starts": "48: seed 0",
+    },
+    "CREATE LAW another AS FIT params ~ optimal_params(flops) FROM points WITH (objective = 'relative_squares')": {
+        "starts": "48: seed 0",
+        "keep": "as law 'another', with its SQL functions, in one transaction",
+    },
+    "REFIT LAW chin": {
+        "law": "loss ~ E + A / params ^ alpha + B / tokens ^ beta",
+        "intervals": "0.95 from 50 resamples of rows, seed 0",
+        "keep": "as version 2, unless it comes out bit for bit as it was",
+    },
+    "CROSS VALIDATE chin FROM points HOLDOUT LARGEST 2 BY params": {
+        "rows": "60 of 60",
+        "folds": "1: HOLDOUT LARGEST 2 BY params",
+        "fold 1": "fitted to 40 rows, judged on 20",
+        "intervals": "0.95 from 200 resamples of rows, seed 0",
+    },
+    "COMPARE chin, (loss ~ power(params)) FROM holes KFOLD 5": {
+        "candidate chin": "loss ~ E + A / params ^ alpha + B / tokens ^ beta; 5 free coefficients; 56 of",
+        "candidate power(params)": "loss ~ E + A / params ^ alpha; 3 free coefficients; 57 of 60 rows usable",
+        "rows": "56 of 60, which every candidate can use",
+        "folds": "5: KFOLD 5",
+    },
+    f"EXTRAPOLATE chin {TO}": {
+        "law": "chin version 1: loss ~ E + A / params ^ alpha + B / tokens ^ beta",
+        "status": "converged",
+        "rows behind it": "60 of 60, fitted by huber_log, delta 0.001",
+        "input params": "1e+07 to 1e+10 among them",
+        "stale": "no",
+        "points": "3 with params, tokens",
+        "without prediction": "1 of 3: params is zero or less (1)",
+        "farthest params": "10x the largest among its rows",
+    },
+    f"FORECAST chin {TO} WITH (level = 0.5)": {
+        "keep": "each point in forecasts, scored once a run with its inputs has finished",
+    },
+    "PREDICT chin FROM points WHERE params < 1e8": {"rows": "20 of points", "farthest params": "0.00398x the largest"},
+    "RESIDUALS chin": {"rows": "60 of points"},
+    f"RESIDUALS (FIT loss ~ power(params) FROM points {QUICK})": {"law": "loss ~ E + A / params ^ alpha"},
+    "OPTIMIZE chin MINIMIZE loss OVER params IN [1e7, 1e12] LOG, tokens IN [1e9, 1e14] LOG "
+    "SUBJECT TO 6 * params * tokens <= budget FOR EACH budget IN [1e20, 1e21]": {
+        "minimize": "loss",
+        "over params": "1e7 to 1e12 on a log scale",
+        "subject to": "6 * params * tokens <= budget",
+        "for each budget": "[1e20, 1e21]",
+    },
+}  # fmt: skip
+
+
+def state(lake: Lakehouse) -> list[object]:
+    """What a verb could have changed."""
+    text = (
+        "SELECT (SELECT count(*) FROM store.laws) AS laws, (SELECT count(*) FROM store.forecasts) AS forecasts, "
+        "(SELECT count(*) FROM duckdb_functions() WHERE NOT internal) AS functions"
+    )
+    return lake.query(text).to_pylist()
+
+
+@pytest.mark.parametrize("verb", VERBS)
+def test_every_verb_is_explained_and_nothing_is_done(
+    planted: Lakehouse, monkeypatch: pytest.MonkeyPatch, verb: str
+) -> None:
+    def refuse(*_: object, **__: object) -> None:
+        raise AssertionError("EXPLAIN does nothing")
+
+    before = state(planted)
+    for place in (
+        "fit.fit_law",
+        "fit.forward_check",
+        "validate.cross_validate",
+        "prediction.predict",
+        "optimize.optimise",
+    ):
+        monkeypatch.setattr(f"isoflop.queries.language.verbs.{place}", refuse)
+    answer = planted.sql(f"EXPLAIN {verb}")
+    assert answer.columns == ["step", "detail"]
+    steps = dict(answer.rows())
+    for step, detail in VERBS[verb].items():
+        assert steps[step].startswith(detail), (step, steps[step])
+    assert all("isoflop" not in detail or step == "sql" for step, detail in answer.rows())
+    is_read = not verb.startswith("OPTIMIZE")
+    assert any(step == "sql" and detail.lstrip().startswith("SELECT") for step, detail in answer.rows()) is is_read
+    assert planted.sql(f"SELECT count(*) FROM (EXPLAIN {verb})").rows() == [(len(answer),)]
+    assert state(planted) == before
+
+
+@pytest.mark.parametrize(
+    ("verb", "answer"),
+    [
+        (f"FIT loss ~ power(params) FROM points {QUICK}", "1 rows of law, form, rows,"),
+        ("EXTRAPOLATE chin TO params = [1e9, 1e10], tokens = 1e10", "2 rows of params, tokens, predicted_loss,"),
+        ("CROSS VALIDATE chin FROM points KFOLD 3 WITH (resamples = 0)", "3 rows of fold, n_train,"),
+    ],
+)
+def test_analyze_does_it_and_says_how_long_that_took(planted: Lakehouse, verb: str, answer: str) -> None:
+    rows = planted.sql(f"EXPLAIN ANALYZE {verb}").rows()
+    steps = dict(rows)
+    assert steps["answer"].startswith(answer)
+    assert {"time in DuckDB", "time for the rest", "time in all"} <= steps.keys()
+    assert rows[: len(planted.sql(f"EXPLAIN {verb}")) - 1][0] == planted.sql(f"EXPLAIN {verb}").rows()[0]
+
+
+def test_the_number_of_starts_is_the_one_of_the_fit(planted: Lakehouse) -> None:
+    for name, fit in (
+        ("searched", "FIT loss ~ chinchilla(params, tokens) FROM points"),
+        ("hinted", "FIT loss ~ power(params) PARAMETERS (alpha IN [0, 1] INIT 0.3) FROM points"),
+        ("solved", "FIT loss ~ step_time(flops, params, tokens) FROM points"),
+    ):
+        planted.sql(f"CREATE OR REPLACE LAW {name} AS {fit} WITH (resamples = 0)")
+        (kept,) = planted.query(
+            "SELECT (diagnosis->>'$.starts')::INT AS n FROM laws WHERE name = $1", [name]
+        ).to_pylist()
+        steps = dict(planted.sql(f"EXPLAIN {fit}").rows())
+        assert steps["starts"].startswith(f"{kept['n']}:"), (name, kept, steps["starts"])
+        planted.sql(f"DROP LAW {name}")
+
+
+def test_analyzing_a_change_changes(planted: Lakehouse) -> None:
+    planted.sql(f"EXPLAIN ANALYZE CREATE OR REPLACE LAW brief AS FIT loss ~ power(params) FROM points {QUICK}")
+    assert len(planted.sql("SHOW LAWS LIKE 'brief'")) == 1
+    planted.sql("DROP LAW brief")
+
+
+def test_explaining_sql_around_a_forecast_keeps_none(planted: Lakehouse) -> None:
+    before = state(planted)
+    planted.sql("EXPLAIN SELECT * FROM (FORECAST chin TO params = 1e9, tokens = 1e10)")
+    assert state(planted) == before
+
+
+def test_errors_are_those_of_the_verb(planted: Lakehouse) -> None:
+    with pytest.raises(UnknownName, match="did you mean 'chin'") as caught:
+        planted.sql("EXPLAIN\nEXTRAPOLATE chim TO params = 1")
+    assert "LINE 2: EXTRAPOLATE chim TO params = 1\n                    ^^^^" in str(caught.value)
+    with pytest.raises(StatementError, match="no row matched"):
+        planted.sql("EXPLAIN CROSS VALIDATE chin FROM points WHERE params > 1e20 KFOLD 3")
+    with pytest.raises(QuerySyntaxError, match="expected PARAMETERS or FROM"):
+        planted.sql("EXPLAIN ANALYZE FIT loss ~ power(params) FORM points")
