@@ -16,8 +16,9 @@ from typing import TypeAlias
 # Verb -> its rule. The keywords that a rule begins with are the verb as people know it.
 VERBS: Mapping[str, str] = {
     "fit": 'FIT candidate source [ GROUP BY expression { "," expression } ] [ WEIGHT BY expression ] [ options ]',
-    "explain_fit": "EXPLAIN fit",
+    "explain": "EXPLAIN [ ANALYZE ] ( fit | create_law | refit_law | judging | asking )",
     "create_law": "CREATE ( LAW [ IF NOT EXISTS ] | OR REPLACE LAW ) name AS fit",
+    "refit_law": "REFIT LAW saved_law",
     "drop_law": "DROP LAW [ IF EXISTS ] saved_law",
     "alter_law": "ALTER LAW saved_law RENAME TO name",
     "comment_on_law": "COMMENT ON LAW saved_law IS ( text | NULL )",
@@ -25,6 +26,10 @@ VERBS: Mapping[str, str] = {
     "show_law_forms": "SHOW LAW FORMS [ LIKE text ]",
     "describe_law": "DESCRIBE LAW saved_law [ VERSION version ]",
     "extrapolate": "EXTRAPOLATE law targets [ options ]",
+    "extrapolate_average": (
+        'EXTRAPOLATE AVERAGE OF ( saved_law "," saved_law { "," saved_law } '
+        '| contender "," contender { "," contender } source [ WEIGHT BY expression ] ) targets [ options ]'
+    ),
     "predict": "PREDICT law source [ options ]",
     "residuals": "RESIDUALS law [ source ] [ options ]",
     "forecast": "FORECAST saved_law targets [ options ]",
@@ -35,9 +40,17 @@ VERBS: Mapping[str, str] = {
     "compare": (
         'COMPARE contender { "," contender } source [ WEIGHT BY expression ] [ holdout ] [ options ]'
     ),
+    "compare_approaches": (
+        'COMPARE APPROACHES [ "(" candidate ")" ] source [ GROUP BY expression { "," expression } ] '
+        '[ AT FLOPS "=" ( value | list ) ] [ options ]'
+    ),
     "optimize": (
-        'OPTIMIZE law ( MINIMIZE | MAXIMIZE ) formula OVER range { "," range } '
+        'OPTIMIZE law ( MINIMIZE | MAXIMIZE ) formula OVER chosen { "," chosen } '
         '[ SUBJECT TO comparison { "," comparison } ] [ FOR EACH name IN values ] [ options ]'
+    ),
+    "design": (
+        'DESIGN number ( RUNS | RUN ) FOR law targets OVER planned { "," planned } '
+        '[ SUBJECT TO limit { "," limit } ] [ options ]'
     ),
 }  # fmt: skip
 
@@ -54,7 +67,12 @@ PARTS: Mapping[str, str] = {
         "HOLDOUT ( LARGEST | SMALLEST | LAST ) number [ PERCENT ] BY expression "
         "| KFOLD number [ BY expression ] | LEAVE ONE OUT [ BY expression ]"
     ),
+    "judging": "cross_validate | compare | compare_approaches",
+    "asking": "extrapolate | extrapolate_average | forecast | predict | residuals | optimize | design",
+    "chosen": 'range | column "=" formula',
+    "planned": 'range | column IN "(" value { "," value } ")" | column "=" formula',
     "range": 'column IN "[" value "," value "]" [ LOG ] [ INTEGER ]',
+    "limit": 'SUM "(" formula ")" "<=" value | comparison',
     "comparison": 'formula ( "<=" | ">=" | "=" ) formula',
     "values": 'list | "(" value { "," value } ")" | "(" query ")"',
     "options": 'WITH "(" option "=" value { "," option "=" value } ")"',
@@ -75,8 +93,9 @@ SLICES: Mapping[str, str] = {
     "expression": "a DuckDB expression over the rows; `$name` and `?` are parameters",
     "value": "a DuckDB expression without columns; after `TO` it sees the columns given before it",
     "list": "a DuckDB expression that is a list: `[1e20, 1e21]`, `$budgets`",
-    "formula": "arithmetic: in `FIT` over columns and declared parameters, in `OPTIMIZE` over what is chosen, "
-    "the `FOR EACH` value and the law's target",
+    "formula": "arithmetic: in `FIT` over columns and declared parameters, in `OPTIMIZE` and `DESIGN` over what is "
+    "chosen, what follows from it (`flops`, `seconds`, and `params` of a shape), the `FOR EACH` value and the law's "
+    "target",
     "relation": "what DuckDB takes after `FROM`: a table, a file, joins, a query or a verb in parentheses",
     "query": "a DuckDB query, or a verb",
 }

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import replace
+from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -112,7 +113,7 @@ def _wanted(question: Question, node: CompareApproaches) -> list[float] | None:
         return None
     value = question.constant(node.budgets)
     given = value if isinstance(value, list) else [value]
-    found = [float(one) for one in given if not isinstance(one, bool | str) and one is not None]
+    found = [float(one) for one in given if isinstance(one, int | float | Decimal) and not isinstance(one, bool)]
     if not found or len(found) < len(given) or not all(0 < one < math.inf for one in found):
         hint = "AT flops = [1e21, 1e22]"
         raise question.error("Binder", f"budgets are numbers above 0, got {node.budgets.text}", node.budgets, hint)
