@@ -4,7 +4,6 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 READY_FOR_WORK := $(VENV)/.ready-for-work
-READY_FOR_BENCH := $(VENV)/.ready-for-bench
 
 .PHONY: demo test test-slow check bench chaos clean help
 
@@ -19,11 +18,7 @@ $(READY): pyproject.toml
 	@touch $@
 
 $(READY_FOR_WORK): $(READY)
-	@$(BIN)/pip install --quiet --disable-pip-version-check -e ".[test,check,lake,fast]"
-	@touch $@
-
-$(READY_FOR_BENCH): $(READY_FOR_WORK)
-	@$(BIN)/pip install --quiet --disable-pip-version-check -e ".[bench]"
+	@$(BIN)/pip install --quiet --disable-pip-version-check -e ".[test,exchange-test,check,lake,fast]"
 	@touch $@
 
 demo: $(READY)  ## train a small sweep, land it, fit, cross-validate, extrapolate
@@ -41,10 +36,10 @@ check: $(READY_FOR_WORK)  ## lint, types, layering
 	@$(BIN)/mypy
 	@$(BIN)/lint-imports
 
-bench: $(READY_FOR_BENCH)  ## print the benchmarks, the lake's beside MLflow, TensorBoard and plain DuckDB
+bench: $(READY_FOR_WORK)  ## print the benchmarks, the lake's beside MLflow, TensorBoard and plain DuckDB
 	@$(BIN)/python -m tests.bench
 
-chaos: $(READY_FOR_WORK)  ## kill, freeze and fill at random moments for some minutes; print what was left
+chaos: $(READY_FOR_WORK)  ## break sweeps at 200 random moments (about an hour); print what was left
 	@$(BIN)/python -m tests.chaos
 
 clean:  ## remove the environment and the demo's lake

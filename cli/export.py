@@ -22,12 +22,15 @@ def export(
         str | None,
         typer.Option("--as", metavar="TRACKER", help="Write whole runs with their curves: mlflow or wandb."),
     ] = None,
+    all_attempts: Annotated[
+        bool, typer.Option("--all-attempts", help="Of metrics: also the points that a later attempt replaced.")
+    ] = False,
     lake: LakeOption = None,
 ) -> None:
     """Write the rows of a statement to a file, or the runs it names for another tracker.
 
-    Nothing is sampled. With --as the statement has a column run_id, and the runs go out whole: settings, tags,
-    status and every curve.
+    Nothing is sampled; `metrics` are the curves as readers see them, without what a later attempt replaced. With
+    --as the statement has a column run_id, and the runs go out whole: settings, tags, status and every curve.
 
     \b
       isoflop export runs --to runs.parquet
@@ -39,11 +42,11 @@ def export(
     from isoflop.cli.options import open_lake
     from isoflop.cli.output import note, warn
     from isoflop.lakehouse.errors import UsageError
-    from isoflop.lakehouse.exchange.export import export_runs, export_table
+    from isoflop.lakehouse.exchange.export import export_runs, export_table, statement_of
 
     path = Path(to)
     with open_lake(lake) as opened:
-        answer = opened.sql(statement_of(what))
+        answer = opened.sql(statement_of(what, all_attempts=all_attempts))
         if format is None:
             count = export_table(answer.arrow(), path)
             note(f"{path}: {count} rows of {len(answer.columns)} columns")
@@ -58,14 +61,3 @@ def export(
             note(f"{path}: {count} runs for {format}")
     for line in answer.notes:
         warn(line)
-
-
-def statement_of(what: str) -> str:
-    """Return the statement of a view's name; any other text is one already.
-
-    Example
-    -------
-    >>> statement_of("runs"), statement_of("FROM runs LIMIT 1")
-    ('FROM runs', 'FROM runs LIMIT 1')
-    """
-    return f"FROM {what.strip()}" if what.strip().isidentifier() else what

@@ -126,12 +126,21 @@ def copy(
 
 @lake_app.command("migrate")
 def migrate(lake: LakeOption = None, format: FormatOption = None, json: JsonOption = False) -> None:
-    """Bring the lake to this version's schema; opening it does the same. A copy of the old file stays beside it."""
+    """Bring the lake to this version's schema; opening it does the same.
+
+    A copy of the old file stays beside it; a shared lake keeps its old tables in a schema of its own, which
+    `isoflop sql "DROP SCHEMA schema_1_backup CASCADE"` gives up.
+    """
     from isoflop.cli.options import open_lake
 
     with open_lake(lake) as opened:
         (row,) = opened.query("SELECT max(version) AS version FROM store.schema_migrations").to_pylist()
         copies = sorted(path.name for path in opened.path.parent.glob(f"{opened.path.name}.schema-*.backup"))
+        if opened.is_shared:
+            copies = opened.query(
+                "SELECT schema_name AS name FROM duckdb_schemas() WHERE database_name = current_database() "
+                "AND schema_name SIMILAR TO 'schema_[0-9]+_backup' ORDER BY name"
+            )["name"].to_pylist()
     _report(
         f"{opened.address} has schema {row['version']}" + (f"; older copies: {', '.join(copies)}" if copies else ""),
         {"address": opened.address, "schema_version": row["version"], "older_copies": copies},

@@ -33,18 +33,19 @@ USAGE = """%isoflop [--lake LAKE] [--read-only] [--close] [NAME <<] [STATEMENT]
 
 
 @magics_class
-class IsoflopMagics(Magics):  # type: ignore[misc]
+class IsoflopMagics(Magics):
     """The magics of one notebook, and its session."""
 
     def __init__(self, shell: Any) -> None:
         super().__init__(shell)
+        self._variables: dict[str, Any] = shell.user_ns
         self._lake: Lakehouse | None = None
         self._session: Session | None = None
         self._address: str | None = None
         self._is_read_only = False
 
-    @no_var_expand  # type: ignore[untyped-decorator] # a `$name` is a value for DuckDB, never text in the statement
-    @line_cell_magic  # type: ignore[untyped-decorator]
+    @no_var_expand  # a `$name` is a value for DuckDB, never text in the statement
+    @line_cell_magic
     def isoflop(self, line: str, cell: str | None = None) -> Answer | None:
         """Ask statements of the lake of this notebook; `%isoflop` alone says how."""
         import duckdb
@@ -60,7 +61,7 @@ class IsoflopMagics(Magics):  # type: ignore[misc]
             raise Refused from None
         if target is None:
             return answer
-        self.shell.user_ns[target] = answer
+        self._variables[target] = answer
         return None
 
     def _read(self, line: str, cell: str | None) -> tuple[str | None, str]:
@@ -94,7 +95,7 @@ class IsoflopMagics(Magics):  # type: ignore[misc]
 
     def _ask(self, text: str) -> Answer:
         session = self._opened()
-        tables, values = read_namespace(text, self.shell.user_ns)
+        tables, values = read_namespace(text, self._variables)
         with waiting() as progress:
             return session.sql(text, values or None, relations=tables or None, progress=progress)
 

@@ -1,4 +1,4 @@
-"""What an attempt says beside its points, as rows: how it started and ended, its phases, its log."""
+"""What an attempt says beside its points, as rows: how it started and ended, its counts, its phases, its log."""
 
 from __future__ import annotations
 
@@ -20,6 +20,10 @@ ATTEMPT_FIELDS = {
     "step_seconds": "DOUBLE", "train_seconds": "DOUBLE", "compile_seconds": "DOUBLE", "peak_memory_bytes": "DOUBLE",
     "error": "VARCHAR", "traceback": "VARCHAR",
 }  # fmt: skip
+RUN_FIELDS = {
+    "params": "DOUBLE", "params_non_embedding": "DOUBLE", "tokens": "DOUBLE", "steps": "BIGINT", "flops": "DOUBLE",
+    "memcpy_bytes": "DOUBLE",
+}  # fmt: skip
 QUANTILES = ("p10", "p50", "p90", "total")
 KEY = {"run_id": "VARCHAR", "attempt": "INTEGER"}
 LOG_COLUMNS = {**KEY, "logged_at": "TIMESTAMP", "level": "VARCHAR", "message": "VARCHAR"}
@@ -38,8 +42,9 @@ def insert_attempts(con: duckdb.DuckDBPyConnection, batches: Sequence[Batch]) ->
 
 
 def apply_events(con: duckdb.DuckDBPyConnection, batches: Sequence[Batch]) -> None:
-    """Write the events of batches, in their order, into `attempts`, `logs` and `timings`."""
+    """Write the events of batches, in their order, into `attempts`, `logs` and `timings`, and counts into `runs`."""
     changes: dict[tuple[str, int], dict[str, Any]] = {}
+    counts: dict[str, dict[str, Any]] = {}
     notes: list[tuple[Any, ...]] = []
     timings: list[tuple[Any, ...]] = []
     for batch in sorted(batches, key=lambda batch: (batch.run_id, batch.attempt, batch.sequence)):
@@ -54,6 +59,10 @@ def apply_events(con: duckdb.DuckDBPyConnection, batches: Sequence[Batch]) -> No
                     numbers = [_number(fields.get(name)) for name in QUANTILES]
                     timings.append((*key, str(fields.get("phase")), int(_number(fields.get("count")) or 0), *numbers))
                 case "started" | "ended" as kind:
+                    for name in RUN_FIELDS.keys() & fields.keys():
+                        if (fitting := _fitting(RUN_FIELDS[name], fields[name])) is not None:
+                            counts.setdefault(batch.run_id, {})[name] = fitting
+                            del fields[name]
                     _merge(changes.setdefault(key, {}), fields, kind)
     _insert(con, "logs", LOG_COLUMNS, notes)
     _insert(con, "timings", TIMING_COLUMNS, timings)
@@ -64,6 +73,9 @@ def apply_events(con: duckdb.DuckDBPyConnection, batches: Sequence[Batch]) -> No
             f"UPDATE store.attempts SET {assignments} WHERE run_id = ? AND attempt = ?",
             [*(json.dumps(value) if name == "results" else value for name, value in row.items()), run_id, attempt],
         )
+    for run_id, row in counts.items():
+        assignments = ", ".join(f"{name} = ?::{RUN_FIELDS[name]}" for name in row)
+        con.execute(f"UPDATE store.runs SET {assignments} WHERE run_id = ?", [*row.values(), run_id])
 
 
 def _merge(row: dict[str, Any], fields: Mapping[str, Any], kind: str) -> None:

@@ -93,7 +93,9 @@ class Lakehouse:
         self._reach()
         if drains and self.is_holder:
             self._drain_quietly()
-            self._mark_lost()
+            if lost := self._mark_lost():
+                attempts = "attempt" if lost == 1 else "attempts"
+                print(f"isoflop: {lost} {attempts} whose process died, marked as lost", file=sys.stderr)
         if hold:
             self._start_keeping()
 
@@ -347,10 +349,11 @@ class Lakehouse:
         self._complaint = None
         return True
 
-    def _mark_lost(self) -> None:
+    def _mark_lost(self) -> int:
         self._looked_for_lost = time.monotonic()
         with contextlib.suppress(StoreError):
-            registry.mark_lost(self)
+            return registry.mark_lost(self)
+        return 0
 
     # Reaching the data
 

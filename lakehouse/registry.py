@@ -15,19 +15,26 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
     from isoflop.lakehouse.lake import Lakehouse
+    from isoflop.lakehouse.store import Statement
 
 NOW = "(now() AT TIME ZONE 'UTC')::TIMESTAMP"
 WIDER = {("BOOLEAN", "BIGINT"): "BIGINT", ("BIGINT", "DOUBLE"): "DOUBLE", ("BOOLEAN", "DOUBLE"): "DOUBLE"}
+COLUMNS = (
+    "FROM duckdb_columns() WHERE database_name = current_database() AND schema_name = 'store' AND table_name = 'runs'"
+)
+# Stops a transaction that was planned on columns which are no longer those of `runs`.
+CHANGED = "another process has changed the columns of runs"
+UNCHANGED = (
+    f"SELECT CASE WHEN (SELECT list(column_name || ' ' || data_type ORDER BY column_index) {COLUMNS}) = ? "
+    f"THEN NULL ELSE error('{CHANGED}') END"
+)
+TRIES = 20  # how often runs are planned anew while other processes add columns
 COUNTS = ("params", "params_non_embedding", "tokens", "steps", "flops", "memcpy_bytes")
 
 
 def record_runs(lake: Lakehouse, runs: Sequence[RunRecord]) -> int:
     """Add the runs that are not known; new config keys become columns. Returns how many were added."""
-    statements, table = insertion(lake, runs)
-    if table is None:
-        return 0
-    lake.write(statements, {"_new_runs": table})
-    return int(table.num_rows)
+    return write_runs(lake, runs)
 
 
 def record_sweep(lake: Lakehouse, *, name: str, spec: str, runs: Sequence[RunRecord], sweep_id: str | None) -> str:
@@ -35,10 +42,8 @@ def record_sweep(lake: Lakehouse, *, name: str, spec: str, runs: Sequence[RunRec
     import pyarrow as pa
 
     sweep_id = sweep_id or digest(canonical_json({"name": name, "spec": spec}))
-    statements, table = insertion(lake, runs)
     members = pa.table({"run_id": [run.run_id for run in runs], "position": pa.array(range(len(runs)), pa.int64())})
-    relations = {"_members": members} if table is None else {"_members": members, "_new_runs": table}
-    statements += [
+    statements = [
         (
             f"INSERT INTO store.sweeps (sweep_id, name, spec, code_version, created_at) SELECT ?, ?, ?, ?, {NOW} "
             "WHERE NOT EXISTS (SELECT 1 FROM store.sweeps WHERE sweep_id = ?)",
@@ -50,7 +55,7 @@ def record_sweep(lake: Lakehouse, *, name: str, spec: str, runs: Sequence[RunRec
             [sweep_id, sweep_id],
         ),
     ]
-    lake.write(statements, relations)
+    write_runs(lake, runs, statements, {"_members": members})
     return sweep_id
 
 
@@ -112,13 +117,38 @@ def mark_lost(lake: Lakehouse) -> int:
     return int(counted["n"][0].as_py())
 
 
-def insertion(
-    lake: Lakehouse, runs: Sequence[RunRecord], replacing: Sequence[str] = ()
-) -> tuple[list[tuple[str, Any]], pa.Table | None]:
-    """Return the statements that add the unknown runs, and their rows as relation `_new_runs`.
+def write_runs(
+    lake: Lakehouse,
+    runs: Sequence[RunRecord],
+    statements: Sequence[Statement] = (),
+    relations: Mapping[str, pa.Table] | None = None,
+    *,
+    replacing: Sequence[str] = (),
+) -> int:
+    """Add the unknown runs and run `statements` after that, in one transaction; return how many were written.
 
-    Known runs whose ids stand in `replacing` are written anew instead of left alone.
+    Known runs whose ids stand in `replacing` are written anew instead of left alone. Where another
+    process changes the columns of `runs` meanwhile, everything starts again from the new ones.
     """
+    import duckdb
+
+    for tries in range(TRIES):
+        additions, table = _insertion(lake, runs, replacing)
+        everything = [*additions, *statements]
+        try:
+            if everything:
+                lake.write(everything, {**(relations or {}), **({} if table is None else {"_new_runs": table})})
+            return 0 if table is None else int(table.num_rows)
+        except duckdb.Error as error:
+            if CHANGED not in str(error) or tries == TRIES - 1:
+                raise
+    raise AssertionError("unreachable")
+
+
+def _insertion(
+    lake: Lakehouse, runs: Sequence[RunRecord], replacing: Sequence[str]
+) -> tuple[list[Statement], pa.Table | None]:
+    """Return the statements that add the unknown runs, and their rows as relation `_new_runs`."""
     import pyarrow as pa
 
     unique = {run.run_id: run for run in runs}
@@ -131,7 +161,9 @@ def insertion(
     types = _column_types(lake)
     settings = [_settings(run) for run in unique.values()]
     altered = _altered(types, settings)
-    statements: list[tuple[str, Any]] = []
+    statements: list[Statement] = []
+    if altered:
+        statements.append((UNCHANGED, [[f"{name} {kind}" for name, kind in types.items()]]))
     if replacing:
         statements.append(("DELETE FROM store.runs WHERE run_id IN (SELECT unnest(?))", [list(replacing)]))
     for name, (kind, is_new) in altered.items():
@@ -181,11 +213,7 @@ def _settings(run: RunRecord) -> dict[str, Any]:
 
 
 def _column_types(lake: Lakehouse) -> dict[str, str]:
-    rows = lake.query(
-        "SELECT column_name AS name, data_type AS type FROM duckdb_columns() "
-        "WHERE database_name = current_database() AND schema_name = 'store' AND table_name = 'runs' "
-        "ORDER BY column_index"
-    ).to_pylist()
+    rows = lake.query(f"SELECT column_name AS name, data_type AS type {COLUMNS} ORDER BY column_index").to_pylist()
     return {row["name"]: row["type"] for row in rows}
 
 

@@ -58,7 +58,11 @@ class RunLog:
         self._spool.note(message, level)
 
     def summary(self, **values: object) -> None:
-        """Set final values of the run: loss, validation_loss, step_seconds, peak_memory_bytes, or your own."""
+        """Set final values: loss, validation_loss, step_seconds, params, tokens, steps, flops, …, or your own.
+
+        Those that are columns of `runs` become these, also where `lake.run` said something else before;
+        the others go to its `results`.
+        """
         self._summary.update(values)
 
     def __exit__(

@@ -317,6 +317,10 @@ class Spool:
         return _Pending(batch_name(self.run_id, self.attempt, self._sequence), content, num_points)
 
     def _write(self, name: str, content: bytes) -> None:
+        if self._sequence and not self._folder.is_dir():
+            message = f"the spool {self._folder} had vanished and is made again; what it held uncommitted is lost"
+            self._say(message)
+            self.note(message, level="warning")
         self._folder.mkdir(parents=True, exist_ok=True)
         write_durably(self._folder / name, content)
 

@@ -134,6 +134,14 @@ class Postgres:
         """Return the address of a lake in a new database with its data in `data`."""
         return f"postgresql://{self.USER}@127.0.0.1:{self.port}/{database or self.new_database()}?data={data}"
 
+    def dump(self, database: str) -> bytes:
+        """Return everything that a database holds, as text."""
+        where = ["-h", "127.0.0.1", "-p", str(self.port), "-U", self.USER, database]
+        environment = {**os.environ, "PGPASSWORD": self.PASSWORD}
+        return subprocess.run(
+            [str(self._programs / "pg_dump"), *where], check=True, capture_output=True, env=environment
+        ).stdout
+
     def close(self) -> None:
         """End the server and remove its folder."""
         if self._process is not None and self._process.poll() is None:

@@ -1,7 +1,8 @@
 """Bring imported runs into the tables in one transaction, each exactly once.
 
 Every format ends here: runs with what was measured, and the points of their curves. A run that the
-lake has with the same content is left alone; one whose content differs gets a new attempt.
+lake has with the same content is left alone; one whose curves have only grown since goes on with the
+points that are new; one whose content differs otherwise gets a new attempt.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 from isoflop.lakehouse.errors import RecordError
 from isoflop.lakehouse.exchange.points import Points
 from isoflop.lakehouse.records import RunRecord, canonical_json, digest
-from isoflop.lakehouse.registry import insertion
+from isoflop.lakehouse.registry import write_runs
 from isoflop.lakehouse.schema import narrowed
 from isoflop.lakehouse.writer import finals_statements
 
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
     from isoflop.lakehouse.lake import Lakehouse
+    from isoflop.lakehouse.store import Statement
 
 COUNTS = ("params", "params_non_embedding", "tokens", "steps", "flops", "memcpy_bytes")
 MEASURED = (
@@ -39,6 +41,23 @@ MEASURED = (
 PLACES = ("host", "device", "code_version", "corpus_hash")
 AXES = ("tokens", "flops")  # what a curve is drawn over, besides step and seconds
 SHOWN_COPIES = 10
+TOUCHED = "another process imports one of these runs at this moment"
+UNTOUCHED = f"""
+SELECT CASE WHEN EXISTS (SELECT 1 FROM store.attempts a JOIN _attempts n USING (run_id, attempt)
+                         WHERE (a.results->>'content') IS DISTINCT FROM n.before) THEN error('{TOUCHED}') END"""
+FORGET_GROWN = "DELETE FROM store.attempts a USING _attempts n WHERE a.run_id = n.run_id AND a.attempt = n.attempt"
+FIELDS = ", ".join((*MEASURED, *PLACES, "reason", "error", "started_at", "finished_at"))
+ADD_ATTEMPTS = f"""
+INSERT INTO store.attempts (run_id, attempt, status, results, {FIELDS})
+SELECT run_id, attempt, status, results::JSON, {FIELDS} FROM _attempts"""
+# Equal points are told apart by how many there are; of each the newest attempt has one point less to add.
+NTH = "row_number() OVER (PARTITION BY run_id, metric, step, value ORDER BY step) AS nth"
+KNOWN = f"""
+SELECT f.position
+FROM (SELECT position, run_id::VARCHAR AS run_id, metric::VARCHAR AS metric, step, value, {NTH} FROM _found) f
+SEMI JOIN (SELECT run_id, metric, step, value, {NTH} FROM metrics SEMI JOIN _newest USING (run_id, attempt)) s
+    USING (run_id, metric, step, value, nth)"""
+STORED = "SELECT run_id, count(*) AS points FROM metrics SEMI JOIN _newest USING (run_id, attempt) GROUP BY run_id"
 CONTENT_LENGTH = 24  # base32 characters, 120 bits
 
 
@@ -129,8 +148,9 @@ def land(lake: Lakehouse, landing: Landing, source: str) -> tuple[int, int, int]
 
     Raises
     ------
-    RecordError : if a run id belongs to a run of another source
+    RecordError : if a run id belongs to a run of another source, or is being imported elsewhere
     """
+    import duckdb
     import pyarrow as pa
 
     runs = landing.runs
@@ -151,28 +171,50 @@ def land(lake: Lakehouse, landing: Landing, source: str) -> tuple[int, int, int]
     contents = {run.run_id: _content(run, hashes.get(run.run_id)) for run in runs}
     fresh = [run for run in runs if run.run_id not in before]
     changed = [run for run in runs if run.run_id in before and before[run.run_id]["content"] != contents[run.run_id]]
-    chosen = [*fresh, *changed]
-    if chosen:
-        attempts = {run.run_id: int((before.get(run.run_id) or {}).get("attempt") or 0) + 1 for run in chosen}
-        records = [replace(run.record, source=source) for run in chosen]
-        statements, rows = insertion(lake, records, replacing=[run.run_id for run in changed])
-        relations = {"_new_runs": rows, "_attempts": _attempts_table(chosen, attempts, contents)}
-        fields = ", ".join((*MEASURED, *PLACES, "reason", "error", "started_at", "finished_at"))
-        statements.append(
-            (
-                f"INSERT INTO store.attempts (run_id, attempt, status, results, {fields}) "
-                f"SELECT run_id, attempt, status, results::JSON, {fields} FROM _attempts",
-                None,
-            )
-        )
-        points = landing.points.of_runs(list(attempts))
+    if fresh or changed:
+        newest = {run.run_id: int(before[run.run_id]["attempt"] or 0) for run in changed}
+        grown, points = _grown(lake, landing.points.of_runs([run.run_id for run in (*fresh, *changed)]), newest)
+        attempts = {run.run_id: newest.get(run.run_id, 0) + (run.run_id not in grown) for run in (*fresh, *changed)}
+        befores = {run_id: before[run_id]["content"] for run_id in grown}
+        relations = {"_attempts": _attempts_table([*fresh, *changed], attempts, contents, befores)}
+        statements: list[Statement] = [(UNTOUCHED, None), (FORGET_GROWN, None), (ADD_ATTEMPTS, None)]
         if len(points):
             relations["_points"] = points.arrow(attempts, is_sent=not lake.is_holder)
             stored = f"SELECT * EXCLUDE (value), {narrowed('value')} FROM _points"
             statements.append((f"INSERT INTO store.metrics BY NAME {stored}", None))
             statements += [(text, None) for text in finals_statements("_points")]
-        lake.write(statements, relations)
-    return len(fresh), len(changed), len(runs) - len(chosen)
+        records = [replace(run.record, source=source) for run in (*fresh, *changed)]
+        try:
+            write_runs(lake, records, statements, relations, replacing=list(newest))
+        except duckdb.Error as error:
+            if TOUCHED not in str(error):
+                raise
+            raise RecordError(TOUCHED, hint="import again") from error
+    return len(fresh), len(changed), len(runs) - len(fresh) - len(changed)
+
+
+def _grown(lake: Lakehouse, points: Points, newest: Mapping[str, int]) -> tuple[set[str], Points]:
+    """Return which runs still have every point that their newest attempt has in the lake, and the points to add."""
+    import numpy as np
+    import pyarrow as pa
+
+    if not newest:
+        return set(), points
+    attempts = pa.array(list(newest.values()), pa.int32())
+    found = points.arrow(newest, is_sent=not lake.is_holder)
+    relations = {
+        "_newest": pa.table({"run_id": pa.array(list(newest), pa.string()), "attempt": attempts}),
+        "_found": found.append_column("position", pa.array(np.arange(len(points)))),
+    }
+    known = lake.query(KNOWN, None, relations)["position"].to_numpy()
+    stored = {row["run_id"]: row["points"] for row in lake.query(STORED, None, relations).to_pylist()}
+    matches = np.bincount(points.run[known], minlength=len(points.run_ids))
+    found_again = dict(zip(points.run_ids, matches.tolist(), strict=True))
+    grown = {run_id for run_id, count in stored.items() if found_again.get(run_id, 0) == count}
+    is_of_grown = np.array([run_id in grown for run_id in points.run_ids], dtype=bool)
+    is_known = np.zeros(len(points), dtype=bool)
+    is_known[known] = True
+    return grown, points.taken(~(is_known & is_of_grown[points.run]))
 
 
 def _completed(run: FoundRun, lasts: Mapping[str, tuple[int, float, float]]) -> FoundRun:
@@ -213,12 +255,16 @@ def _content(run: FoundRun, curves: str | None) -> str:
     return digest(canonical_json(everything), CONTENT_LENGTH)
 
 
-def _attempts_table(runs: Sequence[FoundRun], attempts: Mapping[str, int], contents: Mapping[str, str]) -> pa.Table:
+def _attempts_table(
+    runs: Sequence[FoundRun], attempts: Mapping[str, int], contents: Mapping[str, str], befores: Mapping[str, str]
+) -> pa.Table:
+    """Return the rows of `store.attempts`, with the content of the row that each takes the place of, if any."""
     import pyarrow as pa
 
     columns: dict[str, Any] = {
         "run_id": pa.array([run.run_id for run in runs], pa.string()),
         "attempt": pa.array([attempts[run.run_id] for run in runs], pa.int32()),
+        "before": pa.array([befores.get(run.run_id) for run in runs], pa.string()),
         "results": pa.array([json.dumps({"content": contents[run.run_id]}) for run in runs], pa.string()),
     }
     for name in MEASURED:

@@ -1,58 +1,28 @@
-"""Log a Lightning `Trainer` into the lake.
+"""Log a Lightning `Trainer` into the lake: `Trainer(…, logger=lake_logger(run))` in the block of `lake.run`.
 
-    with isoflop.open() as lake, lake.run("mlp", {"width": 256}, params=num_params) as run:
-        Trainer(max_steps=1000, logger=lake_logger(run)).fit(model, data)
-
-`train_loss` and `val_loss` become `loss` and `validation_loss`; hyperparameters that the module saves go
-to the `results` of the run, its columns are what `lake.run` was given.
+Hyperparameters that the module saves go to the `results` of the run; its columns are what `lake.run` was given.
 """
 
-from __future__ import annotations
-
-from collections.abc import Mapping
 from importlib import import_module
 from importlib.util import find_spec
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from isoflop.lakehouse.loggers.names import lake_metrics
+from isoflop.lakehouse.runlog import RunLog
 
-if TYPE_CHECKING:
-    from isoflop.lakehouse.runlog import RunLog
-
-NAMES = {
-    "train_loss": "loss",
-    "train_loss_step": "loss",
-    "val_loss": "validation_loss",
-    "valid_loss": "validation_loss",
-}
-
-
-class LoggerEvents:
-    """What Lightning tells its loggers, passed on to a run."""
-
-    def __init__(self, run: RunLog) -> None:
-        self.run, self.name, self.version = run, run.record.family, run.run_id
-
-    def log_hyperparams(self, params: Any, *_: Any, **__: Any) -> None:
-        """Keep what the module calls its hyperparameters."""
-        self.run.summary(hyperparameters=dict(params) if isinstance(params, Mapping) else vars(params))
-
-    def log_metrics(self, metrics: Mapping[str, float], step: int | None = None) -> None:
-        """Record what the module logs at a step, from the first process only."""
-        if import_module(f"{_package()}.utilities").rank_zero_only.rank == 0:
-            self.run.log(step=step or 0, **lake_metrics(metrics, NAMES))
+NAMES = {"train_loss": "loss", "train_loss_step": "loss"} | dict.fromkeys(("val_loss", "valid_loss"), "validation_loss")
 
 
 def lake_logger(run: RunLog) -> Any:
-    """Return a Lightning logger that logs into an open run.
+    """Return a Lightning logger that logs into an open run, from the first process only."""
+    package = "lightning.pytorch" if find_spec("lightning") else "pytorch_lightning"
 
-    Raises
-    ------
-    ModuleNotFoundError : if neither lightning nor pytorch_lightning is installed
-    """
-    base = import_module(f"{_package()}.loggers").Logger
-    return type("LakeLogger", (LoggerEvents, base), {"name": "", "version": ""})(run)
+    def log_hyperparams(self: Any, params: Any, *_: Any, **__: Any) -> None:
+        run.summary(hyperparameters=dict(params) if hasattr(params, "items") else vars(params))
 
+    def log_metrics(self: Any, metrics: Any, step: int | None = None) -> None:
+        if import_module(f"{package}.utilities").rank_zero_only.rank == 0:
+            run.log(step=step or 0, **lake_metrics(metrics, NAMES))
 
-def _package() -> str:
-    return "lightning.pytorch" if find_spec("lightning") else "pytorch_lightning"
+    told = {"name": run.record.family, "version": run.run_id, "log_hyperparams": log_hyperparams}
+    return type("LakeLogger", (import_module(f"{package}.loggers").Logger,), told | {"log_metrics": log_metrics})()

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from isoflop.lakehouse.answers import Answer
 from isoflop.lakehouse.errors import UsageError
+from isoflop.lakehouse.schema.views import SILENT
 
 if TYPE_CHECKING:
     from isoflop.lakehouse.lake import Lakehouse
@@ -20,11 +21,12 @@ if TYPE_CHECKING:
 OF_A_RUN = ("metrics", "finals", "timings", "logs", "attempts", "batches", "sweep_runs", "runs")
 
 # Attempts of which no point is part of a curve: a later one started before their first step.
-SUPERSEDED = """
+SUPERSEDED = f"""
 SELECT a.run_id, a.attempt FROM store.attempts a
 JOIN (SELECT run_id, attempt, min(step) AS first_step
       FROM store.metrics SEMI JOIN _chosen USING (run_id) GROUP BY ALL) m USING (run_id, attempt)
-WHERE EXISTS (SELECT 1 FROM store.attempts later WHERE later.run_id = a.run_id AND later.attempt > a.attempt
+WHERE EXISTS (SELECT 1 FROM (FROM store.attempts WHERE NOT ({SILENT})) later
+              WHERE later.run_id = a.run_id AND later.attempt > a.attempt
               AND later.status NOT IN ('queued') AND coalesce(later.resumed_step, -9223372036854775807) < m.first_step)
 """
 

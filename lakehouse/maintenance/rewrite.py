@@ -136,7 +136,7 @@ def carry_over(con: duckdb.DuckDBPyConnection, source: str, target: str) -> None
     described = people_made(con, source)
     con.execute(f"USE {quoted(target)}")
     try:
-        migrate(con, has_keys=is_file(con, target))
+        migrate(con, is_shared=not is_file(con, target))
         con.execute("BEGIN")
         try:
             for schema, table in tables_of(con, source):

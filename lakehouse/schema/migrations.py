@@ -64,15 +64,16 @@ def check_version(con: duckdb.DuckDBPyConnection, place: object) -> None:
 
 
 def migrate(
-    con: duckdb.DuckDBPyConnection, *, backup: Callable[[int], object] | None = None, has_keys: bool = True
+    con: duckdb.DuckDBPyConnection, *, backup: Callable[[int], object] | None = None, is_shared: bool = False
 ) -> bool:
-    """Apply what is missing and return whether anything was.
+    """Apply what is missing, in one transaction, and return whether anything was.
 
     Parameters
     ----------
     con : connection whose current database is the lake
     backup : called with the old version before the schema of a lake that holds something changes
-    has_keys : whether the catalog knows primary keys; a shared one does not
+    is_shared : whether the catalog is a shared one: it knows no primary keys, its old tables are copied
+        into a schema of their own in the same transaction, and whoever commits meanwhile starts again
 
     Raises
     ------
@@ -88,27 +89,47 @@ def migrate(
             hint=f"install isoflop {row[0] if row else 'of the version that wrote it'} or newer",
         )
     missing = {number: path for number, path in scripts().items() if number > version}
-    if missing and version > 0 and backup is not None:
+    if not missing:
+        return False
+    if version > 0 and backup is not None:
         backup(version)
-    for number, path in missing.items():
-        con.execute("BEGIN")
-        try:
-            con.execute("CREATE SCHEMA IF NOT EXISTS store")
-            con.execute(
-                "CREATE TABLE IF NOT EXISTS store.schema_migrations "
-                "(version INTEGER, name VARCHAR, applied_at TIMESTAMP, isoflop_version VARCHAR)"
-            )
+    con.execute("BEGIN")
+    try:
+        if version > 0 and is_shared:
+            _keep_tables(con, version)
+        con.execute("CREATE SCHEMA IF NOT EXISTS store")
+        con.execute(
+            "CREATE TABLE IF NOT EXISTS store.schema_migrations "
+            "(version INTEGER, name VARCHAR, applied_at TIMESTAMP, isoflop_version VARCHAR)"
+        )
+        for number, path in missing.items():
             text = path.read_text()
-            con.execute(text if has_keys else text.replace(" PRIMARY KEY", ""))
+            con.execute(text.replace(" PRIMARY KEY", "") if is_shared else text)
             con.execute(
                 "INSERT INTO store.schema_migrations VALUES (?, ?, (now() AT TIME ZONE 'UTC')::TIMESTAMP, ?)",
                 [number, path.stem, code_version()],
             )
-            if number == max(missing):  # the views of this version want the tables of this version
-                create_views(con)
-            con.execute("COMMIT")
-        except BaseException:
-            with contextlib.suppress(Exception):
-                con.execute("ROLLBACK")
-            raise
-    return bool(missing)
+        create_views(con)
+        con.execute("COMMIT")
+    except BaseException:
+        with contextlib.suppress(Exception):
+            con.execute("ROLLBACK")
+        raise
+    return True
+
+
+def backup_schema(version: int) -> str:
+    """Return the schema in which a shared lake keeps its tables as they were at `version`."""
+    return f"schema_{version}_backup"
+
+
+def _keep_tables(con: duckdb.DuckDBPyConnection, version: int) -> None:
+    """Copy every table of a shared lake, inside the caller's transaction; no writer may come between."""
+    tables = con.execute(
+        "SELECT table_name FROM duckdb_tables() WHERE database_name = current_database() AND schema_name = 'store'"
+    ).fetchall()
+    con.execute(f"CREATE SCHEMA {backup_schema(version)}")
+    for (table,) in tables:
+        con.execute(f"CREATE TABLE {backup_schema(version)}.{table} AS FROM store.{table}")
+    if ("lease",) in tables:
+        con.execute("UPDATE store.lease SET turn = turn + 1")  # of two transactions that do so one is refused

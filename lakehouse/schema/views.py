@@ -45,15 +45,23 @@ STATUS = f"""CASE WHEN status = 'running'
 NEWEST_ATTEMPT = f"""SELECT * REPLACE ({STATUS} AS status) FROM store.attempts
            QUALIFY row_number() OVER (PARTITION BY run_id ORDER BY attempt DESC) = 1"""
 
-# A resumed attempt takes over after the step it resumed from; a fresh one replaces every earlier step.
+# An attempt that was reserved and never spoke: its driver or machine died before it began.
+SILENT = "driver IS NOT NULL AND heartbeat_at IS NULL"
+
+# A resumed attempt takes over after the step it resumed from; a fresh one replaces every earlier step, and a
+# silent one nothing.
 # One small table of runs and attempts meets the points in one join. Tokens and FLOPs that were logged
 # step by step are looked for only in runs whose finals say that there are any.
-TAKEN_OVER = """
+TAKEN_OVER = f"""
     SELECT run_id AS _run_id, attempt AS _attempt,
-           coalesce(min(coalesce(resumed_step, -9223372036854775807)) OVER (
+           coalesce(min(CASE WHEN NOT ({SILENT}) THEN coalesce(resumed_step, -9223372036854775807) END) OVER (
                PARTITION BY run_id ORDER BY attempt ROWS BETWEEN 1 FOLLOWING AND UNBOUNDED FOLLOWING),
                9223372036854775807) AS _last_valid_step
     FROM store.attempts"""
+
+# Every metric as readers of a curve see it: the points that no later attempt has taken the place of.
+RESOLVED = f"""SELECT m.* FROM main.metrics m
+    JOIN ({TAKEN_OVER}) t ON m.run_id = t._run_id AND m.attempt = t._attempt WHERE m.step <= t._last_valid_step"""
 
 
 # A value is kept in single precision where that is exact: half the room, and torch computes most in it.

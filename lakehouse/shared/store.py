@@ -293,7 +293,7 @@ class SharedStore:
                 row = con.execute(
                     "SELECT count(*) FROM duckdb_tables() WHERE database_name = current_database()"
                 ).fetchone()
-                if migrate(con, has_keys=False):
+                if migrate(con, is_shared=True):
                     settle_in(con, CATALOG)
                 return row is not None and row[0] == 0
             except duckdb.Error as error:
@@ -316,6 +316,8 @@ def _use_credentials(con: duckdb.DuckDBPyConnection) -> None:
         "KEY_ID": "AWS_ACCESS_KEY_ID", "SECRET": "AWS_SECRET_ACCESS_KEY", "SESSION_TOKEN": "AWS_SESSION_TOKEN",
         "REGION": "AWS_REGION", "ENDPOINT": "AWS_ENDPOINT_URL",
     }  # fmt: skip
+    for setting in ("s3_access_key_id", "s3_secret_access_key", "s3_session_token"):
+        con.execute(f"SET GLOBAL {setting} = ''")  # httpfs reads the environment too, and duckdb_settings() shows that
     found = {name: os.environ[variable] for name, variable in known.items() if os.environ.get(variable)}
     if "KEY_ID" not in found:
         return

@@ -127,7 +127,9 @@ def identify(
     dead = is_term & (share < threshold)
     norms = np.linalg.norm(slopes, axis=1)
     largest = float(norms.max()) if len(norms) else 0.0
-    flat = (norms <= 1e-9 * largest) & ~dead
+    # An exponent in a dead term: what a unit of it changes is as invisible as the term, times logarithms of ten or so.
+    is_hidden = ~is_term & (np.max(np.abs(slopes), axis=1) < 10 * threshold)
+    flat = ((norms <= 1e-9 * largest) | is_hidden) & ~dead
     inside = np.flatnonzero(~flat & ~dead)
     loose: set[int] = set(np.flatnonzero(flat))
     condition = float("inf") if flat.any() else 1.0

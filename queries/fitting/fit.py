@@ -8,76 +8,32 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from isoflop.lakehouse.errors import FitError, UsageError, did_you_mean
+from isoflop.lakehouse.errors import UsageError
 from isoflop.queries.fitting import diagnosis
-from isoflop.queries.fitting.bootstraps import Choice, choose_bootstrap
 from isoflop.queries.fitting.coefficient_intervals import check_intervals, with_intervals
-from isoflop.queries.fitting.deleted import deleted_residuals
-from isoflop.queries.fitting.free_scale import for_many, with_fitted_scale
+from isoflop.queries.fitting.draws import curved_share, refit_resamples, spread_of
+from isoflop.queries.fitting.free_scale import with_fitted_scale
 from isoflop.queries.fitting.intervals import residual_scale
 from isoflop.queries.fitting.likelihood import criteria
+from isoflop.queries.fitting.problem import Problem, coefficients_for, solve
 from isoflop.queries.fitting.record import Fit, Note
-from isoflop.queries.fitting.resampling import GivenWeights, Resampling
+from isoflop.queries.fitting.resampling import Resampling
 from isoflop.queries.fitting.rows import Rows, usable_rows
 from isoflop.queries.fitting.solver.choose import model_for
-from isoflop.queries.fitting.solver.general import GeneralModel
-from isoflop.queries.fitting.solver.model import Array, Model
-from isoflop.queries.fitting.solver.replicate import replicate
-from isoflop.queries.fitting.solver.search import Found, search
+from isoflop.queries.fitting.solver.model import Array
+from isoflop.queries.fitting.solver.search import Found
 from isoflop.queries.fitting.stand_in import as_fit_of
 from isoflop.queries.fitting.widening import size_edge
-from isoflop.queries.laws.law import Coefficient, Law, Role, coefficient_names
-from isoflop.queries.laws.objectives import Link, Objective, row_factors
+from isoflop.queries.laws.law import Law, coefficient_names
+from isoflop.queries.laws.objectives import Link, Objective
 
-BEST_SEEDS = 16  # starts taken from the projection grid, best first
-RESAMPLED_TOGETHER = 10_000_000  # weights held at once, 80 MB: resamples of many rows come in parts
-MOST_PROJECTED = 64  # given starts also tried with their linear coefficients solved for
-MOST_BASINS = 4  # of those found on the screened rows
 AS_GOOD = 1e-6  # relative difference in objective [1] up to which an invisible term is as well left out
-UNSEEN = 1e-9  # floor in units of the smallest value [1] below which it counts as none
-SCREENED_ROWS = 2_000  # rows that choose among the starts of a sum of powers when there are half as many again
-FEWEST_SCREENED, ROWS_EACH = 60, 10  # the same for any other law: at least so many, and so many for each coefficient
-RANDOM_STARTS = 32  # starts spread over the rest of it, so that the share of agreeing starts means something
-
-
-@dataclass(frozen=True)
-class Problem:
-    """A law on usable rows, ready to solve.
-
-    Parameters
-    ----------
-    law, coefficients : the law, and its coefficients as they hold for this fit
-    rows : usable rows
-    objective : the penalty
-    model : the law on the rows, in the solver's coordinates
-    """
-
-    law: Law
-    coefficients: tuple[Coefficient, ...]
-    rows: Rows
-    objective: Objective
-    model: Model
-
-    @property
-    def free(self) -> tuple[int, ...]:
-        """Positions of the K free coefficients among all."""
-        return tuple(k for k, one in enumerate(self.coefficients) if one.fixed is None)
-
-    @property
-    def weights(self) -> Array:
-        """(1, R) row weights, as the objective counts them."""
-        return np.asarray(self.rows.weights * row_factors(self.objective, self.rows.values))[None]
-
-    @property
-    def targets(self) -> Array:
-        """(1, R) targets in the model's units."""
-        return self.model.targets(self.rows.values)[None]
 
 
 def fit_law(
@@ -189,71 +145,6 @@ def _with_forward(
     return replace(fit, forward=checked, notes=(*fit.notes, *checked.notes))
 
 
-def solve(problem: Problem, generator: np.random.Generator, given: Array | None = None) -> Found | None:
-    """Return the best coordinates of a law on its rows, or None when no start has a finite objective."""
-    model, weights, targets = problem.model, problem.weights, problem.targets
-    screened = max(FEWEST_SCREENED, ROWS_EACH * len(problem.free)) if isinstance(model, GeneralModel) else SCREENED_ROWS
-    if len(problem.rows) > 1.5 * screened and given is None and model.closed_form(weights, targets) is None:
-        return _screened(problem, screened, generator)
-    closed = model.closed_form(weights, targets)
-    if closed is not None:
-        residuals, _ = model.residuals(closed, targets, 0)
-        penalty, _, _ = problem.objective.weigh(residuals, True)
-        value = float((penalty * weights).sum())
-        return Found(closed[0], value, bool(np.isfinite(value)), 1.0, None, 1, closed)
-    if given is not None:
-        theta = model.from_coefficients(np.atleast_2d(given))
-        some = theta[np.unique(np.linspace(0, len(theta) - 1, MOST_PROJECTED).astype(int))]
-        theta = np.concatenate([theta, model.projected(some, weights, targets)])
-    else:
-        theta = model.seeds(weights, targets, BEST_SEEDS + RANDOM_STARTS, generator)[0]
-        theta[BEST_SEEDS:] = _scattered(model, theta[:BEST_SEEDS], generator)
-    init = [one.init if one.init is not None else math.nan for one in problem.coefficients]
-    if not all(math.isnan(one) for one in init):
-        base = model.to_coefficients(theta[0])
-        own = np.where(np.isnan(init), base, init)
-        theta = np.concatenate([model.from_coefficients(own[None]), theta])
-    return search(model, theta, weights, targets, problem.objective)
-
-
-def planned_starts(law: Law, X: ArrayLike, y: ArrayLike, objective: Objective | None = None) -> int:
-    """Return how many points a fit would search from: one where the best coefficients follow from a formula.
-
-    Parameters
-    ----------
-    law : what would be fitted
-    X, y : (R, P) inputs and (R,) values, usable ones
-    objective : the law's own when None
-    """
-    law = getattr(law, "fitted_as", None) or law
-    objective = objective or law.objective
-    rows = usable_rows(law, X, y)
-    model = model_for(law, law.coefficients, rows.inputs, rows.values, objective)
-    if model.closed_form(rows.weights[None], model.targets(rows.values)[None]) is not None:
-        return 1
-    return BEST_SEEDS + RANDOM_STARTS + any(one.init is not None for one in law.coefficients)
-
-
-def _screened(problem: Problem, count: int, generator: np.random.Generator) -> Found | None:
-    """Search on some of many rows, then follow every basin found there on all of them."""
-    some = problem.rows.thinned(count)
-    model = model_for(problem.law, problem.coefficients, some.inputs, some.values, problem.objective)
-    found = solve(replace(problem, rows=some, model=model), generator)
-    if found is None:
-        return None
-    ends = problem.model.from_coefficients(model.to_coefficients(found.ends[:MOST_BASINS]))
-    whole = search(problem.model, ends, problem.weights, problem.targets, problem.objective, is_near=True)
-    return None if whole is None else replace(whole, share=found.share, starts=found.starts)
-
-
-def _scattered(model: Model, best: Array, generator: np.random.Generator) -> Array:
-    """Random starts around the best seeds, wide enough to find another basin if there is one."""
-    base = best[generator.integers(0, len(best), RANDOM_STARTS)]
-    width = np.where(model.is_log, 1.0, 0.3 * np.maximum(np.abs(base), 0.2))
-    moved: Array = np.clip(base + width * generator.standard_normal(base.shape), model.lower, model.upper)
-    return moved
-
-
 def _check_options(resamples: int, level: float, seed: int) -> None:
     if resamples < 0:
         raise UsageError(f"resamples is {resamples}, expected 0 or more")
@@ -261,33 +152,6 @@ def _check_options(resamples: int, level: float, seed: int) -> None:
         raise UsageError(f"level is {level!r}, expected a number between 0 and 1, such as 0.95")
     if seed < 0:
         raise UsageError(f"seed is {seed}, expected 0 or more")
-
-
-def coefficients_for(
-    law: Law, init: Mapping[str, float] | None, fixed: Mapping[str, float] | None
-) -> tuple[Coefficient, ...]:
-    """Return the law's coefficients with the starting and fixed values of one fit.
-
-    Raises
-    ------
-    UsageError : if a name is none of the law's, or a value is not finite
-    FitError : if nothing is left to fit
-    """
-    names = coefficient_names(law)
-    for word, given in (("init", init or {}), ("fixed", fixed or {})):
-        for name, value in given.items():
-            if name not in names:
-                hint = did_you_mean(name, names, f"it has {', '.join(names)}")
-                raise UsageError(f"{word} names '{name}', which {law.name} does not have", hint=hint)
-            if not math.isfinite(value):
-                raise UsageError(f"{word} value of {name} is {value}, expected a finite number")
-    changed = tuple(
-        replace(one, init=(init or {}).get(one.name, one.init), fixed=(fixed or {}).get(one.name, one.fixed))
-        for one in law.coefficients
-    )
-    if all(one.fixed is not None for one in changed):
-        raise FitError(f"every coefficient of {law.name} is fixed; leave at least one free")
-    return changed
 
 
 def _judged(
@@ -324,11 +188,11 @@ def _judged(
         *diagnosis.notes_on_bounds(free_coefficients, coefficients[free], reached, identified.dead),
         *diagnosis.notes_on_residuals(residuals, rows.kept, len(free), row_name),
     ]
-    draws, choice, resample_notes = _resampled(problem, found, predicted, resamples, resampling, generator)
+    draws, choice, resample_notes = refit_resamples(problem, found, predicted, resamples, resampling, generator)
     tail = 0.5 * (1 - level)
     if choice is not None:
-        tail = choice.resampling.tail(rows, len(free), level, _curved(problem, found))
-    errors, lower, upper = _intervals(draws, len(coefficients), tail)
+        tail = choice.resampling.tail(rows, len(free), level, curved_share(problem, found))
+    errors, lower, upper = spread_of(draws, len(coefficients), tail)
     notes += [*resample_notes, *diagnosis.notes_on_tails(coefficient_names(law), errors, lower, upper)]
     at_bound = np.zeros(len(coefficients), dtype=bool)
     at_bound[free] = reached
@@ -378,69 +242,6 @@ def _without(problem: Problem, found: Found, coefficients: Array, k: int) -> tup
     if not total <= found.objective * (1 + AS_GOOD) + 1e-300:
         return None
     return emptied, replace(found, objective=total)
-
-
-def _resampled(
-    problem: Problem,
-    found: Found,
-    predicted: Array,
-    resamples: int,
-    resampling: Resampling | None,
-    generator: np.random.Generator,
-) -> tuple[Array, Choice | None, list[Note]]:
-    """Coefficients (B, K_all) of the resamples that could be fitted, their bootstrap, and notes on them."""
-    empty = np.empty((0, len(problem.coefficients)))
-    rows, num_free = problem.rows, len(problem.free)
-    if resamples == 0 or len(rows) <= num_free:  # a law through every row leaves no residual to resample
-        return empty, None, []
-
-    def deleted() -> Array:
-        coefficients = problem.model.to_coefficients(found.theta)
-        residuals = np.log(rows.values / predicted)
-        return deleted_residuals(problem.law, coefficients, list(problem.free), rows, residuals, problem.objective)
-
-    choice = choose_bootstrap(resampling, rows, predicted, num_free, deleted)
-    chosen = choice.resampling
-    objective = for_many(problem.objective)
-    parts = []
-    step = max(1, RESAMPLED_TOGETHER // len(rows))
-    for first in range(0, resamples, step):
-        drawn = chosen.draw(rows, predicted, num_free, min(step, resamples - first), generator)
-        targets = problem.model.targets(drawn.values)
-        weights = np.asarray(drawn.weights * row_factors(objective, drawn.values))
-        parts.append(replicate(problem.model, found, weights, targets, objective, generator))
-        if isinstance(chosen, GivenWeights):  # they are all there are
-            break
-    draws = problem.model.to_coefficients(np.concatenate([part.theta for part in parts]))
-    _empty_floors(draws, problem)
-    usable = np.isfinite(draws).all(axis=1)
-    settled = np.concatenate([part.is_settled for part in parts])
-    beaten = float(np.average([part.beaten for part in parts], weights=[len(part.theta) for part in parts]))
-    failed = int(np.count_nonzero(~usable | ~settled))
-    notes = [choice.note] if choice.note is not None and len(draws) else []
-    return draws[usable], choice, [*notes, *diagnosis.notes_on_resamples(len(draws), failed, beaten)]
-
-
-def _curved(problem: Problem, found: Found) -> float:
-    """Share of rows where the penalty is curved: all with squares, few where a Huber penalty is mostly linear."""
-    residuals, _ = problem.model.residuals(found.theta[None], problem.targets, 0)
-    return float(np.mean(problem.objective.weigh(residuals, True)[2] > 0))
-
-
-def _empty_floors(draws: Array, problem: Problem) -> None:
-    """Set floors that no row can show to zero, where their domain begins."""
-    for k, one in enumerate(problem.coefficients):
-        if one.role is Role.FLOOR and one.lower == 0.0 and one.fixed is None:
-            draws[draws[:, k] < UNSEEN * problem.rows.values.min(), k] = 0.0
-
-
-def _intervals(draws: Array, count: int, tail: float) -> tuple[Array, Array, Array]:
-    """Standard errors (K,) of the draws and their quantiles a tail from either end; nan without draws."""
-    nothing = np.full(count, np.nan)
-    if len(draws) < 2:
-        return nothing, nothing, nothing
-    lower, upper = np.quantile(draws, [tail, 1 - tail], axis=0)
-    return draws.std(axis=0, ddof=1), lower, upper
 
 
 def _too_few(

@@ -17,7 +17,7 @@ from isoflop.queries.laws.objectives import Objective
 from isoflop.queries.laws.robust_objectives import HuberLikelihood
 
 if TYPE_CHECKING:
-    from isoflop.queries.fitting.fit import Problem
+    from isoflop.queries.fitting.problem import Problem
 
 MOST_ROUNDS = 60
 LARGEST_STEP = 10**0.5  # factor by which the scale shrinks at most between two descents: kinks move with it

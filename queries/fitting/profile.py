@@ -20,7 +20,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from isoflop.lakehouse.errors import FitError, UsageError, did_you_mean
 from isoflop.queries.fitting.deleted import mean_slope
-from isoflop.queries.fitting.fit import Problem, coefficients_for
+from isoflop.queries.fitting.problem import Problem, coefficients_for
 from isoflop.queries.fitting.record import Fit
 from isoflop.queries.fitting.rows import Rows, usable_rows
 from isoflop.queries.fitting.solver.choose import model_for

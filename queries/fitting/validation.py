@@ -11,9 +11,10 @@ from numpy.typing import ArrayLike, NDArray
 
 from isoflop.lakehouse.errors import EmptySelection
 from isoflop.lakehouse.watch import report
-from isoflop.queries.fitting.fit import Problem, coefficients_for, fit_law, solve
+from isoflop.queries.fitting.fit import fit_law
 from isoflop.queries.fitting.free_scale import for_many
 from isoflop.queries.fitting.intervals import predict, residual_scale
+from isoflop.queries.fitting.problem import Problem, coefficients_for, solve
 from isoflop.queries.fitting.record import FittedLaw, Note
 from isoflop.queries.fitting.rows import usable_rows
 from isoflop.queries.fitting.solver.choose import model_for

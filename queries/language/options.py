@@ -365,6 +365,21 @@ _MEANINGS: Mapping[str, tuple[str, str]] = {
         "whether the large rows are predicted from the small ones, to widen intervals beyond the rows",
     ),
     "cluster": ("none", "rows with one value of this expression belong together: resampled, and split, as a whole"),
+    "bootstrap": ("by the rows", f"how rows are redrawn: {', '.join(f'`{name}`' for name in BOOTSTRAPS)}"),
+    "intervals": (
+        f"`'{FitOptions.intervals}'`",
+        f"what the coefficients' intervals are: {', '.join(f'`{name}`' for name in INTERVALS)}",
+    ),
+    "weighing": (
+        f"`'{WEIGHINGS[0]}'` in an average",
+        f"what weighs laws: {', '.join(f'`{name}`' for name in WEIGHINGS)}",
+    ),
+    "budgets": ("found among the rows", "compute of the slices of equal compute [flop]"),
+    "tolerance": (f"`{ApproachOptions.tolerance}`", "relative distance from a budget within which a run belongs to it"),
+    "curves": ("none", "points with one value of this expression are one learning curve; without it rows are runs"),
+    "flops": ("the column `flops`, or 6 params tokens", "training compute of a row [flop]"),
+    "time_law": ("none", "name of the law that `seconds` are computed by"),
+    "per": ("none", "cost that what is gained is divided by, so that cheap runs come first"),
     "interval": (f"`'{IntervalOptions.interval}'`", "for a new run, which is noisy, or for the law's curve alone"),
 }
 
@@ -378,4 +393,4 @@ def describe_option(key: str) -> tuple[str, str, str]:
     ('`0`', 'a whole number, like 0', 'of starts, resamples and random folds: one seed, one answer')
     """
     default, meaning = _MEANINGS[key]
-    return default, "an expression over the rows" if key == "cluster" else _KINDS[key][1], meaning
+    return default, "an expression" if key in _EXPRESSIONS else _KINDS[key][1], meaning

@@ -313,7 +313,7 @@ def bench() -> None:
     for peer, packages, count in PEERS:
         missing = [name for name in packages if importlib.util.find_spec(name) is None]
         if missing:
-            print(f"{peer.__name__:34s} not installed: {', '.join(missing)} (pip install -e '.[bench]')")
+            print(f"{peer.__name__:34s} not installed: {', '.join(missing)} (pip install -e '.[exchange-test]')")
             continue
         with tempfile.TemporaryDirectory() as folder:
             for figures in peer(Path(folder), everything[:count]):

@@ -21,6 +21,7 @@ from pathlib import Path
 import pytest
 
 from isoflop.lakehouse import Lakehouse
+from isoflop.lakehouse.maintenance import find_problems
 
 pytestmark = pytest.mark.cluster
 
@@ -176,3 +177,82 @@ def test_nothing_is_taken_without_the_token(head: Head, tmp_path: Path) -> None:
         assert "did not take the sweep" in refused.stderr and "RAY_AUTH_TOKEN" in refused.stderr
         assert "Traceback" not in refused.stderr
     assert not (tmp_path / "r.duckdb").exists()
+
+
+# What dies while a submitted sweep trains. The driver is also the lake's writer.
+TRAINING = """\
+name: small
+family: transformer
+corpus: {source: builtin}
+grid: {width: 32, depth: 1, sequence_length: 16, batch_size: 2, validation_tokens: 64, steps: 3000}
+seeds: 2
+retries: {crash: 2, preempted: 2}
+"""
+
+
+def submitted(head: Head, folder: Path, lake: Path, *options: str) -> subprocess.CompletedProcess[str]:
+    return head.run(
+        str(BIN / "ray"), "job", "submit", *options, "--address", head.address, "--working-dir", str(folder), "--",
+        "isoflop", "sweep", "sweep.yaml", "--lake", str(lake), cwd=folder, RAY_AUTH_MODE="token",
+    )  # fmt: skip
+
+
+def driver_of(lake: Path) -> int:
+    """Return the process that holds the lake of a running sweep, once points have arrived in it."""
+    until = time.monotonic() + 120
+    while time.monotonic() < until:
+        serving = lake.with_name(lake.name + ".serving")
+        if serving.exists() and list(lake.with_name(lake.name + ".spool").glob("*.parquet")):
+            return int(json.loads(serving.read_text())["pid"])
+        time.sleep(0.02)
+    pytest.fail("the sweep did not begin to train")
+
+
+def assert_whole(lake: Path, attempts: list[dict[str, object]]) -> None:
+    with Lakehouse(lake) as opened:
+        assert opened.query("SELECT status, count(*) AS n FROM runs GROUP BY ALL").to_pylist() == [
+            {"status": "finished", "n": 2}
+        ]
+        curves = opened.query("SELECT count(*) AS n, count(DISTINCT step) AS d FROM curves GROUP BY run_id")
+        assert curves.to_pylist() == [{"n": 3000, "d": 3000}] * 2
+        ends = opened.query("SELECT DISTINCT attempt, status, reason FROM attempts ORDER BY attempt").to_pylist()
+        assert ends == attempts
+        assert find_problems(opened).records() == []
+        assert not list(opened.spool_folder.glob("*.parquet"))
+
+
+@pytest.mark.slow
+def test_a_submitted_sweep_whose_driver_is_killed_is_completed_by_the_next(head: Head, tmp_path: Path) -> None:
+    (tmp_path / "job").mkdir()
+    (tmp_path / "job" / "sweep.yaml").write_text(TRAINING)
+    lake = tmp_path / "r.duckdb"
+    assert submitted(head, tmp_path / "job", lake, "--no-wait").returncode == 0
+    os.kill(driver_of(lake), signal.SIGKILL)
+    again = submitted(head, tmp_path / "job", lake)
+    assert again.returncode == 0, again.stderr
+    assert "isoflop: 2 attempts whose process died, marked as lost" in again.stdout + again.stderr
+    ends: list[dict[str, object]] = [
+        {"attempt": 1, "status": "lost", "reason": "driver_died"},
+        {"attempt": 2, "status": "finished", "reason": None},
+    ]
+    assert_whole(lake, ends)
+
+
+@pytest.mark.slow
+def test_a_sweep_goes_on_when_the_process_that_holds_its_lake_is_killed(head: Head, tmp_path: Path) -> None:
+    (tmp_path / "job").mkdir()
+    (tmp_path / "job" / "sweep.yaml").write_text(TRAINING)
+    lake = tmp_path / "r.duckdb"
+    holding = f"import isoflop; lake = isoflop.open({str(lake)!r}); print('held', flush=True); input()"
+    with subprocess.Popen(
+        [sys.executable, "-c", holding], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    ) as holder:
+        assert holder.stdout is not None and holder.stdout.readline() == "held\n"
+        assert submitted(head, tmp_path / "job", lake, "--no-wait").returncode == 0
+        assert driver_of(lake) == holder.pid
+        holder.kill()
+    until = time.monotonic() + 120
+    while (now := finished(lake)) != [{"status": "finished", "runs": 2}]:
+        assert time.monotonic() < until, now
+        time.sleep(1.0)
+    assert_whole(lake, [{"attempt": 1, "status": "finished", "reason": None}])

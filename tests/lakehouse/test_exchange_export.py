@@ -15,10 +15,10 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from isoflop.lakehouse import Lakehouse
+from isoflop.lakehouse import Lakehouse, RunRecord, Spool
 from isoflop.lakehouse.errors import EmptySelection, UsageError
 from isoflop.lakehouse.exchange import import_path, import_table
-from isoflop.lakehouse.exchange.export import TABLE_SUFFIXES, export_runs, export_table
+from isoflop.lakehouse.exchange.export import TABLE_SUFFIXES, export_runs, export_table, statement_of
 
 SETTLED = "run_id, name, family, seed, tags, status, reason, params, tokens, steps, flops, width, learning_rate, loss"
 MEASURED = "run_id, loss, validation_loss, train_seconds"
@@ -234,7 +234,7 @@ def test_an_unknown_tracker_a_file_and_no_runs_are_refused(filled: Lakehouse, tm
 def test_mlflow_itself_reads_what_is_written_for_it(
     filled: Lakehouse, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    mlflow = pytest.importorskip("mlflow", reason="mlflow is not installed")
+    mlflow = pytest.importorskip("mlflow", reason="pip install -e '.[exchange-test]' installs mlflow")
     monkeypatch.setenv("MLFLOW_ALLOW_FILE_STORE", "true")
     export_runs(filled, ids(filled), tmp_path / "out", "mlflow")
     client = mlflow.MlflowClient(tracking_uri=str(tmp_path / "out"))
@@ -256,3 +256,21 @@ def test_a_csv_export_is_plain_csv(filled: Lakehouse, tmp_path: Path) -> None:
     export_table(filled.query("SELECT name, tags, loss FROM runs WHERE name = 'wide one'"), tmp_path / "r.csv")
     with open(tmp_path / "r.csv", newline="") as file:
         assert list(csv.reader(file)) == [["name", "tags", "loss"], ["wide one", '["web","team=a b"]', "1.0"]]
+
+
+def test_metrics_go_out_as_readers_see_them_and_raw_when_asked(lakehouse: Lakehouse) -> None:
+    run = RunRecord(family="mine")
+    lakehouse.record_runs([run])
+    for attempt, start, stop, resumed in ((1, 0, 10, None), (2, 6, 20, 5), (3, 20, 30, 19)):
+        with Spool(lakehouse.spool_folder, run.run_id, attempt) as spool:
+            spool.started(host="here", device="cpu", resumed_step=resumed)
+            for step in range(start, stop):
+                spool.log(step, loss=float(attempt), norm=1.0)
+    lakehouse.drain()
+    curve = lakehouse.query("SELECT step, loss FROM curves ORDER BY step").to_pylist()
+    seen = lakehouse.sql(statement_of("metrics")).arrow()
+    assert seen.column_names == lakehouse.query("FROM metrics LIMIT 0").column_names
+    losses = sorted((row["step"], row["value"]) for row in seen.to_pylist() if row["metric"] == "loss")
+    assert losses == [(row["step"], row["loss"]) for row in curve] and len(losses) == 30
+    assert seen.num_rows == 60
+    assert lakehouse.sql(statement_of("metrics", all_attempts=True)).arrow().num_rows == 2 * 34

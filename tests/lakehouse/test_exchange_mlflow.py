@@ -12,6 +12,7 @@ from exchange_stores import STEPS, STORES, copied, curve, loss_at, mlflow_databa
 
 from isoflop.lakehouse import Lakehouse
 from isoflop.lakehouse.exchange import import_path
+from isoflop.lakehouse.maintenance import find_problems
 
 
 @pytest.fixture(params=["sqlite", "files"])
@@ -54,7 +55,7 @@ def test_status_times_tags_and_experiment_come_along(lakehouse: Lakehouse, store
     assert "forgotten" not in runs and "left out 1 deleted run" in done.notes
 
 
-def test_importing_twice_adds_nothing_and_a_run_that_went_on_is_a_new_attempt(
+def test_importing_twice_adds_nothing_and_a_run_that_went_on_adds_its_new_points(
     lakehouse: Lakehouse, tmp_path: Path
 ) -> None:
     store = mlflow_database(tmp_path)
@@ -67,8 +68,11 @@ def test_importing_twice_adds_nothing_and_a_run_that_went_on_is_a_new_attempt(
     con.close()
     done = import_path(lakehouse, store)
     assert (done.added, done.changed, done.unchanged) == (0, 1, 3)
-    assert runs_by_name(lakehouse)["half way"]["attempt"] == 2
+    grown = runs_by_name(lakehouse)["half way"]
+    assert (grown["attempt"], grown["loss"], grown["last_step"]) == (1, 5.0, 9)
     assert curve(lakehouse, "half way") == [(1, 10.0), (9, 5.0)]
+    assert lakehouse.query("SELECT count(*) AS n FROM store.metrics").to_pylist() == [{"n": 15}]  # 14 and the new one
+    assert find_problems(lakehouse).records() == []
 
 
 def test_a_store_is_found_in_the_folder_around_it(lakehouse: Lakehouse, tmp_path: Path) -> None:

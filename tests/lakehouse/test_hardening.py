@@ -133,7 +133,9 @@ def test_a_full_spool_disk_never_raises_and_every_point_arrives_when_there_is_ro
     lakehouse.spool_folder.unlink()
 
 
-def test_a_spool_folder_that_vanishes_is_made_again(lakehouse: Lakehouse) -> None:
+def test_a_spool_folder_that_vanishes_is_made_again_and_one_line_says_so(
+    lakehouse: Lakehouse, capsys: pytest.CaptureFixture[str]
+) -> None:
     run = recorded(lakehouse)
     with Spool(lakehouse.spool_folder, run.run_id, 1) as spool:
         spool.log(1, loss=1.0)
@@ -141,9 +143,15 @@ def test_a_spool_folder_that_vanishes_is_made_again(lakehouse: Lakehouse) -> Non
         lakehouse.drain()
         shutil.rmtree(lakehouse.spool_folder)
         spool.log(2, loss=1.0)
+        spool.flush()
+        spool.log(3, loss=1.0)
     lakehouse.drain()
-    assert steps_of(lakehouse) == [1, 2]
+    assert steps_of(lakehouse) == [1, 2, 3]
     assert find_problems(lakehouse).records() == []
+    (line,) = capsys.readouterr().err.splitlines()
+    assert "had vanished and is made again" in line
+    (note,) = lakehouse.query("SELECT level, message FROM logs").to_pylist()
+    assert note["level"] == "warning" and note["message"] in line
 
 
 # Odd values
@@ -264,7 +272,9 @@ def test_an_attempt_without_a_heartbeat_for_minutes_is_shown_as_lost_and_comes_b
     assert lakehouse.query("SELECT status FROM runs").to_pylist() == [{"status": "running"}]
 
 
-def test_a_run_whose_process_was_killed_is_lost_and_keeps_its_points(tmp_path: Path) -> None:
+def test_a_run_whose_process_was_killed_is_lost_and_keeps_its_points(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     path = tmp_path / "runs.duckdb"
     process = started(
         f"import time\nfrom isoflop.lakehouse import Lakehouse\nlake = Lakehouse({str(path)!r})\n"
@@ -276,6 +286,7 @@ def test_a_run_whose_process_was_killed_is_lost_and_keeps_its_points(tmp_path: P
     with Lakehouse(path) as lake:
         (row,) = lake.query("SELECT status, reason, error FROM runs").to_pylist()
         assert row == {"status": "lost", "reason": "driver_died", "error": "the process that ran it is gone"}
+        assert capsys.readouterr().err == "isoflop: 1 attempt whose process died, marked as lost\n"
         assert steps_of(lake) == list(range(100))
         assert find_problems(lake).records() == []
 

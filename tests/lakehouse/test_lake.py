@@ -234,3 +234,16 @@ def test_a_plain_duckdb_client_reads_the_views(tmp_path: Path) -> None:
 def test_relations_are_visible_under_their_names(lakehouse: Lakehouse) -> None:
     answer = lakehouse.query("SELECT max(x) AS m FROM numbers", None, {"numbers": pa.table({"x": [1, 5, 3]})})
     assert answer.to_pylist() == [{"m": 5}]
+
+
+def test_counts_that_are_known_at_the_end_become_columns(address: str) -> None:
+    with Lakehouse(address) as lake:
+        with lake.run("mine", {"width": 8}, params=10.0) as run:
+            run.log(step=1, loss=2.0)
+            run.summary(tokens=4096, flops=2.5e9, steps=1, params=12, loss=1.5, note="mine")
+        (row,) = lake.query("SELECT params, tokens, flops, steps, loss, results->>'note' AS note FROM runs").to_pylist()
+        assert row == {"params": 12.0, "tokens": 4096.0, "flops": 2.5e9, "steps": 1, "loss": 1.5, "note": "mine"}
+        with lake.run("mine", {"width": 8}) as run:
+            run.summary(tokens="many")
+        (row,) = lake.query("SELECT tokens, results->>'tokens' AS said FROM runs").to_pylist()
+        assert row == {"tokens": 4096.0, "said": "many"}

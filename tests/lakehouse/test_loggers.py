@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ from isoflop.lakehouse.loggers.names import lake_metrics
 
 # What the libraries themselves warn about is not ours to fail on.
 pytestmark = pytest.mark.filterwarnings("ignore")
+EXTRA = "pip install -e '.[exchange-test]' installs it"
 
 
 def one_run(lake: Lakehouse) -> dict[str, Any]:
@@ -30,7 +32,7 @@ def test_numbers_of_any_kind_are_taken_and_the_rest_is_left() -> None:
 
 
 def tiny_gpt() -> Any:
-    transformers = pytest.importorskip("transformers", reason="transformers is not installed")
+    transformers = pytest.importorskip("transformers", reason=EXTRA)
     config = transformers.GPT2Config(
         vocab_size=32, n_positions=16, n_embd=16, n_layer=1, n_head=2, bos_token_id=0, eos_token_id=0
     )
@@ -38,8 +40,8 @@ def tiny_gpt() -> Any:
 
 
 def train_with_transformers(lake: Lakehouse, folder: Path, *, fails: bool = False) -> None:
-    transformers = pytest.importorskip("transformers", reason="transformers is not installed")
-    pytest.importorskip("accelerate", reason="accelerate, which the Trainer needs, is not installed")
+    transformers = pytest.importorskip("transformers", reason=EXTRA)
+    pytest.importorskip("accelerate", reason=EXTRA)
     import torch
 
     class Rows(torch.utils.data.Dataset[dict[str, torch.Tensor]]):
@@ -83,7 +85,7 @@ def test_a_trainer_that_raises_leaves_a_failed_run_with_its_curve(lakehouse: Lak
 
 
 def test_a_lightning_trainer_logs_its_curve_and_its_validation(lakehouse: Lakehouse, tmp_path: Path) -> None:
-    lightning = pytest.importorskip("lightning.pytorch", reason="lightning is not installed")
+    lightning = pytest.importorskip("lightning.pytorch", reason=EXTRA)
     import torch
 
     class Line(lightning.LightningModule):  # type: ignore[misc, name-defined]
@@ -124,11 +126,14 @@ def test_a_lightning_trainer_logs_its_curve_and_its_validation(lakehouse: Lakeho
     assert [point["step"] for point in validated] == [5]
 
 
-@pytest.mark.parametrize(("library", "make"), [("transformers", lake_callback), ("lightning", lake_logger)])
-def test_a_missing_library_is_named(lakehouse: Lakehouse, library: str, make: Any) -> None:
-    from importlib.util import find_spec
-
-    if find_spec(library):
-        pytest.skip(f"{library} is installed")
-    with lakehouse.run("mine", {}) as run, pytest.raises(ModuleNotFoundError, match=library):
+@pytest.mark.parametrize(
+    ("libraries", "make"),
+    [(("transformers",), lake_callback), (("lightning", "pytorch_lightning"), lake_logger)],
+)
+def test_a_missing_library_is_named(
+    lakehouse: Lakehouse, libraries: tuple[str, ...], make: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for library in libraries:
+        monkeypatch.setitem(sys.modules, library, None)  # as if it were not installed
+    with lakehouse.run("mine", {}) as run, pytest.raises(ModuleNotFoundError, match=libraries[-1]):
         make(run)

@@ -347,3 +347,34 @@ def test_info_describes_either_kind(address: str) -> None:
         filled(lake, runs=1)
         (row,) = describe(lake).records()
         assert (row["address"], row["runs"], row["points"], row["batches"]) == (lake.address, 1, 300, 2)
+
+
+def test_an_attempt_that_never_spoke_takes_nothing_over(address: str) -> None:
+    run = RunRecord(family="mine")
+    with Lakehouse(address) as lake:
+        lake.record_runs([run])
+
+        def attempt(steps: range, resumed_step: int | None) -> None:
+            (number,) = lake.begin_attempts([run.run_id], "elsewhere:1:1").values()
+            if steps:
+                with Spool(lake.spool_folder, run.run_id, number) as spool:
+                    spool.started(host="elsewhere", device="cpu", resumed_step=resumed_step)
+                    for step in steps:
+                        spool.log(step, loss=float(number))
+                lake.drain()
+            lake.end_attempt(run.run_id, number, "lost", "driver_died", None)
+
+        def curve() -> list[int]:
+            return list(lake.query("SELECT step FROM curves ORDER BY step")["step"].to_pylist())
+
+        attempt(range(10), None)
+        attempt(range(0), None)  # its worker died before it said anything
+        assert curve() == list(range(10))
+        assert drop_old_attempts(lake).points == 0
+        attempt(range(6, 20), 5)
+        assert curve() == list(range(20))
+        assert drop_old_attempts(lake).points == 0
+        attempt(range(3), None)  # begins anew and takes everything over
+        assert curve() == list(range(3))
+        assert drop_old_attempts(lake).points == 24
+        assert find_problems(lake).records() == []

@@ -16,6 +16,7 @@ import pytest
 from isoflop.lakehouse import Lakehouse, RunRecord, Spool
 from isoflop.lakehouse.errors import StoreError
 from isoflop.lakehouse.maintenance import find_problems
+from isoflop.lakehouse.schema import migrations
 from isoflop.lakehouse.shared import SharedStore
 from isoflop.lakehouse.shared.lease import Fenced
 from isoflop.lakehouse.shared.outage import CatalogAway
@@ -239,3 +240,114 @@ def test_a_frozen_catalog_only_takes_longer(tmp_path: Path, server: Postgres) ->
             assert lake.query("SELECT count(*) AS n FROM metrics").to_pylist() == [{"n": 199}]
     finally:
         own.close()
+
+
+def test_a_committer_that_was_paused_finds_itself_replaced_and_commits_nothing(shared_address: str) -> None:
+    program = (
+        "import sys\nfrom isoflop.lakehouse import Lakehouse, RunRecord, Spool\n"
+        "from isoflop.lakehouse.errors import StoreError\n"
+        "lake = Lakehouse(sys.argv[1])\nrun = RunRecord(family='mine')\nlake.record_runs([run])\n"
+        "def log(start, stop, attempt):\n"
+        "    with Spool(lake.spool_folder, run.run_id, attempt) as spool:\n"
+        "        for step in range(start, stop): spool.log(step, loss=1.0)\n"
+        "log(0, 10, 1)\nprint(lake.drain().points, flush=True)\n"
+        "for line in sys.stdin:\n"
+        "    try:\n        print(lake.drain().files, flush=True)\n"
+        "    except StoreError as error:\n        print(type(error).__name__, error.message, flush=True)\n"
+    )
+    older = subprocess.Popen(
+        [sys.executable, "-c", program, shared_address], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    )
+    assert older.stdout is not None and older.stdin is not None
+
+    def answer() -> str:
+        assert older.stdin is not None and older.stdout is not None
+        older.stdin.write("drain\n")
+        older.stdin.flush()
+        return older.stdout.readline().strip()
+
+    try:
+        assert older.stdout.readline() == "10\n"
+        os.kill(older.pid, signal.SIGSTOP)
+        with Lakehouse(shared_address) as newer:
+            run = RunRecord(family="mine")
+            spooled(newer, run, range(10, 20), attempt=2)
+            assert newer.drain().files == 0  # the older one lives, for all anybody can see
+            # As if half a minute had passed in which the older one did not commit.
+            newer.write([("UPDATE store.lease SET renewed_at = renewed_at - INTERVAL 1 MINUTE", None)])
+            store = shared_store(newer)
+            store._lease.holder = "elsewhere:1:1:0000"  # of another machine, which cannot see processes here
+            assert store.take_lease(by_force=True)
+            spooled(newer, run, range(20, 30), attempt=3)
+            os.kill(older.pid, signal.SIGCONT)
+            said = answer()
+            assert said.startswith("Fenced process 1 on elsewhere has taken over committing the spool"), said
+            assert newer.query("SELECT count(*) AS n FROM metrics").to_pylist() == [{"n": 10}]
+            assert newer.drain().points == 20
+            assert answer() == "0"
+            assert find_problems(newer).records() == []
+            assert newer.query("SELECT count(*) AS n FROM metrics").to_pylist() == [{"n": 30}]
+    finally:
+        os.kill(older.pid, signal.SIGCONT)
+        older.kill()
+        older.communicate()
+
+
+def test_a_silent_committer_of_another_machine_is_replaced_without_force(shared_address: str) -> None:
+    run = RunRecord(family="mine")
+    with Lakehouse(shared_address) as older, Lakehouse(shared_address) as newer:
+        shared_store(older)._lease.holder = "elsewhere:1:1:0000"
+        older.record_runs([run])
+        spooled(older, run, range(10))
+        assert older.drain().points == 10
+        spooled(older, run, range(10, 20), attempt=2)
+        assert newer.drain().files == 0
+        newer.write([("UPDATE store.lease SET renewed_at = renewed_at - INTERVAL 1 MINUTE", None)])
+        assert newer.drain().points == 10
+        spooled(older, run, range(20, 30), attempt=3)
+        with pytest.raises(Fenced, match=rf"process {os.getpid()} on "):
+            older.drain()
+        assert newer.drain().points == 10
+        assert find_problems(newer).records() == []
+
+
+def test_a_migration_is_one_transaction_and_keeps_the_old_tables(
+    shared_address: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = RunRecord(family="mine", config={"k": 1})
+    with Lakehouse(shared_address) as lake:
+        lake.record_runs([run])
+        spooled(lake, run, range(10))
+        lake.drain()
+        before = lake.query("SELECT * FROM store.metrics ORDER BY ALL")
+    old, new = migrations.SCHEMA_VERSION, migrations.SCHEMA_VERSION + 1
+    scripts = migrations.scripts()
+    step = tmp_path / f"{new:04d}_another_column.sql"
+    monkeypatch.setattr(migrations, "SCHEMA_VERSION", new)
+    monkeypatch.setattr(migrations, "scripts", lambda: {**scripts, new: step})
+    step.write_text("ALTER TABLE store.runs ADD COLUMN further BIGINT; UPDATE store.runs SET further = nothing;")
+    with pytest.raises(StoreError, match="nothing"):
+        Lakehouse(shared_address)
+    step.write_text("ALTER TABLE store.runs ADD COLUMN further BIGINT; UPDATE store.runs SET further = 7;")
+    opened: list[int] = []
+
+    def open_one() -> None:
+        with Lakehouse(shared_address) as lake:
+            opened.append(lake.query("SELECT further FROM runs")["further"].to_pylist()[0])
+
+    threads = [threading.Thread(target=open_one) for _ in range(2)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert opened == [7, 7]
+    with Lakehouse(shared_address) as lake:
+        versions = "SELECT version FROM {}.schema_migrations ORDER BY version"
+        assert lake.query(versions.format("store"))["version"].to_pylist() == list(range(1, new + 1))
+        kept = migrations.backup_schema(old)
+        assert lake.query(versions.format(kept))["version"].to_pylist() == list(range(1, new))
+        assert lake.query(f"SELECT * FROM {kept}.metrics ORDER BY ALL") == before
+        assert "further" not in lake.query(f"FROM {kept}.runs").column_names
+        assert find_problems(lake).records() == []
+        lake.write([(f"DROP SCHEMA {kept} CASCADE", None)])
+        assert lake.query("SELECT count(*) AS n FROM curves").to_pylist() == [{"n": 10}]

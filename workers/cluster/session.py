@@ -103,7 +103,7 @@ class RaySession:
                 log_to_driver=False,
                 configure_logging=False,
             )
-        except (OSError, RuntimeError, ValueError, ray.exceptions.RayError) as error:
+        except Exception as error:  # Ray raises plain ones too, for example when a slow machine keeps it waiting
             reason = " ".join(str(error).split("\n\n")[0].split())
             what = "Ray did not start" if self.is_embedded else f"the Ray cluster at '{self.address}' does not answer"
             raise RunFailed(f"{what}: {reason}", hint=_hint(self.is_embedded)) from error

@@ -13,25 +13,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from isoflop.lakehouse.exchange.landing import COUNTS, MEASURED
+from isoflop.lakehouse.schema.views import RESOLVED
 
 if TYPE_CHECKING:
     from isoflop.lakehouse.lake import Lakehouse
 
 RUNS_AT_ONCE = 200  # whose points are in memory together
 
-# As in the view `curves`: a fresh attempt replaces every earlier point, a resumed one those after its start.
-VALID_POINTS = """
-WITH taken_over AS (
-    SELECT run_id, attempt,
-           min(coalesce(resumed_step, -9223372036854775807)) OVER (
-               PARTITION BY run_id ORDER BY attempt ROWS BETWEEN 1 FOLLOWING AND UNBOUNDED FOLLOWING) AS last_valid_step
-    FROM store.attempts SEMI JOIN _ids USING (run_id)
-)
-SELECT m.run_id, m.metric, m.step, m.value, m.seconds
-FROM main.metrics m JOIN taken_over t USING (run_id, attempt)
-WHERE t.last_valid_step IS NULL OR m.step <= t.last_valid_step
-ORDER BY m.run_id, m.metric, m.step, m.seconds
-"""
+VALID_POINTS = f"""
+SELECT run_id, metric, step, value, seconds FROM ({RESOLVED}) SEMI JOIN _ids USING (run_id)
+ORDER BY run_id, metric, step, seconds"""
 
 
 @dataclass(frozen=True)

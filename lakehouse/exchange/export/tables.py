@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from isoflop.lakehouse.errors import UsageError, did_you_mean
+from isoflop.lakehouse.schema.views import RESOLVED
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -25,6 +26,22 @@ COPIES = {
 }
 ARROW = (".arrow", ".feather")
 TABLE_SUFFIXES = (*COPIES, *ARROW)
+
+
+def statement_of(what: str, *, all_attempts: bool = False) -> str:
+    """Return the statement of a view's name; any other text is one already.
+
+    `metrics` are the curves as readers see them, unless `all_attempts` asks for what later attempts replaced too.
+
+    Example
+    -------
+    >>> statement_of("runs"), statement_of("FROM runs LIMIT 1")
+    ('FROM runs', 'FROM runs LIMIT 1')
+    """
+    name = what.strip()
+    if name == "metrics" and not all_attempts:
+        return RESOLVED
+    return f"FROM {name}" if name.isidentifier() else what
 
 
 def export_table(table: pa.Table, path: Path) -> int:

@@ -1,4 +1,4 @@
-"""What a law says: EXTRAPOLATE, PREDICT, RESIDUALS, FORECAST, OPTIMIZE."""
+"""What a law says: EXTRAPOLATE, PREDICT, RESIDUALS, FORECAST, OPTIMIZE, DESIGN."""
 
 from __future__ import annotations
 
@@ -128,8 +128,63 @@ SHOW_FORECASTS = Page(
         "run_id": "the run that answers it; null until there is one",
         "observed": "what that run measured [unit of the target]",
         "inside": "whether the interval held it",
+        "error": "log of observed over predicted [1]",
+        "coverage": "share of the scored forecasts of this law and level that their intervals held [1]",
     },
     examples=("SELECT law, inputs, round(predicted, 3) AS predicted, observed FROM (SHOW FORECASTS LIKE 'chin')",),
+)
+
+EXTRAPOLATE_AVERAGE = Page(
+    verb="extrapolate_average",
+    purpose=(
+        "Asks several laws at once and answers with their weighted mean, whose interval knows that the laws differ. "
+        "All are fitted to the same rows and resamples: those of `FROM`, or those of the saved laws without it. A note "
+        "says the weights."
+    ),
+    sample="EXTRAPOLATE AVERAGE OF chin, (loss ~ kaplan(params, tokens)) FROM runs WHERE NOT outlier\n"
+    "TO params = 7e10, tokens = 1.4e12 WITH (resamples = 20)",
+    columns={"columns of TO": "the points, in their own units", **PREDICTION},
+    options=("objective", "delta", "resamples", "seed", "level", "forward", "cluster", "weighing", "interval"),
+    defaults={"resamples": "`200`"},
+    examples=(
+        "SELECT params, round(predicted_loss, 2) AS loss\n"
+        "FROM (EXTRAPOLATE AVERAGE OF chin, (loss ~ kaplan(params, tokens)) FROM runs WHERE NOT outlier\n"
+        "      TO params = 7e10, tokens = 1.4e12 WITH (weighing = 'aicc', resamples = 20))",
+    ),
+    mistakes=("EXTRAPOLATE AVERAGE OF chin TO params = 7e10, tokens = 1.4e12",),
+)
+
+DESIGN = Page(
+    verb="design",
+    purpose=(
+        "Chooses the runs to train: those that most narrow what a law says about the points of `TO`, the most useful "
+        "first. `OVER` says from which ranges or values, conditions hold for each run, and `SUM(…)` is held below a "
+        "budget over all of them."
+    ),
+    sample=f"DESIGN 2 RUNS FOR chin TO params = 7e10, tokens = 1.4e12 {OVER}\n"
+    "SUBJECT TO SUM(6 * params * tokens) <= 1e22",
+    columns={
+        "run": "1 for the most useful",
+        "names of OVER": "what to train, in their own units",
+        "predicted_<target>": "what the law says of the run [unit of the target]",
+        "flops": "training compute, 6 params tokens [flop]",
+        "seconds": "what `time_law` says [s]; null without one",
+        "cost": "what `SUM(…)` or `per` counts, in its own unit",
+        "width_before": "expected width of the forecast's interval without this run [unit of the target]",
+        "width_after": "with it and those above it",
+        "ratio": "how many times narrower the forecast is by then than before all of them [1]",
+        "level": "share of new runs that the interval is to hold [1]",
+        "interval": "`prediction` or `confidence`",
+    },
+    options=(*INTERVAL_OPTIONS, "seed", "time_law", "per"),
+    defaults=OF_THE_LAW,
+    examples=(
+        "SELECT run, count(*) OVER () AS runs, ratio > 1 AS narrows\n"
+        "FROM (DESIGN 2 RUNS FOR chin TO params = 7e10, tokens = 1.4e12\n"
+        f"      {OVER}\n"
+        "      SUBJECT TO SUM(6 * params * tokens) <= 1e22)",
+    ),
+    mistakes=(f"DESIGN RUNS FOR chin TO params = 7e10, tokens = 1.4e12 {OVER}",),
 )
 
 OPTIMIZE = Page(
@@ -148,8 +203,12 @@ OPTIMIZE = Page(
         "binding": "the conditions without room",
         "multiplier": "struct, one field a condition: change of what is optimised per unit that the condition yields",
         "status": "`optimal`, `infeasible` or `not_converged`",
+        "optimum": "the best value of what is optimised, in its own unit",
+        "optimum_lower": "lower end of its interval, from the optima of the law's resamples",
+        "optimum_upper": "upper end",
+        "names of OVER, _lower and _upper": "the interval of each, likewise",
     },
-    options=INTERVAL_OPTIONS,
+    options=(*INTERVAL_OPTIONS, "resamples", "time_law"),
     defaults=OF_THE_LAW,
     examples=(
         "SELECT budget, params, tokens, round(predicted_loss, 3) AS loss, status\n"

@@ -1,10 +1,10 @@
-"""FIT and what belongs to it: EXPLAIN FIT and CREATE LAW."""
+"""FIT and what belongs to it: EXPLAIN, CREATE LAW, REFIT LAW."""
 
 from __future__ import annotations
 
 from isoflop.queries.language.reference.page import Page
 
-FIT_OPTIONS = ("objective", "delta", "resamples", "seed", "level", "forward", "cluster")
+FIT_OPTIONS = ("objective", "delta", "resamples", "seed", "level", "forward", "cluster", "bootstrap", "intervals")
 
 GLANCE = {
     "law": "name of the saved law; null unless `CREATE LAW` made it",
@@ -51,16 +51,15 @@ FIT = Page(
     ),
 )
 
-EXPLAIN_FIT = Page(
-    verb="explain_fit",
+EXPLAIN = Page(
+    verb="explain",
     purpose=(
-        "Says what a `FIT` would do, without fitting: the formula, what each input is read from, where each "
-        "coefficient may lie, how many rows can be used and why others cannot, what is minimised, how intervals are "
-        "made."
+        "Says what a verb would do, without doing it: for a `FIT` the formula, what each input is read from, where "
+        "each coefficient may lie, how many rows can be used and why others cannot, what is minimised, how intervals "
+        "are made. `EXPLAIN ANALYZE` does it, changes nothing, and says what it took. Options are those of the verb."
     ),
     sample="EXPLAIN FIT loss ~ power(flops) FROM runs WHERE NOT outlier",
     columns={"step": "what is described", "detail": "the description"},
-    options=FIT_OPTIONS,
     examples=("EXPLAIN FIT loss ~ power(flops) PARAMETERS (E FIXED 1.7) FROM runs WHERE NOT outlier",),
     mistakes=("EXPLAIN FIT loss ~ power(flop) FROM runs",),
 )
@@ -84,4 +83,21 @@ CREATE_LAW = Page(
         "CREATE LAW sqrt AS FIT loss ~ power(flops) FROM runs",
         "CREATE LAW several AS FIT loss ~ power(flops) FROM runs GROUP BY outlier",
     ),
+)
+
+REFIT_LAW = Page(
+    verb="refit_law",
+    purpose=(
+        "Fits a saved law again, as its statement says, to its rows as they are now. What comes out otherwise than it "
+        "was is the law's next version; what comes out bit for bit the same is not kept twice."
+    ),
+    sample="REFIT LAW brief",
+    columns={
+        **GLANCE,
+        "version": "the law's newest version now",
+        "rows_changed": "whether the rows are not what they were",
+        "bit_equal": "whether coefficients, resamples and intervals are those of before to the last bit",
+    },
+    examples=("REFIT LAW brief; SELECT name, version FROM (SHOW LAWS LIKE 'brief')",),
+    mistakes=("REFIT LAW nobody",),
 )

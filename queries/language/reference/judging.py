@@ -5,7 +5,7 @@ from __future__ import annotations
 from isoflop.queries.language.reference.page import Page
 
 FOLD_OPTIONS = ("objective", "delta", "resamples", "seed", "level", "cluster")
-DEFAULTS = {"resamples": "`200`, of each fold"}
+DEFAULTS = {"resamples": "`200`"}
 
 CROSS_VALIDATE = Page(
     verb="cross_validate",
@@ -57,7 +57,7 @@ COMPARE = Page(
         "weight": "Akaike's weight: relative likelihood, the sum being 1 [1]",
         "status": "how the fit went",
     },
-    options=FOLD_OPTIONS,
+    options=(*FOLD_OPTIONS, "weighing"),
     defaults=DEFAULTS,
     examples=(
         "SELECT rank, law, k, round(cv_mape, 3) AS cv_mape\n"
@@ -65,4 +65,44 @@ COMPARE = Page(
         "      HOLDOUT LARGEST 20 PERCENT BY flops WITH (resamples = 0))",
     ),
     mistakes=("COMPARE chin, (flops ~ power(params)) FROM runs",),
+)
+
+COMPARE_APPROACHES = Page(
+    verb="compare_approaches",
+    purpose=(
+        "How the best size grows with compute, by the three approaches of Hoffmann et al. 2022: the lower envelope of "
+        "learning curves, parabolas through slices of equal compute, a law of parameters and tokens. One row each, "
+        "with the bias that the same approach shows on runs made from the law. `AT FLOPS` adds the best size there."
+    ),
+    sample="COMPARE APPROACHES FROM runs WHERE NOT outlier AT FLOPS = [1e22] WITH (resamples = 10)",
+    columns={
+        "approach": "which of them",
+        "params_exponent": "exponent of the best params over compute [1]",
+        "params_lower": "lower end of its interval",
+        "params_upper": "upper end",
+        "tokens_exponent": "exponent of the best tokens over compute [1]",
+        "tokens_lower": "lower end of its interval",
+        "tokens_upper": "upper end",
+        "params_coefficient": "best params at 1 flop by that power [count]",
+        "tokens_coefficient": "best tokens at 1 flop [count]",
+        "bias": "exponent that the approach finds in runs made from the law, less the law's own [1]",
+        "budgets": "slices of equal compute that it rests on",
+        "rows": "rows that it rests on",
+        "level": "share that the intervals cover [1]",
+        "notes": "what is worth knowing",
+        "flops": "a budget of `AT` [flop]; this and what follows only with it",
+        "optimal_params": "best size there [count]",
+        "optimal_params_lower": "lower end of its interval [count]",
+        "optimal_params_upper": "upper end [count]",
+        "optimal_tokens": "best length there [count]",
+        "optimal_tokens_lower": "lower end of its interval [count]",
+        "optimal_tokens_upper": "upper end [count]",
+    },
+    options=("budgets", "tolerance", "curves", "flops", "objective", "delta", "resamples", "seed", "level"),
+    defaults=DEFAULTS,
+    examples=(
+        "SELECT count(*) AS approaches\n"
+        "FROM (COMPARE APPROACHES FROM runs WHERE NOT outlier AT FLOPS = [1e22] WITH (resamples = 10))",
+    ),
+    mistakes=("COMPARE APPROACHES FROM runs AT params = [1e9]",),
 )

@@ -16,6 +16,7 @@ SHOW_LAWS = Page(
         "inputs": "list of the columns it predicts from",
         "rows": "rows it was fitted to",
         "status": "how the fit went",
+        "stale": "whether its rows have changed since; null where that is unknown",
         "objective": "what was minimised, at the optimum [1]",
         "created_at": "when, in UTC",
         "comment": "what `COMMENT ON LAW` says",
@@ -51,6 +52,7 @@ DESCRIBE_LAW = Page(
         "level": "share that the interval covers [1]",
         "at_bound": "whether it ended on the edge of its domain",
         "unit": "its unit; null where it depends on the exponents",
+        "stale": "whether the rows have changed since; null where that is unknown",
     },
     examples=(
         "SELECT coefficient, round(estimate, 2) AS estimate, round(lower, 1) AS lower, at_bound, unit\n"

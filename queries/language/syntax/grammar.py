@@ -16,7 +16,7 @@ from typing import TypeAlias
 # Verb -> its rule. The keywords that a rule begins with are the verb as people know it.
 VERBS: Mapping[str, str] = {
     "fit": 'FIT candidate source [ GROUP BY expression { "," expression } ] [ WEIGHT BY expression ] [ options ]',
-    "explain": "EXPLAIN [ ANALYZE ] ( fit | create_law | refit_law | judging | asking )",
+    "explain": "EXPLAIN [ ANALYZE ] explained",
     "create_law": "CREATE ( LAW [ IF NOT EXISTS ] | OR REPLACE LAW ) name AS fit",
     "refit_law": "REFIT LAW saved_law",
     "drop_law": "DROP LAW [ IF EXISTS ] saved_law",
@@ -42,15 +42,15 @@ VERBS: Mapping[str, str] = {
     ),
     "compare_approaches": (
         'COMPARE APPROACHES [ "(" candidate ")" ] source [ GROUP BY expression { "," expression } ] '
-        '[ AT FLOPS "=" ( value | list ) ] [ options ]'
-    ),
-    "optimize": (
-        'OPTIMIZE law ( MINIMIZE | MAXIMIZE ) formula OVER chosen { "," chosen } '
-        '[ SUBJECT TO comparison { "," comparison } ] [ FOR EACH name IN values ] [ options ]'
+        '[ AT FLOPS "=" value ] [ options ]'
     ),
     "design": (
         'DESIGN number ( RUNS | RUN ) FOR law targets OVER planned { "," planned } '
         '[ SUBJECT TO limit { "," limit } ] [ options ]'
+    ),
+    "optimize": (
+        'OPTIMIZE law ( MINIMIZE | MAXIMIZE ) formula OVER chosen { "," chosen } '
+        '[ SUBJECT TO comparison { "," comparison } ] [ FOR EACH name IN values ] [ options ]'
     ),
 }  # fmt: skip
 
@@ -67,12 +67,14 @@ PARTS: Mapping[str, str] = {
         "HOLDOUT ( LARGEST | SMALLEST | LAST ) number [ PERCENT ] BY expression "
         "| KFOLD number [ BY expression ] | LEAVE ONE OUT [ BY expression ]"
     ),
-    "judging": "cross_validate | compare | compare_approaches",
-    "asking": "extrapolate | extrapolate_average | forecast | predict | residuals | optimize | design",
-    "chosen": 'range | column "=" formula',
-    "planned": 'range | column IN "(" value { "," value } ")" | column "=" formula',
     "range": 'column IN "[" value "," value "]" [ LOG ] [ INTEGER ]',
-    "limit": 'SUM "(" formula ")" "<=" value | comparison',
+    "chosen": 'range | column "=" value',
+    "planned": 'range | column IN "(" value { "," value } ")" | column "=" value',
+    "limit": 'comparison | SUM "(" formula ")" "<=" formula',
+    "explained": (
+        "fit | cross_validate | compare | compare_approaches | extrapolate | extrapolate_average | predict | residuals "
+        "| forecast | optimize | design | create_law | refit_law"
+    ),
     "comparison": 'formula ( "<=" | ">=" | "=" ) formula',
     "values": 'list | "(" value { "," value } ")" | "(" query ")"',
     "options": 'WITH "(" option "=" value { "," option "=" value } ")"',
@@ -93,9 +95,8 @@ SLICES: Mapping[str, str] = {
     "expression": "a DuckDB expression over the rows; `$name` and `?` are parameters",
     "value": "a DuckDB expression without columns; after `TO` it sees the columns given before it",
     "list": "a DuckDB expression that is a list: `[1e20, 1e21]`, `$budgets`",
-    "formula": "arithmetic: in `FIT` over columns and declared parameters, in `OPTIMIZE` and `DESIGN` over what is "
-    "chosen, what follows from it (`flops`, `seconds`, and `params` of a shape), the `FOR EACH` value and the law's "
-    "target",
+    "formula": "arithmetic: in `FIT` over columns and declared parameters, in `OPTIMIZE` over what is chosen, "
+    "the `FOR EACH` value and the law's target",
     "relation": "what DuckDB takes after `FROM`: a table, a file, joins, a query or a verb in parentheses",
     "query": "a DuckDB query, or a verb",
 }

@@ -206,6 +206,7 @@ def _own_rows(question: Question, node: ExtrapolateAverage, options: FitOptions)
     at = source.relation.first
     bounds = [bound_of(record, at, subject) for record, subject in zip(records, subjects, strict=True)]
     rows = _rows_of(own, bounds, source, cluster)
+    question.sent += own.sent
     for note in own.notes:
         question.note(note)
     if source.weight is None:

@@ -12,7 +12,7 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
 from isoflop.lakehouse.units import format_seconds
-from isoflop.queries.fitting.fit import planned_starts
+from isoflop.queries.fitting.problem import planned_starts
 from isoflop.queries.language.bind import Bound, bind_candidate
 from isoflop.queries.language.options import (
     FitOptions,
@@ -57,7 +57,7 @@ from isoflop.queries.language.verbs.explain_predictions import (
 from isoflop.queries.language.verbs.refit import KEPT
 from isoflop.queries.language.verbs.validate import (
     bind_subject,
-    candidate_name,
+    bound_candidates,
     common_rows,
     fold_options,
     read_usable,
@@ -258,18 +258,20 @@ def _cross_validate(question: Question, node: CrossValidate) -> Steps:
 
 
 def _compare(question: Question, node: Compare) -> Steps:
-    bounds = [bind_subject(question, subject) for subject in node.subjects]
-    options, _ = read_compare_options(question, node.options, "COMPARE", bounds[0].law)
+    names, bounds = bound_candidates(question, node)
+    options, weighing = read_compare_options(question, node.options, "COMPARE", bounds[0].law)
     read = [read_usable(question, bound, node.source, node.holdout, options, "COMPARE") for bound in bounds]
     rows = common_rows(question, node.source, read, "COMPARE")
     steps: Steps = []
-    for subject, bound, own in zip(node.subjects, bounds, read, strict=True):
+    for name, bound, own in zip(names, bounds, read, strict=True):
         free = sum(one.fixed is None for one in bound.law.coefficients)
         usable = f"{len(own.kept)} of {own.matched} rows usable"
         detail = f"{bound.target_name} ~ {bound.law.formula}; {free} free coefficients; {usable}"
-        steps.append((f"candidate {candidate_name(question, subject)}", detail))
+        steps.append((f"candidate {name}", detail))
     steps.append(("rows", f"{len(rows[0].kept)} of {rows[0].matched}, which every candidate can use"))
     steps += _search_steps(bounds[0], rows[0], options)
+    if weighing is not None:
+        steps.append(("weighed by", weighing))
     if node.holdout is None:
         return [*steps, ("ranked by", "aicc of fits to all rows")]
     parts = split_rows(question, node.holdout, rows[0], options.seed).parts

@@ -108,6 +108,8 @@ def make(name: str, chance: random.Random, depth: int = 0, verb: str = "") -> st
     """
     if name == "options":
         return _options(chance, verb)
+    if name == "explained" and chance.random() < 0.7:
+        return make(chance.choice(("fit", "extrapolate", "predict")), chance, depth)
     if name == "law" and chance.random() < 0.7:  # a fit takes longest
         return make("saved_law", chance)
     if name in SENSIBLE and chance.random() < 0.6:

@@ -227,5 +227,19 @@ def test_errors_are_those_of_the_verb(planted: Lakehouse) -> None:
     assert "LINE 2: EXTRAPOLATE chim TO params = 1\n                    ^^^^" in str(caught.value)
     with pytest.raises(StatementError, match="no row matched"):
         planted.sql("EXPLAIN CROSS VALIDATE chin FROM points WHERE params > 1e20 KFOLD 3")
+    for verb, message in (
+        ("COMPARE chin, (params ~ optimal_params(flops)) FROM points", "the candidates of COMPARE predict"),
+        ("COMPARE APPROACHES FROM points AT flops = [[1]]", "budgets are numbers above 0"),
+        ("COMPARE APPROACHES FROM points WHERE params > 1e20", "no row matched"),
+        ("EXTRAPOLATE AVERAGE OF chin, chin TO params = 1", "chin stands twice"),
+        ("EXTRAPOLATE AVERAGE OF chin, (loss ~ power(params)) FROM points TO params = 1e11", "needs params, tokens"),
+        ("DESIGN 2 RUNS FOR chin TO params = 1 OVER params IN [1e7, 1e9]", "needs params, tokens"),
+    ):
+        with pytest.raises(StatementError, match=message) as refused:
+            planted.sql(f"EXPLAIN {verb}")
+        with pytest.raises(StatementError) as asked:
+            planted.sql(f"        {verb}")
+        assert str(refused.value).partition("LINE")[0] == str(asked.value).partition("LINE")[0]
+        assert refused.value.start == asked.value.start
     with pytest.raises(QuerySyntaxError, match="expected PARAMETERS or FROM"):
         planted.sql("EXPLAIN ANALYZE FIT loss ~ power(params) FORM points")

@@ -149,7 +149,7 @@ def _asking(chance: random.Random) -> str:
         return f"SHOW LAWS; {mutated(chance.choice(CORPUS), chance)}"
     if kind < 0.4:
         return mutated(chance.choice(SOUND), chance)
-    slow = FITTING if chance.random() < 0.7 else ()
+    slow = (*FITTING, "design") if chance.random() < 0.7 else ()
     verb = chance.choice([name for name in VERBS if name not in (*CHANGING, *slow)])
     text = chance.choice(PLACES).replace("{}", make(verb, chance))
     return mutated(text, chance) if chance.random() < 0.5 else text

@@ -114,7 +114,10 @@ def test_a_broken_statement_is_refused_as_by_duckdb(twins, text: str) -> None:
     lake, plain, folder = twins
     expected = ask_duckdb(plain, in_folder(text, folder / "there"))
     found = ask_lake(lake, in_folder(text, folder / "here"))
-    assert expected[0] != "rows" and (found[0], found[2:]) == (expected[0], expected[2:]), (expected, found)
+    assert expected[0] != "rows" and found[0] == expected[0], (expected, found)
+    # In a later statement of several DuckDB shows no place, and a lake, which asks them one by one, does.
+    if expected[2] is not None or ";" not in text:
+        assert found[2:] == expected[2:], (expected, found)
 
 
 def stands_alone(text: str) -> bool:

@@ -1,0 +1,152 @@
+"""What a fit solves: a law on usable rows, and the search for its best coefficients."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from isoflop.lakehouse.errors import FitError, UsageError, did_you_mean
+from isoflop.queries.fitting.rows import Rows, usable_rows
+from isoflop.queries.fitting.solver.choose import model_for
+from isoflop.queries.fitting.solver.general import GeneralModel
+from isoflop.queries.fitting.solver.model import Array, Model
+from isoflop.queries.fitting.solver.search import Found, search
+from isoflop.queries.laws.law import Coefficient, Law, coefficient_names
+from isoflop.queries.laws.objectives import Objective, row_factors
+
+BEST_SEEDS = 16  # starts taken from the projection grid, best first
+MOST_PROJECTED = 64  # given starts also tried with their linear coefficients solved for
+MOST_BASINS = 4  # of those found on the screened rows
+SCREENED_ROWS = 2_000  # rows that choose among the starts of a sum of powers when there are half as many again
+FEWEST_SCREENED, ROWS_EACH = 60, 10  # the same for any other law: at least so many, and so many for each coefficient
+RANDOM_STARTS = 32  # starts spread over the rest of it, so that the share of agreeing starts means something
+
+
+@dataclass(frozen=True)
+class Problem:
+    """A law on usable rows, ready to solve.
+
+    Parameters
+    ----------
+    law, coefficients : the law, and its coefficients as they hold for this fit
+    rows : usable rows
+    objective : the penalty
+    model : the law on the rows, in the solver's coordinates
+    """
+
+    law: Law
+    coefficients: tuple[Coefficient, ...]
+    rows: Rows
+    objective: Objective
+    model: Model
+
+    @property
+    def free(self) -> tuple[int, ...]:
+        """Positions of the K free coefficients among all."""
+        return tuple(k for k, one in enumerate(self.coefficients) if one.fixed is None)
+
+    @property
+    def weights(self) -> Array:
+        """(1, R) row weights, as the objective counts them."""
+        return np.asarray(self.rows.weights * row_factors(self.objective, self.rows.values))[None]
+
+    @property
+    def targets(self) -> Array:
+        """(1, R) targets in the model's units."""
+        return self.model.targets(self.rows.values)[None]
+
+
+def solve(problem: Problem, generator: np.random.Generator, given: Array | None = None) -> Found | None:
+    """Return the best coordinates of a law on its rows, or None when no start has a finite objective."""
+    model, weights, targets = problem.model, problem.weights, problem.targets
+    screened = max(FEWEST_SCREENED, ROWS_EACH * len(problem.free)) if isinstance(model, GeneralModel) else SCREENED_ROWS
+    if len(problem.rows) > 1.5 * screened and given is None and model.closed_form(weights, targets) is None:
+        return _screened(problem, screened, generator)
+    closed = model.closed_form(weights, targets)
+    if closed is not None:
+        residuals, _ = model.residuals(closed, targets, 0)
+        penalty, _, _ = problem.objective.weigh(residuals, True)
+        value = float((penalty * weights).sum())
+        return Found(closed[0], value, bool(np.isfinite(value)), 1.0, None, 1, closed)
+    if given is not None:
+        theta = model.from_coefficients(np.atleast_2d(given))
+        some = theta[np.unique(np.linspace(0, len(theta) - 1, MOST_PROJECTED).astype(int))]
+        theta = np.concatenate([theta, model.projected(some, weights, targets)])
+    else:
+        theta = model.seeds(weights, targets, BEST_SEEDS + RANDOM_STARTS, generator)[0]
+        theta[BEST_SEEDS:] = _scattered(model, theta[:BEST_SEEDS], generator)
+    init = [one.init if one.init is not None else math.nan for one in problem.coefficients]
+    if not all(math.isnan(one) for one in init):
+        base = model.to_coefficients(theta[0])
+        own = np.where(np.isnan(init), base, init)
+        theta = np.concatenate([model.from_coefficients(own[None]), theta])
+    return search(model, theta, weights, targets, problem.objective)
+
+
+def planned_starts(law: Law, X: ArrayLike, y: ArrayLike, objective: Objective | None = None) -> int:
+    """Return how many points a fit would search from: one where the best coefficients follow from a formula.
+
+    Parameters
+    ----------
+    law : what would be fitted
+    X, y : (R, P) inputs and (R,) values, usable ones
+    objective : the law's own when None
+    """
+    law = getattr(law, "fitted_as", None) or law
+    objective = objective or law.objective
+    rows = usable_rows(law, X, y)
+    model = model_for(law, law.coefficients, rows.inputs, rows.values, objective)
+    if model.closed_form(rows.weights[None], model.targets(rows.values)[None]) is not None:
+        return 1
+    return BEST_SEEDS + RANDOM_STARTS + any(one.init is not None for one in law.coefficients)
+
+
+def _screened(problem: Problem, count: int, generator: np.random.Generator) -> Found | None:
+    """Search on some of many rows, then follow every basin found there on all of them."""
+    some = problem.rows.thinned(count)
+    model = model_for(problem.law, problem.coefficients, some.inputs, some.values, problem.objective)
+    found = solve(replace(problem, rows=some, model=model), generator)
+    if found is None:
+        return None
+    ends = problem.model.from_coefficients(model.to_coefficients(found.ends[:MOST_BASINS]))
+    whole = search(problem.model, ends, problem.weights, problem.targets, problem.objective, is_near=True)
+    return None if whole is None else replace(whole, share=found.share, starts=found.starts)
+
+
+def _scattered(model: Model, best: Array, generator: np.random.Generator) -> Array:
+    """Random starts around the best seeds, wide enough to find another basin if there is one."""
+    base = best[generator.integers(0, len(best), RANDOM_STARTS)]
+    width = np.where(model.is_log, 1.0, 0.3 * np.maximum(np.abs(base), 0.2))
+    moved: Array = np.clip(base + width * generator.standard_normal(base.shape), model.lower, model.upper)
+    return moved
+
+
+def coefficients_for(
+    law: Law, init: Mapping[str, float] | None, fixed: Mapping[str, float] | None
+) -> tuple[Coefficient, ...]:
+    """Return the law's coefficients with the starting and fixed values of one fit.
+
+    Raises
+    ------
+    UsageError : if a name is none of the law's, or a value is not finite
+    FitError : if nothing is left to fit
+    """
+    names = coefficient_names(law)
+    for word, given in (("init", init or {}), ("fixed", fixed or {})):
+        for name, value in given.items():
+            if name not in names:
+                hint = did_you_mean(name, names, f"it has {', '.join(names)}")
+                raise UsageError(f"{word} names '{name}', which {law.name} does not have", hint=hint)
+            if not math.isfinite(value):
+                raise UsageError(f"{word} value of {name} is {value}, expected a finite number")
+    changed = tuple(
+        replace(one, init=(init or {}).get(one.name, one.init), fixed=(fixed or {}).get(one.name, one.fixed))
+        for one in law.coefficients
+    )
+    if all(one.fixed is not None for one in changed):
+        raise FitError(f"every coefficient of {law.name} is fixed; leave at least one free")
+    return changed
