@@ -49,7 +49,10 @@ def deleted_residuals(
     value, vector = np.linalg.eigh(share)
     inverse = 1 / (1 - np.minimum(value, LARGEST_SHARE))
     step = np.einsum("gij,gj,gkj,gk->gi", vector, inverse, vector, moment)
-    return np.asarray(residuals + np.einsum("rk,rk->r", basis, step[labels]) / root)
+    # Steps are those of a tangent, which goes anywhere when a few rows carry nearly all the weight.
+    widest = np.abs(residuals).max() / (1 - LARGEST_SHARE)
+    found = residuals + np.einsum("rk,rk->r", basis, step[labels]) / root
+    return np.asarray(np.clip(found, -widest, widest))
 
 
 def mean_slope(residuals: Array, weights: Array, penalty: Objective, num_free: int) -> float:

@@ -47,6 +47,10 @@ class NothingToChoose(Exception):
     """No candidate satisfies the conditions, or no number of runs the budgets; the message says which."""
 
 
+class NothingToNarrow(NothingToChoose):
+    """A forecast that the fit is sure of already."""
+
+
 def plan_runs(
     make_belief: Callable[[Array], Belief],
     inputs: Function,
@@ -78,6 +82,7 @@ def plan_runs(
     Raises
     ------
     NothingToChoose : when no run is possible
+    NothingToNarrow : when all curves of the cloud say the same at the targets
     """
     variables = tuple(variables)
     points = grid(variables, SLOW_CANDIDATES if is_slow else CANDIDATES)
@@ -89,6 +94,8 @@ def plan_runs(
     belief = make_belief(np.concatenate([inputs(points), targets]))
     generator = np.random.default_rng(seed)
     choices = _choices(belief, inputs, targets, points, budgets, per)
+    if not choices.variance(()) > 0:
+        raise NothingToNarrow("every resample of the law says the same there, so no run can narrow the forecast")
     chosen = choose(choices, count, seed=seed)
     if chosen is None:
         raise NothingToChoose(f"{count} runs do not fit {' and '.join(one.text for one in budgets)}")

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import replace
+from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -59,22 +60,8 @@ def compare_approaches(question: Question, node: CompareApproaches) -> pa.Table:
     """
     bound = bound_approaches(question, node)
     options = read_approach_options(question, node.options, "COMPARE APPROACHES", bound.law)
-    wanted = _wanted(question, node)
-    groups = group_names(question, node.source.groups, COLUMNS, "COMPARE APPROACHES")
-    extra: dict[str, Column] = {str(position): group for position, group in enumerate(groups.values())}
-    flops = options.flops or column_of(question, node.source, _FLOPS)
-    if flops is not None:
-        extra[_FLOPS] = flops
-    if options.curves is not None:
-        extra[_CURVES] = options.curves
-    rows = read_rows(question, bound, node.source, extra)
-    if flops is None:
-        question.note("there is no column flops: compute is 6 params tokens")
-    else:
-        place = flops if options.flops is not None else node.source.relation
-        rows = _with_flops(question, rows, place)
-    if not len(rows.kept):
-        raise no_rows(question, "COMPARE APPROACHES", node.source, rows)
+    wanted = wanted_budgets(question, node)
+    rows, groups = approach_rows(question, node, bound, options)
     note = describe_dropped(rows)
     if note is not None:
         question.note(note)
@@ -88,7 +75,7 @@ def compare_approaches(question: Question, node: CompareApproaches) -> pa.Table:
         found += records
         parts += [int(indices[0])] * len(records)
     _note_units(question, is_at=wanted is not None)
-    return _table(found, keys.take(parts).rename_columns(list(groups)), is_at=wanted is not None)
+    return _table(found, keys.take(parts).rename_columns(groups), is_at=wanted is not None)
 
 
 def bound_approaches(question: Question, node: CompareApproaches) -> Bound:
@@ -106,13 +93,40 @@ def bound_approaches(question: Question, node: CompareApproaches) -> Bound:
     return bound
 
 
-def _wanted(question: Question, node: CompareApproaches) -> list[float] | None:
+def approach_rows(
+    question: Question, node: CompareApproaches, bound: Bound, options: ApproachOptions
+) -> tuple[Rows, list[str]]:
+    """Return the rows with what the approaches need of each, and the names of the columns of GROUP BY.
+
+    Raises
+    ------
+    StatementError : when no row can be used
+    """
+    groups = group_names(question, node.source.groups, COLUMNS, "COMPARE APPROACHES")
+    extra: dict[str, Column] = {str(position): group for position, group in enumerate(groups.values())}
+    flops = options.flops or column_of(question, node.source, _FLOPS)
+    if flops is not None:
+        extra[_FLOPS] = flops
+    if options.curves is not None:
+        extra[_CURVES] = options.curves
+    rows = read_rows(question, bound, node.source, extra)
+    if flops is None:
+        question.note("there is no column flops: compute is 6 params tokens")
+    else:
+        place = flops if options.flops is not None else node.source.relation
+        rows = _with_flops(question, rows, place)
+    if not len(rows.kept):
+        raise no_rows(question, "COMPARE APPROACHES", node.source, rows)
+    return rows, list(groups)
+
+
+def wanted_budgets(question: Question, node: CompareApproaches) -> list[float] | None:
     """Return the budgets of AT, or None."""
     if node.budgets is None:
         return None
     value = question.constant(node.budgets)
     given = value if isinstance(value, list) else [value]
-    found = [float(one) for one in given if not isinstance(one, bool | str) and one is not None]
+    found = [float(one) for one in given if isinstance(one, int | float | Decimal) and not isinstance(one, bool)]
     if not found or len(found) < len(given) or not all(0 < one < math.inf for one in found):
         hint = "AT flops = [1e21, 1e22]"
         raise question.error("Binder", f"budgets are numbers above 0, got {node.budgets.text}", node.budgets, hint)

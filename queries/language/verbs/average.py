@@ -50,20 +50,10 @@ def extrapolate_average(question: Question, node: ExtrapolateAverage) -> pa.Tabl
     ------
     StatementError : when the laws predict different things or were fitted to different rows, or an input is missing
     """
-    names = [candidate_name(question, subject) for subject in node.subjects]
-    _check_names(question, node, names)
-    bounds = [bind_subject(question, subject) for subject in node.subjects]
-    _check_targets(question, node, bounds)
-    targets = target_points(question, node)
-    columns = {  # before the laws are fitted, so that a missing input is said at once
-        name: columns_for(question, bound.law, arguments_of(question, bound), _title(name), targets, node.target)
-        for name, bound in zip(names, bounds, strict=True)
-    }
+    names, bounds = bound_average(question, node)
+    targets, columns = average_points(question, node, names, bounds)
     options, weighing, interval = read_average_options(question, node.options, VERB, bounds[0].law)
-    if node.source is not None:
-        rows = _rows_of(question, bounds, node.source, options.cluster)
-    else:
-        options, rows = _own_rows(question, node, options)
+    options, rows = average_rows(question, node, bounds, options)
     average = averaged(question, names, bounds, rows, options, weighing, forward=options.checks_forward)
     for note in average.notes:
         question.note(note.message)
@@ -103,6 +93,51 @@ def extrapolate_average(question: Question, node: ExtrapolateAverage) -> pa.Tabl
     first = bounds[0]
     table = prediction_columns(question, first.target_name, first.law.unit, found, ratios, usable)
     return distinct_names(beside(question, targets, table, node.target, VERB))
+
+
+def bound_average(question: Question, node: ExtrapolateAverage) -> tuple[list[str], list[Bound]]:
+    """Return what the laws of an average are called, and what they are.
+
+    Raises
+    ------
+    StatementError : when there is no such law, one stands twice, or they predict different things
+    """
+    names = [candidate_name(question, subject) for subject in node.subjects]
+    _check_names(question, node, names)
+    bounds = [bind_subject(question, subject) for subject in node.subjects]
+    _check_targets(question, node, bounds)
+    return names, bounds
+
+
+def average_points(
+    question: Question, node: ExtrapolateAverage, names: Sequence[str], bounds: Sequence[Bound]
+) -> tuple[pa.Table, dict[str, list[pa.ChunkedArray]]]:
+    """Return the points that TO asks for, and of them the inputs of each law.
+
+    Raises
+    ------
+    StatementError : when an input is missing; before any law is fitted, so that it is said at once
+    """
+    targets = target_points(question, node)
+    columns = {
+        name: columns_for(question, bound.law, arguments_of(question, bound), _title(name), targets, node.target)
+        for name, bound in zip(names, bounds, strict=True)
+    }
+    return targets, columns
+
+
+def average_rows(
+    question: Question, node: ExtrapolateAverage, bounds: Sequence[Bound], options: FitOptions
+) -> tuple[FitOptions, list[Rows]]:
+    """Return how the laws are fitted, and the rows that all of them can use, once for each law.
+
+    Raises
+    ------
+    StatementError : when there are none, or saved laws were fitted to different ones
+    """
+    if node.source is not None:
+        return options, _rows_of(question, bounds, node.source, options.cluster)
+    return _own_rows(question, node, options)
 
 
 def _title(name: str) -> str:
@@ -171,6 +206,7 @@ def _own_rows(question: Question, node: ExtrapolateAverage, options: FitOptions)
     at = source.relation.first
     bounds = [bound_of(record, at, subject) for record, subject in zip(records, subjects, strict=True)]
     rows = _rows_of(own, bounds, source, cluster)
+    question.sent += own.sent
     for note in own.notes:
         question.note(note)
     if source.weight is None:

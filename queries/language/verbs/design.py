@@ -20,7 +20,7 @@ from isoflop.queries.language.verbs.extrapolate import inputs_among, target_poin
 from isoflop.queries.language.verbs.optimize import check_used, title_of, variable_of
 from isoflop.queries.language.verbs.prediction import laws_of
 from isoflop.queries.planning.belief import DrawnBelief
-from isoflop.queries.planning.plan import Budget, NothingToChoose, Plan, plan_runs
+from isoflop.queries.planning.plan import Budget, NothingToChoose, NothingToNarrow, Plan, plan_runs
 from isoflop.queries.planning.problem import Condition, Function, Variable
 
 if TYPE_CHECKING:
@@ -158,6 +158,8 @@ def _planned(
             conditions=conditions, budgets=budgets, per=per, seed=options.seed,
             is_slow=getattr(record.law, "is_costly", False),
         )  # fmt: skip
+    except NothingToNarrow as error:
+        raise question.error("Data", str(error), node.target.target) from None
     except NothingToChoose as error:
         at = node.conditions[0] if node.conditions else place
         raise question.error("Data", str(error), Span(at.start, node.end if not node.conditions else at.end)) from None

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
 from isoflop.lakehouse.units import format_seconds
@@ -44,7 +44,8 @@ from isoflop.queries.language.syntax.nodes import (
     Source,
     Verb,
 )
-from isoflop.queries.language.verbs.approaches import bound_approaches
+from isoflop.queries.language.verbs.approaches import approach_rows, bound_approaches, wanted_budgets
+from isoflop.queries.language.verbs.average import average_points, average_rows, bound_average
 from isoflop.queries.language.verbs.explain_predictions import (
     Steps,
     explain_design,
@@ -53,11 +54,10 @@ from isoflop.queries.language.verbs.explain_predictions import (
     explain_rows,
     law_steps,
 )
-from isoflop.queries.language.verbs.extrapolate import target_points
 from isoflop.queries.language.verbs.refit import KEPT
 from isoflop.queries.language.verbs.validate import (
     bind_subject,
-    candidate_name,
+    bound_candidates,
     common_rows,
     fold_options,
     read_usable,
@@ -258,18 +258,20 @@ def _cross_validate(question: Question, node: CrossValidate) -> Steps:
 
 
 def _compare(question: Question, node: Compare) -> Steps:
-    bounds = [bind_subject(question, subject) for subject in node.subjects]
-    options, _ = read_compare_options(question, node.options, "COMPARE", bounds[0].law)
+    names, bounds = bound_candidates(question, node)
+    options, weighing = read_compare_options(question, node.options, "COMPARE", bounds[0].law)
     read = [read_usable(question, bound, node.source, node.holdout, options, "COMPARE") for bound in bounds]
     rows = common_rows(question, node.source, read, "COMPARE")
     steps: Steps = []
-    for subject, bound, own in zip(node.subjects, bounds, read, strict=True):
+    for name, bound, own in zip(names, bounds, read, strict=True):
         free = sum(one.fixed is None for one in bound.law.coefficients)
         usable = f"{len(own.kept)} of {own.matched} rows usable"
         detail = f"{bound.target_name} ~ {bound.law.formula}; {free} free coefficients; {usable}"
-        steps.append((f"candidate {candidate_name(question, subject)}", detail))
+        steps.append((f"candidate {name}", detail))
     steps.append(("rows", f"{len(rows[0].kept)} of {rows[0].matched}, which every candidate can use"))
     steps += _search_steps(bounds[0], rows[0], options)
+    if weighing is not None:
+        steps.append(("weighed by", weighing))
     if node.holdout is None:
         return [*steps, ("ranked by", "aicc of fits to all rows")]
     parts = split_rows(question, node.holdout, rows[0], options.seed).parts
@@ -279,35 +281,44 @@ def _compare(question: Question, node: Compare) -> Steps:
 
 
 def _approaches(question: Question, node: CompareApproaches) -> Steps:
-    """Return the law of approach 3, and the rows that all approaches look at."""
+    """Return the law of approach 3, the rows that all approaches look at, and the budgets."""
     bound = bound_approaches(question, node)
     options = read_approach_options(question, node.options, "COMPARE APPROACHES", bound.law)
-    rows = read_rows(question, bound, node.source, {})
+    wanted = wanted_budgets(question, node)
+    rows, groups = approach_rows(question, node, bound, options)
     steps = [*_bound_steps(bound), *_row_steps(node.source, rows)]
-    budgets = "those found among the rows"
-    if options.budgets is not None:
-        budgets = ", ".join(f"{one:g}" for one in options.budgets)
-    steps.append(("budgets", f"{budgets}, each within {options.tolerance:.0%}"))
     steps += [("group by", group.text) for group in node.source.groups]
+    if groups:
+        keys = rows.extra.select([str(position) for position in range(len(groups))])
+        steps.append(("comparisons", f"{len(group_rows(keys))}, one for each group"))
+    steps += _search_steps(bound, rows, options.fit)
+    steps.append(("slices", f"of {_numbers(options.budgets) or 'the budgets found'}, within {options.tolerance:.0%}"))
+    if wanted is not None:
+        steps.append(("best sizes at", _numbers(wanted)))
     return steps + _interval_steps(options.fit)
+
+
+def _numbers(values: Sequence[float] | None) -> str:
+    return ", ".join(f"{one:g}" for one in values or ())
 
 
 def _average(question: Question, node: ExtrapolateAverage) -> Steps:
     """Return the laws that are averaged, the rows they are fitted to again, and the points."""
-    bounds = [bind_subject(question, subject) for subject in node.subjects]
-    options, weighing, _ = read_average_options(question, node.options, "EXTRAPOLATE AVERAGE", bounds[0].law)
+    names, bounds = bound_average(question, node)
+    targets, _ = average_points(question, node, names, bounds)
+    options, weighing, interval = read_average_options(question, node.options, "EXTRAPOLATE AVERAGE", bounds[0].law)
+    options, rows = average_rows(question, node, bounds, options)
     steps: Steps = []
-    for subject, bound in zip(node.subjects, bounds, strict=True):
-        steps.append((f"law {candidate_name(question, subject)}", f"{bound.target_name} ~ {bound.law.formula}"))
-    if node.source is None:
-        steps.append(("rows", "those that the saved laws were fitted to"))
-    else:
-        read = [read_rows(question, bound, node.source, {}) for bound in bounds]
-        rows = common_rows(question, node.source, read, "EXTRAPOLATE AVERAGE")
-        steps.append(("rows", f"{len(rows[0].kept)} of {rows[0].matched}, which every law can use"))
-    targets = target_points(question, node)
+    for name, bound in zip(names, bounds, strict=True):
+        free = sum(one.fixed is None for one in bound.law.coefficients)
+        steps.append((f"law {name}", f"{bound.target_name} ~ {bound.law.formula}; {free} free coefficients"))
+    whose = "those that the laws were fitted to" if node.source is None else "which every law can use"
+    steps.append(("rows", f"{len(rows[0].kept)} of {rows[0].matched}, {whose}"))
+    if node.source is not None and node.source.weight is not None:
+        steps.append(("weight by", node.source.weight.text))
+    steps += _search_steps(bounds[0], rows[0], options)
     steps.append(("points", f"{targets.num_rows} with {', '.join(targets.column_names)}"))
-    return [*steps, ("weighed by", weighing), *_interval_steps(options)]
+    return [*steps, ("weighed by", weighing), ("interval", interval.interval), *_interval_steps(options)]
 
 
 def _text(question: Question, start: int, end: int) -> str:

@@ -11,6 +11,7 @@ from isoflop.queries.language.options import (
     DESIGN_KEYS,
     OPTIMIZE_KEYS,
     IntervalOptions,
+    PlanOptions,
     read_interval_options,
     read_plan_options,
 )
@@ -92,10 +93,7 @@ def explain_optimum(question: Question, node: Optimize) -> Steps:
     """Return what OPTIMIZE would choose, within which ranges and under which conditions."""
     options = read_plan_options(question, node.options, "OPTIMIZE", OPTIMIZE_KEYS)
     steps = [("maximize" if node.maximize else "minimize", node.objective.text)]
-    for one in node.ranges:
-        kind = " on a log scale" * one.is_log + ", whole numbers" * one.is_integer
-        steps.append((f"over {one.name.text}", f"{one.lower.text} to {one.upper.text}{kind}"))
-    steps += [("subject to", _text(question, one)) for one in node.conditions]
+    steps += _over_steps(question, node, options)
     if node.each is not None:
         steps.append((f"for each {node.each.name.text}", " ".join(node.each.values.text.split())))
     record = _saved(question, node.law)
@@ -110,17 +108,28 @@ def explain_design(question: Question, node: Design) -> Steps:
         ("runs", node.count.text),
         ("forecast", f"{targets.num_rows} points with {', '.join(targets.column_names)}"),
     ]
+    steps += _over_steps(question, node, options)
+    if options.per is not None:
+        steps.append(("per", options.per.text))
+    record = _saved(question, node.target.law)
+    return steps if record is None else [*steps, _interval_step(record, options)]
+
+
+def _over_steps(question: Question, node: Optimize | Design, options: PlanOptions) -> Steps:
+    """Return what is chosen, what follows from it, which conditions hold, and the law behind `seconds`."""
+    steps = []
     for one in node.ranges:
         if isinstance(one, OverRange):
             kind = " on a log scale" * one.is_log + ", whole numbers" * one.is_integer
             steps.append((f"over {one.name.text}", f"{one.lower.text} to {one.upper.text}{kind}"))
         else:
             steps.append((f"over {one.name.text}", f"one of {' '.join(one.values.text.split())}"))
+    steps += [(f"over {one.name.text}", f"= {' '.join(one.value.text.split())}") for one in node.values]
     steps += [("subject to", _text(question, one)) for one in node.conditions]
-    if options.per is not None:
-        steps.append(("per", options.per.text))
-    record = _saved(question, node.target.law)
-    return steps if record is None else [*steps, _interval_step(record, options)]
+    if options.time_law is not None:
+        record = load_law(question, options.time_law)
+        steps.append(("seconds", f"by law {record.name} version {record.version}"))
+    return steps
 
 
 def _saved(question: Question, reference: Name | Fit) -> LawRecord | None:

@@ -89,12 +89,7 @@ def compare(question: Question, node: Compare) -> pa.Table:
     """
     import pyarrow as pa
 
-    bounds = [bind_subject(question, subject) for subject in node.subjects]
-    names = [candidate_name(question, subject) for subject in node.subjects]
-    for subject, bound in zip(node.subjects, bounds, strict=True):
-        if bound.target_name != bounds[0].target_name:
-            message = f"the candidates of COMPARE predict '{bounds[0].target_name}' and '{bound.target_name}'"
-            raise question.error("Binder", message, subject, "compare laws of one target")
+    names, bounds = bound_candidates(question, node)
     options, weighing = read_compare_options(question, node.options, "COMPARE", bounds[0].law)
     read = [read_usable(question, bound, node.source, node.holdout, options, "COMPARE") for bound in bounds]
     rows = common_rows(question, node.source, read, "COMPARE")
@@ -127,6 +122,21 @@ def compare(question: Question, node: Compare) -> pa.Table:
         }
     )
     return pa.Table.from_pylist(ranked, schema=schema)
+
+
+def bound_candidates(question: Question, node: Compare) -> tuple[list[str], list[Bound]]:
+    """Return what the candidates of COMPARE are called, and what they are.
+
+    Raises
+    ------
+    StatementError : when they predict different things
+    """
+    bounds = [bind_subject(question, subject) for subject in node.subjects]
+    for subject, bound in zip(node.subjects, bounds, strict=True):
+        if bound.target_name != bounds[0].target_name:
+            message = f"the candidates of COMPARE predict '{bounds[0].target_name}' and '{bound.target_name}'"
+            raise question.error("Binder", message, subject, "compare laws of one target")
+    return [candidate_name(question, subject) for subject in node.subjects], bounds
 
 
 def _weights(

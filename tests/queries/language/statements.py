@@ -23,7 +23,7 @@ from isoflop.queries.language.syntax.grammar import (
 # What may stand for a slice: what fits the tables of the fuzz tests, and now and then what does not.
 SAMPLES: dict[str, Many[str]] = {
     "name": ("fresh", "E", "A", "a", '"two words"', "é", "budget", "fit"),
-    "saved_law": ("chin", "CHIN", '"chin"'),
+    "saved_law": ("chin", "CHIN", '"chin"', "brief"),
     "law_form": ("power", "chinchilla"),
     "column": ("params", "tokens"),
     "text": ("'c%'", "'it''s'", "$$x$$", "''"),
@@ -43,7 +43,10 @@ SAMPLES: dict[str, Many[str]] = {
         "SELECT 1e9 AS params, 1e10 AS tokens", "FROM points LIMIT 3", "VALUES (1e19)", "SELECT 1e20",
         "SELECT params, tokens FROM (RESIDUALS chin)",
     ),
-    "option": ("level", "seed", "objective", "delta", "interval", "forward", "cluster"),
+    "option": (
+        "level", "seed", "objective", "delta", "interval", "forward", "cluster", "bootstrap", "intervals", "weighing",
+        "tolerance", "budgets", "curves", "flops", "per", "time_law",
+    ),
 }  # fmt: skip
 ODD: dict[str, Many[str]] = {
     "saved_law": ("nobody", "power"), "law_form": ("nonsense", "E", "sqrt"),
@@ -60,12 +63,37 @@ ODD: dict[str, Many[str]] = {
 OPTION_VALUES = {
     "resamples": ("0", "0", "0", "2"), "level": ("0.9", "0.5"), "seed": ("0", "7"), "forward": ("true", "false"),
     "objective": ("'huber_log'", "'mse'", "log_mse"), "delta": ("1e-3", "0.1"), "cluster": ("corpus", "id"),
-    "interval": ("'confidence'", "'prediction'"), "nonsense": ("1",),
+    "interval": ("'confidence'", "'prediction'"), "nonsense": ("1",), "bootstrap": ("auto", "'case'", "'wild'"),
+    "intervals": ("'percentile'", "jackknife"), "weighing": ("'resamples'", "aicc"), "tolerance": ("0.1", "0.5"),
+    "budgets": ("[1e16, 1e17]", "[6e18]"), "curves": ("id", "corpus"), "flops": ("6 * params * tokens", "id + 1"),
+    "per": ("'flops'", "params", "'seconds'"), "time_law": ("brief", "'chin'"),
 }  # fmt: skip
-FORMS = ("power(params)", "chinchilla(params, tokens)", "power(tokens)")
-FITTING = ("fit", "cross_validate", "compare", "compare_approaches", "extrapolate_average")
+# Texts of a rule that fit together, so that some of what is made gets past the first look.
+SENSIBLE: dict[str, Many[str]] = {
+    "form": ("power(params)", "chinchilla(params, tokens)", "power(tokens)"),
+    "targets": ("TO params = 1e9, tokens = 2e10", "TO params = [1e9, 1e10], tokens = 20 * params",
+                "TO (SELECT 1e9 AS params, 1e10 AS tokens)"),
+    "chosen": ("params IN [1e6, 1e9] LOG", "tokens IN [1e8, 1e11] LOG", "tokens = 20 * params"),
+    "planned": ("params IN [1e6, 1e9] LOG", "tokens IN (1e8, 1e9, 1e10)", "tokens = 20 * params"),
+    "comparison": ("6 * params * tokens <= 1e19", "tokens <= 2000 * params", "params >= 1e7"),
+    "limit": ("SUM(6 * params * tokens) <= 1e20", "SUM(params) <= 1e9", "tokens <= 2000 * params"),
+}  # fmt: skip
+# Keys of WITH that suit a verb, and what it takes so that it does not take long.
 FIT_OPTIONS = ("level", "seed", "objective", "delta", "cluster")
+APPROACH_OPTIONS = ("level", "seed", "objective", "delta", "tolerance", "budgets", "curves", "flops")
 INTERVAL_OPTIONS = ("level", "interval")
+OPTIONS = {
+    "fit": (*FIT_OPTIONS, "forward", "bootstrap", "intervals"), "cross_validate": FIT_OPTIONS,
+    "compare": (*FIT_OPTIONS, "weighing"), "compare_approaches": APPROACH_OPTIONS,
+    "extrapolate_average": (*FIT_OPTIONS, "weighing", "interval"), "optimize": (*INTERVAL_OPTIONS, "time_law"),
+    "design": (*INTERVAL_OPTIONS, "seed", "time_law", "per"),
+}  # fmt: skip
+FITTING = ("fit", "cross_validate", "compare", "compare_approaches", "extrapolate_average", "refit_law")
+CALM = {
+    **dict.fromkeys(("cross_validate", "compare", "compare_approaches"), "resamples = 0"),
+    "extrapolate_average": "resamples = 2, forward = false", "optimize": "resamples = 0",
+}  # fmt: skip
+NAMED = (Reference("chosen"), Reference("planned"), Reference("parameter"))
 RARELY = 0.03
 DEEPEST = 6  # rules in rules; beyond it what may be left out is
 
@@ -84,8 +112,8 @@ def make(name: str, chance: random.Random, depth: int = 0, verb: str = "") -> st
         return make(chance.choice(("fit", "extrapolate", "predict")), chance, depth)
     if name == "law" and chance.random() < 0.7:  # a fit takes longest
         return make("saved_law", chance)
-    if name == "form" and chance.random() < 0.6:
-        return chance.choice(FORMS)
+    if name in SENSIBLE and chance.random() < 0.6:
+        return chance.choice(SENSIBLE[name])
     if name in SLICES:
         return chance.choice(ODD[name] if name in ODD and chance.random() < RARELY else SAMPLES[name])
     return _text(rule(name), chance, depth + 1, name if name in VERBS else verb)
@@ -93,14 +121,15 @@ def make(name: str, chance: random.Random, depth: int = 0, verb: str = "") -> st
 
 def _options(chance: random.Random, verb: str) -> str:
     """Return a list of options; what fits has no resamples most often, so that nothing takes long."""
-    fits = verb in FITTING
-    known = FIT_OPTIONS if fits else INTERVAL_OPTIONS
+    known = OPTIONS.get(verb, INTERVAL_OPTIONS)
     if chance.random() < RARELY:
-        known = ("nonsense", *FIT_OPTIONS)
+        known = ("nonsense", *OPTION_VALUES)
+    calm = CALM.get(verb, "")
+    if verb == "fit":
+        calm = f"resamples = {chance.choice((0, 0, 0, 0, 0, 2))}"
     chosen = chance.sample(known, chance.choice((0, 1, 2)))
-    pairs = [f"{key} = {chance.choice(OPTION_VALUES[key])}" for key in chosen]
-    count = chance.choice((0, 0, 0, 0, 0, 2)) if verb == "fit" else 0
-    pairs = [f"resamples = {count}", *pairs] if fits else pairs
+    pairs = [f"{key} = {chance.choice(OPTION_VALUES[key])}" for key in chosen if f"{key} =" not in calm]
+    pairs = [calm, *pairs] if calm else pairs
     return f"WITH ({', '.join(pairs)})" if pairs else ""
 
 
@@ -116,7 +145,10 @@ def _text(node: Node, chance: random.Random, depth: int, verb: str) -> str:
             return _text(chance.choice(options), chance, depth, verb)
         case Listed(part):
             count = 1 if depth > DEEPEST else chance.choice((1, 1, 2, 2, 3))
-            return ", ".join(_text(part, chance, depth, verb) for _ in range(count))
+            texts = [_text(part, chance, depth, verb) for _ in range(count)]
+            # A name is given once, but for a slip.
+            named = {text.split(" ")[0].lower() if part in NAMED else text: text for text in texts}
+            return ", ".join(named.values() if chance.random() > RARELY else texts)
         case Maybe(part):
             # Fits without options take a thousand resamples.
             is_there = part == Reference("options") or (depth <= DEEPEST and chance.random() < 0.5)

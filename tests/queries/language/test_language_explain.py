@@ -62,6 +62,60 @@ VERBS = {
         "subject to": "6 * params * tokens <= budget",
         "for each budget": "[1e20, 1e21]",
     },
+    "OPTIMIZE chin MAXIMIZE params OVER params IN [1e7, 1e12] INTEGER, tokens = 20 * params SUBJECT TO loss >= 2 "
+    "WITH (time_law = chin)": {
+        "maximize": "params",
+        "over params": "1e7 to 1e12, whole numbers",
+        "over tokens": "= 20 * params",
+        "subject to": "loss >= 2",
+        "seconds": "by law chin version 1",
+        "intervals": "prediction at 0.95 from 50 resamples",
+    },
+    "COMPARE APPROACHES FROM holes GROUP BY corpus AT flops = [1e21, 1e22] WITH (tolerance = 0.2)": {
+        "law": "loss ~ E + A / params ^ alpha + B / tokens ^ beta",
+        "rows": "56 of 60, loss is NULL (1), loss is NaN (1), loss is zero or less (1)",
+        "comparisons": "2, one for each group",
+        "slices": "of the budgets found, within 20%",
+        "best sizes at": "1e+21, 1e+22",
+        "intervals": "0.95 from 200 resamples of rows, seed 0",
+    },
+    "COMPARE APPROACHES (loss ~ kaplan(params, tokens)) FROM points "
+    "WITH (budgets = [1e19, 1e20], flops = 6 * params * tokens, resamples = 0)": {
+        "law": "loss ~ ((N_c / params) ^ (alpha_N / alpha_D) + D_c / tokens) ^ alpha_D",
+        "slices": "of 1e+19, 1e+20, within 10%",
+        "intervals": "0.95 from 0 resamples",
+    },
+    "EXTRAPOLATE AVERAGE OF chin, (loss ~ power(params)) FROM holes WEIGHT BY id + 1 "
+    "TO params = [1e11, 1e12], tokens = 20 * params WITH (weighing = 'aicc', interval = 'confidence')": {
+        "law chin": "loss ~ E + A / params ^ alpha + B / tokens ^ beta; 5 free coefficients",
+        "law power(params)": "loss ~ E + A / params ^ alpha; 3 free coefficients",
+        "rows": "56 of 60, which every law can use",
+        "weight by": "id + 1",
+        "points": "2 with params, tokens",
+        "weighed by": "aicc",
+        "interval": "confidence",
+    },
+    "EXTRAPOLATE AVERAGE OF chin, solo TO params = 1e11, tokens = 2e12": {
+        "law solo": "loss ~ E + A / params ^ alpha; 3 free coefficients",
+        "rows": "60 of 60, those that the laws were fitted to",
+        "weighed by": "resamples",
+    },
+    f"DESIGN 3 RUNS FOR chin {TO} OVER params IN [1e7, 1e11] LOG, depth IN (4, 8), tokens = 20 * params "
+    "SUBJECT TO SUM(6 * params * tokens) <= 1e22, params <= 1e10 WITH (per = 'flops', time_law = chin, level = 0.5)": {
+        "law": "chin version 1: loss ~ E + A / params ^ alpha + B / tokens ^ beta",
+        "runs": "3",
+        "forecast": "3 points with params, tokens",
+        "over params": "1e7 to 1e11 on a log scale",
+        "over depth": "one of 4, 8",
+        "over tokens": "= 20 * params",
+        "per": "'flops'",
+        "seconds": "by law chin version 1",
+        "intervals": "confidence at 0.5 from 50 resamples",
+    },
+    f"DESIGN 1 RUN FOR (FIT loss ~ power(params) FROM points {QUICK}) TO params = 1e12 OVER params IN [1e7, 1e11]": {
+        "law": "loss ~ E + A / params ^ alpha",
+        "forecast": "1 points with params",
+    },
 }  # fmt: skip
 
 
@@ -81,6 +135,8 @@ def test_every_verb_is_explained_and_nothing_is_done(
     def refuse(*_: object, **__: object) -> None:
         raise AssertionError("EXPLAIN does nothing")
 
+    if not len(planted.sql("SHOW LAWS LIKE 'solo'")):
+        planted.sql(f"CREATE LAW solo AS FIT loss ~ power(params) FROM points {QUICK}")
     before = state(planted)
     for place in (
         "fit.fit_law",
@@ -88,6 +144,9 @@ def test_every_verb_is_explained_and_nothing_is_done(
         "validate.cross_validate",
         "prediction.predict",
         "optimize.optimise",
+        "validate.average_laws",
+        "approaches.compared",
+        "design.plan_runs",
     ):
         monkeypatch.setattr(f"isoflop.queries.language.verbs.{place}", refuse)
     answer = planted.sql(f"EXPLAIN {verb}")
@@ -108,6 +167,23 @@ def test_every_verb_is_explained_and_nothing_is_done(
         (f"FIT loss ~ power(params) FROM points {QUICK}", "1 rows of law, form, rows,"),
         ("EXTRAPOLATE chin TO params = [1e9, 1e10], tokens = 1e10", "2 rows of params, tokens, predicted_loss,"),
         ("CROSS VALIDATE chin FROM points KFOLD 3 WITH (resamples = 0)", "3 rows of fold, n_train,"),
+        (f"COMPARE chin, (loss ~ power(params)) FROM points {QUICK}", "2 rows of rank, law,"),
+        (
+            "COMPARE APPROACHES (loss ~ chinchilla(params, tokens)) FROM points "
+            "WITH (resamples = 0, budgets = [6e17, 6e18, 6e19], tolerance = 2)",
+            "4 rows of approach, params_exponent,",
+        ),
+        (
+            "EXTRAPOLATE AVERAGE OF chin, (loss ~ power(params)) FROM points TO params = 1e11, tokens = 2e12 "
+            "WITH (resamples = 0, weighing = 'aicc', forward = false)",
+            "1 rows of params, tokens, predicted_loss,",
+        ),
+        ("OPTIMIZE chin MINIMIZE loss OVER params IN [1e7, 1e12] LOG, tokens = 20 * params", "1 rows of params, tokens,"),
+        ("DESIGN 2 RUNS FOR chin TO params = 1e12, tokens = 2e13 OVER params IN [1e7, 1e11] LOG, tokens = 20 * params",
+         "2 rows of run, params, tokens,"),
+        ("REFIT LAW chin", "1 rows of law, form,"),
+        ("PREDICT chin FROM points", "60 rows of id, name,"),
+        ("RESIDUALS chin", "60 rows of id, name,"),
     ],
 )
 def test_analyze_does_it_and_says_how_long_that_took(planted: Lakehouse, verb: str, answer: str) -> None:
@@ -151,5 +227,19 @@ def test_errors_are_those_of_the_verb(planted: Lakehouse) -> None:
     assert "LINE 2: EXTRAPOLATE chim TO params = 1\n                    ^^^^" in str(caught.value)
     with pytest.raises(StatementError, match="no row matched"):
         planted.sql("EXPLAIN CROSS VALIDATE chin FROM points WHERE params > 1e20 KFOLD 3")
+    for verb, message in (
+        ("COMPARE chin, (params ~ optimal_params(flops)) FROM points", "the candidates of COMPARE predict"),
+        ("COMPARE APPROACHES FROM points AT flops = [[1]]", "budgets are numbers above 0"),
+        ("COMPARE APPROACHES FROM points WHERE params > 1e20", "no row matched"),
+        ("EXTRAPOLATE AVERAGE OF chin, chin TO params = 1", "chin stands twice"),
+        ("EXTRAPOLATE AVERAGE OF chin, (loss ~ power(params)) FROM points TO params = 1e11", "needs params, tokens"),
+        ("DESIGN 2 RUNS FOR chin TO params = 1 OVER params IN [1e7, 1e9]", "needs params, tokens"),
+    ):
+        with pytest.raises(StatementError, match=message) as refused:
+            planted.sql(f"EXPLAIN {verb}")
+        with pytest.raises(StatementError) as asked:
+            planted.sql(f"        {verb}")
+        assert str(refused.value).partition("LINE")[0] == str(asked.value).partition("LINE")[0]
+        assert refused.value.start == asked.value.start
     with pytest.raises(QuerySyntaxError, match="expected PARAMETERS or FROM"):
         planted.sql("EXPLAIN ANALYZE FIT loss ~ power(params) FORM points")

@@ -49,6 +49,19 @@ SOUND = (
     "CROSS VALIDATE chin FROM points HOLDOUT LARGEST 20 PERCENT BY params WITH (resamples = 2)",
     "CROSS VALIDATE loss ~ power(params) FROM points KFOLD 2 BY corpus WITH (resamples = 0)",
     "COMPARE chin, (loss ~ power(params)) FROM points HOLDOUT LAST 2 BY tokens WITH (resamples = 0)",
+    "DESIGN 2 RUNS FOR chin TO params = 1e9, tokens = 2e10 OVER params IN [1e6, 1e9] LOG, tokens IN (1e8, 1e9, 1e10) "
+    "SUBJECT TO SUM(6 * params * tokens) <= 1e19, tokens <= 200 * params WITH (seed = 1, per = 'flops')",
+    "SELECT run FROM (DESIGN 1 RUN FOR brief TO (SELECT 1e9 AS params) OVER params IN [1e6, 1e8], tokens = 20 * params "
+    "WITH (time_law = brief))",
+    "COMPARE APPROACHES (loss ~ chinchilla(params, tokens)) FROM points WHERE id < 40 GROUP BY corpus "
+    "AT flops = [1e18, 1e19] WITH (resamples = 0, tolerance = 0.2, flops = 6 * params * tokens)",
+    "EXTRAPOLATE AVERAGE OF chin, (loss ~ power(params)) FROM points WEIGHT BY id + 1 "
+    "TO params = [1e9, 1e10], tokens = 2e10 WITH (resamples = 2, forward = false, weighing = 'aicc')",
+    "EXPLAIN DESIGN 2 RUNS FOR chin TO params = 1e9, tokens = 2e10 OVER params IN [1e6, 1e9] LOG, tokens = 20 * params; "
+    "EXPLAIN COMPARE APPROACHES FROM points AT flops = 1e18; EXPLAIN EXTRAPOLATE AVERAGE OF chin, brief TO params = 1e9, "
+    "tokens = 1e10 WITH (resamples = 2)",
+    "EXPLAIN ANALYZE REFIT LAW brief; FIT loss ~ power(params) FROM points WITH (resamples = 4, bootstrap = 'auto', "
+    "intervals = 'jackknife', forward = false)",
     "RESIDUALS chin FROM (FROM holes LIMIT 20); SHOW LAWS LIKE 'c%'; DESCRIBE LAW chin VERSION 1",
     "CREATE OR REPLACE LAW b AS FIT loss ~ power(params) FROM points WITH (resamples = 2); DROP LAW IF EXISTS b",
     "SELECT 'it''s' AS \"größe\", $$FIT$$ FROM (SHOW LAW FORMS) /* FIT */ WHERE form LIKE 'c%'; SELECT chin(1e9, 2e10)",
@@ -77,10 +90,11 @@ KEEPING = (
     "PREPARE q AS {}", "CREATE OR REPLACE MACRO m() AS TABLE {}", "INSERT INTO kept {}", "INSERT INTO kept FROM ({})",
     "BEGIN; {}; COMMIT",
 )  # fmt: skip
-CHIN = "CREATE LAW chin AS FIT loss ~ chinchilla(params, tokens) FROM points WITH (resamples = 2, forward = false)"
+CHIN = "CREATE LAW chin AS FIT loss ~ chinchilla(params, tokens) FROM points WITH (resamples = 24, forward = false)"
+BRIEF = "CREATE LAW brief AS FIT loss ~ power(params) FROM points WITH (resamples = 20, forward = false)"
 CHANGING = ("create_law", "refit_law", "drop_law", "alter_law", "comment_on_law", "forecast")
 WRITES = re.compile(
-    r"\b(CREATE|DROP|ALTER|COMMENT|FORECAST|COPY|INSERT|UPDATE|DELETE|SET|PREPARE|ATTACH|TRUNCATE|BEGIN|REFIT)\b", re.I
+    r"\b(CREATE|REFIT|DROP|ALTER|COMMENT|FORECAST|COPY|INSERT|UPDATE|DELETE|SET|PREPARE|ATTACH|TRUNCATE|BEGIN)\b", re.I
 )
 STATE = """
 SELECT ARRAY(SELECT (schema_name, table_name, estimated_size) FROM duckdb_tables() ORDER BY ALL)::VARCHAR AS tables,
@@ -216,7 +230,7 @@ def prepare(lake: Lakehouse) -> None:
     lake.query(
         "CREATE OR REPLACE TABLE points AS SELECT i AS id, 'run ' || i AS name, ['web', 'books'][1 + i % 2] AS corpus, "
         "10.0 ** (6 + i % 3) AS params, 10.0 ** (8 + i // 3) AS tokens, "
-        "1.7 + 400 / params ** 0.34 + 410 / tokens ** 0.28 AS loss FROM range(12) t(i)"
+        "(1.7 + 400 / params ** 0.34 + 410 / tokens ** 0.28) * (1 + 0.004 * sin(7 * i)) AS loss FROM range(12) t(i)"
     )
     lake.query(
         "CREATE OR REPLACE TABLE holes AS SELECT * REPLACE (CASE id WHEN 0 THEN NULL ELSE loss END AS loss) FROM points"
@@ -226,6 +240,7 @@ def prepare(lake: Lakehouse) -> None:
         lake.sql(f"DROP LAW {quote_name(row['name'])}")
     lake.query("DELETE FROM store.forecasts")
     lake.sql(CHIN)
+    lake.sql(BRIEF)
 
 
 @pytest.fixture(scope="module")
