@@ -14,7 +14,7 @@ from isoflop.lakehouse.schema.views import create_views
 if TYPE_CHECKING:
     import duckdb
 
-SCHEMA_VERSION = 4
+SCHEMA_VERSION = 3
 
 
 def scripts() -> dict[int, Path]:
