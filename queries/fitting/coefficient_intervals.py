@@ -20,6 +20,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from isoflop.lakehouse.errors import FitError, UsageError, did_you_mean
+from isoflop.queries.fitting.quantiles import student_quantile
 from isoflop.queries.fitting.record import INTERVALS, Fit, Note
 
 Array = NDArray[np.float64]
@@ -98,12 +99,10 @@ def _profiled(fit: Fit, X: ArrayLike, y: ArrayLike, sample_weight: Any, groups: 
 
 def _jackknifed(fit: Fit, X: ArrayLike, y: ArrayLike, sample_weight: Any, groups: Any, fixed: Any) -> Fit:
     """The fit with intervals, standard errors and bias of the jackknife."""
-    from scipy.special import stdtrit
-
     from isoflop.queries.fitting.jackknife import jackknife
 
     found = jackknife(fit, X, y, sample_weight=sample_weight, groups=groups, fixed=fixed)
-    reach = float(stdtrit(len(found.coefficients) - 1, (1 + fit.level) / 2)) * found.std_errors
+    reach = student_quantile((1 + fit.level) / 2, len(found.coefficients) - 1) * found.std_errors
     centre = fit.coefficients - found.bias
     domain = np.array([[one.lower, one.upper] for one in fit.law.coefficients])
     lower, upper = (np.clip(end, domain[:, 0], domain[:, 1]) for end in (centre - reach, centre + reach))

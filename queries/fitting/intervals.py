@@ -85,8 +85,8 @@ def predict(fit: Fit | FittedLaw, X: ArrayLike, level: float = 0.95, kind: str =
     if fitted.widening > 1.0:
         with np.errstate(all="ignore"):
             beyond = widened(fitted.widening, reach(fitted.law, inputs, fitted.support, fitted.edge))
-            lower = predicted * (lower / predicted) ** beyond
-            upper = predicted * (upper / predicted) ** beyond
+            lower = np.where(beyond > 1, predicted * (lower / predicted) ** beyond, lower)
+            upper = np.where(beyond > 1, predicted * (upper / predicted) ** beyond, upper)
     return Prediction(predicted, lower, upper, level, kind, ratio, in_support)
 
 

@@ -21,6 +21,7 @@ from numpy.typing import ArrayLike, NDArray
 from isoflop.lakehouse.errors import FitError, UsageError, did_you_mean
 from isoflop.queries.fitting.deleted import mean_slope
 from isoflop.queries.fitting.problem import Problem, coefficients_for
+from isoflop.queries.fitting.quantiles import student_quantile
 from isoflop.queries.fitting.record import Fit
 from isoflop.queries.fitting.rows import Rows, usable_rows
 from isoflop.queries.fitting.solver.choose import model_for
@@ -102,14 +103,12 @@ class _Profile:
     """The least objective over all coefficients but one."""
 
     def __init__(self, fit: Fit, coefficients: tuple[Coefficient, ...], rows: Rows, name: str, spare: int) -> None:
-        from scipy.special import stdtrit
-
         self.fit, self.coefficients, self.rows, self.name = fit, coefficients, rows, name
         self.position = fit.names.index(name)
         self.one: Coefficient = fit.law.coefficients[self.position]
         self.estimate = float(fit.coefficients[self.position])
         num_free = sum(one.fixed is None for one in coefficients)
-        quantile = float(stdtrit(spare, (1 + fit.level) / 2))
+        quantile = student_quantile((1 + fit.level) / 2, spare)
         self.threshold = quantile**2 / (2 * _sharpness(fit, rows, num_free) * spare / len(rows))
         self.best = fit.objective
         self.last = fit.coefficients

@@ -19,12 +19,14 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, field
+from statistics import NormalDist
 from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 from isoflop.lakehouse.errors import FitError
+from isoflop.queries.fitting.quantiles import student_quantile
 from isoflop.queries.fitting.rows import Rows
 
 Array = NDArray[np.float64]
@@ -257,13 +259,10 @@ def expanded_tail(level: float, count: int, taken: int, curved: float) -> float:
     Example
     -------
     >>> round(expanded_tail(0.9, 60, 5, 1.0), 4), round(expanded_tail(0.9, 10_000, 5, 1.0), 4)
-    (0.0401, 0.05)
+    (0.0403, 0.0499)
     """
-    from scipy.special import ndtr, stdtrit
-
-    spare = max(count - taken, 1)
-    reach = float(stdtrit(spare, (1 + level) / 2)) * math.sqrt(count / max(count - curved * taken, 1.0))
-    return float(ndtr(-reach))
+    reach = student_quantile((1 + level) / 2, max(count - taken, 1))
+    return NormalDist().cdf(-reach * math.sqrt(count / max(count - curved * taken, 1.0)))
 
 
 def _widened(rows: Rows, predicted: Array, num_free: int) -> Array:

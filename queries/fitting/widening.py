@@ -20,13 +20,14 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from isoflop.queries.fitting.quantiles import student_quantile
 from isoflop.queries.laws.algebra.expression import sql_number
 from isoflop.queries.laws.law import Law
 
 Array = NDArray[np.float64]
 Edge = tuple[float, float]
 
-PRIOR_CUTS = 8.0  # cuts that the prior counts for
+PRIOR_CUTS = 8  # cuts that the prior counts for
 PRIOR_RATIO = 1.0  # errors in units of the predicted spread [1] in the prior: as large as predicted
 LARGEST_RATIO = 4.0  # [1]: a cut that missed by more says that its few rows fitted nothing, not how far off fits are
 SPARE_ROWS = 3  # training rows beyond the number of coefficients below which a cut says nothing
@@ -144,8 +145,6 @@ def widening_factor(cuts: Sequence[Cut], num_rows: int, num_free: int, level: fl
     num_free : fitted coefficients
     level : coverage of the intervals [1]
     """
-    from scipy.special import stdtrit
-
     quantile = NormalDist().inv_cdf((1 + level) / 2)
     weights, ratios, needed = [], [], [np.zeros(0)]
     for cut in cuts:
@@ -158,7 +157,7 @@ def widening_factor(cuts: Sequence[Cut], num_rows: int, num_free: int, level: fl
             needed.append(needs)
     total = sum(weight * ratio**2 for weight, ratio in zip(weights, ratios, strict=True))
     pooled = math.sqrt((total + PRIOR_CUTS * PRIOR_RATIO**2) / (sum(weights) + PRIOR_CUTS))
-    warranted = pooled * float(stdtrit(PRIOR_CUTS + len(ratios), (1 + level) / 2)) / quantile
+    warranted = pooled * student_quantile((1 + level) / 2, PRIOR_CUTS + len(ratios)) / quantile
     left_out = np.concatenate(needed)
     covering = float(np.quantile(left_out, level, method="higher")) if len(left_out) else 1.0
     return max(1.0, warranted, covering)

@@ -27,7 +27,7 @@ def test_the_default_depends_on_rows_and_groups(planted_rows: Runs) -> None:
         return default_resampling(rows)
 
     assert chosen(60) == CaseBootstrap() == chosen(15)
-    assert chosen(14) == ResidualBootstrap(is_fallback=True)
+    assert chosen(14) == ResidualBootstrap()
     assert chosen(60, [k // 3 for k in range(60)]) == ClusterBootstrap()
     assert chosen(60, [k // 10 for k in range(60)]) == WildBootstrap()
 

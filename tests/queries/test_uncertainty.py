@@ -8,6 +8,7 @@ from run_samples import Runs
 
 from isoflop.lakehouse.errors import EmptySelection, FitError, UsageError
 from isoflop.queries.fitting import ResidualBootstrap, average_laws, fit_law, jackknife, predict, profile_intervals
+from isoflop.queries.fitting.quantiles import student_quantile
 from isoflop.queries.laws import CHINCHILLA, KAPLAN, POWER, LeastSquares, parse_formula
 from isoflop.queries.laws.law import Coefficient, Input
 
@@ -127,3 +128,11 @@ def test_laws_may_take_different_inputs_but_need_rows_in_common(planted_rows: Ru
     with pytest.raises(EmptySelection, match="used by every law"):
         average_laws([CHINCHILLA, POWER], inputs, -planted_rows.loss)
     assert Input("x").positive
+
+
+@pytest.mark.parametrize("freedom", [1, 2, 3, 8, 55, 56, 199, 200, 1001, 10**6])
+def test_student_quantiles_are_those_of_scipy(freedom: int) -> None:
+    from scipy.special import stdtrit
+
+    for share in (0.6, 0.9, 0.975, 0.9999):
+        assert student_quantile(share, freedom) == pytest.approx(stdtrit(freedom, share), rel=1e-9)
