@@ -78,7 +78,8 @@ EXPLAIN = Page(
     columns={"step": "what is described", "detail": "the description"},
     examples=(
         "EXPLAIN FIT loss ~ power(flops) PARAMETERS (E FIXED 1.7) FROM runs WHERE NOT outlier",
-        "SELECT detail FROM (EXPLAIN ANALYZE FIT loss ~ power(flops) FROM runs WHERE NOT outlier WITH (resamples = 0))\n"
+        "SELECT detail FROM (EXPLAIN ANALYZE FIT loss ~ power(flops) FROM runs WHERE NOT outlier "
+        "WITH (resamples = 0))\n"
         "WHERE step IN ('rows', 'answer')",
     ),
     mistakes=("EXPLAIN FIT loss ~ power(flop) FROM runs",),

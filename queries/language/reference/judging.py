@@ -43,7 +43,8 @@ COMPARE = Page(
     verb="compare",
     purpose=(
         "Fits several laws to the same rows, those that all of them can use, and ranks them: by error on held-out rows "
-        "with a split, by AICc without one. A saved law is fitted again, to these rows. `weighing = 'resamples'` weighs "
+        "with a split, by AICc without one. A saved law is fitted again, to these rows. `weighing = "
+        "'resamples'` weighs "
         "them as [EXTRAPOLATE AVERAGE](#extrapolate-average) does: by how often each predicts best what a resample "
         "leaves out."
     ),

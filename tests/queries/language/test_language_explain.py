@@ -178,9 +178,14 @@ def test_every_verb_is_explained_and_nothing_is_done(
             "WITH (resamples = 0, weighing = 'aicc', forward = false)",
             "1 rows of params, tokens, predicted_loss,",
         ),
-        ("OPTIMIZE chin MINIMIZE loss OVER params IN [1e7, 1e12] LOG, tokens = 20 * params", "1 rows of params, tokens,"),
-        ("DESIGN 2 RUNS FOR chin TO params = 1e12, tokens = 2e13 OVER params IN [1e7, 1e11] LOG, tokens = 20 * params",
-         "2 rows of run, params, tokens,"),
+        (
+            "OPTIMIZE chin MINIMIZE loss OVER params IN [1e7, 1e12] LOG, tokens = 20 * params",
+            "1 rows of params, tokens,",
+        ),
+        (
+            "DESIGN 2 RUNS FOR chin TO params = 1e12, tokens = 2e13 OVER params IN [1e7, 1e11] LOG, tokens = params",
+            "2 rows of run, params, tokens,",
+        ),
         ("REFIT LAW chin", "1 rows of law, form,"),
         ("PREDICT chin FROM points", "60 rows of id, name,"),
         ("RESIDUALS chin", "60 rows of id, name,"),
