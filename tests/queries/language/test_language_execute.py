@@ -26,6 +26,7 @@ class Listening:
 
     def __init__(self, lake: Lakehouse) -> None:
         self.lake = lake
+        self.is_read_only = lake.is_read_only
         self.sent: list[str] = []
 
     def query(self, sql, parameters=None, relations=None):
