@@ -56,6 +56,14 @@ def staleness(question: Question, record: LawRecord, most_rows: int = MOST_ROWS)
     ----------
     most_rows : of more rows only the number is looked at
     """
+    key = (str(record.name).lower(), record.version or 0, most_rows)
+    if key not in question.looked:
+        question.looked[key] = _looked(question, record, most_rows)
+    return question.looked[key]
+
+
+def _looked(question: Question, record: LawRecord, most_rows: int) -> Staleness:
+    """Look whether the rows of a saved law have changed since it was fitted."""
     import duckdb
 
     try:
