@@ -27,6 +27,19 @@ _OF_PIVOT = 'CREATE OR REPLACE TEMP TYPE "__pivot_enum'
 _PLACED = re.compile(r"(?P<message>.*?)\n\nLINE (?P<line>\d+): (?P<shown>[^\n]*)\n(?P<caret> *)\^.*", re.DOTALL)
 
 
+@contextlib.contextmanager
+def transaction(con: duckdb.DuckDBPyConnection) -> Iterator[None]:
+    """Keep all that is run on a connection within the block, or, after an error, nothing of it."""
+    con.execute("BEGIN")
+    try:
+        yield
+        con.execute("COMMIT")
+    except BaseException:
+        with contextlib.suppress(Exception):
+            con.execute("ROLLBACK")
+        raise
+
+
 def run_text(cursor: duckdb.DuckDBPyConnection, text: str, parameters: Parameters = None) -> pa.Table:
     """Run the statements of a text one after another and return the last one's rows.
 
@@ -156,9 +169,9 @@ def restate(error: Exception, text: str, piece: str, start: int) -> Exception | 
     Example
     -------
     >>> import duckdb
-    >>> piece = " SELECT nope"
+    >>> piece = "SELECT nope"
     >>> error = duckdb.BinderException("Binder Error: no nope\\n\\nLINE 1: SELECT nope\\n               ^")
-    >>> print(restate(error, "SELECT 1;" + piece, piece, 9))
+    >>> print(restate(error, "SELECT 1; " + piece, piece, 10))
     Binder Error: no nope
     <BLANKLINE>
     LINE 1: SELECT 1; SELECT nope

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Protocol, TypeAlias, TypeVar
 from isoflop.lakehouse.catalog import NotCommitted, StoreDead, connect, opening_error
 from isoflop.lakehouse.connection import Connection, Connections, LocalConnection
 from isoflop.lakehouse.errors import StoreError
-from isoflop.lakehouse.running import run_text
+from isoflop.lakehouse.running import run_text, transaction
 from isoflop.lakehouse.schema import migrate
 from isoflop.lakehouse.writer import Drained, drain, has_batches
 
@@ -185,16 +185,8 @@ class Store:
     def _transact(
         self, work: Callable[[duckdb.DuckDBPyConnection], Result], relations: Mapping[str, pa.Table] | None = None
     ) -> Result:
-        with self._writing, self._cursor(relations) as cursor:
-            cursor.execute("BEGIN")
-            try:
-                result = work(cursor)
-                cursor.execute("COMMIT")
-            except BaseException:
-                with contextlib.suppress(Exception):
-                    cursor.execute("ROLLBACK")
-                raise
-            return result
+        with self._writing, self._cursor(relations) as cursor, transaction(cursor):
+            return work(cursor)
 
     @contextlib.contextmanager
     def _cursor(self, relations: Mapping[str, pa.Table] | None = None) -> Iterator[duckdb.DuckDBPyConnection]:

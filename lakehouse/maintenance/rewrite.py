@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 
 from isoflop.lakehouse.catalog import LAYOUT, opening_error
 from isoflop.lakehouse.errors import StoreError
+from isoflop.lakehouse.running import transaction
 from isoflop.lakehouse.schema import POINT_ORDER, VALUE, create_views, migrate, narrowed
 
 if TYPE_CHECKING:
@@ -137,19 +138,13 @@ def carry_over(con: duckdb.DuckDBPyConnection, source: str, target: str) -> None
     con.execute(f"USE {quoted(target)}")
     try:
         migrate(con, is_shared=not is_file(con, target))
-        con.execute("BEGIN")
-        try:
+        with transaction(con):
             for schema, table in tables_of(con, source):
                 if (schema, table) != LEASE:
                     _make_alike(con, source, target, schema, table)
                     copy_rows(con, source, target, schema, table)
             create_views(con)
             _make(con, described)
-            con.execute("COMMIT")
-        except BaseException:
-            with contextlib.suppress(Exception):
-                con.execute("ROLLBACK")
-            raise
     finally:
         con.execute(f"USE {quoted(row[0])}.{quoted(row[1])}")
 
@@ -218,16 +213,10 @@ def _make_alike(con: duckdb.DuckDBPyConnection, source: str, target: str, schema
 
 def copy_catalog(con: duckdb.DuckDBPyConnection, source: str, target: str) -> None:
     """Copy everything of file `source` into the empty file `target`, in one transaction; `con` has both attached."""
-    con.execute("BEGIN")
-    try:
+    with transaction(con):
         con.execute(f"COPY FROM DATABASE {quoted(source)} TO {quoted(target)} (SCHEMA)")
         for schema, table in tables_of(con, source):
             copy_rows(con, source, target, schema, table)
-        con.execute("COMMIT")
-    except BaseException:
-        with contextlib.suppress(Exception):
-            con.execute("ROLLBACK")
-        raise
 
 
 def copy_rows(con: duckdb.DuckDBPyConnection, source: str, target: str, schema: str, table: str) -> None:

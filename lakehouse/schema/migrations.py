@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
-import contextlib
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from isoflop.lakehouse.errors import StoreError
 from isoflop.lakehouse.provenance import code_version
+from isoflop.lakehouse.running import transaction
 from isoflop.lakehouse.schema.views import create_views
 
 if TYPE_CHECKING:
     import duckdb
 
-SCHEMA_VERSION = 4
+SCHEMA_VERSION = 3
 
 
 def scripts() -> dict[int, Path]:
@@ -93,8 +93,7 @@ def migrate(
         return False
     if version > 0 and backup is not None:
         backup(version)
-    con.execute("BEGIN")
-    try:
+    with transaction(con):
         if version > 0 and is_shared:
             _keep_tables(con, version)
         con.execute("CREATE SCHEMA IF NOT EXISTS store")
@@ -110,11 +109,6 @@ def migrate(
                 [number, path.stem, code_version()],
             )
         create_views(con)
-        con.execute("COMMIT")
-    except BaseException:
-        with contextlib.suppress(Exception):
-            con.execute("ROLLBACK")
-        raise
     return True
 
 

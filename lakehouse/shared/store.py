@@ -21,7 +21,7 @@ from isoflop.lakehouse.connection import Connections, LocalConnection
 from isoflop.lakehouse.errors import StoreError
 from isoflop.lakehouse.provenance import host_name
 from isoflop.lakehouse.reads import check_reads
-from isoflop.lakehouse.running import run_text
+from isoflop.lakehouse.running import run_text, transaction
 from isoflop.lakehouse.schema import migrate
 from isoflop.lakehouse.schema.migrations import check_version
 from isoflop.lakehouse.shared.extensions import load_extension
@@ -198,16 +198,8 @@ class SharedStore:
     def _once(
         self, work: Callable[[duckdb.DuckDBPyConnection], Result], relations: Mapping[str, pa.Table] | None
     ) -> Result:
-        with self._cursor(relations) as cursor:
-            cursor.execute("BEGIN")
-            try:
-                result = work(cursor)
-                cursor.execute("COMMIT")
-            except BaseException:
-                with contextlib.suppress(Exception):
-                    cursor.execute("ROLLBACK")
-                raise
-            return result
+        with self._cursor(relations) as cursor, transaction(cursor):
+            return work(cursor)
 
     def _patiently(self, ask: Callable[[], Result]) -> Result:
         """Ask, and ask again for some seconds while the catalog is away."""

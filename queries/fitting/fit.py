@@ -239,7 +239,8 @@ def _without(problem: Problem, found: Found, coefficients: Array, k: int) -> tup
         if problem.objective.link is not Link.LOG:
             residuals = 1.0 - predicted / problem.rows.values
         total = float(problem.objective.weigh(residuals, True)[0] @ problem.weights[0])
-    if not total <= found.objective * (1 + AS_GOOD) + 1e-300:
+    rounding = 1e-26 * float(problem.weights.sum())  # residuals of 1e-13
+    if not total <= found.objective * (1 + AS_GOOD) + rounding:
         return None
     return emptied, replace(found, objective=total)
 

@@ -32,7 +32,7 @@ def student_quantile(share: float, freedom: int) -> float:
             (3 * z**7 + 19 * z**5 + 17 * z**3 - 15 * z) / 384,
             (79 * z**9 + 776 * z**7 + 1482 * z**5 - 1920 * z**3 - 945 * z) / 92160,
         )
-        return sum(term / freedom**power for power, term in enumerate(terms))
+        return math.fsum(term / freedom**power for power, term in enumerate(terms))
     low, high = 0.0, math.pi / 2  # of the angle whose tangent is t / sqrt(freedom)
     while high - low > 1e-15:
         middle = 0.5 * (low + high)

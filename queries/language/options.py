@@ -36,6 +36,7 @@ class FitOptions:
     forward : whether the large rows are predicted from the small ones, to widen intervals beyond the rows until
         they would have held; None does so where there are intervals
     cluster : value that rows which belong together share, or None
+    compiled : whether all of the fit runs compiled; None where that pays. Its last digits depend on it
     bootstrap : how rows are redrawn, one of `BOOTSTRAPS`; None goes by the numbers of rows and groups alone
     intervals : what the coefficients' intervals are, one of `INTERVALS`
     is_asked : whether bootstrap or intervals were named, so that the answer shows them
@@ -47,6 +48,7 @@ class FitOptions:
     level: float = 0.95
     forward: bool | None = None
     cluster: Expression | None = None
+    compiled: bool | None = None
     bootstrap: str | None = None
     intervals: str = "percentile"
     is_asked: bool = False

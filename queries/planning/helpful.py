@@ -24,6 +24,7 @@ Array = NDArray[np.float64]
 REACH = 4.0  # factor beyond the rows on either side within which a run is looked for
 CANDIDATES, SLOW_CANDIDATES = 1500, 200
 USUAL_NOISE = 0.01  # scatter of a run in log value [1] where the rows do not say
+NO_NOISE = 1e-9  # scale of residuals [1] up to which rows are computed, not measured
 WORTH_SAYING = 1.5  # times narrower from which a run is worth a note
 DIFFERENCE = 1e-4  # step of differences in a coordinate
 LOG_PRIOR = 2.0  # standard deviation of the logarithm of an amplitude or floor before any run: a factor of 7
@@ -85,14 +86,14 @@ def most_helpful_run(
     if not free or not np.isfinite(fit.coefficients).all():
         return None
     is_log, prior = _coordinates(law, fit.coefficients, free)
-    noise = fit.residual_scale if np.isfinite(fit.residual_scale) and fit.residual_scale > 0 else USUAL_NOISE
+    noise = fit.residual_scale if fit.residual_scale > NO_NOISE else USUAL_NOISE
     weight = np.ones(len(inputs)) if weights is None else weights
     slopes = _slopes(law, fit.coefficients, free, is_log, inputs) * prior  # (R, F), in units of the prior
     if not np.isfinite(slopes).all():
         return None
     scaled = slopes * np.sqrt(weight / weight.mean())[:, None] / noise
     sizes, turned = np.linalg.eigh(np.eye(len(free)) + scaled.T @ scaled)
-    root = turned / np.sqrt(sizes)  # (F, F), a square root of the covariance in units of the prior
+    root = turned / np.sqrt(np.maximum(sizes, 1.0))  # (F, F), a square root of the covariance in units of the prior
     variables = _ranges(law, inputs)
     points = grid(variables, SLOW_CANDIDATES if getattr(law, "is_costly", False) else CANDIDATES)
     features = _slopes(law, fit.coefficients, free, is_log, points) * prior @ root

@@ -34,12 +34,18 @@ WORTH_LOADING = 1_000_000  # the same while numba is not loaded yet, which takes
 Descended = tuple[Array, Array, NDArray[np.bool_]]
 
 
-_is_on = ContextVar("compiled", default=True)
+# Undecided, a batch goes compiled where that pays: answers then depend in their last digits on what was fitted before.
+_is_on: ContextVar[bool | None] = ContextVar("compiled", default=None)
 
 
 def is_available() -> bool:
     """Return whether numba is installed and not switched off by the environment variable ISOFLOP_NO_COMPILED."""
-    return _is_on.get() and _is_installed()
+    return _is_on.get() is not False and _is_installed()
+
+
+def pays(values: int) -> bool:
+    """Return whether a job of that many problems times rows is quicker compiled, with numba to be loaded or not."""
+    return is_available() and ("numba" in sys.modules or values >= WORTH_LOADING)
 
 
 @functools.cache
@@ -49,7 +55,7 @@ def _is_installed() -> bool:
 
 @contextmanager
 def switched(is_on: bool) -> Iterator[None]:
-    """Use the compiled path, or not, within a block; it cannot be switched on where numba is missing."""
+    """Use the compiled path, or not, for all that is fitted within a block; without numba there is none to use."""
     token = _is_on.set(is_on)
     try:
         yield
@@ -91,8 +97,13 @@ def descend_compiled(
     """
     tables = getattr(model, "tables", None)
     penalty = penalty_of(objective)
-    fewest = FEWEST_VALUES if "numba" in sys.modules else WORTH_LOADING
-    if tables is None or penalty is None or len(theta) * targets.shape[1] < fewest or not is_available():
+    values = len(theta) * targets.shape[1]
+    if (
+        tables is None
+        or penalty is None
+        or values < FEWEST_VALUES
+        or not (is_available() if _is_on.get() else pays(values))
+    ):
         return None
     from isoflop.queries.fitting.solver import kernels
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from isoflop.queries.language.options import OPTIMUM_RESAMPLES
 from isoflop.queries.language.reference.page import Page
 
 INTERVAL_OPTIONS = ("level", "interval")
@@ -151,15 +152,20 @@ EXTRAPOLATE_AVERAGE = Page(
         "FROM (EXTRAPOLATE AVERAGE OF chin, (loss ~ kaplan(params, tokens)) FROM runs WHERE NOT outlier\n"
         "      TO params = 7e10, tokens = 1.4e12 WITH (weighing = 'aicc', resamples = 20))",
     ),
-    mistakes=("EXTRAPOLATE AVERAGE OF chin TO params = 7e10, tokens = 1.4e12",),
+    mistakes=(
+        "EXTRAPOLATE AVERAGE OF chin TO params = 7e10, tokens = 1.4e12",
+        "EXTRAPOLATE AVERAGE OF chin, (loss ~ power(params)) TO params = 7e10, tokens = 1.4e12",
+        "EXTRAPOLATE AVERAGE OF chin, (flops ~ power(params)) FROM runs TO params = 7e10, tokens = 1.4e12",
+    ),
 )
 
 DESIGN = Page(
     verb="design",
     purpose=(
         "Chooses the runs to train: those that most narrow what a law says about the points of `TO`, the most useful "
-        "first. `OVER` says from which ranges or values, conditions hold for each run, and `SUM(…)` is held below a "
-        "budget over all of them."
+        "first ([how, and whether that helps](design.md)). `OVER` gives each name a range, a list to choose from or a "
+        "value that follows from others. Conditions hold for each run, and `SUM(…)` of an expression over all of them "
+        "is held below a budget. Without a budget or `per` runs are chosen whatever they cost."
     ),
     sample=f"DESIGN 2 RUNS FOR chin TO params = 7e10, tokens = 1.4e12 {OVER}\n"
     "SUBJECT TO SUM(6 * params * tokens) <= 1e22",
@@ -167,7 +173,7 @@ DESIGN = Page(
         "run": "1 for the most useful",
         "names of OVER": "what to train, in their own units",
         "predicted_<target>": "what the law says of the run [unit of the target]",
-        "flops": "training compute, 6 params tokens [flop]",
+        "flops": "training compute [flop]: 6 params tokens, or counted where `OVER` gives a shape",
         "seconds": "what `time_law` says [s]; null without one",
         "cost": "what `SUM(…)` or `per` counts, in its own unit",
         "width_before": "expected width of the forecast's interval without this run [unit of the target]",
@@ -177,14 +183,19 @@ DESIGN = Page(
         "interval": "`prediction` or `confidence`",
     },
     options=(*INTERVAL_OPTIONS, "seed", "time_law", "per"),
-    defaults=OF_THE_LAW,
+    defaults={**OF_THE_LAW, "interval": "`'confidence'`"},
     examples=(
-        "SELECT run, count(*) OVER () AS runs, ratio > 1 AS narrows\n"
-        "FROM (DESIGN 2 RUNS FOR chin TO params = 7e10, tokens = 1.4e12\n"
-        f"      {OVER}\n"
-        "      SUBJECT TO SUM(6 * params * tokens) <= 1e22)",
+        "SELECT run, params, tokens, round(ratio, 2) AS ratio\n"
+        "FROM (DESIGN 3 RUNS FOR chin TO params = 7e10, tokens = 1.4e12\n"
+        "      OVER params IN (1e8, 3e8, 1e9, 3e9), tokens IN (1e10, 3e10, 1e11, 3e11)\n"
+        "      SUBJECT TO SUM(flops) <= 1e22, tokens <= 200 * params)",
     ),
-    mistakes=(f"DESIGN RUNS FOR chin TO params = 7e10, tokens = 1.4e12 {OVER}",),
+    mistakes=(
+        f"DESIGN RUNS FOR chin TO params = 7e10, tokens = 1.4e12 {OVER}",
+        "DESIGN 2 RUNS FOR chin TO params = 7e10, tokens = 1.4e12 OVER params IN [1e8, 1e10] LOG",
+        "DESIGN 2 RUNS FOR chin TO params = 7e10, tokens = 1.4e12 OVER params IN [1e8, 1e10], tokens = 1e10\n"
+        "SUBJECT TO SUM(flops) <= 1e15",
+    ),
 )
 
 OPTIMIZE = Page(
@@ -192,7 +203,9 @@ OPTIMIZE = Page(
     purpose=(
         "Chooses the inputs of a law: the least or the most of a formula within ranges and under conditions, once for "
         "each value of `FOR EACH`. Formulas may hold what `OVER` and `FOR EACH` give, and the law's target, which is "
-        "its prediction. `LOG` searches a range by logarithms, `INTEGER` keeps whole numbers."
+        "its prediction. `LOG` searches a range by logarithms, `INTEGER` keeps whole numbers. A name of `OVER` may "
+        "follow from others (`tokens = 20 * params`); `flops` follows from params and tokens, `seconds` from "
+        "`time_law`, and any other saved law can be called like a function."
     ),
     sample=f"OPTIMIZE chin MINIMIZE loss {OVER} SUBJECT TO 6 * params * tokens <= 1e21",
     columns={
@@ -209,7 +222,7 @@ OPTIMIZE = Page(
         "names of OVER, _lower and _upper": "the interval of each, likewise",
     },
     options=(*INTERVAL_OPTIONS, "resamples", "time_law"),
-    defaults=OF_THE_LAW,
+    defaults={**OF_THE_LAW, "resamples": f"`{OPTIMUM_RESAMPLES}`, at most those of the law"},
     examples=(
         "SELECT budget, params, tokens, round(predicted_loss, 3) AS loss, status\n"
         f"FROM (OPTIMIZE chin MINIMIZE loss {OVER}\n"
@@ -217,10 +230,14 @@ OPTIMIZE = Page(
         "SELECT round(log10(6 * params * tokens), 2) AS decades\n"
         f"FROM (OPTIMIZE chin MINIMIZE 6 * params * tokens {OVER}\n"
         "      SUBJECT TO loss <= 2.1)",
+        "SELECT params, round(optimum, 3) AS loss, optimum_upper > optimum_lower AS is_wide\n"
+        "FROM (OPTIMIZE chin MINIMIZE loss OVER params IN [1e7, 1e12] LOG, tokens = 20 * params\n"
+        "      SUBJECT TO flops <= 1e23, brief(flops) >= 2)",
     ),
     mistakes=(
         "OPTIMIZE chin MINIMIZE loss OVER params IN [1e7, 1e12] LOG SUBJECT TO params <= 1e9",
         f"OPTIMIZE chin MINIMIZE loss {OVER} SUBJECT TO 6 * params * token <= 1e21",
         f"OPTIMIZE chin MINIMIZE loss {OVER} SUBJECT TO params < 1e9",
+        "OPTIMIZE chin MINIMIZE loss OVER params = 1e9, tokens = 2e10",
     ),
 )

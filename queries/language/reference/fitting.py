@@ -24,6 +24,13 @@ GLANCE = {
     "support": "struct, one field an input: lowest and largest value of the rows, in the input's unit",
 }
 
+# Only with bootstrap or intervals among the options.
+ASKED = {
+    "bootstrap, intervals": "with either option: which bootstrap redrew the rows, and what the intervals are",
+    "std_error, lower, upper": "with either option: structs, one field a coefficient, in the law's units",
+    "bias (jackknife)": "with `intervals = 'jackknife'`: struct, how far off the coefficients are expected to be",
+}
+
 FIT = Page(
     verb="fit",
     purpose=(
@@ -32,10 +39,13 @@ FIT = Page(
         "or not positive are dropped and counted. `GROUP BY` fits one law a group, and a group that cannot be fitted "
         "is a row with a status. `WEIGHT BY` says how much each row counts.\n\n"
         "The form is a name that `SHOW LAW FORMS` lists, with the columns it takes in their order, or a formula. The "
-        "free numbers of a formula are declared in `PARAMETERS`, where a built-in form's are narrowed or fixed."
+        "free numbers of a formula are declared in `PARAMETERS`, where a built-in form's are narrowed or fixed.\n\n"
+        "`bootstrap` and `intervals` say how sure the coefficients are, and add columns: `bootstrap = 'auto'` chooses "
+        "by the residuals, `profile` and `jackknife` are for the coefficients, not for predictions "
+        "([which to take](intervals.md))."
     ),
     sample="FIT loss ~ chinchilla(params, tokens) FROM runs WHERE NOT outlier WITH (resamples = 0)",
-    columns={"columns of GROUP BY": "the values that the rows of a group share; none without it", **GLANCE},
+    columns={"columns of GROUP BY": "the values that the rows of a group share; none without it", **GLANCE, **ASKED},
     options=FIT_OPTIONS,
     examples=(
         "SELECT status, rows, round(r2, 3) AS r2, round(coefficients.alpha, 3) AS alpha\n"
@@ -43,11 +53,15 @@ FIT = Page(
         "SELECT large, rows, round(coefficients.a, 3) AS a\n"
         "FROM (FIT loss ~ E + A / flops ^ a PARAMETERS (E IN [0, 3], A > 0, a IN [0, 1] INIT 0.2)\n"
         "      FROM (SELECT *, params > 1e9 AS large FROM runs WHERE NOT outlier) GROUP BY large WITH (resamples = 0))",
+        "SELECT bootstrap, round(coefficients.alpha, 2) AS alpha, upper.alpha > lower.alpha AS is_wide\n"
+        "FROM (FIT loss ~ power(flops) FROM runs WHERE NOT outlier\n"
+        "      WITH (bootstrap = 'auto', resamples = 50, forward = false))",
     ),
     mistakes=(
         "FIT loss ~ chinchila(params, tokens) FROM runs",
         "FIT loss ~ E + A / params ^ a FROM runs",
         "FIT loss ~ power(params) FROM runs WHERE params < 0",
+        "FIT loss ~ power(params) FROM runs WITH (bootstrap = 'clutser')",
     ),
 )
 
@@ -56,11 +70,18 @@ EXPLAIN = Page(
     purpose=(
         "Says what a verb would do, without doing it: for a `FIT` the formula, what each input is read from, where "
         "each coefficient may lie, how many rows can be used and why others cannot, what is minimised, how intervals "
-        "are made. `EXPLAIN ANALYZE` does it, changes nothing, and says what it took. Options are those of the verb."
+        "are made; for the others the law, the points or rows, the ranges. The SQL that DuckDB would get comes last. "
+        "`EXPLAIN ANALYZE` does what the verb does, and what that changes stays changed: `EXPLAIN ANALYZE CREATE LAW` "
+        "makes a law. It adds what came out and how long that took. Options are those of the verb."
     ),
     sample="EXPLAIN FIT loss ~ power(flops) FROM runs WHERE NOT outlier",
     columns={"step": "what is described", "detail": "the description"},
-    examples=("EXPLAIN FIT loss ~ power(flops) PARAMETERS (E FIXED 1.7) FROM runs WHERE NOT outlier",),
+    examples=(
+        "EXPLAIN FIT loss ~ power(flops) PARAMETERS (E FIXED 1.7) FROM runs WHERE NOT outlier",
+        "SELECT detail FROM (EXPLAIN ANALYZE FIT loss ~ power(flops) FROM runs WHERE NOT outlier "
+        "WITH (resamples = 0))\n"
+        "WHERE step IN ('rows', 'answer')",
+    ),
     mistakes=("EXPLAIN FIT loss ~ power(flop) FROM runs",),
 )
 

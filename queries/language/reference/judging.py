@@ -1,4 +1,4 @@
-"""Laws judged on rows they have not seen: CROSS VALIDATE and COMPARE."""
+"""What judges laws and what they say: CROSS VALIDATE, COMPARE, COMPARE APPROACHES."""
 
 from __future__ import annotations
 
@@ -43,7 +43,10 @@ COMPARE = Page(
     verb="compare",
     purpose=(
         "Fits several laws to the same rows, those that all of them can use, and ranks them: by error on held-out rows "
-        "with a split, by AICc without one. A saved law is fitted again, to these rows."
+        "with a split, by AICc without one. A saved law is fitted again, to these rows. `weighing = "
+        "'resamples'` weighs "
+        "them as [EXTRAPOLATE AVERAGE](#extrapolate-average) does: by how often each predicts best what a resample "
+        "leaves out."
     ),
     sample="COMPARE chin, (loss ~ power(flops)) FROM runs WHERE NOT outlier HOLDOUT LARGEST 20 PERCENT BY flops",
     columns={
@@ -54,11 +57,11 @@ COMPARE = Page(
         "cv_mape": "mean absolute error over the measured value, on held-out rows [1]; null without a split",
         "cv_coverage": "share of the held-out rows that their intervals hold [1]",
         "delta_aicc": "AICc above the least [1]",
-        "weight": "Akaike's weight: relative likelihood, the sum being 1 [1]",
+        "weight": "Akaike's weight: relative likelihood, the sum being 1 [1]; that of `weighing` where it is given",
         "status": "how the fit went",
     },
     options=(*FOLD_OPTIONS, "weighing"),
-    defaults=DEFAULTS,
+    defaults={**DEFAULTS, "weighing": "Akaike's weights"},
     examples=(
         "SELECT rank, law, k, round(cv_mape, 3) AS cv_mape\n"
         "FROM (COMPARE chin, (loss ~ power(flops)) FROM runs WHERE NOT outlier\n"
@@ -71,12 +74,14 @@ COMPARE_APPROACHES = Page(
     verb="compare_approaches",
     purpose=(
         "How the best size grows with compute, by the three approaches of Hoffmann et al. 2022: the lower envelope of "
-        "learning curves, parabolas through slices of equal compute, a law of parameters and tokens. One row each, "
-        "with the bias that the same approach shows on runs made from the law. `AT FLOPS` adds the best size there."
+        "all runs, the lowest point of each slice of equal compute (of a parabola, and of an Akima spline), a law of "
+        "params and tokens. One row each, with the bias that the same approach shows on runs made from the law; the "
+        "law is `loss ~ chinchilla(params, tokens)` unless parentheses name another. `AT flops` adds the best size "
+        "there, a row for each budget; `GROUP BY` rows for each group."
     ),
     sample="COMPARE APPROACHES FROM runs WHERE NOT outlier AT FLOPS = [1e22] WITH (resamples = 10)",
     columns={
-        "approach": "which of them",
+        "approach": "`envelope`, `isoflop_parabola`, `isoflop_akima` or `law`",
         "params_exponent": "exponent of the best params over compute [1]",
         "params_lower": "lower end of its interval",
         "params_upper": "upper end",
@@ -101,8 +106,13 @@ COMPARE_APPROACHES = Page(
     options=("budgets", "tolerance", "curves", "flops", "objective", "delta", "resamples", "seed", "level"),
     defaults=DEFAULTS,
     examples=(
-        "SELECT count(*) AS approaches\n"
-        "FROM (COMPARE APPROACHES FROM runs WHERE NOT outlier AT FLOPS = [1e22] WITH (resamples = 10))",
+        "SELECT approach, round(params_exponent, 2) AS exponent, budgets, round(log10(optimal_params), 1) AS decades\n"
+        "FROM (COMPARE APPROACHES FROM runs WHERE NOT outlier AT flops = 1e22\n"
+        "      WITH (budgets = [1e19, 6e19, 3e20, 1e21], tolerance = 0.2, resamples = 20))",
     ),
-    mistakes=("COMPARE APPROACHES FROM runs AT params = [1e9]",),
+    mistakes=(
+        "COMPARE APPROACHES FROM runs AT params = [1e9]",
+        "COMPARE APPROACHES (loss ~ power(flops)) FROM runs",
+        "COMPARE APPROACHES FROM runs WITH (budgets = [1e25])",
+    ),
 )

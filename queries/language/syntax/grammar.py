@@ -68,8 +68,8 @@ PARTS: Mapping[str, str] = {
         "| KFOLD number [ BY expression ] | LEAVE ONE OUT [ BY expression ]"
     ),
     "range": 'column IN "[" value "," value "]" [ LOG ] [ INTEGER ]',
-    "chosen": 'range | column "=" value',
-    "planned": 'range | column IN "(" value { "," value } ")" | column "=" value',
+    "chosen": 'range | column "=" formula',
+    "planned": 'range | column IN "(" value { "," value } ")" | column "=" formula',
     "limit": 'comparison | SUM "(" formula ")" "<=" formula',
     "explained": (
         "fit | cross_validate | compare | compare_approaches | extrapolate | extrapolate_average | predict | residuals "
@@ -95,8 +95,9 @@ SLICES: Mapping[str, str] = {
     "expression": "a DuckDB expression over the rows; `$name` and `?` are parameters",
     "value": "a DuckDB expression without columns; after `TO` it sees the columns given before it",
     "list": "a DuckDB expression that is a list: `[1e20, 1e21]`, `$budgets`",
-    "formula": "arithmetic: in `FIT` over columns and declared parameters, in `OPTIMIZE` over what is chosen, "
-    "the `FOR EACH` value and the law's target",
+    "formula": "arithmetic: in `FIT` over columns and declared parameters; in `OPTIMIZE` and `DESIGN` over what "
+    "`OVER` and `FOR EACH` give, what follows from it (`flops`, `seconds`, the counts of a shape), the law's target, "
+    "and other saved laws, called like functions",
     "relation": "what DuckDB takes after `FROM`: a table, a file, joins, a query or a verb in parentheses",
     "query": "a DuckDB query, or a verb",
 }

@@ -125,6 +125,7 @@ def _about(question: Question, node: CreateLaw, fitted: Fitted, found: FitRecord
         "objective": found.penalty.name,
         "delta": getattr(found.penalty, "delta", 1e-3),
         "resamples": fitted.options.resamples,
+        "compiled": fitted.options.compiled,
         "forward": fitted.options.forward,
         "level": fitted.options.level,
         "bootstrap": found.bootstrap,

@@ -104,14 +104,13 @@ def explain_design(question: Question, node: Design) -> Steps:
     """Return what DESIGN would choose among, for which forecast, and what a run costs."""
     options = read_plan_options(question, node.options, "DESIGN", DESIGN_KEYS)
     targets = target_points(question, node.target)
-    steps = [
-        ("runs", node.count.text),
-        ("forecast", f"{targets.num_rows} points with {', '.join(targets.column_names)}"),
-    ]
+    record = _saved(question, node.target.law)
+    if record is not None:
+        inputs_among(question, node.target, record, targets)
+    steps = [("runs", node.count.text), ("forecast", f"{targets.num_rows} with {', '.join(targets.column_names)}")]
     steps += _over_steps(question, node, options)
     if options.per is not None:
         steps.append(("per", options.per.text))
-    record = _saved(question, node.target.law)
     return steps if record is None else [*steps, _interval_step(record, options)]
 
 

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from isoflop.lakehouse.errors import EmptySelection, FitError, StatementError, UsageError
 from isoflop.queries.fitting.fit import fit_law
 from isoflop.queries.fitting.record import Fit as FitRecord
+from isoflop.queries.fitting.solver import compiled
 from isoflop.queries.fitting.validation import FORWARD_RESAMPLES, forward_check
 from isoflop.queries.language.bind import Bound, Column, bind_candidate, tidy
 from isoflop.queries.language.options import FitOptions, read_fit_options
@@ -88,10 +89,13 @@ def run_fit(question: Question, node: Fit, kept: Mapping[str, Any] | None = None
         question.note(note)
     keys = rows.extra.select([str(position) for position in range(len(groups))])
     chosen = group_rows(keys) if groups else [np.arange(rows.matched)]
+    if options.compiled is None:
+        options = replace(options, compiled=compiled.pays(len(rows.kept) * options.resamples))
     parts: list[tuple[Rows, FitRecord | None]] = []
-    for indices in chosen:
-        part = rows.take(indices) if groups else rows
-        parts.append((part, fit_rows(question, bound, part, options) if len(part.kept) else None))
+    with compiled.switched(bool(options.compiled)):
+        for indices in chosen:
+            part = rows.take(indices) if groups else rows
+            parts.append((part, fit_rows(question, bound, part, options) if len(part.kept) else None))
     found = parts[0][1]
     if not groups and found is not None and found.status == "too_few_rows":
         free = sum(one.fixed is None for one in bound.law.coefficients)

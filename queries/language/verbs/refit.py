@@ -17,7 +17,12 @@ from isoflop.queries.language.verbs.fit import glance
 if TYPE_CHECKING:
     import pyarrow as pa
 
-KEPT = ("resamples", "level", "forward")  # options that hold as they were, even where others are usual by now
+KEPT = (
+    "resamples",
+    "level",
+    "forward",
+    "compiled",
+)  # options that hold as they were, even where others are usual by now
 
 
 def refit_law(question: Question, node: RefitLaw) -> pa.Table:

@@ -104,7 +104,7 @@ VERBS = {
     "SUBJECT TO SUM(6 * params * tokens) <= 1e22, params <= 1e10 WITH (per = 'flops', time_law = chin, level = 0.5)": {
         "law": "chin version 1: loss ~ E + A / params ^ alpha + B / tokens ^ beta",
         "runs": "3",
-        "forecast": "3 points with params, tokens",
+        "forecast": "3 with params, tokens",
         "over params": "1e7 to 1e11 on a log scale",
         "over depth": "one of 4, 8",
         "over tokens": "= 20 * params",
@@ -114,7 +114,7 @@ VERBS = {
     },
     f"DESIGN 1 RUN FOR (FIT loss ~ power(params) FROM points {QUICK}) TO params = 1e12 OVER params IN [1e7, 1e11]": {
         "law": "loss ~ E + A / params ^ alpha",
-        "forecast": "1 points with params",
+        "forecast": "1 with params",
     },
 }  # fmt: skip
 
@@ -178,9 +178,14 @@ def test_every_verb_is_explained_and_nothing_is_done(
             "WITH (resamples = 0, weighing = 'aicc', forward = false)",
             "1 rows of params, tokens, predicted_loss,",
         ),
-        ("OPTIMIZE chin MINIMIZE loss OVER params IN [1e7, 1e12] LOG, tokens = 20 * params", "1 rows of params, tokens,"),
-        ("DESIGN 2 RUNS FOR chin TO params = 1e12, tokens = 2e13 OVER params IN [1e7, 1e11] LOG, tokens = 20 * params",
-         "2 rows of run, params, tokens,"),
+        (
+            "OPTIMIZE chin MINIMIZE loss OVER params IN [1e7, 1e12] LOG, tokens = 20 * params",
+            "1 rows of params, tokens,",
+        ),
+        (
+            "DESIGN 2 RUNS FOR chin TO params = 1e12, tokens = 2e13 OVER params IN [1e7, 1e11] LOG, tokens = params",
+            "2 rows of run, params, tokens,",
+        ),
         ("REFIT LAW chin", "1 rows of law, form,"),
         ("PREDICT chin FROM points", "60 rows of id, name,"),
         ("RESIDUALS chin", "60 rows of id, name,"),

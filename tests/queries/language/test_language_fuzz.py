@@ -57,8 +57,10 @@ SOUND = (
     "AT flops = [1e18, 1e19] WITH (resamples = 0, tolerance = 0.2, flops = 6 * params * tokens)",
     "EXTRAPOLATE AVERAGE OF chin, (loss ~ power(params)) FROM points WEIGHT BY id + 1 "
     "TO params = [1e9, 1e10], tokens = 2e10 WITH (resamples = 2, forward = false, weighing = 'aicc')",
-    "EXPLAIN DESIGN 2 RUNS FOR chin TO params = 1e9, tokens = 2e10 OVER params IN [1e6, 1e9] LOG, tokens = 20 * params; "
-    "EXPLAIN COMPARE APPROACHES FROM points AT flops = 1e18; EXPLAIN EXTRAPOLATE AVERAGE OF chin, brief TO params = 1e9, "
+    "EXPLAIN DESIGN 2 RUNS FOR chin TO params = 1e9, tokens = 2e10 OVER params IN [1e6, 1e9] LOG, "
+    "tokens = 20 * params; "
+    "EXPLAIN COMPARE APPROACHES FROM points AT flops = 1e18; EXPLAIN EXTRAPOLATE AVERAGE OF chin, "
+    "brief TO params = 1e9, "
     "tokens = 1e10 WITH (resamples = 2)",
     "EXPLAIN ANALYZE REFIT LAW brief; FIT loss ~ power(params) FROM points WITH (resamples = 4, bootstrap = 'auto', "
     "intervals = 'jackknife', forward = false)",

@@ -130,10 +130,27 @@ def test_a_law_hides_nothing(lakehouse: Lakehouse, made: str | None, name: str, 
     assert sorted(row["name"] for row in lakehouse.sql("SHOW LAWS").records()) == ["law", "other_lower"]
 
 
-def test_a_law_that_sql_cannot_compute_says_so(lakehouse: Lakehouse) -> None:
-    columns = "2.0 ** (10 + i) AS params, 32 AS batch, 100 * 2 ** (i % 4) AS steps"
-    rows = f"SELECT {columns}, 1 + 9 / params ** 0.2 + 3 / steps ** 0.3 AS loss FROM range(9) t(i)"
-    answer = lakehouse.sql(
-        f"CREATE LAW noisy AS FIT loss ~ nqs(params, batch, steps) FROM ({rows}) WITH (resamples = 0)"
-    )
+NOISY = (
+    "CREATE LAW noisy AS FIT loss ~ nqs(params, batch, steps) FROM (SELECT 2.0 ** (10 + i) AS params, 32 AS batch, "
+    "100 * 2 ** (i % 4) AS steps, 1 + 9 / params ** 0.2 + 3 / steps ** 0.3 AS loss FROM range(9) t(i)) "
+    "WITH (resamples = 0)"
+)
+
+
+def test_a_law_without_a_formula_has_its_prediction_and_no_bounds(lakehouse: Lakehouse) -> None:
+    answer = lakehouse.sql(NOISY)
+    saved = "law 'noisy' saved; SELECT noisy(params, batch, steps) computes it in any DuckDB client"
+    assert saved in answer.notes
+    ((computed,),) = lakehouse.sql("SELECT noisy(4096, 32, 400)").rows()
+    (row,) = lakehouse.sql("EXTRAPOLATE noisy TO params = 4096, batch = 32, steps = 400").records()
+    assert computed == pytest.approx(row["predicted_loss"], rel=1e-9)
+    bounds = "SELECT count(*) FROM duckdb_functions() WHERE function_name IN ('noisy_lower', 'noisy_upper')"
+    assert lakehouse.sql(bounds).rows() == [(0,)]
+
+
+def test_a_law_that_sql_cannot_compute_says_so(lakehouse: Lakehouse, monkeypatch: pytest.MonkeyPatch) -> None:
+    from isoflop.queries.laws.nqs import NoisyQuadratic
+
+    monkeypatch.delattr(NoisyQuadratic, "macro")
+    answer = lakehouse.sql(NOISY)
     assert "law 'noisy' saved; SQL cannot compute it, so it is no SQL function: use PREDICT" in answer.notes
