@@ -174,6 +174,15 @@ class RemoteConnection:
         done = self._client.ask(Request("write", statements, session=self._session), relations)
         return (done.schema.metadata or {}).get(b"is_done") == b"true"
 
+    def begin(self) -> bool:
+        """Begin a transaction for one statement; False, and nothing done, when one is open."""
+        done = self._client.ask(Request("begin_statement", session=self._session))
+        return (done.schema.metadata or {}).get(b"is_done") == b"true"
+
+    def end(self, *, keep: bool) -> None:
+        """Commit the transaction of a statement, or roll it back."""
+        self._client.ask(Request("commit_statement" if keep else "give_up_statement", session=self._session))
+
     def close(self) -> bool:
         """Let go of the connection; returns whether a transaction was open, which is rolled back."""
         self._is_over.set()

@@ -14,6 +14,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Protocol
 
 from isoflop.lakehouse.errors import StoreError
+from isoflop.lakehouse.reads import check_reads
 from isoflop.lakehouse.running import run_text
 
 if TYPE_CHECKING:
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
 
 IDLE_TRANSACTION = 30.0  # seconds after which an idle transaction that keeps the spool out is rolled back
 _MAY_MOVE = re.compile(r"\b(?:USE|SEARCH_PATH|SCHEMA)\b", re.IGNORECASE)
+_MAY_BEGIN = re.compile(r"\b(?:BEGIN|START)\b", re.IGNORECASE)
 _MAY_ATTACH = re.compile(r"\bATTACH\b", re.IGNORECASE)
 _DATABASES = "SELECT database_name FROM duckdb_databases() WHERE NOT internal"
 
@@ -38,6 +40,12 @@ class Connection(Protocol):
 
     def write(self, statements: Sequence[Statement], relations: Mapping[str, pa.Table] | None = None) -> bool:
         """Run statements inside the open transaction; False, and nothing done, when there is none."""
+
+    def begin(self) -> bool:
+        """Begin a transaction for one statement; False, and nothing done, when one is open."""
+
+    def end(self, *, keep: bool) -> None:
+        """Commit the transaction of a statement, or roll it back."""
 
     def close(self) -> bool:
         """Let go of the connection; returns whether a transaction was open, which is rolled back."""
@@ -72,10 +80,17 @@ class Connections:
         ------
         StoreError : when there is one
         """
+        if self.num_statements:
+            raise StoreError(f"{what} while a statement is being answered", hint="try again when it is")
         count = len(self._each())
         if count:
             sessions = "a session is" if count == 1 else f"{count} sessions are"
             raise StoreError(f"{what} while {sessions} open", hint="leave the shell or close the session first")
+
+    @property
+    def num_statements(self) -> int:
+        """How many of them answer a statement in a transaction of its own."""
+        return sum(connection.is_at_statement for connection in self._each())
 
     def close(self) -> None:
         """Close them all."""
@@ -97,6 +112,7 @@ class LocalConnection:
     connections : where it is remembered while it is open
     dead : what to raise when DuckDB's database object has died
     before_write : what a transaction has to say first when it writes
+    is_read_only : whether nothing but queries that stay within the lake are answered
     """
 
     def __init__(
@@ -105,9 +121,12 @@ class LocalConnection:
         connections: Connections,
         dead: Callable[[Exception], StoreError] | None = None,
         before_write: str | None = None,
+        is_read_only: bool = False,
     ) -> None:
         self._cursor, self._connections = cursor, connections
-        self._dead, self._before_write = dead, before_write
+        self._dead, self._before_write, self._is_read_only = dead, before_write, is_read_only
+        self._has_begun = False  # whether a transaction may have been begun by a query
+        self.is_at_statement = False  # whether the open transaction is that of one statement
         self._lock = threading.RLock()
         self._used = time.monotonic()
         self._attached: set[str] = set()
@@ -122,6 +141,9 @@ class LocalConnection:
         """Run statements that DuckDB understands and return the last one's rows as Arrow."""
         with self._lock:
             self._tell_what_was_lost()
+            if self._is_read_only:
+                check_reads(sql, self._run, relations or {})
+            self._has_begun = self._has_begun or bool(_MAY_BEGIN.search(sql))
             before = self._databases() if _MAY_ATTACH.search(sql) else None
             try:
                 return self._run(sql, parameters, relations)
@@ -146,8 +168,38 @@ class LocalConnection:
             self._used = time.monotonic()
             return True
 
+    def begin(self) -> bool:
+        """Begin a transaction for one statement; False, and nothing done, when one is open."""
+        with self._lock:
+            self._tell_what_was_lost()
+            if self._in_transaction():
+                return False
+            self._say("BEGIN")
+            self.is_at_statement = True
+            return True
+
+    def end(self, *, keep: bool) -> None:
+        """Commit the transaction of a statement, or roll it back.
+
+        Raises
+        ------
+        duckdb.Error : if it cannot be committed; then it is rolled back
+        """
+        with self._lock:
+            try:
+                self._say("COMMIT" if keep else "ROLLBACK")
+            except Exception:
+                with contextlib.suppress(Exception):  # DuckDB has ended it already, DuckLake may not have
+                    self._say("ROLLBACK")
+                raise
+            finally:
+                self.is_at_statement = False
+                self._used = time.monotonic()
+
     def end_idle_transaction(self) -> None:
-        """Roll back an open transaction that nobody has worked on for a while."""
+        """Roll back an open transaction that nobody has worked on for a while, unless it is that of a statement."""
+        if self.is_at_statement:
+            return
         if time.monotonic() - self._used < IDLE_TRANSACTION or not self._lock.acquire(blocking=False):
             return
         try:
@@ -166,9 +218,10 @@ class LocalConnection:
                 is_open = self._in_transaction()
                 if is_open:
                     self._cursor.execute("ROLLBACK")
-                self._cursor.execute(f"USE {_quoted(self._lake)}")
-                for name in self._attached & self._databases():
-                    self._cursor.execute(f"DETACH {_quoted(name)}")
+                if self._attached:
+                    self._cursor.execute(f"USE {_quoted(self._lake)}")
+                    for name in self._attached & self._databases():
+                        self._cursor.execute(f"DETACH {_quoted(name)}")
                 return is_open
             finally:
                 self._cursor.close()
@@ -191,6 +244,17 @@ class LocalConnection:
                 raise
             raise self._dead(error) from error
 
+    def _say(self, sql: str) -> None:
+        """Run a statement of our own, even where somebody has asked to stop."""
+        import duckdb
+
+        try:
+            self._cursor.execute(sql)
+        except duckdb.FatalException as error:
+            if self._dead is None:
+                raise
+            raise self._dead(error) from error
+
     def _tell_what_was_lost(self) -> None:
         import duckdb
 
@@ -202,6 +266,8 @@ class LocalConnection:
         """Return whether two statements in a row belong to one transaction."""
         import duckdb
 
+        if not (self._has_begun or self.is_at_statement):
+            return False
         try:
             first, second = (self._cursor.execute("SELECT current_transaction_id()").fetchone() for _ in range(2))
         except duckdb.TransactionException:

@@ -188,7 +188,7 @@ class Lakehouse:
         StatementError, duckdb.Error : for what cannot be answered, with a caret in `text`
         Interrupted : when `interrupt` was called meanwhile
         """
-        with self._watches.watched(progress), self._reacher.staying():
+        with self._watches.watched(progress), self.staying():
             return self.answer(self, text, parameters, relations)
 
     def answer(self, asked: Asked, text: str, parameters: Parameters = None, relations: Relations = None) -> Answer:
@@ -200,6 +200,10 @@ class Lakehouse:
     def session(self) -> Session:
         """Open a session, in which temporary tables, SET, USE, ATTACH, PREPARE and transactions last."""
         return Session(self)
+
+    def staying(self) -> contextlib.AbstractContextManager[None]:
+        """Keep a lake that is open for reading only open for the whole block."""
+        return self._reacher.staying()
 
     def connection(self) -> Connection:
         """Return a connection that lasts, for a session."""

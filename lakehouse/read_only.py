@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
 
 from isoflop.lakehouse.catalog import connect, opening_error
+from isoflop.lakehouse.connection import Connections, LocalConnection
 from isoflop.lakehouse.errors import StoreError
 from isoflop.lakehouse.reads import RESTRICTIONS, check_reads, refused
 from isoflop.lakehouse.running import run_text
@@ -17,7 +18,6 @@ if TYPE_CHECKING:
     import duckdb
     import pyarrow as pa
 
-    from isoflop.lakehouse.connection import Connection
     from isoflop.lakehouse.store import Parameters, Statement
     from isoflop.lakehouse.writer import Drained
 
@@ -40,6 +40,7 @@ class ReadOnlyStore:
         if not path.exists():
             raise StoreError(f"{path} does not exist", hint="a lake open for reading only is not made; check the path")
         self._con = connect(path, read_only=True, restrictions=RESTRICTIONS)
+        self._connections = Connections()
         try:
             check_version(self._con, path)
         except duckdb.Error as error:
@@ -80,9 +81,9 @@ class ReadOnlyStore:
         """Refuse."""
         raise refused("nothing is written")
 
-    def connection(self) -> Connection:
-        """Refuse: between two answers nothing lasts."""
-        raise refused("nothing lasts between statements")
+    def connection(self) -> LocalConnection:
+        """Return a connection for one statement; no other process writes the file while it is open."""
+        return LocalConnection(self._con.cursor(), self._connections, is_read_only=True)
 
     def drain(self) -> Drained:
         """Refuse."""
@@ -98,4 +99,5 @@ class ReadOnlyStore:
 
     def close(self) -> None:
         """Let go of the file."""
+        self._connections.close()
         self._con.close()

@@ -122,8 +122,9 @@ def _following(cursor: duckdb.DuckDBPyConnection, watch: Watch) -> Iterator[None
     if watch.progress is None:
         yield
         return
-    cursor.execute("SET enable_progress_bar = true")
-    cursor.execute("SET enable_progress_bar_print = false")
+    if not _prepares_progress(cursor):
+        yield
+        return
     is_over = threading.Event()
 
     def look() -> None:
@@ -139,6 +140,21 @@ def _following(cursor: duckdb.DuckDBPyConnection, watch: Watch) -> Iterator[None
     finally:
         is_over.set()
         looker.join()
+
+
+def _prepares_progress(cursor: duckdb.DuckDBPyConnection) -> bool:
+    """Have DuckDB count how far a query is; False where it cannot, which must not abort an open transaction."""
+    import duckdb
+
+    try:
+        locked = cursor.execute("SELECT current_setting('lock_configuration')").fetchone()
+        if locked is not None and locked[0]:  # in a lake open for reading only
+            return False
+        cursor.execute("SET enable_progress_bar = true")
+        cursor.execute("SET enable_progress_bar_print = false")
+    except duckdb.TransactionException:  # the transaction is aborted, and the query that follows says so
+        return False
+    return True
 
 
 def restate(error: Exception, text: str, piece: str, start: int) -> Exception | None:

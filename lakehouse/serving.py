@@ -82,7 +82,7 @@ class Answering:
                     self._running.pop(str(request.name), None)
 
     def _by_itself(self, backend: Backend, request: Request, relations: Mapping[str, pa.Table]) -> pa.Table:
-        if request.is_read_only and request.kind != "query":
+        if request.is_read_only and request.kind not in ("query", "begin"):
             raise refused("nothing is written")
         match request.kind:
             case "query":
@@ -118,9 +118,17 @@ class Answering:
         match request.kind:
             case "query":
                 ((sql, parameters),) = request.statements
+                if request.is_read_only:
+                    check_reads(sql, served.connection.query, relations)
                 return served.connection.query(sql, parameters, relations)
+            case "write" if request.is_read_only:
+                raise refused("nothing is written")
             case "write":
                 return _said({"is_done": json.dumps(served.connection.write(request.statements, relations))})
+            case "begin_statement":
+                return _said({"is_done": json.dumps(served.connection.begin())})
+            case "commit_statement" | "give_up_statement":
+                served.connection.end(keep=request.kind == "commit_statement")
             case "end":
                 del self._sessions[str(request.session)]
                 return _said({"was_open": json.dumps(served.connection.close())})

@@ -6,6 +6,7 @@ import contextlib
 import os
 import shutil
 import threading
+import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol, TypeAlias, TypeVar
@@ -26,6 +27,7 @@ Relations: TypeAlias = "Mapping[str, pa.Table] | None"
 Statement: TypeAlias = tuple[str, Parameters]
 Result = TypeVar("Result")
 
+WAIT_FOR_STATEMENTS = 10.0  # seconds that rewriting the file waits for what is being answered
 REMEMBER = (
     "INSERT INTO store.batches (batch_id, points, committed_at) "
     "VALUES ('write/' || ?, 0, (now() AT TIME ZONE 'UTC')::TIMESTAMP)"
@@ -103,7 +105,15 @@ class Store:
 
     def connection(self) -> LocalConnection:
         """Return a connection that lasts; the file is not rewritten while there is one."""
-        return LocalConnection(self._con.cursor(), self._connections, lambda error: StoreDead(self.path, error))
+        import duckdb
+
+        with self._idle:
+            while self._is_swapping:
+                self._idle.wait()
+            try:
+                return LocalConnection(self._con.cursor(), self._connections, lambda error: StoreDead(self.path, error))
+            except (duckdb.FatalException, duckdb.ConnectionException) as error:
+                raise StoreDead(self.path, error) from error
 
     def write(
         self, statements: Sequence[Statement], relations: Mapping[str, pa.Table] | None = None, token: str | None = None
@@ -145,10 +155,13 @@ class Store:
 
         Raises
         ------
-        StoreError : while a session is open, whose temporary tables would be lost
+        StoreError : while a session is open, whose temporary tables would be lost, and while a statement takes long
         """
         from isoflop.lakehouse.maintenance.rewrite import rewrite
 
+        until = time.monotonic() + WAIT_FOR_STATEMENTS
+        while self._connections.num_statements and time.monotonic() < until:
+            time.sleep(0.05)
         with self._writing, self._alone():
             self._connections.refuse_while_open(f"{self.path} cannot be rewritten")
             self._con.close()

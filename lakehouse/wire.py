@@ -24,7 +24,8 @@ class Request:
     Parameters
     ----------
     kind : `query` one text, `write` several statements in one transaction, `drain`, `compact`, `snapshot`; `begin` a
-        session, `keep` it alive, `end` it; `interrupt` the request of another name
+        session, `keep` it alive, `end` it; in it `begin_statement` and `commit_statement` or `give_up_statement`;
+        `interrupt` the request of another name
     statements : the SQL with its parameters
     token : names a write, so that one whose answer was lost can be sent again
     to : the file of a snapshot

@@ -29,7 +29,7 @@ REFUSED = re.compile(
 class CatalogAway(StoreError):
     """The catalog of a shared lake does not answer."""
 
-    def __init__(self, address: SharedAddress, error: Exception) -> None:
+    def __init__(self, address: SharedAddress | str, error: Exception) -> None:
         super().__init__(
             f"the catalog {address} does not answer: {reason(error)}",
             hint="nothing logged is lost, it waits in the spool; try again when PostgreSQL is back",

@@ -85,9 +85,13 @@ class SharedStore:
 
     def connection(self) -> LocalConnection:
         """Return a connection that lasts, whose current catalog is the lake."""
-        cursor = self._patiently(self._con.cursor)
-        cursor.execute(f"USE {CATALOG}")
-        return LocalConnection(cursor, self._connections, before_write=BUMP)
+
+        def begin() -> LocalConnection:
+            cursor = self._con.cursor()
+            cursor.execute(f"USE {CATALOG}")
+            return LocalConnection(cursor, self._connections, before_write=BUMP, is_read_only=self._is_read_only)
+
+        return self._patiently(begin)
 
     def write(
         self, statements: Sequence[Statement], relations: Mapping[str, pa.Table] | None = None, token: str | None = None

@@ -6,6 +6,7 @@ every verb clause becomes a relation that the SQL around it reads.
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Mapping, Sequence
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any
@@ -13,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 from isoflop.lakehouse.answers import Answer
 from isoflop.lakehouse.errors import QuerySyntaxError
 from isoflop.lakehouse.reads import MEND
+from isoflop.lakehouse.session import Session
 from isoflop.queries.language.question import Question
 from isoflop.queries.language.syntax.clauses import (
     CHANGES,
@@ -56,41 +58,68 @@ def execute(
     tokens = tokenize(text) if may_hold_verb(text) else []
     statements = split_statements(tokens) if tokens else []
     clauses = [find_clauses(tokens, first, last, is_statement=True) for first, last in statements]
-    if tokens and not lake.is_read_only:
-        _bring_up_to_date(lake, text, tokens)
     if not any(clauses):
+        if tokens:
+            _bring_up_to_date(Question(lake, text, tokens, None, answer_clause), 0, len(tokens))
         return Answer(_nothing() if _is_blank(text) else lake.query(text, parameters, relations), statement=text)
     _check_characters(text)
-    question = Question(lake, text, tokens, parameters, answer_clause, relations)
     table = None
-    for (first, last), found in zip(statements, clauses, strict=True):
-        _check_statement(question, first, last, found)
-        question.begin(first)
-        question.keeps_forecasts = not (tokens[first].upper == "EXPLAIN" and tokens[first + 1].upper != "ANALYZE")
-        is_clause = len(found) == 1 and (found[0].first, found[0].last) == (first, last)
-        table = question.answer_clause(first, last) if is_clause else question.run_statement(first, last)
-        if not is_clause:
-            question.units.clear()
+    with contextlib.nullcontext(lake) if isinstance(lake, Session) else lake.session() as session:
+        question = Question(session, text, tokens, parameters, answer_clause, relations)
+        for (first, last), found in zip(statements, clauses, strict=True):
+            _check_statement(question, first, last, found, may_begin=isinstance(lake, Session))
+            _bring_up_to_date(question, first, last)
+            table = _answer_statement(question, session, first, last, found)
     assert table is not None
     return Answer(table, statement=text, notes=tuple(question.notes), units=dict(question.units))
 
 
-def _bring_up_to_date(lake: Asked, text: str, tokens: list[Token]) -> None:
-    """Score the forecasts and look which laws are stale, when a text reads the views that say so."""
+def _answer_statement(
+    question: Question, session: Session, first: int, last: int, clauses: Sequence[Clause]
+) -> pa.Table:
+    """Return the answer to one statement; all that it reads is one state of the lake."""
+    tokens = question.tokens
+    is_clause = len(clauses) == 1 and (clauses[0].first, clauses[0].last) == (first, last)
+    question.keeps_forecasts = not (tokens[first].upper == "EXPLAIN" and tokens[first + 1].upper != "ANALYZE")
+
+    def answer() -> pa.Table:
+        question.begin(first)
+        return question.answer_clause(first, last) if is_clause else question.run_statement(first, last)
+
+    table = session.at_once(answer) if clauses else answer()
+    if not is_clause:
+        question.units.clear()
+    return table
+
+
+def _bring_up_to_date(question: Question, first: int, last: int) -> None:
+    """Score the forecasts and look which laws are stale, when a statement reads what says so.
+
+    Before the statement rather than in it, because this writes, and the statement is to see it.
+    """
+    tokens = question.tokens[first:last]
+    question.looked.clear()
     read = {
         token.name.lower()
         for before, token in pairwise(tokens)
         if token.is_name and (before.upper in ("FROM", "JOIN") or before.text in (",", "."))
     }
     words = {token.upper for token in tokens}
-    if "forecasts" in read and not lake.is_read_only:
+    shown = {after.upper for before, after in pairwise(tokens) if before.upper == "SHOW"}
+    scores = "forecasts" in read or "FORECASTS" in shown
+    looks = "LAWS" in shown or ("laws" in read and ("SELECT" not in words or bool(words & {"*", "STALE"})))
+    if not (scores or looks) or question.lake.is_read_only:
+        return
+    if scores:
         from isoflop.queries.language.forecasts import score_forecasts
 
-        score_forecasts(lake)
-    if "laws" in read and ("SELECT" not in words or words & {"*", "STALE"}):
+        scored = score_forecasts(question.lake)
+        if scored and "FORECASTS" in shown:
+            question.note(f"{scored} forecast{'s' * (scored != 1)} scored now")
+    if looks:
         from isoflop.queries.language.provenance import refresh_stale
 
-        refresh_stale(Question(lake, text, tokens, None, answer_clause))
+        refresh_stale(question)
 
 
 def _is_blank(text: str) -> bool:
@@ -126,11 +155,11 @@ def _check_characters(text: str) -> None:
         raise QuerySyntaxError("Parser", "a statement cannot hold a zero byte", text, position, position + 1)
 
 
-def _check_statement(question: Question, first: int, last: int, clauses: Sequence[Clause]) -> None:
+def _check_statement(question: Question, first: int, last: int, clauses: Sequence[Clause], *, may_begin: bool) -> None:
     """Check that a statement does not keep or undo what only lasts while it is answered."""
     tokens = question.tokens
     word = tokens[first].upper
-    if word in _TRANSACTION and not question.lake.has_transactions:
+    if word in _TRANSACTION and not may_begin:
         raise question.error(
             "Transaction", f"a text with verbs cannot hold {word}", tokens[first],
             "each verb that changes laws is a transaction of its own; in a session, lake.session(), they share one",

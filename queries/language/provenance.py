@@ -10,10 +10,10 @@ from isoflop.queries.language.bind import bind_candidate, is_plain
 from isoflop.queries.language.catalogue import mark_stale
 from isoflop.queries.language.question import Question
 from isoflop.queries.language.records import LawRecord, newest_laws
-from isoflop.queries.language.rows import read_rows, source_pieces
+from isoflop.queries.language.rows import checksum, read_rows, source_pieces
 from isoflop.queries.language.syntax.clauses import find_clauses
 from isoflop.queries.language.syntax.nodes import CreateLaw
-from isoflop.queries.language.syntax.tokens import Token, quote_name, tokenize
+from isoflop.queries.language.syntax.tokens import quote_name, tokenize
 
 QUICK_ROWS = 50_000  # rows read again when a law is used; beyond them they are only counted
 MOST_ROWS = 1_000_000  # rows read again when people look at laws
@@ -56,13 +56,24 @@ def staleness(question: Question, record: LawRecord, most_rows: int = MOST_ROWS)
     ----------
     most_rows : of more rows only the number is looked at
     """
+    key = (str(record.name).lower(), record.version or 0, most_rows)
+    if key not in question.looked:
+        question.looked[key] = _looked(question, record, most_rows)
+    return question.looked[key]
+
+
+def _looked(question: Question, record: LawRecord, most_rows: int) -> Staleness:
+    """Look whether the rows of a saved law have changed since it was fitted."""
     import duckdb
 
     try:
         own, made = statement_of(question, record)
         source = made.fit.source
-        if _holds_verb(own.tokens, source.relation.first, source.relation.last):
+        if find_clauses(own.tokens, source.relation.first, source.relation.last, is_statement=False):
             return Staleness(None, "its rows are the answer of a verb")
+        known = record.options.get("checksum")
+        if known is not None and known == checksum(own, bind_candidate(own, made.fit.candidate), source):
+            return Staleness(False)
         counted = own.run("SELECT count(*) AS matched", *source_pieces(source), place=source.relation)
         matched: int = counted.column("matched")[0].as_py()
         if matched != record.matched:
@@ -110,10 +121,6 @@ def refresh_stale(question: Question) -> None:
             changed.append((str(record.name), record.version or 1, now))
     if changed:
         mark_stale(question.lake, changed)
-
-
-def _holds_verb(tokens: list[Token], first: int, last: int) -> bool:
-    return bool(find_clauses(tokens, first, last, is_statement=False))
 
 
 def _first_line(error: StatementError) -> str:

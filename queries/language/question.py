@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
     from isoflop.lakehouse import Asked
+    from isoflop.queries.language.provenance import Staleness
 
     Answerer = Callable[["Question", int, int], pa.Table]
 
@@ -71,6 +72,7 @@ class Question:
     ) -> None:
         self.lake, self.text, self.tokens = lake, text, tokens
         self.notes: list[str] = []
+        self.looked: dict[tuple[str, int, int], Staleness] = {}
         self.units: dict[str, str] = {}
         self.sent: list[Sent] = []
         self.keeps_forecasts = True

@@ -163,6 +163,24 @@ def read_rows(question: Question, bound: Bound, source: Source, extra: Mapping[s
     )
 
 
+def checksum(question: Question, bound: Bound, source: Source) -> str:
+    """Return a number that rows of a source with other values have another of, whatever their order; DuckDB's own.
+
+    Much cheaper than reading the rows; another version of DuckDB may have another number for the same rows.
+
+    Raises
+    ------
+    StatementError : when DuckDB cannot answer
+    """
+    pieces: list[Piece] = ["SELECT sum(hash(rows))::VARCHAR AS checksum FROM (SELECT (", bound.target, ") AS y"]
+    for position, column in enumerate(bound.columns):
+        pieces += [", (", column, f") AS x{position}"]
+    if source.weight is not None:
+        pieces += [", (", source.weight, ") AS w"]
+    table = question.run(*pieces, *source_pieces(source), ") AS rows", place=source.relation)
+    return str(table.column("checksum")[0])
+
+
 def _has_runs(question: Question, source: Source) -> bool:
     """Whether a source is a table that knows the run of each row; a query is not asked, since it may take long."""
     if not re.fullmatch(r'[\w."]+(\s+(AS\s+)?\w+)?', source.relation.text, re.IGNORECASE):

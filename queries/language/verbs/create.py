@@ -16,6 +16,7 @@ from isoflop.queries.language.catalogue import check_name, law_exists, save_law
 from isoflop.queries.language.macros import macros_of
 from isoflop.queries.language.question import Question
 from isoflop.queries.language.records import BUILT_IN, TYPED, LawRecord, known, load_law
+from isoflop.queries.language.rows import checksum
 from isoflop.queries.language.syntax.nodes import CreateLaw, Name
 from isoflop.queries.language.syntax.tokens import quote_name
 from isoflop.queries.language.verbs.fit import Fitted, glance, run_fit
@@ -132,6 +133,7 @@ def _about(question: Question, node: CreateLaw, fitted: Fitted, found: FitRecord
         "arguments": list(record.arguments),
         "target": record.target_sql,
         "values": question.values_in(node.start, node.end),
+        "checksum": checksum(question, fitted.bound, node.fit.source),
     }
     diagnosis = {
         "reason": found.reason,

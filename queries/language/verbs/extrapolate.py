@@ -132,9 +132,12 @@ def columns_for(
             continue
         try:
             computed = question.lake.query(f"SELECT ({argument}) AS x FROM {_TARGETS}", None, {_TARGETS: targets})
-        except duckdb.Error:
+        except (duckdb.BinderException, duckdb.CatalogException):
             missing.append(one.name)
             continue
+        except duckdb.Error:  # after which the transaction answers nothing more
+            missing.append(one.name)
+            break
         found.append(computed.column("x"))
     if missing:
         wanted = ", ".join(one.name for one in law.inputs)

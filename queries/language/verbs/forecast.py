@@ -6,7 +6,7 @@ import math
 from typing import TYPE_CHECKING
 
 from isoflop.queries.language.forecasts import Forecast as Kept
-from isoflop.queries.language.forecasts import keep_forecasts, score_forecasts
+from isoflop.queries.language.forecasts import keep_forecasts
 from isoflop.queries.language.question import Question
 from isoflop.queries.language.records import LawRecord
 from isoflop.queries.language.rows import numbers
@@ -80,14 +80,11 @@ def _forecasts(question: Question, node: Forecast, record: LawRecord, table: pa.
 
 
 def show_forecasts(question: Question, node: ShowForecasts) -> pa.Table:
-    """Score the forecasts whose runs have landed, and return all.
+    """Return all forecasts; those whose runs have landed were scored before.
 
     `inside` says whether the interval held the run, `error` how far the run was from the prediction, as the logarithm
     of observed over predicted, and `coverage` which share of the scored forecasts of this law and level held.
     """
-    scored = 0 if question.lake.is_read_only else score_forecasts(question.lake)
     if question.lake.is_read_only:
         question.note("the lake is open for reading only: runs that landed since are not scored now")
-    if scored:
-        question.note(f"{scored} forecast{'s' * (scored != 1)} scored now")
     return question.lake.query(_FORECASTS, {"pattern": pattern_of(question, node)})

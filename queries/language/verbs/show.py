@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from isoflop.queries.language.catalogue import coefficient_rows
-from isoflop.queries.language.provenance import note_stale, refresh_stale, staleness
+from isoflop.queries.language.provenance import note_stale, staleness
 from isoflop.queries.language.question import Question
 from isoflop.queries.language.records import LawRecord, load_law
 from isoflop.queries.language.syntax.nodes import DescribeLaw, ShowForecasts, ShowLawForms, ShowLaws
@@ -25,7 +25,6 @@ ORDER BY name
 
 def show_laws(question: Question, node: ShowLaws) -> pa.Table:
     """Return the newest version of every saved law; `stale` is whether its rows have changed since, null if unknown."""
-    refresh_stale(question)
     return question.lake.query(_LAWS, {"pattern": pattern_of(question, node)})
 
 

@@ -15,23 +15,23 @@ import pytest
 import isoflop
 from isoflop.lakehouse import Lakehouse
 from isoflop.lakehouse.errors import StatementError
+from isoflop.lakehouse.session import Session
 from isoflop.queries.language import execute
 
 FIT = "FIT loss ~ power(params) FROM points WITH (resamples = 0)"
 AHEAD = "EXTRAPOLATE chin TO params = [1e9, 1e10], tokens = 20 * params"
 
 
-class Listening:
-    """A lake that writes down what is sent to it."""
+class Listening(Session):
+    """A session that writes down what is sent to it."""
 
     def __init__(self, lake: Lakehouse) -> None:
-        self.lake = lake
-        self.is_read_only = lake.is_read_only
+        super().__init__(lake)
         self.sent: list[str] = []
 
     def query(self, sql, parameters=None, relations=None):
         self.sent.append(sql)
-        return self.lake.query(sql, parameters, relations)
+        return super().query(sql, parameters, relations)
 
 
 PLAIN = (
