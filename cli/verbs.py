@@ -84,9 +84,27 @@ VERBS = (
         "OPTIMIZE chin MINIMIZE loss OVER params IN [1e7, 1e12] LOG, tokens IN [1e9, 1e14] LOG "
         "SUBJECT TO 6 * params * tokens <= 1e22",
     ),
+    Verb(
+        "DESIGN",
+        "choose the runs to train next, those that most narrow a forecast",
+        "DESIGN 3 RUNS FOR chin TO params = 7e10, tokens = 1.4e12 OVER params IN [1e8, 1e10] LOG, "
+        "tokens = 20 * params SUBJECT TO SUM(flops) <= 1e22",
+    ),
+    Verb(
+        "EXPLAIN ANALYZE",
+        "run a verb and say what it did and how long that took",
+        "EXPLAIN ANALYZE EXTRAPOLATE chin TO params = 1e11, tokens = 20 * params",
+    ),
     Verb("ALTER LAW", "give a law another name", "ALTER LAW chin RENAME TO first_chin"),
     Verb("DROP LAW", "forget a law", "DROP LAW first_chin"),
 )
+
+# Names whose rule in the grammar is called otherwise.
+_RULES = {
+    "EXPLAIN FIT": "fit",
+    "CREATE OR REPLACE LAW": "create_law",
+    "EXTRAPOLATE AVERAGE OF": "extrapolate_average",
+}
 
 CLAUSES = {
     "PARAMETERS": "declare the free numbers of a formula",
@@ -102,6 +120,8 @@ CLAUSES = {
     "OVER": "what can be chosen",
     "SUBJECT TO": "what has to hold",
     "FOR EACH": "once for each value",
+    "RUNS FOR": "the law whose forecast is to be narrowed",
+    "AT flops": "the budgets to say the best sizes for",
 }
 
 COMMANDS = {
@@ -145,17 +165,10 @@ def help_on(name: str) -> str | None:
 
 
 def options_of(name: str) -> dict[str, str]:
-    """Return the options of a verb with their meaning."""
-    from isoflop.queries.language.options import MEANINGS
+    """Return the options of a verb with their meaning, as the reference has them."""
+    from isoflop.queries.language.options import describe_option
+    from isoflop.queries.language.reference import PAGES
 
-    if name in ("EXTRAPOLATE", "FORECAST", "PREDICT"):
-        return {key: MEANINGS[key] for key in ("level", "interval")}
-    fit = ("objective", "delta", "resamples", "seed", "level", "cluster")
-    if name in ("FIT", "EXPLAIN FIT", "CREATE LAW", "CREATE OR REPLACE LAW"):
-        return {key: MEANINGS[key] for key in (*fit, "forward", "bootstrap", "intervals")}
-    if name == "COMPARE APPROACHES":
-        keys = ("budgets", "tolerance", "curves", "flops", "objective", "delta", "resamples", "seed", "level")
-        return {key: MEANINGS[key] for key in keys}
-    if name in ("CROSS VALIDATE", "COMPARE"):
-        return {key: MEANINGS[key] for key in (*fit, *(("weighing",) if name == "COMPARE" else ()))}
-    return {}
+    rule = _RULES.get(name, name.lower().replace(" ", "_"))
+    keys = next((page.options for page in PAGES if page.verb == rule), ())
+    return {key: describe_option(key)[2].replace("`", "") for key in keys}

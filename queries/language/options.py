@@ -144,23 +144,6 @@ _KINDS: Mapping[str, tuple[Callable[[Any], bool], str]] = {
     ),
     "interval": (lambda value: value in ("prediction", "confidence"), "'prediction' or 'confidence'"),
 }
-MEANINGS: Mapping[str, str] = {
-    "objective": "the penalty that is minimised, like 'huber_log'",
-    "delta": "misfit beyond which a Huber penalty grows linearly",
-    "resamples": "how many bootstrap resamples give the intervals; 0 for none",
-    "seed": "of starts and resamples",
-    "level": "share that intervals cover, like 0.95",
-    "forward": "whether the large rows are predicted from the small ones",
-    "cluster": "what rows that belong together share",
-    "bootstrap": "how resamples are drawn, like 'auto'",
-    "intervals": "how intervals of coefficients are made, like 'profile'",
-    "weighing": "how laws are weighed, like 'resamples'",
-    "tolerance": "relative distance [1] within which runs belong to one budget",
-    "budgets": "the budgets whose runs are looked at",
-    "curves": "what runs of one loss curve share",
-    "flops": "what a run cost",
-    "interval": "'prediction' of a new run or 'confidence' in the curve",
-}
 _FIT_KEYS = ("objective", "delta", "resamples", "seed", "level", "forward", "cluster", "bootstrap", "intervals")
 _APPROACH_KEYS = ("budgets", "tolerance", "curves", "flops", "objective", "delta", "resamples", "seed", "level")
 _EXPRESSIONS = ("cluster", "curves", "flops", "per")  # read from the rows or points, once for each
@@ -352,8 +335,8 @@ def _value(question: Question, expression: Expression) -> Any:
     return question.constant(expression)
 
 
-# What the reference says of each key: default, meaning.
-_MEANINGS: Mapping[str, tuple[str, str]] = {
+# What reference and shell say of each key: default, meaning.
+MEANINGS: Mapping[str, tuple[str, str]] = {
     "objective": ("the form's own", f"what is minimised: {', '.join(f'`{name}`' for name in OBJECTIVES)}"),
     "delta": (
         "`1e-3`",
@@ -394,5 +377,5 @@ def describe_option(key: str) -> tuple[str, str, str]:
     >>> describe_option("seed")
     ('`0`', 'a whole number, like 0', 'of starts, resamples and random folds: one seed, one answer')
     """
-    default, meaning = _MEANINGS[key]
+    default, meaning = MEANINGS[key]
     return default, "an expression" if key in _EXPRESSIONS else _KINDS[key][1], meaning
