@@ -142,6 +142,8 @@ def read_rows(question: Question, bound: Bound, source: Source, extra: Mapping[s
         hint = "a free number of a formula is declared: PARAMETERS (A > 0, alpha IN [0, 1])"
         message = error.message.partition("\n\nLINE ")[0].partition(" Error: ")[2]
         raise question.error(error.kind, message, Span(error.start, error.end), hint) from error
+    read = {f"g{position}": one for position, one in enumerate((extra or {}).values())} | {"y": bound.target}
+    _check_single(question, table, read | {f"x{p}": one for p, one in enumerate(bound.columns)}, source)
     _note_unfinished(question, bound, source)
     targets = _column(question, table.column("y"), bound.target)
     inputs = [_column(question, table.column(f"x{p}"), column) for p, column in enumerate(bound.columns)]
@@ -179,6 +181,17 @@ def checksum(question: Question, bound: Bound, source: Source) -> str:
         pieces += [", (", source.weight, ") AS w"]
     table = question.run(*pieces, *source_pieces(source), ") AS rows", place=source.relation)
     return str(table.column("checksum")[0])
+
+
+def _check_single(question: Question, table: pa.Table, read: Mapping[str, Column], source: Source) -> None:
+    """Check that everything read is one column: a star is several."""
+    for name, column in read.items():
+        count = table.column_names.count(name)
+        if count != 1:
+            place = column if isinstance(column, Expression) else source.relation
+            raise question.error("Binder", f"one value is expected, and this is {count} columns", place)
+    if source.weight is not None and table.column_names.count("w") != 1:
+        raise question.error("Binder", "one value is expected, and this is several columns", source.weight)
 
 
 def _has_runs(question: Question, source: Source) -> bool:
