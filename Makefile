@@ -24,7 +24,7 @@ $(READY_FOR_WORK): $(READY)
 demo: $(READY)  ## train a small sweep, land it, fit, cross-validate, extrapolate
 	@$(BIN)/isoflop demo
 
-test: $(READY_FOR_WORK)  ## run the tests (about ten minutes on two cores)
+test: $(READY_FOR_WORK)  ## run the tests (about twelve minutes on two cores)
 	@$(BIN)/python -m pytest
 
 test-slow: $(READY_FOR_WORK)  ## run the slow tests too

@@ -5,8 +5,8 @@ Which one is taken when none is named:
 * rows come in groups (points of one run, seeds of one shape): whole groups are drawn;
 * fewer than 15 groups: they stay, and the residuals of each change sign and size together (wild bootstrap);
 * fewer than 15 rows: a case resample would hold fewer distinct rows than a law has coefficients, so the rows stay
-  and their residuals are redrawn. A wild bootstrap keeps the residuals near zero of the rows that a robust fit goes
-  through, and its 90 % intervals held 65 to 75 %;
+  and their residuals are redrawn. A wild bootstrap would keep the residuals near zero of the rows that a robust
+  fit goes through;
 * else rows are drawn with replacement.
 
 Percentiles of resamples are too narrow with few rows: they are taken at the levels that make them as wide as Student's
