@@ -143,7 +143,8 @@ def read_rows(question: Question, bound: Bound, source: Source, extra: Mapping[s
         message = error.message.partition("\n\nLINE ")[0].partition(" Error: ")[2]
         raise question.error(error.kind, message, Span(error.start, error.end), hint) from error
     read = {f"g{position}": one for position, one in enumerate((extra or {}).values())} | {"y": bound.target}
-    _check_single(question, table, read | {f"x{p}": one for p, one in enumerate(bound.columns)}, source)
+    read |= {f"x{p}": one for p, one in enumerate(bound.columns)}
+    _check_single(question, table, read if source.weight is None else read | {"w": source.weight}, source)
     _note_unfinished(question, bound, source)
     targets = _column(question, table.column("y"), bound.target)
     inputs = [_column(question, table.column(f"x{p}"), column) for p, column in enumerate(bound.columns)]
@@ -190,8 +191,6 @@ def _check_single(question: Question, table: pa.Table, read: Mapping[str, Column
         if count != 1:
             place = column if isinstance(column, Expression) else source.relation
             raise question.error("Binder", f"one value is expected, and this is {count} columns", place)
-    if source.weight is not None and table.column_names.count("w") != 1:
-        raise question.error("Binder", "one value is expected, and this is several columns", source.weight)
 
 
 def _has_runs(question: Question, source: Source) -> bool:

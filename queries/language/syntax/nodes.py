@@ -373,36 +373,3 @@ class DescribeLaw(Span):
 
     name: Name
     version: Expression | None = None
-
-
-@dataclass(frozen=True)
-class Explain(Span):
-    """`EXPLAIN [ANALYZE] verb …`: what the verb would do, or what it did and how long that took."""
-
-    verb: Verb
-    is_analyzed: bool = False
-
-
-Verb: TypeAlias = (
-    Fit
-    | Explain
-    | CreateLaw
-    | DropLaw
-    | RefitLaw
-    | RenameLaw
-    | CommentLaw
-    | CrossValidate
-    | Compare
-    | CompareApproaches
-    | Extrapolate
-    | ExtrapolateAverage
-    | Forecast
-    | Optimize
-    | Design
-    | Predict
-    | Residuals
-    | ShowLaws
-    | ShowLawForms
-    | ShowForecasts
-    | DescribeLaw
-)

@@ -14,7 +14,6 @@ from isoflop.queries.language.syntax.nodes import (
     CrossValidate,
     DescribeLaw,
     DropLaw,
-    Explain,
     Expression,
     Extrapolate,
     ExtrapolateAverage,
@@ -30,7 +29,6 @@ from isoflop.queries.language.syntax.nodes import (
     ShowLawForms,
     ShowLaws,
     Span,
-    Verb,
 )
 from isoflop.queries.language.syntax.optimize import OPTIMIZE_USAGE, read_optimize
 from isoflop.queries.language.syntax.parts import (
@@ -48,6 +46,7 @@ from isoflop.queries.language.syntax.parts import (
 )
 from isoflop.queries.language.syntax.reader import TokenReader
 from isoflop.queries.language.syntax.tokens import Kind, Token
+from isoflop.queries.language.syntax.verb import Explain, Verb
 
 COMPARE_USAGE = "COMPARE chin, (loss ~ kaplan(params, tokens)) FROM runs"
 AVERAGE = "AVERAGE OF"  # both words, so that a law may be called average

@@ -14,7 +14,6 @@ from isoflop.queries.language.syntax.nodes import (
     DescribeLaw,
     Design,
     DropLaw,
-    Explain,
     Extrapolate,
     ExtrapolateAverage,
     Fit,
@@ -27,8 +26,8 @@ from isoflop.queries.language.syntax.nodes import (
     ShowForecasts,
     ShowLawForms,
     ShowLaws,
-    Verb,
 )
+from isoflop.queries.language.syntax.verb import Explain, Verb
 from isoflop.queries.language.verbs.approaches import compare_approaches
 from isoflop.queries.language.verbs.average import extrapolate_average
 from isoflop.queries.language.verbs.create import create_law

@@ -31,7 +31,6 @@ from isoflop.queries.language.syntax.nodes import (
     CreateLaw,
     CrossValidate,
     Design,
-    Explain,
     Expression,
     Extrapolate,
     ExtrapolateAverage,
@@ -42,8 +41,8 @@ from isoflop.queries.language.syntax.nodes import (
     RefitLaw,
     Residuals,
     Source,
-    Verb,
 )
+from isoflop.queries.language.syntax.verb import Explain, Verb
 from isoflop.queries.language.verbs.approaches import approach_rows, bound_approaches, wanted_budgets
 from isoflop.queries.language.verbs.average import average_points, average_rows, bound_average
 from isoflop.queries.language.verbs.explain_predictions import (

@@ -10,17 +10,18 @@ from typing import get_args
 import pytest
 
 from isoflop.lakehouse.errors import IsoflopError
-from isoflop.queries.language.syntax import clauses, nodes
+from isoflop.queries.language.syntax import clauses
 from isoflop.queries.language.syntax.clauses import CHANGES, EXPLAINED, RELATION_VERBS, find_clauses, verb_at
 from isoflop.queries.language.syntax.grammar import PARTS, SLICES, VERBS, rule, spelling
 from isoflop.queries.language.syntax.parse import parse_clause
 from isoflop.queries.language.syntax.tokens import tokenize
+from isoflop.queries.language.syntax.verb import Verb
 from tests.queries.language.statements import SAMPLES, all_names, make
 
 PARSER = Path(clauses.__file__).with_name("parse.py").read_text(encoding="utf-8")
 
 
-def parsed(text: str) -> nodes.Verb:
+def parsed(text: str) -> Verb:
     """The node of a clause that is a whole statement."""
     tokens = tokenize(text)
     return parse_clause(text, tokens, 0, len(tokens) - 1)
@@ -42,7 +43,7 @@ def test_every_verb_that_is_read_has_a_rule() -> None:
     assert read <= {spelling(name) for name in VERBS}
     assert {*RELATION_VERBS, *CHANGES} <= read
     made = {name: type(next(filter(None, map(_parsed_or_none, made_of(name, 20))))) for name in VERBS}
-    assert set(made.values()) == set(get_args(nodes.Verb)) and len(set(made.values())) == len(VERBS)
+    assert set(made.values()) == set(get_args(Verb)) and len(set(made.values())) == len(VERBS)
 
 
 def test_every_verb_that_is_explained_stands_behind_explain() -> None:
@@ -56,7 +57,7 @@ def made_of(verb: str, count: int) -> list[str]:
     return [make(verb, chance) for _ in range(count)]
 
 
-def _parsed_or_none(text: str) -> nodes.Verb | None:
+def _parsed_or_none(text: str) -> Verb | None:
     try:
         return parsed(text)
     except IsoflopError:
