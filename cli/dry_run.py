@@ -10,7 +10,7 @@ from isoflop.cli.progress import duration
 
 if TYPE_CHECKING:
     from isoflop.lakehouse import Answer, Lakehouse
-    from isoflop.lakehouse.records import RunRecord
+    from isoflop.lakehouse.runs.records import RunRecord
     from isoflop.workers.sweep import Plan, Sweep
 
 ASSUMED_FLOPS = 2e10  # FLOP/s of one CPU core in float32 training; a guess until a time law is fitted
@@ -53,7 +53,7 @@ def describe_plans(sweeps: Sequence[Sweep], address: str | None) -> Answer:
 
     from isoflop.cli.options import open_lake
     from isoflop.lakehouse import Answer
-    from isoflop.lakehouse.catalog import resolve
+    from isoflop.lakehouse.backends.catalog import resolve
 
     plans = [(sweep, sweep.expand()) for sweep in sweeps]
     run_ids = [record.run_id for _, plan in plans for record in plan.records]

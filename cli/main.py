@@ -65,7 +65,7 @@ app.add_typer(lake_app, name="lake")
 
 def _version(wanted: bool) -> None:
     if wanted:
-        from isoflop.lakehouse.provenance import code_version
+        from isoflop.lakehouse.runs.provenance import code_version
 
         print(f"isoflop {code_version()}")
         raise typer.Exit

@@ -14,7 +14,7 @@ from pathlib import Path
 from urllib.parse import SplitResult, parse_qsl, quote, unquote, urlsplit
 
 from isoflop.lakehouse.errors import UsageError, did_you_mean
-from isoflop.lakehouse.records import digest
+from isoflop.lakehouse.runs.records import digest
 
 ENVIRONMENT = "ISOFLOP_LAKE"
 SPOOL_ENVIRONMENT = "ISOFLOP_SPOOL"

@@ -18,24 +18,24 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
 
-from isoflop.lakehouse import registry
 from isoflop.lakehouse.address import FileAddress, parse_address
 from isoflop.lakehouse.answers import Answer
+from isoflop.lakehouse.backends.store import Backend, Parameters, Relations, Statement, Store
 from isoflop.lakehouse.errors import StoreError
-from isoflop.lakehouse.reach import Reach
-from isoflop.lakehouse.reads import refused
-from isoflop.lakehouse.records import RunRecord
+from isoflop.lakehouse.ingest.writer import Drained
+from isoflop.lakehouse.rpc.reach import Reach
 from isoflop.lakehouse.runlog import RunLog
+from isoflop.lakehouse.runs import registry
+from isoflop.lakehouse.runs.records import RunRecord
 from isoflop.lakehouse.session import Session
-from isoflop.lakehouse.statements import only_reads
-from isoflop.lakehouse.store import Backend, Parameters, Relations, Statement, Store
-from isoflop.lakehouse.watch import OnProgress, Watches
-from isoflop.lakehouse.writer import Drained
+from isoflop.lakehouse.sql.reads import refused
+from isoflop.lakehouse.sql.statements import only_reads
+from isoflop.lakehouse.sql.watch import OnProgress, Watches
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
-    from isoflop.lakehouse.connection import Connection
+    from isoflop.lakehouse.backends.connection import Connection
 
 DRAIN_EVERY = 0.5  # seconds between commits of the spool while holding
 DRAIN_SHARED_EVERY = 1.0  # the same for a shared catalog, where a commit costs more

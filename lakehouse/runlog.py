@@ -8,9 +8,9 @@ import traceback
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
-from isoflop.lakehouse.provenance import code_version, host_name, process_label
-from isoflop.lakehouse.records import RunRecord
-from isoflop.lakehouse.spool import Spool
+from isoflop.lakehouse.ingest.spool import Spool
+from isoflop.lakehouse.runs.provenance import code_version, host_name, process_label
+from isoflop.lakehouse.runs.records import RunRecord
 
 if TYPE_CHECKING:
     from isoflop.lakehouse.lake import Lakehouse

@@ -14,18 +14,18 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, TypeVar
 
 from isoflop.lakehouse.answers import Answer
-from isoflop.lakehouse.catalog import StoreDead
+from isoflop.lakehouse.backends.catalog import StoreDead
 from isoflop.lakehouse.errors import StoreError
-from isoflop.lakehouse.holder import HolderGone
-from isoflop.lakehouse.statements import only_reads
-from isoflop.lakehouse.watch import OnProgress, Watches
+from isoflop.lakehouse.rpc.holder import HolderGone
+from isoflop.lakehouse.sql.statements import only_reads
+from isoflop.lakehouse.sql.watch import OnProgress, Watches
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
-    from isoflop.lakehouse.connection import Connection
+    from isoflop.lakehouse.backends.connection import Connection
+    from isoflop.lakehouse.backends.store import Parameters, Statement
     from isoflop.lakehouse.lake import Lakehouse
-    from isoflop.lakehouse.store import Parameters, Statement
 
 PATIENCE = 10.0  # seconds a statement waits for a catalog that is away
 TRIES = 4  # how often a statement is answered when others come between

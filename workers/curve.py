@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     import torch
 
-    from isoflop.lakehouse.spool import Spool
+    from isoflop.lakehouse.ingest.spool import Spool
     from isoflop.workers.timing import StepClock
 
 CLOCK_DIGITS = 9  # of logged seconds: what a clock resolves; digits from adding up only fill the disk

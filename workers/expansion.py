@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from isoflop.lakehouse.errors import did_you_mean
-from isoflop.lakehouse.records import RunRecord
+from isoflop.lakehouse.runs.records import RunRecord
 from isoflop.workers.expressions import ExpressionError, Grid
 from isoflop.workers.families import ConfigError, Family
 from isoflop.workers.resources import Resources, bytes_of

@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from isoflop.lakehouse.provenance import host_name
+from isoflop.lakehouse.runs.provenance import host_name
 from isoflop.workers.checkpoint import load_tensors, save_tensors
 from isoflop.workers.curve import Curve, log_interval
 from isoflop.workers.devices import Device, find_device
@@ -22,7 +22,7 @@ from isoflop.workers.precision import PRECISIONS
 from isoflop.workers.timing import StepClock, summarise
 
 if TYPE_CHECKING:
-    from isoflop.lakehouse.spool import Spool
+    from isoflop.lakehouse.ingest.spool import Spool
     from isoflop.workers.corpora import Corpus
     from isoflop.workers.families.family import GradientFamily
 

@@ -10,7 +10,7 @@ from collections.abc import Collection
 from typing import TYPE_CHECKING
 
 from isoflop.lakehouse.errors import StoreError
-from isoflop.lakehouse.provenance import is_running, process_label
+from isoflop.lakehouse.runs.provenance import is_running, process_label
 
 if TYPE_CHECKING:
     from isoflop.lakehouse.lake import Lakehouse

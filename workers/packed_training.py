@@ -11,14 +11,14 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from isoflop.lakehouse.provenance import host_name
+from isoflop.lakehouse.runs.provenance import host_name
 from isoflop.workers.checkpoint import load_arrays, save_arrays
 from isoflop.workers.devices import process_peak_memory_bytes, processor_name, reset_process_peak_memory
 from isoflop.workers.outcome import Outcome, TrainOptions
 from isoflop.workers.timing import summarise
 
 if TYPE_CHECKING:
-    from isoflop.lakehouse.spool import Spool
+    from isoflop.lakehouse.ingest.spool import Spool
     from isoflop.workers.families.family import PackedFamily
 
 POINTS_PER_DECADE = 30  # of steps, where the loss is evaluated and logged

@@ -24,7 +24,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     import torch
 
-    from isoflop.lakehouse.spool import Spool
+    from isoflop.lakehouse.ingest.spool import Spool
 
 
 @dataclass(frozen=True)

@@ -23,7 +23,7 @@ from isoflop.workers.families.family import Family, GradientFamily, PackedFamily
 from isoflop.workers.outcome import Outcome, TrainOptions
 
 if TYPE_CHECKING:
-    from isoflop.lakehouse.spool import Spool
+    from isoflop.lakehouse.ingest.spool import Spool
 
 __all__ = ["Outcome", "TrainOptions", "train", "train_packed"]
 

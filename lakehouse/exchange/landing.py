@@ -17,16 +17,16 @@ from typing import TYPE_CHECKING, Any
 
 from isoflop.lakehouse.errors import RecordError
 from isoflop.lakehouse.exchange.points import Points
-from isoflop.lakehouse.records import RunRecord, canonical_json, digest
-from isoflop.lakehouse.registry import write_runs
+from isoflop.lakehouse.ingest.writer import finals_statements
+from isoflop.lakehouse.runs.records import RunRecord, canonical_json, digest
+from isoflop.lakehouse.runs.registry import write_runs
 from isoflop.lakehouse.schema import narrowed
-from isoflop.lakehouse.writer import finals_statements
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
+    from isoflop.lakehouse.backends.store import Statement
     from isoflop.lakehouse.lake import Lakehouse
-    from isoflop.lakehouse.store import Statement
 
 COUNTS = ("params", "params_non_embedding", "tokens", "steps", "flops", "memcpy_bytes")
 MEASURED = (

@@ -21,7 +21,7 @@ from isoflop.lakehouse.errors import FileError
 from isoflop.lakehouse.exchange.landing import FoundRun, Landing, utc
 from isoflop.lakehouse.exchange.naming import counted, record_of, setting
 from isoflop.lakehouse.exchange.points import PointColumns
-from isoflop.lakehouse.records import STATUSES as OUR_STATUSES
+from isoflop.lakehouse.runs.records import STATUSES as OUR_STATUSES
 
 NAME = "mlflow"
 SQLITE = b"SQLite format 3\0"

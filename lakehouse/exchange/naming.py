@@ -14,7 +14,7 @@ from dataclasses import replace
 from typing import Any
 
 from isoflop.lakehouse.exchange.landing import COUNTS, FoundRun, Landing
-from isoflop.lakehouse.records import RunRecord
+from isoflop.lakehouse.runs.records import RunRecord
 from isoflop.lakehouse.schema.views import RESERVED
 
 INTEGER = re.compile(r"[+-]?(0|[1-9][0-9]{0,17})")

@@ -15,7 +15,7 @@ from typing import Any
 from isoflop.lakehouse.exchange.landing import FoundRun, Landing, utc
 from isoflop.lakehouse.exchange.naming import flat, record_of, setting
 from isoflop.lakehouse.exchange.points import PointColumns
-from isoflop.lakehouse.records import canonical_json, digest
+from isoflop.lakehouse.runs.records import canonical_json, digest
 
 NAME = "ray-tune"
 RESULTS = ("result.json", "progress.csv")

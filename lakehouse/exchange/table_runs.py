@@ -15,7 +15,7 @@ from isoflop.lakehouse.exchange.landing import COUNTS, MEASURED, PLACES, FoundRu
 from isoflop.lakehouse.exchange.naming import counted, flat
 from isoflop.lakehouse.exchange.points import PointColumns, Points
 from isoflop.lakehouse.exchange.table_file import SHAPE, columns_of, quoted
-from isoflop.lakehouse.records import STATUSES, RunRecord, canonical_json, digest
+from isoflop.lakehouse.runs.records import STATUSES, RunRecord, canonical_json, digest
 
 if TYPE_CHECKING:
     import duckdb

@@ -20,7 +20,7 @@ from isoflop.lakehouse.exchange.binary.event_file import Events, read_events
 from isoflop.lakehouse.exchange.landing import FoundRun, Landing, utc
 from isoflop.lakehouse.exchange.naming import counted, flat, record_of, setting
 from isoflop.lakehouse.exchange.points import PointColumns
-from isoflop.lakehouse.records import canonical_json, digest
+from isoflop.lakehouse.runs.records import canonical_json, digest
 
 NAME = "tensorboard"
 MARK = "tfevents"

@@ -22,7 +22,7 @@ from isoflop.lakehouse.exchange.binary.wandb_file import MARK, OWN, Recorded, jo
 from isoflop.lakehouse.exchange.landing import MEASURED, FoundRun, Landing, utc
 from isoflop.lakehouse.exchange.naming import flat, our_metric, record_of
 from isoflop.lakehouse.exchange.points import PointColumns
-from isoflop.lakehouse.records import RUN_ID_LENGTH, STATUSES, canonical_json, digest
+from isoflop.lakehouse.runs.records import RUN_ID_LENGTH, STATUSES, canonical_json, digest
 
 NAME = "wandb"
 GENERATED_IDS = (8, RUN_ID_LENGTH)  # characters of an id that wandb or we made up, unique without its project

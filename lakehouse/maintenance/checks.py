@@ -5,9 +5,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from isoflop.lakehouse.answers import Answer
-from isoflop.lakehouse.batches import UNREADABLE, files_set_aside
+from isoflop.lakehouse.ingest.batches import UNREADABLE, files_set_aside
+from isoflop.lakehouse.ingest.writer import HIGHER
 from isoflop.lakehouse.units import format_bytes
-from isoflop.lakehouse.writer import HIGHER
 
 if TYPE_CHECKING:
     from isoflop.lakehouse.lake import Lakehouse

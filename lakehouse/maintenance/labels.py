@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from isoflop.lakehouse.maintenance.removal import chosen_runs
-from isoflop.lakehouse.registry import NOW
+from isoflop.lakehouse.runs.registry import NOW
 
 if TYPE_CHECKING:
     from isoflop.lakehouse.lake import Lakehouse

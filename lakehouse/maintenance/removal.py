@@ -15,8 +15,8 @@ from isoflop.lakehouse.errors import UsageError
 from isoflop.lakehouse.schema.views import SILENT
 
 if TYPE_CHECKING:
+    from isoflop.lakehouse.backends.store import Statement
     from isoflop.lakehouse.lake import Lakehouse
-    from isoflop.lakehouse.store import Statement
 
 OF_A_RUN = ("metrics", "finals", "timings", "logs", "attempts", "batches", "sweep_runs", "runs")
 

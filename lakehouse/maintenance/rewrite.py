@@ -14,10 +14,10 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from isoflop.lakehouse.catalog import LAYOUT, opening_error
+from isoflop.lakehouse.backends.catalog import LAYOUT, opening_error
 from isoflop.lakehouse.errors import StoreError
-from isoflop.lakehouse.running import transaction
 from isoflop.lakehouse.schema import POINT_ORDER, VALUE, create_views, migrate, narrowed
+from isoflop.lakehouse.sql.running import transaction
 
 if TYPE_CHECKING:
     import duckdb

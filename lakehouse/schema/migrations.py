@@ -7,9 +7,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from isoflop.lakehouse.errors import StoreError
-from isoflop.lakehouse.provenance import code_version
-from isoflop.lakehouse.running import transaction
+from isoflop.lakehouse.runs.provenance import code_version
 from isoflop.lakehouse.schema.views import create_views
+from isoflop.lakehouse.sql.running import transaction
 
 if TYPE_CHECKING:
     import duckdb

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from isoflop.lakehouse.errors import StoreError
-from isoflop.lakehouse.provenance import is_running, process_label
+from isoflop.lakehouse.runs.provenance import is_running, process_label
 
 if TYPE_CHECKING:
     import duckdb

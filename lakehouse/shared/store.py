@@ -16,20 +16,20 @@ from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
 from isoflop.lakehouse.address import SharedAddress
-from isoflop.lakehouse.catalog import NotCommitted
-from isoflop.lakehouse.connection import Connections, LocalConnection
+from isoflop.lakehouse.backends.catalog import NotCommitted
+from isoflop.lakehouse.backends.connection import Connections, LocalConnection
+from isoflop.lakehouse.backends.store import IS_REMEMBERED, REMEMBER, Parameters, Statement
 from isoflop.lakehouse.errors import StoreError
-from isoflop.lakehouse.provenance import host_name
-from isoflop.lakehouse.reads import check_reads
-from isoflop.lakehouse.running import run_text, transaction
+from isoflop.lakehouse.ingest.writer import Drained, drain, has_batches
+from isoflop.lakehouse.runs.provenance import host_name
 from isoflop.lakehouse.schema import migrate
 from isoflop.lakehouse.schema.migrations import check_version
 from isoflop.lakehouse.shared.extensions import load_extension
 from isoflop.lakehouse.shared.lease import BUMP, Fenced, Lease
 from isoflop.lakehouse.shared.outage import CatalogAway, CatalogRefused, is_away, is_conflict, is_refused, pause
 from isoflop.lakehouse.shared.upkeep import compact, settle_in
-from isoflop.lakehouse.store import IS_REMEMBERED, REMEMBER, Parameters, Statement
-from isoflop.lakehouse.writer import Drained, drain, has_batches
+from isoflop.lakehouse.sql.reads import check_reads
+from isoflop.lakehouse.sql.running import run_text, transaction
 
 if TYPE_CHECKING:
     import duckdb

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from isoflop.lakehouse.errors import EmptySelection
-from isoflop.lakehouse.watch import report
+from isoflop.lakehouse.sql.watch import report
 from isoflop.queries.fitting.fit import fit_law
 from isoflop.queries.fitting.free_scale import for_many
 from isoflop.queries.fitting.intervals import predict, residual_scale

@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from isoflop.lakehouse.provenance import code_version
+from isoflop.lakehouse.runs.provenance import code_version
 from isoflop.queries.language.macros import dropped_macros, macro_names, macros_of
 from isoflop.queries.language.question import Question
 from isoflop.queries.language.records import LawRecord, known

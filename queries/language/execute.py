@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING, Any
 
 from isoflop.lakehouse.answers import Answer
 from isoflop.lakehouse.errors import QuerySyntaxError
-from isoflop.lakehouse.reads import MEND
 from isoflop.lakehouse.session import Session
+from isoflop.lakehouse.sql.reads import MEND
 from isoflop.queries.language.question import Question
 from isoflop.queries.language.syntax.clauses import (
     CHANGES,

@@ -24,7 +24,7 @@ from pathlib import Path
 
 from isoflop.lakehouse import Lakehouse
 from isoflop.lakehouse.errors import StoreError
-from isoflop.lakehouse.holder import address_file
+from isoflop.lakehouse.rpc.holder import address_file
 from tests.chaos.cluster import RayCluster, plain_environment
 from tests.chaos.processes import below, killed, raylets, trainers
 from tests.chaos.witness import Witness

@@ -8,8 +8,8 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
-from isoflop.lakehouse.spool import SUFFIX
-from isoflop.lakehouse.writer import read_batch
+from isoflop.lakehouse.ingest.spool import SUFFIX
+from isoflop.lakehouse.ingest.writer import read_batch
 
 LOOK_EVERY = 0.01  # seconds; a file that comes and is committed between two looks is not counted as acknowledged
 

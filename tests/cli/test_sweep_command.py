@@ -138,7 +138,7 @@ def test_what_is_wrong_is_said_on_stderr_with_an_exit_code(
 def test_status_and_logs_answer_from_the_lake(
     folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    from isoflop.lakehouse.spool import Spool
+    from isoflop.lakehouse.ingest.spool import Spool
     from isoflop.workers.sweep import load_sweep
 
     sweep = load_sweep("sweep.yaml")

@@ -15,9 +15,9 @@ import pyarrow as pa
 import pytest
 
 from isoflop.lakehouse import Lakehouse, RunRecord
-from isoflop.lakehouse.catalog import LakeHeld, resolve
+from isoflop.lakehouse.backends.catalog import LakeHeld, resolve
 from isoflop.lakehouse.errors import StoreError, UsageError
-from isoflop.lakehouse.holder import address_file
+from isoflop.lakehouse.rpc.holder import address_file
 
 
 def child(path: Path, body: str) -> subprocess.CompletedProcess[str]:
@@ -159,7 +159,7 @@ def test_a_file_held_by_a_program_that_does_not_answer_is_one_clear_error(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     path = tmp_path / "runs.duckdb"
-    monkeypatch.setattr("isoflop.lakehouse.reach.WAIT_FOR_HOLDER", 0.3)
+    monkeypatch.setattr("isoflop.lakehouse.rpc.reach.WAIT_FOR_HOLDER", 0.3)
     program = f"import duckdb, time\ncon = duckdb.connect({str(path)!r})\nprint('held', flush=True)\ntime.sleep(60)"
     holder = subprocess.Popen([sys.executable, "-c", program], stdout=subprocess.PIPE, text=True)
     assert holder.stdout is not None and holder.stdout.readline().strip() == "held"

@@ -13,7 +13,7 @@ import pytest
 import isoflop
 from isoflop.lakehouse import Lakehouse
 from isoflop.lakehouse.errors import StatementError, StoreError
-from isoflop.lakehouse.watch import Progress
+from isoflop.lakehouse.sql.watch import Progress
 from tests.lakehouse.test_session import held
 
 FIT = "FIT loss ~ power(params) FROM runs WITH (resamples = 0, forward = false)"
@@ -183,7 +183,7 @@ def test_a_lake_open_for_reading_only_answers_from_one_state_too(lake: Lakehouse
 
 
 def test_a_file_is_not_rewritten_under_a_statement(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("isoflop.lakehouse.store.WAIT_FOR_STATEMENTS", 0.0)
+    monkeypatch.setattr("isoflop.lakehouse.backends.store.WAIT_FOR_STATEMENTS", 0.0)
     with isoflop.open(tmp_path / "runs.duckdb") as lake:
         land(lake, 16, 24, 33, 48, 64)
 

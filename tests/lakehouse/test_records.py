@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from isoflop.lakehouse.errors import RecordError
-from isoflop.lakehouse.records import RunRecord, run_id_of
+from isoflop.lakehouse.runs.records import RunRecord, run_id_of
 
 
 def test_the_identity_depends_on_family_config_and_seed_only() -> None:

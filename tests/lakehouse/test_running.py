@@ -5,8 +5,8 @@ from __future__ import annotations
 import duckdb
 import pytest
 
-from isoflop.lakehouse.running import run_text
-from isoflop.lakehouse.watch import Progress, watched
+from isoflop.lakehouse.sql.running import run_text
+from isoflop.lakehouse.sql.watch import Progress, watched
 
 GOLDEN = [
     ("SELECT nope FROM range(3)", "LINE 1: SELECT nope FROM range(3)\n               ^"),

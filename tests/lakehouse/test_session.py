@@ -15,7 +15,7 @@ import pyarrow as pa
 import pytest
 
 from isoflop.lakehouse import Lakehouse, RunRecord, Spool
-from isoflop.lakehouse import connection as connections
+from isoflop.lakehouse.backends import connection as connections
 from isoflop.lakehouse.errors import Interrupted, StoreError
 from isoflop.lakehouse.maintenance import find_problems
 
@@ -168,7 +168,7 @@ def test_a_lake_is_not_rewritten_under_a_session(lakehouse: Lakehouse) -> None:
 
 def test_the_session_of_a_process_that_has_gone_is_closed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = tmp_path / "runs.duckdb"
-    monkeypatch.setattr("isoflop.lakehouse.serving.SESSION_TIMEOUT", 0.2)
+    monkeypatch.setattr("isoflop.lakehouse.rpc.serving.SESSION_TIMEOUT", 0.2)
     program = (
         f"import os\nfrom isoflop.lakehouse import Lakehouse\nlake = Lakehouse({str(path)!r})\n"
         "session = lake.session()\n"

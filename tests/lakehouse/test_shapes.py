@@ -5,7 +5,13 @@ from __future__ import annotations
 import pytest
 import torch
 
-from isoflop.lakehouse.shapes import BYTES_PER_ELEMENT, Counts, plrf_counts, transformer_counts, transformer_params
+from isoflop.lakehouse.models.shapes import (
+    BYTES_PER_ELEMENT,
+    Counts,
+    plrf_counts,
+    transformer_counts,
+    transformer_params,
+)
 from isoflop.workers import Transformer
 from isoflop.workers.devices import Cpu
 

@@ -15,8 +15,8 @@ from pathlib import Path
 import pytest
 
 from isoflop.lakehouse import Lakehouse, Spool
-from isoflop.lakehouse.flusher import SPOOLS_A_THREAD
-from isoflop.lakehouse.writer import read_batch
+from isoflop.lakehouse.ingest.flusher import SPOOLS_A_THREAD
+from isoflop.lakehouse.ingest.writer import read_batch
 
 
 def points_of(folder: Path) -> list[tuple[str, int, float]]:

@@ -15,7 +15,7 @@ import pytest
 
 from isoflop.lakehouse import Lakehouse
 from isoflop.lakehouse.errors import RunFailed, StoreError, UsageError
-from isoflop.lakehouse.provenance import host_name, process_start
+from isoflop.lakehouse.runs.provenance import host_name, process_start
 from isoflop.workers.cluster import RaySession, SweepState, checkpoint_folder, run_sweep
 from isoflop.workers.sweep import Sweep, load_sweep
 
@@ -270,7 +270,7 @@ def test_a_cluster_that_is_not_there_is_no_long_wait() -> None:
 
 
 def test_printed_lines_are_in_the_runs_log(tmp_path: Path, lakehouse: Lakehouse) -> None:
-    from isoflop.lakehouse.spool import Spool
+    from isoflop.lakehouse.ingest.spool import Spool
     from isoflop.workers.cluster.task import printed_to
 
     with Spool(lakehouse.spool_folder, "a" * 12, 1) as spool, printed_to(spool):

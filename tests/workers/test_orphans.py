@@ -9,9 +9,9 @@ import pytest
 
 from isoflop.lakehouse import Lakehouse
 from isoflop.lakehouse.errors import StoreError
-from isoflop.lakehouse.provenance import host_name, process_label, process_start
-from isoflop.lakehouse.records import RunRecord
-from isoflop.lakehouse.spool import Spool
+from isoflop.lakehouse.ingest.spool import Spool
+from isoflop.lakehouse.runs.provenance import host_name, process_label, process_start
+from isoflop.lakehouse.runs.records import RunRecord
 from isoflop.workers.orphans import refuse_second_driver, release_orphans
 
 RECORD = RunRecord(family="mine", config={"width": 1})

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from isoflop.lakehouse.errors import RunFailed
-from isoflop.lakehouse.provenance import process_label
+from isoflop.lakehouse.runs.provenance import process_label
 from isoflop.workers.cluster import ledger
 from isoflop.workers.cluster.board import Board
 from isoflop.workers.cluster.capacity import Capacity

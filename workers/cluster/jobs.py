@@ -17,7 +17,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from isoflop.lakehouse.catalog import ENVIRONMENT
+from isoflop.lakehouse.backends.catalog import ENVIRONMENT
 from isoflop.lakehouse.errors import RunFailed, UsageError
 from isoflop.workers.cluster.session import state_authentication
 from isoflop.workers.sweep import load_sweeps

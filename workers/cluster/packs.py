@@ -10,7 +10,7 @@ from collections import Counter, deque
 from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
-from isoflop.lakehouse.records import RunRecord
+from isoflop.lakehouse.runs.records import RunRecord
 from isoflop.workers.families import Family
 from isoflop.workers.sweep import Resources
 

@@ -14,7 +14,7 @@ from pathlib import Path
 from types import FrameType
 from typing import Any
 
-from isoflop.lakehouse.spool import Spool
+from isoflop.lakehouse.ingest.spool import Spool
 from isoflop.workers.cluster.inbox import Deliver, delivery
 from isoflop.workers.families import Family
 from isoflop.workers.train import Outcome, TrainOptions, train_packed

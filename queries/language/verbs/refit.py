@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from isoflop.lakehouse.provenance import code_version
+from isoflop.lakehouse.runs.provenance import code_version
 from isoflop.queries.language.provenance import statement_of
 from isoflop.queries.language.question import Question
 from isoflop.queries.language.records import LawRecord, load_law

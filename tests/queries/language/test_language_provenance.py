@@ -181,5 +181,5 @@ def test_what_is_kept_names_all_that_made_a_law(lake: Lakehouse) -> None:
     ).to_pylist()
     assert row["statement"].startswith("CREATE LAW best AS FIT") and float(row["most"]) == 1e9
     assert (row["resamples"], row["level"], row["seed"]) == (40, 0.9, 7)
-    assert len(row["data_hash"]) == 16 and row["code_version"] == isoflop.lakehouse.provenance.code_version()
+    assert len(row["data_hash"]) == 16 and row["code_version"] == isoflop.lakehouse.runs.provenance.code_version()
     assert row["source"] == "FROM points WHERE params < $most AND part <> $part"

@@ -22,7 +22,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from isoflop.lakehouse import flusher
+from isoflop.lakehouse.ingest import flusher
 
 if TYPE_CHECKING:
     import pyarrow as pa

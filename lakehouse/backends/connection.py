@@ -14,14 +14,14 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Protocol
 
 from isoflop.lakehouse.errors import StoreError
-from isoflop.lakehouse.reads import check_reads
-from isoflop.lakehouse.running import run_text
+from isoflop.lakehouse.sql.reads import check_reads
+from isoflop.lakehouse.sql.running import run_text
 
 if TYPE_CHECKING:
     import duckdb
     import pyarrow as pa
 
-    from isoflop.lakehouse.store import Parameters, Statement
+    from isoflop.lakehouse.backends.store import Parameters, Statement
 
 IDLE_TRANSACTION = 30.0  # seconds after which an idle transaction that keeps the spool out is rolled back
 _MAY_MOVE = re.compile(r"\b(?:USE|SEARCH_PATH|SCHEMA)\b", re.IGNORECASE)

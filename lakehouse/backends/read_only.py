@@ -7,19 +7,19 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
 
-from isoflop.lakehouse.catalog import connect, opening_error
-from isoflop.lakehouse.connection import Connections, LocalConnection
+from isoflop.lakehouse.backends.catalog import connect, opening_error
+from isoflop.lakehouse.backends.connection import Connections, LocalConnection
 from isoflop.lakehouse.errors import StoreError
-from isoflop.lakehouse.reads import RESTRICTIONS, check_reads, refused
-from isoflop.lakehouse.running import run_text
 from isoflop.lakehouse.schema.migrations import check_version
+from isoflop.lakehouse.sql.reads import RESTRICTIONS, check_reads, refused
+from isoflop.lakehouse.sql.running import run_text
 
 if TYPE_CHECKING:
     import duckdb
     import pyarrow as pa
 
-    from isoflop.lakehouse.store import Parameters, Statement
-    from isoflop.lakehouse.writer import Drained
+    from isoflop.lakehouse.backends.store import Parameters, Statement
+    from isoflop.lakehouse.ingest.writer import Drained
 
 
 class ReadOnlyStore:

@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
-from isoflop.lakehouse.batches import Batch
+from isoflop.lakehouse.ingest.batches import Batch
 
 if TYPE_CHECKING:
     import duckdb

@@ -11,12 +11,12 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol, TypeAlias, TypeVar
 
-from isoflop.lakehouse.catalog import NotCommitted, StoreDead, connect, opening_error
-from isoflop.lakehouse.connection import Connection, Connections, LocalConnection
+from isoflop.lakehouse.backends.catalog import NotCommitted, StoreDead, connect, opening_error
+from isoflop.lakehouse.backends.connection import Connection, Connections, LocalConnection
 from isoflop.lakehouse.errors import StoreError
-from isoflop.lakehouse.running import run_text, transaction
+from isoflop.lakehouse.ingest.writer import Drained, drain, has_batches
 from isoflop.lakehouse.schema import migrate
-from isoflop.lakehouse.writer import Drained, drain, has_batches
+from isoflop.lakehouse.sql.running import run_text, transaction
 
 if TYPE_CHECKING:
     import duckdb

@@ -15,8 +15,8 @@ from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from isoflop.lakehouse.batches import Batch, Drained, read_batch, set_aside
-from isoflop.lakehouse.events import apply_events, insert_attempts
+from isoflop.lakehouse.ingest.batches import Batch, Drained, read_batch, set_aside
+from isoflop.lakehouse.ingest.events import apply_events, insert_attempts
 from isoflop.lakehouse.schema import POINT_ORDER, narrowed
 
 if TYPE_CHECKING:

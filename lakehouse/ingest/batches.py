@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from isoflop.lakehouse.spool import SPOOL_VERSION
+from isoflop.lakehouse.ingest.spool import SPOOL_VERSION
 
 if TYPE_CHECKING:
     import pyarrow as pa

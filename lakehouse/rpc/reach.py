@@ -13,13 +13,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
 from isoflop.lakehouse.address import Address, FileAddress
-from isoflop.lakehouse.catalog import LakeHeld, StoreDead
+from isoflop.lakehouse.backends.catalog import LakeHeld, StoreDead
+from isoflop.lakehouse.backends.store import Backend, Store
 from isoflop.lakehouse.errors import StoreError
-from isoflop.lakehouse.holder import HolderGone
-from isoflop.lakehouse.store import Backend, Store
+from isoflop.lakehouse.rpc.holder import HolderGone
 
 if TYPE_CHECKING:
-    from isoflop.lakehouse.serving import LakeServer
+    from isoflop.lakehouse.rpc.serving import LakeServer
 
 WAIT_FOR_HOLDER = 10.0  # seconds a command waits for another short command to let go of the file
 TRIES = 4  # how often a request goes to the next holder when the last one died over it
@@ -116,7 +116,7 @@ class Reach:
                     self.serve()
                     return self._backend
                 except LakeHeld:
-                    from isoflop.lakehouse.client import LakeClient
+                    from isoflop.lakehouse.rpc.client import LakeClient
 
                     client = LakeClient.find(self.path, self.is_read_only)
                     if client is not None:
@@ -138,7 +138,7 @@ class Reach:
     def serve(self) -> None:
         """Answer other processes, when that is wanted and the file is ours."""
         if self.serves and isinstance(self._backend, Store) and self._server is None:
-            from isoflop.lakehouse.serving import Answering, LakeServer
+            from isoflop.lakehouse.rpc.serving import Answering, LakeServer
 
             answering = Answering(lambda act: self.ask(lambda backend, _: act(backend)))
             self._server = LakeServer(self.path, answering)
@@ -163,7 +163,7 @@ class Reach:
     def _open(self) -> Backend:
         if isinstance(self.place, FileAddress):
             if self.is_read_only:
-                from isoflop.lakehouse.read_only import ReadOnlyStore
+                from isoflop.lakehouse.backends.read_only import ReadOnlyStore
 
                 return ReadOnlyStore(self.path)
             return Store(self.path, self.spool_folder)

@@ -7,15 +7,15 @@ import secrets
 from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from isoflop.lakehouse.provenance import code_version, is_running
-from isoflop.lakehouse.records import RunRecord, canonical_json, digest
+from isoflop.lakehouse.runs.provenance import code_version, is_running
+from isoflop.lakehouse.runs.records import RunRecord, canonical_json, digest
 from isoflop.lakehouse.schema.views import RESERVED, quoted, view_statements
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
+    from isoflop.lakehouse.backends.store import Statement
     from isoflop.lakehouse.lake import Lakehouse
-    from isoflop.lakehouse.store import Statement
 
 NOW = "(now() AT TIME ZONE 'UTC')::TIMESTAMP"
 WIDER = {("BOOLEAN", "BIGINT"): "BIGINT", ("BIGINT", "DOUBLE"): "DOUBLE", ("BOOLEAN", "DOUBLE"): "DOUBLE"}

@@ -17,14 +17,14 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import pyarrow as pa
 import pyarrow.flight as flight
 
-from isoflop.lakehouse.batches import Drained
 from isoflop.lakehouse.errors import Interrupted, StoreError
-from isoflop.lakehouse.holder import HolderGone, address_file
-from isoflop.lakehouse.watch import watched
-from isoflop.lakehouse.wire import ERROR_KEY, HEARTBEAT, Request, aligned, encode
+from isoflop.lakehouse.ingest.batches import Drained
+from isoflop.lakehouse.rpc.holder import HolderGone, address_file
+from isoflop.lakehouse.rpc.wire import ERROR_KEY, HEARTBEAT, Request, aligned, encode
+from isoflop.lakehouse.sql.watch import watched
 
 if TYPE_CHECKING:
-    from isoflop.lakehouse.store import Parameters, Statement
+    from isoflop.lakehouse.backends.store import Parameters, Statement
 
 # A wrong token is a sign of it too: another process listens where the holder did.
 GONE = (

@@ -13,13 +13,13 @@ from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
 from isoflop.lakehouse.errors import Interrupted, display_width, underline
-from isoflop.lakehouse.watch import Watch, watched
+from isoflop.lakehouse.sql.watch import Watch, watched
 
 if TYPE_CHECKING:
     import duckdb
     import pyarrow as pa
 
-    from isoflop.lakehouse.store import Parameters
+    from isoflop.lakehouse.backends.store import Parameters
 
 LOOK_EVERY = 0.25  # seconds between two looks at how far a query is
 # DuckDB makes this of PIVOT and shows it in its errors, with the caret as far in as the place is in what it was sent.

@@ -23,13 +23,13 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.flight as flight
 
-from isoflop.lakehouse.connection import Connection
+from isoflop.lakehouse.backends.connection import Connection
+from isoflop.lakehouse.backends.store import Backend
 from isoflop.lakehouse.errors import StoreError
-from isoflop.lakehouse.holder import address_file
-from isoflop.lakehouse.reads import check_reads, refused
-from isoflop.lakehouse.store import Backend
-from isoflop.lakehouse.watch import Watch, watched
-from isoflop.lakehouse.wire import ERROR_KEY, SESSION_TIMEOUT, Request, aligned
+from isoflop.lakehouse.rpc.holder import address_file
+from isoflop.lakehouse.rpc.wire import ERROR_KEY, SESSION_TIMEOUT, Request, aligned
+from isoflop.lakehouse.sql.reads import check_reads, refused
+from isoflop.lakehouse.sql.watch import Watch, watched
 
 Reach = Callable[[Callable[[Backend], pa.Table]], pa.Table]
 

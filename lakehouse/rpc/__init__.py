@@ -1,0 +1,1 @@
+"""Asking another process of this machine for what it holds."""

@@ -1,0 +1,1 @@
+"""Running SQL: statement by statement, stoppable, and only reading where that is wanted."""
