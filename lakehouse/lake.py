@@ -20,7 +20,8 @@ from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
 
 from isoflop.lakehouse.address import FileAddress, parse_address
 from isoflop.lakehouse.answers import Answer
-from isoflop.lakehouse.backends.store import Backend, Parameters, Relations, Statement, Store
+from isoflop.lakehouse.backends.backend import Backend, Parameters, Relations, Statement
+from isoflop.lakehouse.backends.store import Store
 from isoflop.lakehouse.errors import StoreError
 from isoflop.lakehouse.ingest.writer import Drained
 from isoflop.lakehouse.rpc.reach import Reach
@@ -35,7 +36,7 @@ from isoflop.lakehouse.sql.watch import OnProgress, Watches
 if TYPE_CHECKING:
     import pyarrow as pa
 
-    from isoflop.lakehouse.backends.connection import Connection
+    from isoflop.lakehouse.backends.backend import Connection
 
 DRAIN_EVERY = 0.5  # seconds between commits of the spool while holding
 DRAIN_SHARED_EVERY = 1.0  # the same for a shared catalog, where a commit costs more

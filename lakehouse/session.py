@@ -23,8 +23,7 @@ from isoflop.lakehouse.sql.watch import OnProgress, Watches
 if TYPE_CHECKING:
     import pyarrow as pa
 
-    from isoflop.lakehouse.backends.connection import Connection
-    from isoflop.lakehouse.backends.store import Parameters, Statement
+    from isoflop.lakehouse.backends.backend import Connection, Parameters, Statement
     from isoflop.lakehouse.lake import Lakehouse
 
 PATIENCE = 10.0  # seconds a statement waits for a catalog that is away

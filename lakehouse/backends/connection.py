@@ -11,7 +11,7 @@ import re
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING
 
 from isoflop.lakehouse.errors import StoreError
 from isoflop.lakehouse.sql.reads import check_reads
@@ -21,34 +21,13 @@ if TYPE_CHECKING:
     import duckdb
     import pyarrow as pa
 
-    from isoflop.lakehouse.backends.store import Parameters, Statement
+    from isoflop.lakehouse.backends.backend import Parameters, Statement
 
 IDLE_TRANSACTION = 30.0  # seconds after which an idle transaction that keeps the spool out is rolled back
 _MAY_MOVE = re.compile(r"\b(?:USE|SEARCH_PATH|SCHEMA)\b", re.IGNORECASE)
 _MAY_BEGIN = re.compile(r"\b(?:BEGIN|START)\b", re.IGNORECASE)
 _MAY_ATTACH = re.compile(r"\bATTACH\b", re.IGNORECASE)
 _DATABASES = "SELECT database_name FROM duckdb_databases() WHERE NOT internal"
-
-
-class Connection(Protocol):
-    """Statements one after another that see what the earlier ones left behind."""
-
-    def query(
-        self, sql: str, parameters: Parameters = None, relations: Mapping[str, pa.Table] | None = None
-    ) -> pa.Table:
-        """Run statements that DuckDB understands and return the last one's rows."""
-
-    def write(self, statements: Sequence[Statement], relations: Mapping[str, pa.Table] | None = None) -> bool:
-        """Run statements inside the open transaction; False, and nothing done, when there is none."""
-
-    def begin(self) -> bool:
-        """Begin a transaction for one statement; False, and nothing done, when one is open."""
-
-    def end(self, *, keep: bool) -> None:
-        """Commit the transaction of a statement, or roll it back."""
-
-    def close(self) -> bool:
-        """Let go of the connection; returns whether a transaction was open, which is rolled back."""
 
 
 class Connections:

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     import duckdb
     import pyarrow as pa
 
-    from isoflop.lakehouse.backends.store import Parameters, Statement
+    from isoflop.lakehouse.backends.backend import Parameters, Statement
     from isoflop.lakehouse.ingest.writer import Drained
 
 

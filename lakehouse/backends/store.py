@@ -1,4 +1,4 @@
-"""What keeps a lake: the interface of every kind, and the open file that is the usual one."""
+"""The open file of a lake, the usual backend."""
 
 from __future__ import annotations
 
@@ -9,10 +9,11 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol, TypeAlias, TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
+from isoflop.lakehouse.backends.backend import Parameters, Statement
 from isoflop.lakehouse.backends.catalog import NotCommitted, StoreDead, connect, opening_error
-from isoflop.lakehouse.backends.connection import Connection, Connections, LocalConnection
+from isoflop.lakehouse.backends.connection import Connections, LocalConnection
 from isoflop.lakehouse.errors import StoreError
 from isoflop.lakehouse.ingest.writer import Drained, drain, has_batches
 from isoflop.lakehouse.schema import migrate
@@ -22,9 +23,6 @@ if TYPE_CHECKING:
     import duckdb
     import pyarrow as pa
 
-Parameters: TypeAlias = Sequence[Any] | Mapping[str, Any] | None
-Relations: TypeAlias = "Mapping[str, pa.Table] | None"
-Statement: TypeAlias = tuple[str, Parameters]
 Result = TypeVar("Result")
 
 WAIT_FOR_STATEMENTS = 10.0  # seconds that rewriting the file waits for what is being answered
@@ -33,35 +31,6 @@ REMEMBER = (
     "VALUES ('write/' || ?, 0, (now() AT TIME ZONE 'UTC')::TIMESTAMP)"
 )
 IS_REMEMBERED = "SELECT 1 FROM store.batches WHERE batch_id = 'write/' || ?"
-
-
-class Backend(Protocol):
-    """What a lake asks of whatever keeps it: the file, the shared catalog, or the process that holds the file."""
-
-    def query(
-        self, sql: str, parameters: Parameters = None, relations: Mapping[str, pa.Table] | None = None
-    ) -> pa.Table:
-        """Run statements that DuckDB understands and return the last one's rows."""
-
-    def write(
-        self, statements: Sequence[Statement], relations: Mapping[str, pa.Table] | None = None, token: str | None = None
-    ) -> None:
-        """Run statements in one transaction; a `token` that was committed before changes nothing."""
-
-    def drain(self) -> Drained:
-        """Commit what lies in the spool."""
-
-    def compact(self) -> None:
-        """Rewrite the points clustered by metric, run and step, and give freed space back."""
-
-    def snapshot(self, to: Path) -> None:
-        """Write a consistent copy of everything into a new file."""
-
-    def connection(self) -> Connection:
-        """Return a connection that lasts until it is closed."""
-
-    def close(self) -> None:
-        """Let go of the lake."""
 
 
 class Store:

@@ -25,7 +25,7 @@ from isoflop.lakehouse.schema import narrowed
 if TYPE_CHECKING:
     import pyarrow as pa
 
-    from isoflop.lakehouse.backends.store import Statement
+    from isoflop.lakehouse.backends.backend import Statement
     from isoflop.lakehouse.lake import Lakehouse
 
 COUNTS = ("params", "params_non_embedding", "tokens", "steps", "flops", "memcpy_bytes")

@@ -15,7 +15,7 @@ from isoflop.lakehouse.errors import UsageError
 from isoflop.lakehouse.schema.views import SILENT
 
 if TYPE_CHECKING:
-    from isoflop.lakehouse.backends.store import Statement
+    from isoflop.lakehouse.backends.backend import Statement
     from isoflop.lakehouse.lake import Lakehouse
 
 OF_A_RUN = ("metrics", "finals", "timings", "logs", "attempts", "batches", "sweep_runs", "runs")

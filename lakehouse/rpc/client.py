@@ -24,7 +24,7 @@ from isoflop.lakehouse.rpc.wire import ERROR_KEY, HEARTBEAT, Request, aligned, e
 from isoflop.lakehouse.sql.watch import watched
 
 if TYPE_CHECKING:
-    from isoflop.lakehouse.backends.store import Parameters, Statement
+    from isoflop.lakehouse.backends.backend import Parameters, Statement
 
 # A wrong token is a sign of it too: another process listens where the holder did.
 GONE = (

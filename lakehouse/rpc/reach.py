@@ -13,8 +13,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
 from isoflop.lakehouse.address import Address, FileAddress
+from isoflop.lakehouse.backends.backend import Backend
 from isoflop.lakehouse.backends.catalog import LakeHeld, StoreDead
-from isoflop.lakehouse.backends.store import Backend, Store
+from isoflop.lakehouse.backends.store import Store
 from isoflop.lakehouse.errors import StoreError
 from isoflop.lakehouse.rpc.holder import HolderGone
 

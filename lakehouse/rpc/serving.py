@@ -23,8 +23,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.flight as flight
 
-from isoflop.lakehouse.backends.connection import Connection
-from isoflop.lakehouse.backends.store import Backend
+from isoflop.lakehouse.backends.backend import Backend, Connection
 from isoflop.lakehouse.errors import StoreError
 from isoflop.lakehouse.rpc.holder import address_file
 from isoflop.lakehouse.rpc.wire import ERROR_KEY, SESSION_TIMEOUT, Request, aligned

@@ -10,7 +10,7 @@ import numpy as np
 import pyarrow as pa
 
 if TYPE_CHECKING:
-    from isoflop.lakehouse.backends.store import Parameters, Statement
+    from isoflop.lakehouse.backends.backend import Parameters, Statement
 
 ERROR_KEY = b"isoflop_error"
 SESSION_TIMEOUT = 60.0  # seconds after which the session of a client that says nothing is closed

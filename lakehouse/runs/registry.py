@@ -14,8 +14,7 @@ from isoflop.lakehouse.schema.views import RESERVED, quoted, view_statements
 if TYPE_CHECKING:
     import pyarrow as pa
 
-    from isoflop.lakehouse.backends.store import Statement
-    from isoflop.lakehouse.lake import Lakehouse
+    from isoflop.lakehouse.backends.backend import Database, Statement
 
 NOW = "(now() AT TIME ZONE 'UTC')::TIMESTAMP"
 WIDER = {("BOOLEAN", "BIGINT"): "BIGINT", ("BIGINT", "DOUBLE"): "DOUBLE", ("BOOLEAN", "DOUBLE"): "DOUBLE"}
@@ -32,12 +31,12 @@ TRIES = 20  # how often runs are planned anew while other processes add columns
 COUNTS = ("params", "params_non_embedding", "tokens", "steps", "flops", "memcpy_bytes")
 
 
-def record_runs(lake: Lakehouse, runs: Sequence[RunRecord]) -> int:
+def record_runs(database: Database, runs: Sequence[RunRecord]) -> int:
     """Add the runs that are not known; new config keys become columns. Returns how many were added."""
-    return write_runs(lake, runs)
+    return write_runs(database, runs)
 
 
-def record_sweep(lake: Lakehouse, *, name: str, spec: str, runs: Sequence[RunRecord], sweep_id: str | None) -> str:
+def record_sweep(database: Database, *, name: str, spec: str, runs: Sequence[RunRecord], sweep_id: str | None) -> str:
     """Record a sweep, its runs and which run belongs to it, in one transaction."""
     import pyarrow as pa
 
@@ -55,17 +54,17 @@ def record_sweep(lake: Lakehouse, *, name: str, spec: str, runs: Sequence[RunRec
             [sweep_id, sweep_id],
         ),
     ]
-    write_runs(lake, runs, statements, {"_members": members})
+    write_runs(database, runs, statements, {"_members": members})
     return sweep_id
 
 
-def begin_attempts(lake: Lakehouse, run_ids: Sequence[str], driver: str) -> dict[str, int]:
+def begin_attempts(database: Database, run_ids: Sequence[str], driver: str) -> dict[str, int]:
     """Reserve attempt numbers; the driver's label carries a word that finds them again."""
     import pyarrow as pa
 
     word = secrets.token_hex(4)
     wanted = pa.table({"run_id": pa.array(list(run_ids), pa.string())})
-    lake.write(
+    database.write(
         [
             (
                 "INSERT INTO store.attempts (run_id, attempt, status, driver, results) "
@@ -76,15 +75,17 @@ def begin_attempts(lake: Lakehouse, run_ids: Sequence[str], driver: str) -> dict
         ],
         {"_wanted": wanted},
     )
-    rows = lake.query(
+    rows = database.query(
         "SELECT run_id, attempt FROM store.attempts WHERE driver = ? AND (results->>'reservation') = ?", [driver, word]
     ).to_pylist()
     return {row["run_id"]: row["attempt"] for row in rows}
 
 
-def end_attempt(lake: Lakehouse, run_id: str, attempt: int, status: str, reason: str | None, error: str | None) -> None:
+def end_attempt(
+    database: Database, run_id: str, attempt: int, status: str, reason: str | None, error: str | None
+) -> None:
     """Close an attempt that is still open."""
-    lake.write(
+    database.write(
         [
             (
                 f"UPDATE store.attempts SET status = ?, reason = ?, error = ?, finished_at = {NOW} "
@@ -95,17 +96,17 @@ def end_attempt(lake: Lakehouse, run_id: str, attempt: int, status: str, reason:
     )
 
 
-def mark_lost(lake: Lakehouse) -> int:
+def mark_lost(database: Database) -> int:
     """Mark open attempts whose driver ran on this machine and has gone as lost, and return how many there were."""
-    rows = lake.query(
+    rows = database.query(
         "SELECT DISTINCT driver FROM store.attempts WHERE status IN ('queued', 'running') AND driver IS NOT NULL"
     )
     gone = [driver for driver in rows["driver"].to_pylist() if is_running(driver) is False]
     if not gone:
         return 0
     held = "status IN ('queued', 'running') AND driver IN (SELECT unnest(?))"
-    counted = lake.query(f"SELECT count(*) AS n FROM store.attempts WHERE {held}", [gone])
-    lake.write(
+    counted = database.query(f"SELECT count(*) AS n FROM store.attempts WHERE {held}", [gone])
+    database.write(
         [
             (
                 f"UPDATE store.attempts SET status = 'lost', reason = 'driver_died', finished_at = {NOW}, "
@@ -118,7 +119,7 @@ def mark_lost(lake: Lakehouse) -> int:
 
 
 def write_runs(
-    lake: Lakehouse,
+    database: Database,
     runs: Sequence[RunRecord],
     statements: Sequence[Statement] = (),
     relations: Mapping[str, pa.Table] | None = None,
@@ -133,11 +134,11 @@ def write_runs(
     import duckdb
 
     for tries in range(TRIES):
-        additions, table = _insertion(lake, runs, replacing)
+        additions, table = _insertion(database, runs, replacing)
         everything = [*additions, *statements]
         try:
             if everything:
-                lake.write(everything, {**(relations or {}), **({} if table is None else {"_new_runs": table})})
+                database.write(everything, {**(relations or {}), **({} if table is None else {"_new_runs": table})})
             return 0 if table is None else int(table.num_rows)
         except duckdb.Error as error:
             if CHANGED not in str(error) or tries == TRIES - 1:
@@ -146,19 +147,19 @@ def write_runs(
 
 
 def _insertion(
-    lake: Lakehouse, runs: Sequence[RunRecord], replacing: Sequence[str]
+    database: Database, runs: Sequence[RunRecord], replacing: Sequence[str]
 ) -> tuple[list[Statement], pa.Table | None]:
     """Return the statements that add the unknown runs, and their rows as relation `_new_runs`."""
     import pyarrow as pa
 
     unique = {run.run_id: run for run in runs}
     ids = pa.table({"run_id": pa.array(list(unique), pa.string())})
-    known = lake.query("SELECT run_id FROM store.runs SEMI JOIN _ids USING (run_id)", None, {"_ids": ids})["run_id"]
+    known = database.query("SELECT run_id FROM store.runs SEMI JOIN _ids USING (run_id)", None, {"_ids": ids})["run_id"]
     for run_id in set(known.to_pylist()) - set(replacing):
         del unique[run_id]
     if not unique:
         return [], None
-    types = _column_types(lake)
+    types = _column_types(database)
     settings = [_settings(run) for run in unique.values()]
     altered = _altered(types, settings)
     statements: list[Statement] = []
@@ -170,7 +171,7 @@ def _insertion(
         if is_new:
             statements.append((f"ALTER TABLE store.runs ADD COLUMN IF NOT EXISTS {quoted(name)} {kind}", None))
         else:
-            statements += [(text, None) for text in _retyping(name, types[name], kind, lake.is_shared)]
+            statements += [(text, None) for text in _retyping(name, types[name], kind, database.is_shared)]
     types.update({name: kind for name, (kind, _) in altered.items()})
     table = _rows(list(unique.values()), settings, types)
     columns = ", ".join(
@@ -212,8 +213,8 @@ def _settings(run: RunRecord) -> dict[str, Any]:
     }
 
 
-def _column_types(lake: Lakehouse) -> dict[str, str]:
-    rows = lake.query(f"SELECT column_name AS name, data_type AS type {COLUMNS} ORDER BY column_index").to_pylist()
+def _column_types(database: Database) -> dict[str, str]:
+    rows = database.query(f"SELECT column_name AS name, data_type AS type {COLUMNS} ORDER BY column_index").to_pylist()
     return {row["name"]: row["type"] for row in rows}
 
 

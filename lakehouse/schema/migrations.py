@@ -14,7 +14,7 @@ from isoflop.lakehouse.sql.running import transaction
 if TYPE_CHECKING:
     import duckdb
 
-SCHEMA_VERSION = 3
+SCHEMA_VERSION = 4
 
 
 def scripts() -> dict[int, Path]:

@@ -121,7 +121,8 @@ GROUP BY ALL
 METRICS = f"""CREATE OR REPLACE VIEW main.metrics AS
 SELECT run_id, attempt, metric, step, {VALUE} AS value, seconds FROM store.metrics"""
 PLAIN = ("finals", "timings", "logs")
-ATTEMPTS = f"CREATE OR REPLACE VIEW main.attempts AS SELECT * REPLACE ({STATUS} AS status) FROM store.attempts"
+ATTEMPTS = f"""CREATE OR REPLACE VIEW main.attempts AS
+SELECT * EXCLUDE (token) REPLACE ({STATUS} AS status) FROM store.attempts"""
 # Resamples and residuals are long; they are read from store.laws where they are needed. Whether a law is stale is
 # only looked at for its newest version.
 LAWS = """

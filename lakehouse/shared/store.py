@@ -16,9 +16,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
 from isoflop.lakehouse.address import SharedAddress
+from isoflop.lakehouse.backends.backend import Parameters, Statement
 from isoflop.lakehouse.backends.catalog import NotCommitted
 from isoflop.lakehouse.backends.connection import Connections, LocalConnection
-from isoflop.lakehouse.backends.store import IS_REMEMBERED, REMEMBER, Parameters, Statement
+from isoflop.lakehouse.backends.store import IS_REMEMBERED, REMEMBER
 from isoflop.lakehouse.errors import StoreError
 from isoflop.lakehouse.ingest.writer import Drained, drain, has_batches
 from isoflop.lakehouse.runs.provenance import host_name

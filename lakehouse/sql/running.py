@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     import duckdb
     import pyarrow as pa
 
-    from isoflop.lakehouse.backends.store import Parameters
+    from isoflop.lakehouse.backends.backend import Parameters
 
 LOOK_EVERY = 0.25  # seconds between two looks at how far a query is
 # DuckDB makes this of PIVOT and shows it in its errors, with the caret as far in as the place is in what it was sent.
