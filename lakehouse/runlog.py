@@ -1,19 +1,46 @@
-"""A run of people's own training code: `with lake.run(...) as run: run.log(step=…, loss=…)`."""
+"""A run of people's own training code: `with lake.run(...) as run: run.log(step=…, loss=…)`.
+
+Everything goes through the spool: the run, its points and its end are files that another process commits. So
+nothing of the lake, however slow, full or broken, reaches the training, and a process that is forked off or started inside the block
+logs into the same run.
+"""
 
 from __future__ import annotations
 
+import math
+import os
 import platform
+import sys
 import time
 import traceback
 from types import TracebackType
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
+from isoflop.lakehouse.ingest.encoding import plain
+from isoflop.lakehouse.ingest.events import ATTEMPT_FIELDS, RUN_FIELDS
 from isoflop.lakehouse.ingest.spool import Spool
-from isoflop.lakehouse.runs.provenance import code_version, host_name, process_label
+from isoflop.lakehouse.runs.provenance import code_version, host_name
 from isoflop.lakehouse.runs.records import RunRecord
 
 if TYPE_CHECKING:
-    from isoflop.lakehouse.lake import Lakehouse
+    from pathlib import Path
+
+# What the end of an attempt says by itself; a summary of such a name is one of the run's own results.
+OWN = frozenset(("status", "reason", "host", "device", "hardware", "code_version", "started_at", "finished_at"))
+COLUMNS = frozenset((*ATTEMPT_FIELDS, *RUN_FIELDS)) - OWN - {"resumed_step", "error", "traceback"}
+EVERYTHING_EARLIER = 2**63 - 1  # the step after which a run goes on, while it has not said a step yet
+
+
+class Recorder(Protocol):
+    """Who sees to it that spooled runs are committed."""
+
+    spool_folder: Path
+
+    def begin(self) -> None:
+        """Somebody starts to spool."""
+
+    def end(self, prefix: str) -> None:
+        """Somebody has spooled all; returns when the files of this prefix are committed, or after a bounded wait."""
 
 
 class RunLog:
@@ -21,14 +48,28 @@ class RunLog:
 
     Leaving the block ends the attempt as finished; an exception ends it as failed with its traceback
     and goes on upwards. Entering it twice with the same config and seed makes a second attempt.
+
+    Parameters
+    ----------
+    recorder : who commits what is spooled
+    record : the run
+    resume : whether the attempt goes on where the last one was: its points stay in `curves` up to this step, or, for
+        True, up to the step before the first one logged
     """
 
-    def __init__(self, lake: Lakehouse, record: RunRecord) -> None:
+    def __init__(self, recorder: Recorder, record: RunRecord, resume: bool | int = False) -> None:
         self.record = record
-        self._lake = lake
+        self._recorder = recorder
+        self._resume = resume
         self._spool: Spool | None = None
         self._summary: dict[str, Any] = {}
+        self._results: dict[str, Any] = {}
         self._started = 0.0
+        self._seconds: float | None = None  # the last that was given
+        self._loss: float | None = None  # the last that was logged
+        self._owner = 0
+        self._is_over = False
+        self._finds_step = resume is True
 
     @property
     def run_id(self) -> str:
@@ -36,25 +77,41 @@ class RunLog:
         return self.record.run_id
 
     def __enter__(self) -> RunLog:
-        self._lake.record_runs([self.record])
-        attempt = self._lake.begin_attempts([self.run_id], process_label())[self.run_id]
-        self._lake._start_keeping()
-        self._spool = Spool(self._lake.spool_folder, self.run_id, attempt)
+        self._recorder.begin()
+        self._owner = os.getpid()
+        self._spool = Spool(self._recorder.spool_folder, self.run_id, None, record=self.record)
+        after = None if self._resume is False else EVERYTHING_EARLIER if self._resume is True else int(self._resume)
         self._spool.started(
-            host=host_name(), device=platform.processor() or platform.machine(), code_version=code_version()
-        )
+            host=host_name(), device=platform.processor() or platform.machine(), code_version=code_version(),
+            resumed_step=after,
+        )  # fmt: skip
         self._started = time.perf_counter()
         return self
 
     def log(self, *, step: int, seconds: float | None = None, **metrics: float) -> None:
-        """Record metric values at a step; `seconds` counts from the start of the run unless given."""
-        assert self._spool is not None, "log() works inside the with block"
-        # Digits below the microsecond are noise of the clock, and would double what a point takes on disk.
-        self._spool.log(step, round(time.perf_counter() - self._started, 6) if seconds is None else seconds, **metrics)
+        """Record metric values at a step, as they are now; `seconds` counts from the start of the run unless given.
+
+        Metrics called `tokens` and `flops` are totals so far; their last values become those of the run.
+        """
+        if self._spool is None or self._is_over:
+            self._say_where_it_works("log")
+            return
+        if self._finds_step:
+            self._finds_step = False
+            self._spool.resumed(int(step) - 1)
+        if seconds is None:
+            # Digits below the microsecond are noise of the clock, and would double what a point takes on disk.
+            at = round(time.perf_counter() - self._started, 6)
+        else:
+            self._seconds = at = seconds
+        self._spool.log(step, at, **metrics)
+        self._loss = metrics.get("loss", self._loss)
 
     def note(self, message: str, level: str = "info") -> None:
         """Add a line to the run's log."""
-        assert self._spool is not None, "note() works inside the with block"
+        if self._spool is None or self._is_over:
+            self._say_where_it_works("note")
+            return
         self._spool.note(message, level)
 
     def summary(self, **values: object) -> None:
@@ -63,20 +120,58 @@ class RunLog:
         Those that are columns of `runs` become these, also where `lake.run` said something else before;
         the others go to its `results`.
         """
-        self._summary.update(values)
+        for name, value in values.items():
+            (self._summary if name in COLUMNS else self._results)[name] = plain(value)
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         assert self._spool is not None
-        seconds = time.perf_counter() - self._started
-        ending: dict[str, Any] = {"train_seconds": seconds, **self._summary}
-        if error is None:
-            self._spool.ended("finished", **ending)
-        else:
-            reason = "interrupted" if isinstance(error, KeyboardInterrupt) else "crash"
-            text = "".join(traceback.format_exception(kind, error, trace))
-            self._spool.ended("failed", reason, error=f"{type(error).__name__}: {error}", traceback=text, **ending)
+        self._is_over = True
+        if os.getpid() == self._owner:
+            self._spool.ended(**self._ending(kind, error, trace))
+        # A process that was forked off inside the block leaves it too; how the run ends is not its to say.
         self._spool.close()
-        self._lake._stop_keeping()
-        self._lake._drain_quietly()
+        self._recorder.end(self._spool.prefix)
+
+    def _ending(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> dict[str, Any]:
+        """Return what the end of the attempt says."""
+        seconds = time.perf_counter() - self._started if self._seconds is None else self._seconds
+        ending: dict[str, Any] = {"train_seconds": seconds, **self._summary, "results": self._results}
+        if error is None or (isinstance(error, SystemExit) and error.code in (None, 0)):
+            if self._has_diverged():
+                return {"status": "failed", "reason": "diverged", "error": f"the last loss is {self._loss}", **ending}
+            return {"status": "finished", **ending}
+        reason = "interrupted" if isinstance(error, KeyboardInterrupt) else "crash"
+        text = "".join(traceback.format_exception(kind, error, trace))
+        what = f"{type(error).__name__}: {plain(error)}"
+        return {"status": "failed", "reason": reason, "error": what, "traceback": text, **ending}
+
+    def _has_diverged(self) -> bool:
+        try:
+            return self._loss is not None and not math.isfinite(self._loss)
+        except Exception:  # what was logged was no number
+            return False
+
+    def _say_where_it_works(self, what: str) -> None:
+        """Say once that something came too late or too early to be recorded."""
+        if self._owner != -1:
+            self._owner = -1
+            print(
+                f"isoflop: run {self.run_id}: {what}() works inside the `with` block of the run; what comes before or "
+                "after it is not recorded",
+                file=sys.stderr,
+            )
+
+    def __getstate__(self) -> dict[str, Any]:
+        """A process that the run is sent to, by `spawn` or Ray, logs into the same attempt."""
+        assert self._spool is not None, "a run can be sent to another process inside its `with` block"
+        state = {**self.__dict__, "_finds_step": False, "_owner": 0}
+        del state["_started"]
+        return {**state, "_elapsed": time.perf_counter() - self._started}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self._started = time.perf_counter() - state.pop("_elapsed")
+        self.__dict__.update(state)

@@ -1,8 +1,9 @@
 """One attempt's way into the lake: a buffer in the process, then durable files for the writer.
 
-`log()` appends to a list and returns. A flusher's thread turns the list into a Parquet file at most every
-second or every 20,000 points: written under a name that no reader matches, fsynced, renamed. The
+`log()` converts the values, appends them to a list and returns. A flusher's thread turns the list into a Parquet file
+at most every second or every 20,000 points: written under a name that no reader matches, fsynced, renamed. The
 file is one batch of the ledger, `run/attempt/sequence`; the writer commits it once and removes it.
+A process that is forked off writes a stream of batches of its own.
 Nothing here raises into a training loop: a spool that cannot write keeps its points, thins them
 when they grow too many, goes on, and says so once. An attempt with nothing to say still leaves an
 empty batch now and then: the lake takes it as a heartbeat.
@@ -13,135 +14,64 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import secrets
 import sys
 import threading
 import time
+import weakref
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from isoflop.lakehouse.ingest import flusher
+from isoflop.lakehouse.ingest.encoding import (
+    BY_TOKEN,
+    NUMBERED,
+    Point,
+    batch_name,
+    encode_batch,
+    plain,
+    utc_now,
+    write_durably,
+)
+from isoflop.lakehouse.runs.provenance import process_label
+from isoflop.lakehouse.runs.records import RunRecord, record_fields
 
-if TYPE_CHECKING:
-    import pyarrow as pa
-
-SPOOL_VERSION = 1
 FLUSH_SECONDS = 1.0
 MAX_POINTS = 20_000
 BEAT_SECONDS = 30.0  # between signs of life of an attempt that logs nothing
 CLOSE_PATIENCE = 5.0  # seconds that close() goes on trying while the spool folder cannot be written
 KEPT_WHEN_BLOCKED = 1_000_000  # points held in memory while the spool folder cannot be written
-SUFFIX = ".parquet"
 
-Point = tuple[int, float | None, Mapping[str, float]]
-
-
-def utc_now() -> str:
-    """Return the time as the lake stores it: UTC, without a zone, to the microsecond."""
-    return datetime.now(UTC).replace(tzinfo=None).isoformat(sep=" ", timespec="microseconds")
-
-
-def batch_name(run_id: str, attempt: int, sequence: int) -> str:
-    """Return the spool file name of a batch; names of one attempt sort in the order they were written."""
-    return f"{run_id}.{attempt:04d}.{sequence:08d}{SUFFIX}"
-
-
-def write_durably(path: Path, content: bytes) -> None:
-    """Write `content` so that `path` either holds all of it, on disk, or does not exist."""
-    partial = path.with_name(f"{path.name}.{os.getpid()}.partial")
-    try:
-        with open(partial, "wb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(partial, path)
-    except BaseException:
-        with contextlib.suppress(OSError):
-            partial.unlink(missing_ok=True)
-        raise
-    folder = os.open(path.parent, os.O_RDONLY)
-    try:
-        os.fsync(folder)
-    finally:
-        os.close(folder)
+_open: weakref.WeakSet[Spool] = weakref.WeakSet()
 
 
 def _number(value: object) -> float | None:
     try:
         return float(value)  # type: ignore[arg-type]  # tensors and NumPy scalars convert too
-    except (TypeError, ValueError, OverflowError, RuntimeError):
+    except Exception:  # whatever an object's own conversion raises, it is no number
         return None
 
 
 def _step(value: object) -> int | None:
     try:
         step = int(value)  # type: ignore[call-overload]
-    except (TypeError, ValueError, OverflowError, RuntimeError):
+    except Exception:
         return None
     return step if -(2**63) <= step < 2**63 else None
 
 
+def _shown(value: object) -> str:
+    """Return a value as a message shows it, whatever it is."""
+    try:
+        shown = repr(value)
+    except Exception:
+        shown = f"a {type(value).__name__}"
+    return shown if len(shown) <= 200 else f"{shown[:197]}..."
+
+
 def _note(message: str, level: str = "warning") -> dict[str, object]:
     return {"kind": "note", "logged_at": utc_now(), "level": level, "message": str(message)}
-
-
-def _plain(value: object) -> object:
-    """Return what JSON takes for a value it does not know: a NumPy or torch scalar its number, else text."""
-    try:
-        return value.item()  # type: ignore[attr-defined]
-    except Exception:
-        return str(value)
-
-
-def encode_batch(points: list[Point], events: list[dict[str, object]], header: dict[str, object]) -> bytes:
-    """Return the Parquet bytes of one batch: a row a metric value, the events in the file's metadata."""
-    import pyarrow as pa
-    import pyarrow.parquet as pq
-
-    steps: list[int] = []
-    seconds: list[float | None] = []
-    metrics: list[str] = []
-    values: list[float] = []
-    for given, at, measured in points:
-        step = given if type(given) is int and -(2**63) <= given < 2**63 else _step(given)
-        if step is None:
-            events.append(_note(f"step {given!r} is not a whole number below 2^63; its values are skipped"))
-            continue
-        for metric, value in measured.items():
-            number = value if type(value) is float else _number(value)
-            if number is None:
-                events.append(_note(f"metric '{metric}' at step {step} is {value!r}, which is not a number; skipped"))
-                continue
-            steps.append(step)
-            seconds.append(at if at is None or type(at) is float else _number(at))
-            metrics.append(metric)
-            values.append(number)
-    table = pa.table(
-        {
-            "metric": _words(metrics),
-            "step": pa.array(steps, pa.int64()),
-            "value": pa.array(values, pa.float64()),
-            "seconds": pa.array(seconds, pa.float64()),
-        }
-    )
-    about = {**header, "events": events}
-    table = table.replace_schema_metadata({"isoflop": json.dumps(about, default=_plain)})
-    sink = pa.BufferOutputStream()
-    # Numbers that hardly repeat gain nothing from a dictionary, and nobody asks a spool file for statistics.
-    pq.write_table(table, sink, compression="snappy", use_dictionary=["metric"], write_statistics=False)
-    return bytes(sink.getvalue())
-
-
-def _words(metrics: list[str]) -> pa.Array:
-    """Return names as a dictionary array; each name is looked at once, however many points it has."""
-    import pyarrow as pa
-
-    codes: dict[str, int] = {}
-    indices = [codes.setdefault(metric, len(codes)) for metric in metrics]
-    names = [str(name).encode("utf-8", "replace").decode() for name in codes]
-    return pa.DictionaryArray.from_arrays(pa.array(indices, pa.int32()), pa.array(names, pa.string()))
 
 
 @dataclass(frozen=True)
@@ -159,7 +89,9 @@ class Spool:
     Parameters
     ----------
     folder : where finished files are put, the lake's `spool_folder`
-    run_id, attempt : the attempt these points belong to, from `Lakehouse.begin_attempts`
+    run_id : the run these points belong to
+    attempt : its attempt, from `Lakehouse.begin_attempts`; None for one that gets its number when it is committed
+    record : what is known of the run, for an attempt without a number: nobody has registered it yet
     deliver : called with (file name, content) instead of writing to `folder`, for a worker on another
         machine; it returns only when the content is durable
     flush_seconds, max_points : a file is written at least this often, and when this many steps wait
@@ -172,17 +104,26 @@ class Spool:
         self,
         folder: Path | str,
         run_id: str,
-        attempt: int,
+        attempt: int | None,
         *,
+        record: RunRecord | None = None,
         deliver: Callable[[str, bytes], None] | None = None,
         flush_seconds: float = FLUSH_SECONDS,
         max_points: int = MAX_POINTS,
         beat_seconds: float = BEAT_SECONDS,
     ) -> None:
         self.run_id, self.attempt = run_id, attempt
+        self._header: dict[str, object] = {"version": NUMBERED, "run_id": run_id, "attempt": attempt}
+        self.prefix = f"{run_id}.{attempt:04d}." if attempt is not None else ""  # of the names of its files
+        if attempt is None:
+            token, began = secrets.token_hex(8), utc_now()
+            driver, run = process_label(), None if record is None else record_fields(record)
+            self._header |= {"version": BY_TOKEN, "token": token, "started_at": began, "driver": driver, "run": run}
+            # The time comes first: of two attempts that wait together the earlier one is committed first.
+            self.prefix = f"{run_id}.{''.join(filter(str.isdigit, began))}-{token}."
         self._folder = Path(folder)
         self._deliver = deliver or self._write
-        self._max_points = max_points
+        self._max_points = self._usual_points = max_points
         self._points: list[Point] = []
         self._events: list[dict[str, object]] = []
         self._pending: _Pending | None = None
@@ -195,20 +136,48 @@ class Spool:
         self._spoke_at = time.monotonic()
         self._flush_seconds = flush_seconds
         self.due_at = time.monotonic() + flush_seconds  # when the flusher comes by
-        self._flusher = flusher.join(self, self._folder)
+        self._flusher: flusher.Flusher | None = flusher.join(self, self._folder)
+        _open.add(self)
 
     def log(self, step: int, /, seconds: float | None = None, **metrics: float) -> None:
-        """Record metric values at a step; returns at once and never raises.
+        """Record metric values at a step as they are now; returns at once and never raises.
 
         Parameters
         ----------
-        step : optimiser step, any order, repeats allowed
+        step : optimizer step, any order, repeats allowed
         seconds : time since the run started [s]
         metrics : name = value; NaN and infinities are kept
         """
+        for value in metrics.values():
+            if type(value) is not float:
+                self._convert(step, metrics)
+                break
+        if type(step) is not int or not -(2**63) <= step < 2**63:
+            given, whole = step, _step(step)
+            if whole is None:
+                shown = _shown(given)
+                self.note(f"step {shown} is not a whole number below 2^63; its values are skipped", level="warning")
+                return
+            step = whole
+        if seconds is not None and type(seconds) is not float:
+            seconds = _number(seconds)
         self._points.append((step, seconds, metrics))
         if len(self._points) >= self._max_points and self.due_at:
             self._hurry()
+
+    def _convert(self, step: object, metrics: dict[str, float]) -> None:
+        """Make numbers of what was logged, before its owner changes it; what is none costs itself and a note."""
+        for metric, value in list(metrics.items()):
+            if type(value) is not float:
+                number = _number(value)
+                if number is None:
+                    del metrics[metric]
+                    self.note(
+                        f"metric '{metric}' at step {_shown(step)} is {_shown(value)}, which is not a number; skipped",
+                        level="warning",
+                    )
+                else:
+                    metrics[metric] = number
 
     def note(self, message: str, level: str = "info") -> None:
         """Add a line to the run's log."""
@@ -224,7 +193,7 @@ class Spool:
         **fields: object,
     ) -> None:
         """Say that the attempt runs, where, and from which step it goes on."""
-        hardware_json = None if hardware is None else json.dumps(hardware, default=_plain)
+        hardware_json = None if hardware is None else json.dumps(plain(hardware))
         self._event(
             "started",
             started_at=utc_now(),
@@ -235,6 +204,10 @@ class Spool:
             **fields,
         )
         self._hurry()
+
+    def resumed(self, step: int) -> None:
+        """Say after which step the attempt goes on."""
+        self._event("resumed", resumed_step=step)
 
     def timing(self, phase: str, *, count: int, p10: float, p50: float, p90: float, total: float) -> None:
         """Record a timed phase of the run [s]."""
@@ -257,7 +230,9 @@ class Spool:
         if self._closed:
             return
         self._closed = True
-        self._flusher.leave(self)
+        _open.discard(self)
+        if self._flusher is not None:
+            self._flusher.leave(self)
         until = time.monotonic() + CLOSE_PATIENCE
         while not (is_written := self.flush()) and time.monotonic() < until:
             time.sleep(0.2)
@@ -265,12 +240,32 @@ class Spool:
             steps = len(self._points) + (self._pending.steps if self._pending else 0)
             self._say(f"{steps} steps that were logged could not be written and are lost")
 
+    @property
+    def is_flushed(self) -> bool:
+        """Whether everything said so far is on disk."""
+        return not (self._points or self._events or self._pending)
+
     def _event(self, kind: str, **fields: object) -> None:
         self._events.append({"kind": kind, **fields})
 
     def _hurry(self) -> None:
+        if self._flusher is None:
+            self._max_points = self._usual_points
+            self._flusher = flusher.join(self, self._folder)
+            _flush_when_a_fork_ends()
+            return
         self.due_at = 0.0
         self._flusher.wake()
+
+    def _after_fork(self) -> None:
+        """Begin a stream of batches of its own; what its parent had not written yet is its parent's."""
+        self._lock = threading.Lock()
+        self._points, self._events, self._pending, self._sequence = [], [], None, 0
+        stream = secrets.token_hex(4)
+        self._header |= {"version": BY_TOKEN, "stream": stream}
+        self.prefix = f"{self.prefix.rstrip('.').partition('+')[0]}+{stream}."
+        # The flusher's thread stayed behind; the first point that is logged joins another one.
+        self._flusher, self._max_points, self.due_at = None, 0, time.monotonic()
 
     def flush_now_and_then(self) -> None:
         """Write what waits, or a sign of life; the flusher's thread comes by with this."""
@@ -307,14 +302,11 @@ class Spool:
         nobody knows, and a batch must not have two contents.
         """
         num_points, num_events = len(self._points), len(self._events)
-        header: dict[str, object] = {
-            "version": SPOOL_VERSION, "run_id": self.run_id, "attempt": self.attempt,
-            "sequence": self._sequence, "written_at": utc_now(),
-        }  # fmt: skip
+        header = {**self._header, "sequence": self._sequence, "written_at": utc_now()}
         content = encode_batch(self._points[:num_points], self._events[:num_events], header)
         del self._points[:num_points]
         del self._events[:num_events]
-        return _Pending(batch_name(self.run_id, self.attempt, self._sequence), content, num_points)
+        return _Pending(batch_name(self.prefix, self._sequence), content, num_points)
 
     def _write(self, name: str, content: bytes) -> None:
         if self._sequence and not self._folder.is_dir():
@@ -348,3 +340,28 @@ class Spool:
 
     def __exit__(self, *_: object) -> None:
         self.close()
+
+
+def flush_open() -> None:
+    """Put on disk what the open spools of this process hold, because it ends."""
+    for spool in list(_open):
+        with contextlib.suppress(Exception):
+            if not spool.is_flushed:
+                spool.flush()
+
+
+def _flush_when_a_fork_ends() -> None:
+    """Have a process that `multiprocessing` forked flush before it leaves, which it does without `atexit`."""
+    process = sys.modules.get("multiprocessing.process")
+    if process is not None and process.parent_process() is not None:
+        from multiprocessing import util
+
+        util.Finalize(None, flush_open, exitpriority=100)
+
+
+def _after_fork() -> None:
+    for spool in list(_open):
+        spool._after_fork()
+
+
+os.register_at_fork(after_in_child=_after_fork)

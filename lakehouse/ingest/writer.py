@@ -35,6 +35,15 @@ HIGHER_IS_BETTER = ("accuracy", "acc", "reward", "score", "bleu", "f1")
 HIGHER = " OR ".join(f"metric LIKE '%{word}'" for word in HIGHER_IS_BETTER)
 
 
+def batch_files(folder: Path) -> set[str]:
+    """Return the names of the finished spool files in `folder`."""
+    try:
+        with os.scandir(folder) as entries:
+            return {entry.name for entry in entries if entry.name.endswith(".parquet")}
+    except OSError:
+        return set()
+
+
 def has_batches(folder: Path) -> bool:
     """Return whether a finished spool file waits in `folder`."""
     try:

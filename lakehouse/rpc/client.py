@@ -1,224 +1,323 @@
-"""A lake that another process on this machine holds, asked over Arrow Flight.
+"""A lake that another process of this machine keeps, asked over its Unix socket.
 
-While an answer is awaited the calling thread stays able to take Ctrl-C, and what it gives up is stopped there.
+Every wait has a limit: a keeper that works on an answer gives a sign of life every second, and one that gives none for
+long is taken for stopped. What the caller gives up is stopped there.
 """
 
 from __future__ import annotations
 
 import contextlib
-import json
 import secrets
+import socket
+import sys
 import threading
-from collections.abc import Callable, Mapping, Sequence
+import time
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
+from multiprocessing.connection import Connection as Channel
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
-import pyarrow.flight as flight
 
 from isoflop.lakehouse.errors import Interrupted, StoreError
 from isoflop.lakehouse.ingest.batches import Drained
-from isoflop.lakehouse.rpc.holder import HolderGone, address_file
-from isoflop.lakehouse.rpc.wire import ERROR_KEY, HEARTBEAT, Request, aligned, encode
+from isoflop.lakehouse.rpc.endpoint import Endpoint, KeeperGone, KeeperSilent, read_endpoint
+from isoflop.lakehouse.rpc.wire import SILENCE, Reply, Request, channel_of, is_own, receive, send
 from isoflop.lakehouse.sql.watch import watched
 
 if TYPE_CHECKING:
     from isoflop.lakehouse.backends.backend import Parameters, Statement
 
-# A wrong token is a sign of it too: another process listens where the holder did.
-GONE = (
-    flight.FlightUnavailableError, flight.FlightTimedOutError, flight.FlightUnauthenticatedError,
-    flight.FlightInternalError, OSError,
-)  # fmt: skip
-LOOK_EVERY = 0.05  # seconds between two looks whether an answer is there or Ctrl-C was pressed
-Result = TypeVar("Result")
+SAY_AFTER = 2.0  # seconds of waiting for another process after which it is said for whom
+CONNECT_SECONDS = 5.0
 
 
 class LakeClient:
-    """A lake that another process on this machine holds.
+    """A lake that another process of this machine keeps.
 
     Parameters
     ----------
-    path : the lake's file
-    address, token, pid : of the process that holds it
+    path : what stands for the lake on this machine
+    endpoint : where the keeper listens
     is_read_only : whether it is asked to refuse changes
     """
 
-    def __init__(self, path: Path, address: str, token: str, pid: int, is_read_only: bool = False) -> None:
-        self.path, self.pid = path, pid
-        self._credential, self._is_read_only = token, is_read_only
-        self._client = flight.connect(address)
+    def __init__(self, path: Path, endpoint: Endpoint, is_read_only: bool = False) -> None:
+        self.path, self.pid = path, endpoint.pid
+        self._endpoint, self._is_read_only = endpoint, is_read_only
+        self._name = secrets.token_hex(8)  # the same for all its connections
+        self._idle: list[Channel] = []
+        self._lock = threading.Lock()
         self._is_closed = False
 
     @classmethod
-    def find(cls, path: Path, is_read_only: bool = False) -> LakeClient | None:
-        """Return a client of the process that holds `path`, or None when nobody answers."""
+    def find(cls, path: Path, file: Path, is_read_only: bool = False) -> LakeClient | None:
+        """Return a client of the process that listens where `file` says, or None when nobody does."""
+        endpoint = read_endpoint(file)
+        if endpoint is None:
+            return None
+        client = cls(path, endpoint, is_read_only)
         try:
-            about = json.loads(address_file(path).read_text())
-            client = cls(path, about["address"], about["token"], int(about["pid"]), is_read_only)
-            client.ask(Request("query", [("SELECT 1", None)]), timeout=5.0)
-        except (OSError, ValueError, KeyError, StoreError, flight.FlightError, pa.ArrowException):
+            client._give_back(client._channel())
+        except KeeperGone:
             return None
         return client
+
+    def hello(self, timeout: float | None = None) -> Mapping[str, Any]:
+        """Return how the lake is: whether it is open, was made just now, or why it cannot be opened."""
+        return self._said(self.ask(Request("hello"), timeout=timeout))
 
     def query(
         self, sql: str, parameters: Parameters = None, relations: Mapping[str, pa.Table] | None = None
     ) -> pa.Table:
-        """Have the holder run statements and return the last one's rows."""
-        return self.ask(Request("query", [(sql, parameters)]), relations)
+        """Have the keeper run statements and return the last one's rows."""
+        return self._rows(self.ask(Request("query", [(sql, parameters)]), relations))
 
     def write(
         self, statements: Sequence[Statement], relations: Mapping[str, pa.Table] | None = None, token: str | None = None
     ) -> None:
-        """Have the holder run statements in one transaction."""
+        """Have the keeper run statements in one transaction."""
         self.ask(Request("write", statements, token), relations)
 
     def connection(self) -> RemoteConnection:
-        """Return a connection that lasts, at the holder."""
-        begun = self.ask(Request("begin"))
-        return RemoteConnection(self, (begun.schema.metadata or {})[b"session"].decode())
+        """Return a connection that lasts, at the keeper."""
+        return RemoteConnection(self)
 
-    def drain(self) -> Drained:
-        """Have the holder commit what lies in the spool."""
-        done = self.ask(Request("drain"))
-        files, points, repeated = json.loads((done.schema.metadata or {}).get(b"drained", b"[0, 0, 0]"))
-        return Drained(files, points, repeated, tuple(done["unreadable"].to_pylist()))
+    def drain(self, timeout: float | None = None) -> Drained:
+        """Have the keeper commit what lies in the spool."""
+        said = self._said(self.ask(Request("drain"), timeout=timeout))
+        return Drained(said["files"], said["points"], said["repeated"], tuple(said["unreadable"]))
 
     def compact(self) -> None:
-        """Have the holder rewrite its file."""
+        """Have the keeper rewrite its file."""
         self.ask(Request("compact"))
 
     def snapshot(self, to: Path) -> None:
-        """Have the holder write a consistent copy."""
+        """Have the keeper write a consistent copy."""
         self.ask(Request("snapshot", to=str(to.absolute())))
+
+    def leave(self, timeout: float) -> None:
+        """Say that nothing more will come, and wait until the keeper has let go of the lake if nobody else is there."""
+        with contextlib.suppress(StoreError):
+            self.ask(Request("leave"), timeout=timeout)
+        self.close()
 
     def ask(
         self, request: Request, relations: Mapping[str, pa.Table] | None = None, timeout: float | None = None
-    ) -> pa.Table:
-        """Send a request and return its table.
+    ) -> Reply:
+        """Send a request and return the reply.
+
+        Parameters
+        ----------
+        timeout : seconds the whole answer may take; None as long as the keeper gives signs of life
 
         Raises
         ------
-        duckdb.Error : the error the holder met, of the same class and wording
-        HolderGone : if the holder has gone
+        duckdb.Error : the error the keeper met, of the same class and wording
+        KeeperGone : if the keeper has gone
+        KeeperSilent : if it gives no sign of life, or `timeout` is over
         Interrupted : if somebody asked to stop
         """
-        request = replace(request, name=request.name or secrets.token_hex(8), is_read_only=self._is_read_only)
-
-        def stop() -> None:
-            with contextlib.suppress(Exception):
-                self._send(Request("interrupt", name=request.name), None, 5.0)
-
-        if request.kind not in ("query", "write", "drain"):
-            return self._send(request, relations, timeout)
-        with watched() as watch, watch.stoppable(stop):
-            try:
-                return _patiently(lambda: self._send(request, relations, timeout))
-            except KeyboardInterrupt:
-                stop()
-                raise
-
-    def _send(self, request: Request, relations: Mapping[str, pa.Table] | None, timeout: float | None) -> pa.Table:
-        if self._is_closed:  # somebody else has met its absence
-            raise HolderGone(self.path, self.pid)
-        keys = {name: secrets.token_hex(8) for name in relations or {}}
-        options = flight.FlightCallOptions(timeout=timeout) if timeout else flight.FlightCallOptions()
-        ticket = {"credential": self._credential, "relations": keys, **request.fields()}
+        channel = self._channel()
+        is_whole = False
         try:
-            for name, table in (relations or {}).items():
-                command = json.dumps({"credential": self._credential, "upload": keys[name]})
-                writer, _ = self._client.do_put(
-                    flight.FlightDescriptor.for_command(command.encode()), table.schema, options
-                )
-                with writer:
-                    writer.write_table(table)
-            answer = self._client.do_get(flight.Ticket(json.dumps(ticket, default=encode).encode()), options).read_all()
-        except GONE as error:
-            raise HolderGone(self.path, self.pid) from error
-        except (flight.FlightError, pa.ArrowException) as error:
-            raise StoreError(f"the process that holds {self.path} could not answer: {error}") from error
-        described = (answer.schema.metadata or {}).get(ERROR_KEY)
-        if described is not None:
-            raise _error(json.loads(described))
-        return aligned(answer)
+            reply = self.converse(channel, request, relations, timeout)
+            is_whole = True
+            return _checked(reply)
+        finally:
+            if is_whole:
+                self._give_back(channel)
+            else:
+                channel.close()  # the keeper sees it and stops what it was doing
+
+    def converse(
+        self,
+        channel: Channel,
+        request: Request,
+        relations: Mapping[str, pa.Table] | None = None,
+        timeout: float | None = None,
+    ) -> Reply:
+        """Send a request by a channel and wait for its reply, errors included; able to be stopped meanwhile."""
+        request = replace(request, name=request.name or secrets.token_hex(8), is_read_only=self._is_read_only)
+        with watched() as watch, watch.stoppable(lambda: self.interrupt(str(request.name))):
+            try:
+                send(channel, request.fields(), relations)
+                with self._said_for_whom(request.kind):
+                    header, tables = receive(channel, None if timeout is None else time.monotonic() + timeout)
+            except TimeoutError as error:
+                raise KeeperSilent(self.path, self.pid, timeout or 0.0) from error
+            except BlockingIOError as error:
+                raise KeeperSilent(self.path, self.pid, SILENCE) from error
+            except (OSError, EOFError, ValueError) as error:
+                raise KeeperGone(self.path, self.pid) from error
+        return Reply(tables.get("answer"), header["said"], header["error"])
+
+    def interrupt(self, name: str) -> None:
+        """Have the keeper stop the request of a name."""
+        with contextlib.suppress(Exception):
+            channel = self._channel(is_new=True)
+            with contextlib.closing(channel):
+                send(channel, Request("interrupt", name=name).fields())
+                receive(channel, time.monotonic() + CONNECT_SECONDS)
+
+    @contextlib.contextmanager
+    def _said_for_whom(self, kind: str) -> Iterator[None]:
+        """Say for whom is waited when that takes longer than people wait without a word."""
+        if kind in ("query", "interrupt") or self._is_read_only:
+            yield
+            return
+        line = f"isoflop: waiting for process {self.pid}, which keeps {self.path}"
+        timer = threading.Timer(SAY_AFTER, lambda: print(line, file=sys.stderr))
+        timer.daemon = True
+        timer.start()
+        try:
+            yield
+        finally:
+            timer.cancel()
+
+    @property
+    def is_alive(self) -> bool:
+        """Whether the keeper still has the other end of our connections."""
+        try:
+            channel = self._channel()
+        except StoreError:
+            return False
+        try:
+            is_alive = not channel.poll(0)  # nothing is asked, so what could come is its end
+        except OSError:
+            is_alive = False
+        if is_alive:
+            self._give_back(channel)
+        else:
+            channel.close()
+        return is_alive
+
+    def _channel(self, is_new: bool = False) -> Channel:
+        """Return an idle connection, or a new one."""
+        if self._is_closed:
+            raise KeeperGone(self.path, self.pid)
+        with self._lock:
+            if self._idle and not is_new:
+                return self._idle.pop()
+        opened = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        try:
+            opened.settimeout(CONNECT_SECONDS)
+            opened.connect(self._endpoint.socket)
+            if not is_own(opened):
+                raise ConnectionRefusedError
+            channel = channel_of(opened)
+        except OSError as error:
+            opened.close()
+            raise KeeperGone(self.path, self.pid) from error
+        try:
+            channel.send_bytes(f"{self._endpoint.token} {self._name}".encode())
+        except OSError as error:
+            channel.close()
+            raise KeeperGone(self.path, self.pid) from error
+        return channel
+
+    def _give_back(self, channel: Channel) -> None:
+        with self._lock:
+            if not self._is_closed:
+                self._idle.append(channel)
+                return
+        channel.close()
+
+    @staticmethod
+    def _rows(reply: Reply) -> pa.Table:
+        return pa.table({}) if reply.table is None else reply.table
+
+    @staticmethod
+    def _said(reply: Reply) -> Mapping[str, Any]:
+        return reply.said or {}
 
     def close(self) -> None:
-        """Drop the connection."""
-        self._is_closed = True
-        self._client.close()
+        """Disconnect."""
+        with self._lock:
+            self._is_closed = True
+            idle, self._idle = self._idle, []
+        for channel in idle:
+            with contextlib.suppress(OSError):
+                channel.close()
+
+    def forget_after_fork(self) -> None:
+        """Close a forked process's copies of the connections, which belong to its parent."""
+        self._lock = threading.Lock()
+        self.close()
 
 
 class RemoteConnection:
-    """A lasting connection at the holder of the file, kept alive from here.
+    """A lasting connection at the keeper, over a channel of its own.
 
     Parameters
     ----------
-    client : how the holder is reached
-    session : the name that it gave
+    client : how the keeper is reached
     """
 
-    def __init__(self, client: LakeClient, session: str) -> None:
-        self._client, self._session = client, session
-        self._is_over = threading.Event()
-        threading.Thread(target=self._keep_alive, name="isoflop-session", daemon=True).start()
+    def __init__(self, client: LakeClient) -> None:
+        self._client = client
+        self._channel = client._channel(is_new=True)
+        self._lock = threading.RLock()
+        try:
+            self._ask(Request("begin"))
+        except BaseException:
+            self._channel.close()
+            raise
 
     def query(
         self, sql: str, parameters: Parameters = None, relations: Mapping[str, pa.Table] | None = None
     ) -> pa.Table:
-        """Have the holder run statements and return the last one's rows."""
-        return self._client.ask(Request("query", [(sql, parameters)], session=self._session), relations)
+        """Have the keeper run statements and return the last one's rows."""
+        reply = self._ask(Request("query", [(sql, parameters)], in_session=True), relations)
+        return pa.table({}) if reply.table is None else reply.table
 
     def write(self, statements: Sequence[Statement], relations: Mapping[str, pa.Table] | None = None) -> bool:
         """Run statements inside the open transaction; False, and nothing done, when there is none."""
-        done = self._client.ask(Request("write", statements, session=self._session), relations)
-        return (done.schema.metadata or {}).get(b"is_done") == b"true"
+        return self._is_said("is_done", Request("write", statements, in_session=True), relations)
 
     def begin(self) -> bool:
         """Begin a transaction for one statement; False, and nothing done, when one is open."""
-        done = self._client.ask(Request("begin_statement", session=self._session))
-        return (done.schema.metadata or {}).get(b"is_done") == b"true"
+        return self._is_said("is_done", Request("begin_statement", in_session=True))
 
     def end(self, *, keep: bool) -> None:
         """Commit the transaction of a statement, or roll it back."""
-        self._client.ask(Request("commit_statement" if keep else "give_up_statement", session=self._session))
+        self._ask(Request("commit_statement" if keep else "give_up_statement", in_session=True))
 
     def close(self) -> bool:
         """Let go of the connection; returns whether a transaction was open, which is rolled back."""
-        self._is_over.set()
-        done = self._client.ask(Request("end", session=self._session))
-        return (done.schema.metadata or {}).get(b"was_open") == b"true"
-
-    def _keep_alive(self) -> None:
-        while not self._is_over.wait(HEARTBEAT):
-            try:
-                self._client.ask(Request("keep", session=self._session), timeout=HEARTBEAT)
-            except Exception:  # whoever asks next hears why
-                return
-
-
-def _patiently(call: Callable[[], Result]) -> Result:
-    """Do what blocks in a thread of its own where the main thread would not hear Ctrl-C meanwhile."""
-    if threading.current_thread() is not threading.main_thread():
-        return call()
-    results: list[Result] = []
-    errors: list[BaseException] = []
-    is_done = threading.Event()
-
-    def run() -> None:
         try:
-            results.append(call())
-        except BaseException as error:
-            errors.append(error)
+            return self._is_said("was_open", Request("end", in_session=True))
         finally:
-            is_done.set()
+            self._channel.close()
 
-    threading.Thread(target=run, name="isoflop-answer", daemon=True).start()
-    while not is_done.wait(LOOK_EVERY):
-        pass
-    if errors:
-        raise errors[0]
-    return results[0]
+    def _is_said(self, name: str, request: Request, relations: Mapping[str, pa.Table] | None = None) -> bool:
+        return bool((self._ask(request, relations).said or {}).get(name))
+
+    def _ask(self, request: Request, relations: Mapping[str, pa.Table] | None = None) -> Reply:
+        name = secrets.token_hex(8)
+        with self._lock:
+            if self._channel.closed:
+                raise KeeperGone(self._client.path, self._client.pid)
+            try:
+                reply = self._client.converse(self._channel, replace(request, name=name), relations)
+            except KeyboardInterrupt:
+                self._client.interrupt(name)
+                with contextlib.suppress(OSError, EOFError, ValueError):
+                    receive(self._channel, time.monotonic() + CONNECT_SECONDS)  # that it was stopped: the session goes on
+                    raise
+                self._channel.close()
+                raise
+            except StoreError:
+                self._channel.close()
+                raise
+        return _checked(reply)
+
+
+def _checked(reply: Reply) -> Reply:
+    if reply.error is not None:
+        raise _error(reply.error)
+    return reply
 
 
 def _error(described: Mapping[str, Any]) -> Exception:
@@ -232,3 +331,4 @@ def _error(described: Mapping[str, Any]) -> Exception:
     if isinstance(found, type) and issubclass(found, duckdb.Error):
         return found(described["message"])
     return StoreError(described["message"], hint=described.get("hint"))
+
