@@ -45,6 +45,8 @@ class Store:
     StoreError : if it cannot be opened
     """
 
+    is_shared = False
+
     def __init__(self, path: Path, spool_folder: Path) -> None:
         import duckdb
 
@@ -112,7 +114,7 @@ class Store:
             return Drained()
         with self._writing:
             try:
-                return drain(self._transact, self._spool_folder)
+                return drain(self._transact, self._spool_folder, self)
             except duckdb.TransactionException as error:
                 self._connections.end_idle_transactions()  # one of them may hold the rows that were to change
                 raise NotCommitted(self.path, error) from error

@@ -30,25 +30,14 @@ LOG_COLUMNS = {**KEY, "logged_at": "TIMESTAMP", "level": "VARCHAR", "message": "
 TIMING_COLUMNS = {**KEY, "phase": "VARCHAR", "count": "BIGINT", **dict.fromkeys(QUANTILES, "DOUBLE")}
 
 
-def insert_attempts(con: duckdb.DuckDBPyConnection, batches: Sequence[Batch]) -> None:
-    """Make the attempts row of a batch whose attempt was never announced: no point is without its attempt."""
-    keys = sorted({(batch.run_id, batch.attempt) for batch in batches})
-    con.execute(
-        "INSERT INTO store.attempts (run_id, attempt, status) "
-        "SELECT k.run_id, k.attempt, 'running' FROM (SELECT unnest(?) AS run_id, unnest(?)::INTEGER AS attempt) k "
-        "ANTI JOIN store.attempts a ON a.run_id = k.run_id AND a.attempt = k.attempt",
-        [[run_id for run_id, _ in keys], [attempt for _, attempt in keys]],
-    )
-
-
 def apply_events(con: duckdb.DuckDBPyConnection, batches: Sequence[Batch]) -> None:
     """Write the events of batches, in their order, into `attempts`, `logs` and `timings`, and counts into `runs`."""
     changes: dict[tuple[str, int], dict[str, Any]] = {}
     counts: dict[str, dict[str, Any]] = {}
     notes: list[tuple[Any, ...]] = []
     timings: list[tuple[Any, ...]] = []
-    for batch in sorted(batches, key=lambda batch: (batch.run_id, batch.attempt, batch.sequence)):
-        key = (batch.run_id, batch.attempt)
+    for batch in sorted(batches, key=_place):
+        key = (batch.run_id, batch.attempt or 0)
         for event in batch.events:
             fields = {name: value for name, value in event.items() if name != "kind"}
             match event.get("kind"):
@@ -76,6 +65,11 @@ def apply_events(con: duckdb.DuckDBPyConnection, batches: Sequence[Batch]) -> No
     for run_id, row in counts.items():
         assignments = ", ".join(f"{name} = ?::{RUN_FIELDS[name]}" for name in row)
         con.execute(f"UPDATE store.runs SET {assignments} WHERE run_id = ?", [*row.values(), run_id])
+
+
+def _place(batch: Batch) -> tuple[str, int, str, int]:
+    """Return where a batch stands among others: a run's attempts and their streams one after another."""
+    return batch.run_id, batch.attempt or 0, batch.stream or "", batch.sequence
 
 
 def _merge(row: dict[str, Any], fields: Mapping[str, Any], kind: str) -> None:

@@ -15,13 +15,16 @@ from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from isoflop.lakehouse.ingest.batches import Batch, Drained, read_batch, set_aside
-from isoflop.lakehouse.ingest.events import apply_events, insert_attempts
+from isoflop.lakehouse.ingest.attempts import numbered, register_runs, troubles_of_the_store, warn_of_twins
+from isoflop.lakehouse.ingest.batches import Batch, Drained, NotABatch, header_of, read_batch, set_aside
+from isoflop.lakehouse.ingest.events import apply_events
 from isoflop.lakehouse.schema import POINT_ORDER, narrowed
 
 if TYPE_CHECKING:
     import duckdb
     import pyarrow as pa
+
+    from isoflop.lakehouse.backends.backend import Database
 
     Work = Callable[[duckdb.DuckDBPyConnection], Drained]
     Transact = Callable[[Work], Drained]
@@ -53,7 +56,7 @@ def has_batches(folder: Path) -> bool:
         return False
 
 
-def drain(transact: Transact, folder: Path) -> Drained:
+def drain(transact: Transact, folder: Path, database: Database) -> Drained:
     """Commit every finished spool file of `folder` and remove it.
 
     Parameters
@@ -61,47 +64,65 @@ def drain(transact: Transact, folder: Path) -> Drained:
     transact : runs a function of a connection in one transaction; again from the start when another
         writer came between
     folder : the spool
+    database : where the runs of batches are registered that are not known yet
 
     Raises
     ------
-    duckdb.Error : if the store cannot take anything, for example because the disk is full
+    StoreError, duckdb.Error : if the store cannot take anything, for example because the disk is full
     """
     done = Drained()
     for paths in _groups(folder):
         batches, unreadable = [], []
         for path in paths:
-            batch = read_batch(path)
-            if batch is None:
-                if path.exists():  # else another committer of this folder was quicker
-                    set_aside(path, "not a batch of points")
-                    unreadable.append(path.name)
-            else:
-                batches.append(batch)
-        done += _commit(transact, batches) + Drained(unreadable=tuple(unreadable))
+            try:
+                batches.append(read_batch(path))
+            except FileNotFoundError:
+                continue  # another committer of this folder was quicker
+            except NotABatch as error:
+                set_aside(path, error.reason)
+                unreadable.append(path.name)
+        refused = register_runs(database, batches)
+        for batch in batches:
+            if batch.run is not None and batch.run_id in refused:
+                set_aside(batch.path, refused[batch.run_id])
+                unreadable.append(batch.path.name)
+        committable = [batch for batch in batches if batch.run is None or batch.run_id not in refused]
+        done += _commit(transact, committable) + Drained(unreadable=tuple(unreadable))
     return done
 
 
 def _groups(folder: Path) -> Iterable[tuple[Path, ...]]:
-    """Yield the finished files in the order of their names, a transaction's worth at a time."""
-    try:
-        with os.scandir(folder) as entries:
-            found = sorted((entry.name, entry) for entry in entries if entry.is_file(follow_symlinks=False))
-    except FileNotFoundError:
-        return
+    """Yield the finished files, a transaction's worth at a time: attempt by attempt, as they began."""
+    found: list[tuple[Path, int]] = []
+    with contextlib.suppress(OSError), os.scandir(folder) as entries:
+        for entry in sorted(entries, key=lambda entry: entry.name):
+            with contextlib.suppress(OSError):
+                if not entry.name.endswith(".parquet"):
+                    _drop_stale_partial(entry)
+                elif entry.is_file(follow_symlinks=False):
+                    found.append((folder / entry.name, entry.stat().st_size))
+    if len(found) > GROUP:
+        found = _as_they_began(found)
     group: list[Path] = []
     size = 0
-    for name, entry in found:
-        if not name.endswith(".parquet"):
-            _drop_stale_partial(entry)
-            continue
-        with contextlib.suppress(OSError):
-            size += entry.stat().st_size
-        group.append(folder / name)
+    for path, room in found:
+        size += room
+        group.append(path)
         if len(group) == GROUP or size > GROUP_BYTES:
             yield tuple(group)
             group, size = [], 0
     if group:
         yield tuple(group)
+
+
+def _as_they_began(found: Sequence[tuple[Path, int]]) -> list[tuple[Path, int]]:
+    """Order files of more than one transaction so that an attempt that began earlier gets the lower number."""
+    began: dict[str, str] = {}
+    for path, _ in found:
+        attempt = path.name.rsplit(".", 2)[0]  # a file's name ends in its sequence and its suffix
+        if attempt not in began:
+            began[attempt] = str(header_of(path).get("started_at") or "")
+    return sorted(found, key=lambda file: (began[file[0].name.rsplit(".", 2)[0]], file[0].name))
 
 
 def _drop_stale_partial(entry: os.DirEntry[str]) -> None:
@@ -113,40 +134,29 @@ def _drop_stale_partial(entry: os.DirEntry[str]) -> None:
 
 def _commit(transact: Transact, batches: Sequence[Batch]) -> Drained:
     """Commit batches together; one that the store refuses is set aside and the others go in."""
-    import duckdb
-
     if not batches:
         return Drained()
     try:
         done = transact(lambda con: insert(con, batches))
-    except _not_the_batch() as error:
-        raise error
-    except duckdb.Error as error:
+    except troubles_of_the_store():
+        raise
+    except Exception as error:
         if len(batches) == 1:
             set_aside(batches[0].path, f"the store refused it: {error}")
             return Drained(unreadable=(batches[0].path.name,))
         middle = len(batches) // 2
         return _commit(transact, batches[:middle]) + _commit(transact, batches[middle:])
     for batch in batches:
-        if batch.batch_id in done.clashing:
-            set_aside(batch.path, f"batch {batch.batch_id} was committed before with other content")
+        if batch.path.name in done.unreadable:
+            set_aside(batch.path, f"batch {batch.sequence} of {batch.run_id} was committed before with other content")
         else:
             batch.path.unlink(missing_ok=True)
     return done
 
 
-def _not_the_batch() -> tuple[type[Exception], ...]:
-    """Return the errors that say something of the store rather than of the batch."""
-    import duckdb
-
-    return (
-        duckdb.IOException, duckdb.FatalException, duckdb.OutOfMemoryException, duckdb.TransactionException,
-        duckdb.ConnectionException, duckdb.InternalException, duckdb.InterruptException, duckdb.PermissionException,
-    )  # fmt: skip
-
-
 def insert(con: duckdb.DuckDBPyConnection, batches: Sequence[Batch]) -> Drained:
     """Insert the batches that the ledger does not know; the caller's transaction holds all of it or none."""
+    batches, begun = numbered(con, batches)
     ids = [batch.batch_id for batch in batches]
     known = dict(
         con.execute(
@@ -169,7 +179,6 @@ def insert(con: duckdb.DuckDBPyConnection, batches: Sequence[Batch]) -> Drained:
         return Drained(repeated=repeated, clashing=tuple(clashing), unreadable=unreadable)
     new = list(fresh.values())
     points = _points_table(new)
-    insert_attempts(con, new)
     if points.num_rows:
         con.register("_points", points)
         con.execute(
@@ -180,6 +189,7 @@ def insert(con: duckdb.DuckDBPyConnection, batches: Sequence[Batch]) -> Drained:
             con.execute(statement)
         con.unregister("_points")
     apply_events(con, new)
+    warn_of_twins(con, begun)
     con.register("_ledger", _ledger_table(new))
     con.execute("INSERT INTO store.batches BY NAME SELECT * FROM _ledger")
     con.execute(
@@ -201,7 +211,7 @@ def _points_table(batches: Sequence[Batch]) -> pa.Table:
         columns = {
             "run_id": pa.repeat(pa.scalar(batch.run_id), rows).dictionary_encode(),
             "attempt": pa.repeat(pa.scalar(batch.attempt, pa.int32()), rows),
-            "metric": batch.points["metric"].cast(pa.string()),
+            "metric": batch.points["metric"],
             "step": batch.points["step"],
             "value": batch.points["value"],
             "seconds": batch.points["seconds"],
@@ -221,6 +231,7 @@ def _ledger_table(batches: Sequence[Batch]) -> pa.Table:
             "batch_id": [batch.batch_id for batch in batches],
             "run_id": [batch.run_id for batch in batches],
             "attempt": pa.array([batch.attempt for batch in batches], pa.int32()),
+            "stream": pa.array([batch.stream for batch in batches], pa.string()),
             "sequence": pa.array([batch.sequence for batch in batches], pa.int64()),
             "points": pa.array([batch.points.num_rows for batch in batches], pa.int64()),
             "committed_at": pc.cast(written, pa.timestamp("us")),

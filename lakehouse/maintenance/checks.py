@@ -26,9 +26,10 @@ CHECKS = (
        FROM store.runs GROUP BY run_id HAVING count(*) > 1""",
     """SELECT 'attempt twice', run_id || '/' || attempt, count(*) || ' rows in attempts'
        FROM store.attempts GROUP BY run_id, attempt HAVING count(*) > 1""",
-    """SELECT 'gap in sequence', run_id || '/' || attempt,
+    """SELECT 'gap in sequence', concat_ws('/', run_id, attempt, stream),
               'batches up to ' || max(sequence) || ', ' || count(*) || ' committed'
-       FROM store.batches WHERE run_id IS NOT NULL GROUP BY run_id, attempt HAVING max(sequence) + 1 <> count(*)""",
+       FROM store.batches WHERE run_id IS NOT NULL GROUP BY run_id, attempt, stream
+       HAVING max(sequence) + 1 <> count(*)""",
     """SELECT 'batch twice', batch_id, count(*) || ' rows in the ledger'
        FROM store.batches GROUP BY batch_id HAVING count(*) > 1""",
     """SELECT 'attempt without run', a.run_id || '/' || a.attempt, 'status ' || a.status

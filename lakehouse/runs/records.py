@@ -7,17 +7,21 @@ config twice is therefore the same run, and a repetition is a new attempt of it.
 from __future__ import annotations
 
 import base64
+import contextlib
 import hashlib
 import json
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
+from typing import Any
 
 from isoflop.lakehouse.errors import RecordError
 
 RUN_ID_LENGTH = 12  # base32 characters, 60 bits; DuckDB stores strings up to 12 bytes in place
 STATUSES = ("queued", "running", "finished", "failed", "lost")
+COUNTS = ("params", "params_non_embedding", "tokens", "steps", "flops", "memcpy_bytes")
+WHOLE = range(-(2**63), 2**63)  # what a BIGINT holds
 
 
 def _canonical(value: object) -> object:
@@ -93,3 +97,99 @@ class RunRecord:
     def run_id(self) -> str:
         """The identity of the run; an imported run keeps the id of its file."""
         return self.given_id or run_id_of(self.family, self.config, self.seed)
+
+
+def record_fields(record: RunRecord) -> dict[str, Any]:
+    """Return a run's fields as JSON has them, without those that are left open.
+
+    `record_from_fields` reads them. NumPy and torch scalars become numbers, and what JSON cannot say becomes text.
+
+    Raises
+    ------
+    RecordError : if the seed or a count is no number that a column takes
+
+    Example
+    -------
+    >>> record_fields(RunRecord(family="mine", config={"width": 64}, params=1e6))
+    {'family': 'mine', 'config': {'width': 64}, 'seed': 0, 'source': 'worker', 'params': 1000000.0}
+    """
+    fields = {
+        "family": record.family, "config": _plain(record.config), "seed": _whole("seed", record.seed),
+        "name": record.name, "source": record.source, "tags": [str(tag) for tag in record.tags],
+        "extra": _plain(record.extra), "given_id": record.given_id,
+        **{name: _count(name, getattr(record, name)) for name in COUNTS},
+    }  # fmt: skip
+    return {
+        name: value
+        for name, value in fields.items()
+        if value is not None and (name not in ("tags", "extra") or len(value))
+    }
+
+
+def record_from_fields(fields: Any, run_id: str) -> RunRecord:
+    """Return the run `run_id` from what `record_fields` says of it.
+
+    Raises
+    ------
+    RecordError : if a field is not what a run has
+    """
+    if not isinstance(fields, Mapping):
+        raise RecordError(f"what is said of run {run_id} is {fields!r}; expected its fields")
+    for name, kind, expected in (
+        ("family", str, "text"), ("config", Mapping, "settings by name"), ("extra", Mapping, "columns by name"),
+        ("name", str, "text"), ("source", str, "text"), ("tags", list, "a list of words"),
+    ):  # fmt: skip
+        if fields.get(name) is not None and not isinstance(fields[name], kind):
+            raise RecordError(f"{name} of run {run_id} is {fields[name]!r}; expected {expected}")
+    return RunRecord(
+        family=fields.get("family") or "",
+        config=fields.get("config") or {},
+        seed=_whole("seed", fields.get("seed") or 0),
+        name=fields.get("name"),
+        source=fields.get("source") or "worker",
+        tags=tuple(map(str, fields.get("tags") or ())),
+        extra=fields.get("extra") or {},
+        given_id=run_id,
+        **{name: _count(name, fields.get(name)) for name in COUNTS},
+    )
+
+
+def _whole(name: str, value: object) -> int:
+    """Return a whole number that a column takes."""
+    plain = _plain(value)
+    if isinstance(plain, float) and plain.is_integer():
+        plain = int(plain)
+    if not isinstance(plain, int) or plain not in WHOLE:
+        raise RecordError(f"{name} is {value!r}; expected a whole number below 2^63")
+    return plain
+
+
+def _count(name: str, value: object) -> Any:
+    """Return a count as its column takes it, None for one that is left open."""
+    if value is None:
+        return None
+    if name == "steps":
+        return _whole(name, value)
+    plain = _plain(value)
+    if isinstance(plain, bool) or not isinstance(plain, int | float):
+        raise RecordError(f"{name} is {value!r}; expected a number")
+    try:
+        return float(plain)
+    except OverflowError as error:
+        raise RecordError(f"{name} is {value!r}; expected a number below 1.8e308") from error
+
+
+def _plain(value: object) -> Any:
+    """Return what JSON has for a value: scalars of other libraries as numbers, anything else as text."""
+    if value is None or isinstance(value, bool | int | float):
+        return value
+    if isinstance(value, str):
+        return value.encode("utf-8", "replace").decode()  # lone surrogates cannot be stored
+    if isinstance(value, Mapping):
+        return {_plain(str(key)): _plain(item) for key, item in value.items()}
+    if isinstance(value, Sequence | set | frozenset) and not isinstance(value, bytes):
+        return [_plain(item) for item in value]
+    for convert in ("item", "tolist"):
+        with contextlib.suppress(Exception):  # an array has no single item; others may raise anything
+            return _plain(getattr(value, convert)())
+    return str(value)

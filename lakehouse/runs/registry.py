@@ -204,12 +204,14 @@ def _retyping(name: str, old: str, new: str, is_shared: bool) -> list[str]:
 
 
 def _settings(run: RunRecord) -> dict[str, Any]:
-    """Return the scalars of a run that become columns."""
+    """Return the scalars of a run that become columns; a name that no column can have stays in `config` only."""
     both = {**run.config, **run.extra}
     return {
         name: value.item() if hasattr(value, "item") else value
         for name, value in both.items()
-        if name.lower() not in RESERVED and (hasattr(value, "item") or isinstance(value, bool | int | float | str))
+        if name
+        and name.lower() not in RESERVED
+        and (hasattr(value, "item") or isinstance(value, bool | int | float | str))
     }
 
 

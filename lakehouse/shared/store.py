@@ -58,6 +58,8 @@ class SharedStore:
     StoreError : if the catalog does not answer or refuses us, or the extensions are missing
     """
 
+    is_shared = True
+
     def __init__(self, address: SharedAddress, spool_folder: Path, is_read_only: bool = False) -> None:
         self.address, self._is_read_only = address, is_read_only
         self.is_new = False
@@ -134,7 +136,7 @@ class SharedStore:
                 return self._transact(run)
 
             try:
-                done = drain(commit, self._spool_folder)
+                done = drain(commit, self._spool_folder, self)
                 self._commits += 1 if done.files else 0
             except duckdb.Error as error:
                 raise NotCommitted(self.address, error) from error
