@@ -1,19 +1,18 @@
 """The lakehouse: open it, ask it, record into it.
 
-`Lakehouse` is the one stateful object of the library. It holds the lake's file, asks the process
-that does, or speaks to the shared catalog; callers see no difference. With `hold()` it commits the
-spool and, where it has the file, answers others; when the holder leaves, the next one takes over.
+`Lakehouse` is the one stateful object of the library. It opens the lake itself, asks the process that keeps it, or has
+one started that does; callers see no difference.
 """
 
 from __future__ import annotations
 
+import atexit
 import contextlib
 import os
-import random
 import secrets
 import sys
-import threading
 import time
+import weakref
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
@@ -23,8 +22,12 @@ from isoflop.lakehouse.answers import Answer
 from isoflop.lakehouse.backends.backend import Backend, Parameters, Relations, Statement
 from isoflop.lakehouse.backends.store import Store
 from isoflop.lakehouse.errors import StoreError
+from isoflop.lakehouse.ingest.spool import flush_open
 from isoflop.lakehouse.ingest.writer import Drained
-from isoflop.lakehouse.rpc.reach import Reach
+from isoflop.lakehouse.rpc.access import Access
+from isoflop.lakehouse.rpc.client import LakeClient, as_raised
+from isoflop.lakehouse.rpc.committing import Committing
+from isoflop.lakehouse.rpc.endpoint import KeeperGone
 from isoflop.lakehouse.runlog import RunLog
 from isoflop.lakehouse.runs import registry
 from isoflop.lakehouse.runs.records import RunRecord
@@ -38,10 +41,7 @@ if TYPE_CHECKING:
 
     from isoflop.lakehouse.backends.backend import Connection
 
-DRAIN_EVERY = 0.5  # seconds between commits of the spool while holding
-DRAIN_SHARED_EVERY = 1.0  # the same for a shared catalog, where a commit costs more
-LONGEST_PAUSE = 30.0  # seconds between attempts while the store takes nothing
-LOOK_FOR_LOST_EVERY = 30.0  # seconds between looks for attempts whose process has gone
+WAIT_FOR_OPENING = 2.0  # seconds that opening waits for a process which has the file and may let go of it soon
 
 Asked: TypeAlias = "Lakehouse | Session"  # whom statements go to
 Language = Callable[[Asked, str, Parameters, Relations], Answer]
@@ -55,7 +55,8 @@ class Lakehouse:
     ----------
     address : path of the `.duckdb` file, or `postgresql://…?data=…`; None takes ISOFLOP_LAKE, else `./isoflop.duckdb`
     language : what `sql` runs; plain DuckDB when None
-    hold : keep the file and answer other processes until `close`
+    hold : open nothing here, but ask the lake's keeper, which is started where there is none: for a process that
+        stays, trains or forks; others can use the lake meanwhile
     drains : commit what an earlier process left in the spool
     read_only : answer queries and refuse everything else: changes, files, extensions, settings
 
@@ -77,28 +78,24 @@ class Lakehouse:
         read_only: bool = False,
     ) -> None:
         self._place = parse_address(address)
-        self._reacher = Reach(self._place, read_only)
+        self._access = Access(self._place, is_read_only=read_only, is_kept=hold and not read_only)
         self.path: Path = self._place.path
         self.is_read_only = read_only
         self._language = language
         self._watches = Watches()
-        self._lock = self._reacher.lock
-        self._keeper: threading.Thread | None = None
-        self._stop = threading.Event()
-        self._holds = 0
         self._complaint: str | None = None
-        self._looked_for_lost = 0.0
+        self._committing = Committing(self._access, self._drain_quietly)
+        self._options: dict[str, Any] = {"language": language, "hold": hold, "drains": drains, "read_only": read_only}
+        _open.add(self)
         if read_only:
             self._ask(lambda backend, _: None)
-            return
-        self._reach()
-        if drains and self.is_holder:
-            self._drain_quietly()
-            if lost := self._mark_lost():
-                attempts = "attempt" if lost == 1 else "attempts"
-                print(f"isoflop: {lost} {attempts} whose process died, marked as lost", file=sys.stderr)
-        if hold:
-            self._start_keeping()
+        elif hold:
+            self._greet()
+        else:
+            self._access.resolve()
+            if drains and self.is_holder:
+                self._drain_quietly()
+                self._say_lost(self._mark_lost())
 
     @classmethod
     def open(
@@ -120,17 +117,17 @@ class Lakehouse:
     @property
     def is_new(self) -> bool:
         """Whether opening the lake made it."""
-        return self._reacher.is_new
+        return self._access.is_new
 
     @property
     def spool_folder(self) -> Path:
         """The folder in which workers leave finished batches."""
-        return self._reacher.spool_folder
+        return self._access.spool_folder
 
     @property
     def is_holder(self) -> bool:
-        """Whether this process reaches the data itself, rather than asking the one that holds the file."""
-        return self._reacher.is_holder
+        """Whether this process reaches the rows itself, rather than asking the one that keeps the lake."""
+        return self._access.is_owner
 
     # Asking and writing
 
@@ -204,7 +201,7 @@ class Lakehouse:
 
     def staying(self) -> contextlib.AbstractContextManager[None]:
         """Keep a lake that is open for reading only open for the whole block."""
-        return self._reacher.staying()
+        return self._access.staying()
 
     def connection(self) -> Connection:
         """Return a connection that lasts, for a session."""
@@ -270,6 +267,7 @@ class Lakehouse:
         seed: int = 0,
         name: str | None = None,
         tags: Sequence[str] = (),
+        resume: bool | int = False,
         **counts: Any,
     ) -> RunLog:
         """Open a run of your own training code; use it in a `with` block.
@@ -278,6 +276,8 @@ class Lakehouse:
         ----------
         family : a name for the kind of training, for example "mine"
         config : the settings that identify the run; scalars become columns of `runs`
+        resume : whether it goes on where its last attempt was, whose points then stay in `curves`: True for up to the
+            first step that is logged, a number for up to and with that step
         counts : params, params_non_embedding, tokens, steps, flops, memcpy_bytes, where known
 
         Example
@@ -292,55 +292,59 @@ class Lakehouse:
         record = RunRecord(
             family=family, config=dict(config or {}), seed=seed, name=name, source="log", tags=tuple(tags), **counts
         )
-        return RunLog(self, record)
+        self._refuse_when_read_only("nothing is recorded")
+        return RunLog(self._committing, record, resume)
 
-    # Holding the file
+    # Having it kept
 
     @contextlib.contextmanager
     def hold(self) -> Iterator[None]:
-        """Keep the lake while the block runs: commit its spool, answer other processes."""
-        self._refuse_when_read_only("it is not held for others")
-        self._start_keeping()
+        """Have the lake kept while the block runs: its keeper commits the spool and answers other processes."""
+        self._refuse_when_read_only("it is not kept for others")
+        if not self._access.is_kept:
+            self._access.is_kept = True
+            self._access.close()
+            self._greet()
+        self._committing.begin()
         try:
             yield
         finally:
-            self._stop_keeping()
+            self._committing.leave()
 
-    def _start_keeping(self) -> None:
-        with self._lock:
-            self._holds += 1
-            if self._keeper is not None:
+    def _greet(self) -> None:
+        """Have the keeper open the lake, for some seconds also where another process has it; say what it finds.
+
+        Raises
+        ------
+        StoreError : if it cannot be opened, for a reason that does not pass by itself
+        """
+        until = time.monotonic() + WAIT_FOR_OPENING
+        while True:
+            said = self._ask(lambda backend, _: self._keeper().hello())
+            if said["is_open"]:
+                self._access.is_new = self._access.is_new or said["is_new"]
+                self._say_lost(int(said["lost"]))
                 return
-            self._reach()
-            self._reacher.serves = True
-            self._reacher.serve()
-            self._stop.clear()
-            self._keeper = threading.Thread(target=self._keep, name="isoflop-writer", daemon=True)
-            self._keeper.start()
+            if not said["passes"]:
+                self._access.close()
+                raise as_raised(said["error"])
+            if time.monotonic() > until:
+                message, waits = said["error"]["message"], f"what is recorded waits in {self.spool_folder} until then"
+                print(f"isoflop: {message}; {waits}", file=sys.stderr)
+                return
+            time.sleep(0.1)
 
-    def _stop_keeping(self) -> None:
-        with self._lock:
-            self._holds -= 1
-            keeper = self._keeper if self._holds == 0 else None
-        if keeper is None:
-            return
-        self._stop.set()
-        keeper.join()
-        with self._lock:
-            self._keeper = None
-            self._reacher.stop_serving()
-        self._drain_quietly()
+    def _keeper(self) -> LakeClient:
+        client = self._access.client
+        if client is None:
+            raise KeeperGone(self.path, 0)
+        return client
 
-    def _keep(self) -> None:
-        usual = DRAIN_SHARED_EVERY if self.is_shared else DRAIN_EVERY
-        pause = usual
-        while not self._stop.wait(pause):
-            self._reacher.take_over()
-            self._reacher.close_silent_sessions()
-            is_fine = self._reacher.is_open and (not self.is_holder or self._drain_quietly())
-            pause = usual if is_fine else min(2 * pause, LONGEST_PAUSE) * random.uniform(0.8, 1.2)
-            if is_fine and self.is_holder and time.monotonic() - self._looked_for_lost > LOOK_FOR_LOST_EVERY:
-                self._mark_lost()
+    @staticmethod
+    def _say_lost(lost: int) -> None:
+        if lost:
+            attempts = "attempt" if lost == 1 else "attempts"
+            print(f"isoflop: {lost} {attempts} whose process died, marked as lost", file=sys.stderr)
 
     def _drain_quietly(self) -> bool:
         """Commit the spool; say once, not every time, that the store takes nothing. Returns whether it did."""
@@ -355,31 +359,28 @@ class Lakehouse:
         return True
 
     def _mark_lost(self) -> int:
-        self._looked_for_lost = time.monotonic()
         with contextlib.suppress(StoreError):
             return registry.mark_lost(self)
         return 0
 
-    # Reaching the data
+    # Reaching the rows
 
     def _ask(self, action: Callable[[Backend, int], Result], repeats: Callable[[], bool] = lambda: True) -> Result:
-        return self._reacher.ask(action, repeats)
+        return self._access.ask(action, repeats)
 
     def _reach(self) -> Backend:
-        return self._reacher.reach()
+        return self._access.resolve()
 
     def _refuse_when_read_only(self, what: str) -> None:
         if self.is_read_only:
             raise refused(what)
 
     def close(self) -> None:
-        """Commit what is spooled and let go of the file."""
-        while self._holds:
-            self._stop_keeping()
-        with self._lock:
-            if self.is_holder and not self.is_read_only:
-                self._drain_quietly()
-            self._reacher.close()
+        """Wait, for some seconds at most, until what was recorded here is committed, and let go of the lake."""
+        if self.is_holder and not self.is_read_only:
+            self._drain_quietly()
+        self._committing.close()
+        self._access.close()
 
     def __enter__(self) -> Lakehouse:
         return self
@@ -389,3 +390,25 @@ class Lakehouse:
 
     def __repr__(self) -> str:
         return f"Lakehouse({self.address!r})"
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """A process that the lake is sent to opens it by its address, and asks its keeper."""
+        return _sent, (self.address, {**self._options, "hold": not self.is_read_only})
+
+
+def _sent(address: str, options: Mapping[str, Any]) -> Lakehouse:
+    return Lakehouse(address, **options)
+
+
+_open: weakref.WeakSet[Lakehouse] = weakref.WeakSet()
+
+
+def _leave() -> None:
+    """Close what a script has left open, so that the lake's file is whole when the script has ended."""
+    flush_open()
+    for lake in list(_open):
+        with contextlib.suppress(Exception):
+            lake.close()
+
+
+atexit.register(_leave)

@@ -1,8 +1,8 @@
 """A run of people's own training code: `with lake.run(...) as run: run.log(step=…, loss=…)`.
 
 Everything goes through the spool: the run, its points and its end are files that another process commits. So
-nothing of the lake, however slow, full or broken, reaches the training, and a process that is forked off or started inside the block
-logs into the same run.
+nothing of the lake, however slow, full or broken, reaches the training, and a process that is forked off or
+started inside the block logs into the same run.
 """
 
 from __future__ import annotations

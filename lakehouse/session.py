@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, TypeVar
 from isoflop.lakehouse.answers import Answer
 from isoflop.lakehouse.backends.catalog import StoreDead
 from isoflop.lakehouse.errors import StoreError
-from isoflop.lakehouse.rpc.holder import HolderGone
+from isoflop.lakehouse.rpc.endpoint import KeeperGone
 from isoflop.lakehouse.sql.statements import only_reads
 from isoflop.lakehouse.sql.watch import OnProgress, Watches
 
@@ -69,7 +69,7 @@ class Session:
         Raises
         ------
         duckdb.Error : as DuckDB words it
-        HolderGone : if the process that kept the session has gone, and what it knew with it
+        KeeperGone : if the process that kept the session has gone, and what it knew with it
         """
         if self.is_read_only and not self._is_at_once:
             return self.lake.query(sql, parameters, relations)
@@ -88,7 +88,7 @@ class Session:
                 with contextlib.suppress(StoreError):
                     self.lake.query("SELECT 1")  # has the lake notice, so that it opens the file again
                 raise
-            except HolderGone as error:
+            except KeeperGone as error:
                 self._connection = None
                 if self._is_at_once and not self._is_stateful:
                     raise _Lost(error) from error
@@ -145,7 +145,7 @@ class Session:
         """Begin the transaction of a statement; False where the person's own is open."""
         try:
             self._is_at_once = self._reached().begin()
-        except HolderGone:
+        except KeeperGone:
             self._connection = None
             if self._is_stateful:
                 self._is_stateful = False
@@ -178,7 +178,7 @@ class Session:
         assert self._connection is not None
         try:
             self._connection.end(keep=True)
-        except HolderGone as error:
+        except KeeperGone as error:
             self._connection = None
             if self._is_stateful:  # it may have been committed before it went
                 raise

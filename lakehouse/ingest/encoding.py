@@ -50,7 +50,7 @@ def write_durably(path: Path, content: bytes) -> None:
 
 
 def plain(value: object, depth: int = 20) -> object:
-    """Return a value as JSON takes it: keys are text, NumPy and torch scalars numbers, what JSON has no word for text."""
+    """Return a value as JSON takes it: text as keys, scalars of NumPy and torch as numbers, what is left as text."""
     match value:
         case bool() | int() | float() | str() | None:
             return value

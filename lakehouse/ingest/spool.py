@@ -112,6 +112,8 @@ class Spool:
         max_points: int = MAX_POINTS,
         beat_seconds: float = BEAT_SECONDS,
     ) -> None:
+        import pyarrow.parquet  # noqa: F401  # here, since a fork while a thread imports it would never end
+
         self.run_id, self.attempt = run_id, attempt
         self._header: dict[str, object] = {"version": NUMBERED, "run_id": run_id, "attempt": attempt}
         self.prefix = f"{run_id}.{attempt:04d}." if attempt is not None else ""  # of the names of its files
@@ -359,9 +361,25 @@ def _flush_when_a_fork_ends() -> None:
         util.Finalize(None, flush_open, exitpriority=100)
 
 
-def _after_fork() -> None:
+_held: list[threading.Lock] = []
+
+
+def _before_fork() -> None:
+    """Let files that are being written be finished, so that no lock of Arrow's is forked while a thread has it."""
+    for spool in list(_open):
+        if spool._lock.acquire(timeout=1.0):
+            _held.append(spool._lock)
+
+
+def _after_fork_in_parent() -> None:
+    while _held:
+        _held.pop().release()
+
+
+def _after_fork_in_child() -> None:
+    _held.clear()
     for spool in list(_open):
         spool._after_fork()
 
 
-os.register_at_fork(after_in_child=_after_fork)
+os.register_at_fork(before=_before_fork, after_in_parent=_after_fork_in_parent, after_in_child=_after_fork_in_child)

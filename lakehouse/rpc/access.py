@@ -1,8 +1,8 @@
 """The way to the rows of one lake: our own open store, or the process that keeps it.
 
 A command opens a free lake itself, and asks the process that keeps it otherwise. A training process, a
-notebook and everything else that stays around opens nothing: it asks the keeper, which it starts when there is none. Whoever
-answers may go away at any time; then the next request finds, starts or becomes another.
+notebook and everything else that stays around opens nothing: it asks the keeper, which it starts when there
+is none. Whoever answers may go away at any time; then the next request finds, starts or becomes another.
 """
 
 from __future__ import annotations
@@ -41,12 +41,16 @@ class Access:
     place : the lake's address
     is_read_only : whether it is opened for reading only; then no file is kept open between two requests
     is_kept : whether the lake is never opened here, but by a keeper
+    is_keeper : whether this process is the keeper, which asks nobody else
     """
 
-    def __init__(self, place: Address, *, is_read_only: bool = False, is_kept: bool = False) -> None:
+    def __init__(
+        self, place: Address, *, is_read_only: bool = False, is_kept: bool = False, is_keeper: bool = False
+    ) -> None:
         self.place, self.is_read_only, self.is_kept = place, is_read_only, is_kept
         self.path: Path = place.path
         self.is_new = not is_read_only and isinstance(place, FileAddress) and not self.path.exists()
+        self._is_keeper = is_keeper
         self.wait_for_owner = WAIT_FOR_OWNER
         self._lock = threading.RLock()
         self._backend: Backend | None = None
@@ -148,9 +152,10 @@ class Access:
                     held = error
             else:  # what DuckDB knows of open files is its parent's
                 held = LakeHeld(self.path, None)
-            client = LakeClient.find(self.path, endpoint_file(self.spool_folder), self.is_read_only)
-            if client is not None:
-                return client
+            if not self._is_keeper:
+                client = LakeClient.find(self.path, endpoint_file(self.spool_folder), self.is_read_only)
+                if client is not None:
+                    return client
             if time.monotonic() > until:
                 raise held
             if not has_said and time.monotonic() > until - self.wait_for_owner + 2.0:

@@ -304,7 +304,9 @@ class RemoteConnection:
             except KeyboardInterrupt:
                 self._client.interrupt(name)
                 with contextlib.suppress(OSError, EOFError, ValueError):
-                    receive(self._channel, time.monotonic() + CONNECT_SECONDS)  # that it was stopped: the session goes on
+                    receive(
+                        self._channel, time.monotonic() + CONNECT_SECONDS
+                    )  # that it was stopped: the session goes on
                     raise
                 self._channel.close()
                 raise
@@ -316,11 +318,12 @@ class RemoteConnection:
 
 def _checked(reply: Reply) -> Reply:
     if reply.error is not None:
-        raise _error(reply.error)
+        raise as_raised(reply.error)
     return reply
 
 
-def _error(described: Mapping[str, Any]) -> Exception:
+def as_raised(described: Mapping[str, Any]) -> Exception:
+    """Return the error that a reply describes, of the class it had."""
     import duckdb
 
     from isoflop.lakehouse import errors
@@ -331,4 +334,3 @@ def _error(described: Mapping[str, Any]) -> Exception:
     if isinstance(found, type) and issubclass(found, duckdb.Error):
         return found(described["message"])
     return StoreError(described["message"], hint=described.get("hint"))
-

@@ -1,8 +1,8 @@
 """Seeing to it that what this process spools is committed: by the keeper, or by itself where it has the lake open.
 
-While a run is open somebody looks every second whether the keeper lives, and starts another one when it does not. In the
-end the files of the run are waited for, never for longer than some seconds: what is not committed by then is
-in the spool, and a line says so.
+While a run is open a thread looks every second whether the keeper lives, and starts another one when it does
+not. In the end the files of the run are waited for, never for longer than some seconds: what is not committed
+by then is in the spool, and a line says so.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ import sys
 import threading
 import time
 import weakref
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from pathlib import Path
 
 from isoflop.lakehouse.errors import StoreError
@@ -22,7 +22,7 @@ from isoflop.lakehouse.rpc.access import Access
 from isoflop.lakehouse.rpc.starting import find_keeper
 
 LOOK_EVERY = 1.0  # seconds between looks whether the keeper lives
-PATIENCE = 8.0  # seconds that the end of a run waits for its files to be committed
+PATIENCE = 5.0  # seconds that the end of a run waits for its files to be committed
 IMPATIENCE = 0.5  # the same after a wait that was in vain, until one is not
 LEAVING = 10.0  # seconds that closing waits for the keeper to let go of the lake
 _all: weakref.WeakSet[Committing] = weakref.WeakSet()
@@ -74,7 +74,7 @@ class Committing:
     def settle(self, prefix: str) -> bool:
         """Wait until the files of a prefix are committed; False, and a line that says what is left, if they are not."""
         until, reason = time.monotonic() + self._patience, ""
-        while left := [name for name in batch_files(self.spool_folder) if name.startswith(prefix)]:
+        while left := self._files([prefix]):
             try:
                 self._commit(max(0.1, until - time.monotonic()))
             except StoreError as error:
@@ -132,16 +132,15 @@ class Committing:
             self._is_over.set()
             self._watch = None
         waiting, self._waiting = self._waiting, set()
-        if waiting and self._access.is_kept:
-            self._patience = IMPATIENCE
-            if all(self._is_committed(prefix) for prefix in waiting):
-                self._patience = PATIENCE
+        if waiting and self._access.is_kept and self._files(waiting):
+            with contextlib.suppress(StoreError):  # that it waits was said already
+                self._commit(IMPATIENCE)
         client = self._access.client
         if client is not None:
             client.leave(LEAVING)
 
-    def _is_committed(self, prefix: str) -> bool:
-        return not any(name.startswith(prefix) for name in batch_files(self.spool_folder)) or self.settle(prefix)
+    def _files(self, prefixes: Collection[str]) -> list[str]:
+        return [name for name in batch_files(self.spool_folder) if name.startswith(tuple(prefixes))]
 
     def _after_fork(self) -> None:
         """A forked process has no threads of its parent's, and no runs but those it opens."""

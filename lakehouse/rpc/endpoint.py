@@ -1,8 +1,8 @@
 """Where the keeper of a lake listens: a file beside the spool, and a private Unix socket.
 
-The file says the socket's place, a token and the keeper's process. It is made under a name nobody can guess, readable by
-its owner alone, and renamed into place; a file that somebody else owns is not believed. The socket lies in a
-folder of its own that nobody else can enter.
+The file says the socket's place, a token and the keeper's process. It is made under a name nobody can guess,
+readable by its owner alone, and renamed into place; a file that somebody else owns is not believed. The socket
+lies in a folder of its own that nobody else can enter.
 """
 
 from __future__ import annotations
@@ -43,7 +43,8 @@ class KeeperGone(StoreError):
     """The process that keeps the lake went away before it answered."""
 
     def __init__(self, path: Path, pid: int) -> None:
-        super().__init__(f"process {pid}, which keeps {path}, has gone before it answered", hint="run the command again")
+        message = f"process {pid}, which keeps {path}, has gone before it answered"
+        super().__init__(message, hint="run the command again")
 
 
 class KeeperSilent(StoreError):
@@ -51,8 +52,8 @@ class KeeperSilent(StoreError):
 
     def __init__(self, path: Path, pid: int, seconds: float) -> None:
         super().__init__(
-            f"process {pid}, which keeps {path}, has given no sign of life for {seconds:.0f} s",
-            hint=f"it may be stopped: kill -CONT {pid} lets it go on, kill -KILL {pid} lets the next command replace it",
+            f"process {pid}, which keeps {path}, has not answered within {max(1.0, seconds):.0f} s",
+            hint=f"it may be stopped: kill -CONT {pid} lets it go on, kill -KILL {pid} lets another one replace it",
         )
 
 

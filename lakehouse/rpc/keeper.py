@@ -1,9 +1,9 @@
 """The process that keeps a lake: it commits what is spooled and answers other processes.
 
 One runs for each lake and machine, in a process of its own, so that no fault of a database, no fork, no killed
-training and no reader that has the file open reaches anybody's training. It is started by the first process that needs it,
-holds the lake while there are clients or batches, closes the file whole when there are none, and ends a little later.
-It may be killed at any moment: what it had not committed still lies in the spool.
+training and no reader that has the file open reaches anybody's training. It is started by the first process that
+needs it, has the lake open while there are clients or batches, closes the file whole when there are none, and
+ends a little later. It may be killed at any moment: what it had not committed still lies in the spool.
 """
 
 from __future__ import annotations
@@ -21,9 +21,10 @@ from isoflop.lakehouse.address import FileAddress, parse_address
 from isoflop.lakehouse.backends.backend import Backend, Parameters, Statement
 from isoflop.lakehouse.backends.catalog import LakeHeld, NotCommitted, StoreDead
 from isoflop.lakehouse.errors import StoreError
+from isoflop.lakehouse.ingest.batches import Drained
 from isoflop.lakehouse.ingest.writer import batch_files
 from isoflop.lakehouse.rpc.access import Access
-from isoflop.lakehouse.rpc.endpoint import endpoint_file
+from isoflop.lakehouse.rpc.endpoint import endpoint_file, lock_file
 from isoflop.lakehouse.rpc.server import Answering, LakeServer, described
 from isoflop.lakehouse.rpc.starting import log_file, try_lock
 from isoflop.lakehouse.runs import registry
@@ -59,7 +60,7 @@ class Keeper:
         self._in_flight = 0  # requests that use the open store
         self._server = LakeServer(
             endpoint_file(access.spool_folder),
-            Answering(lambda act: self._ask(act), self._hello, self._left),
+            Answering(self._ask, self._drain, self._hello, self._left),
         )
 
     def run(self) -> None:
@@ -94,6 +95,11 @@ class Keeper:
             with self._lock:
                 self._in_flight -= 1
 
+    def _drain(self) -> Drained:
+        """Commit what is spooled, or say at once why that cannot be done now."""
+        self._access.try_to_open()
+        return self._ask(lambda backend: backend.drain())
+
     def _waiting(self) -> set[str]:
         """Return the files in the spool that may be committed."""
         return batch_files(self._access.spool_folder) - self._stuck
@@ -104,7 +110,7 @@ class Keeper:
             self._access.try_to_open()
             before = self._waiting()
             if before:
-                self._ask(lambda backend: backend.drain())
+                self._drain()
                 self._stuck = batch_files(self._access.spool_folder) & (before | self._stuck)
             self._trouble = None
         except StoreError as error:
@@ -174,7 +180,7 @@ def main(address: str, lock: int) -> None:
     """
     if not try_lock(lock):
         return
-    access = Access(parse_address(address))
+    access = Access(parse_address(address), is_keeper=True)
     access.wait_for_owner = 5.0
     file = log_file(access.spool_folder)
     with contextlib.suppress(OSError):
@@ -183,6 +189,8 @@ def main(address: str, lock: int) -> None:
     with contextlib.suppress(OSError):
         if file.stat().st_size == 0:
             file.unlink()
+    with contextlib.suppress(OSError):
+        lock_file(access.spool_folder).unlink()
 
 
 if __name__ == "__main__":

@@ -25,6 +25,7 @@ import pyarrow as pa
 
 from isoflop.lakehouse.backends.backend import Backend, Connection
 from isoflop.lakehouse.errors import StoreError
+from isoflop.lakehouse.ingest.batches import Drained
 from isoflop.lakehouse.rpc.endpoint import Endpoint, publish, socket_folder, withdraw
 from isoflop.lakehouse.rpc.wire import HEARTBEAT, LONGEST_GREETING, Reply, Request, channel_of, is_own, receive, send
 from isoflop.lakehouse.sql.reads import check_reads, refused
@@ -42,12 +43,19 @@ class Answering:
     Parameters
     ----------
     ask : does something with the open store
+    drain : commits what is spooled, without waiting for a process that has the lake open
     hello : says how the lake is, without waiting for it
     leave : called when a client says that nothing more will come
     """
 
-    def __init__(self, ask: Ask, hello: Callable[[], Mapping[str, Any]], leave: Callable[[], None]) -> None:
-        self._ask, self._hello, self._left = ask, hello, leave
+    def __init__(
+        self,
+        ask: Ask,
+        drain: Callable[[], Drained],
+        hello: Callable[[], Mapping[str, Any]],
+        leave: Callable[[], None],
+    ) -> None:
+        self._ask, self._drain, self._hello, self._left = ask, drain, hello, leave
         self._running: dict[str, Watch] = {}
 
     def answer(self, request: Request, relations: Mapping[str, pa.Table], client: Client) -> Reply:
@@ -69,6 +77,10 @@ class Answering:
             try:
                 if request.in_session or request.kind == "end":
                     return self._in_session(request, relations, client)
+                if request.kind == "drain" and not request.is_read_only:
+                    done = self._drain()
+                    counts = {"files": done.files, "points": done.points, "repeated": done.repeated}
+                    return Reply(said={**counts, "unreadable": list(done.unreadable)})
                 return self._ask(lambda backend: self._by_itself(backend, request, relations, client))
             finally:
                 client.watch = None
@@ -87,10 +99,6 @@ class Answering:
                 return Reply(backend.query(sql, parameters, relations))
             case "write":
                 backend.write(request.statements, relations, request.token)
-            case "drain":
-                done = backend.drain()
-                counts = {"files": done.files, "points": done.points, "repeated": done.repeated}
-                return Reply(said={**counts, "unreadable": list(done.unreadable)})
             case "compact":
                 backend.compact()
             case "snapshot":

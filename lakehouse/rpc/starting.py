@@ -1,8 +1,8 @@
 """Finding the keeper of a lake, and starting one where there is none.
 
-Whoever starts a keeper takes the keeper's lock first and hands it over, so that of many processes which begin at the same
-moment one starts a keeper and the others wait for it. The keeper is nobody's child: it outlives who started it, and
-no one has to wait for it in the end.
+Whoever starts a keeper takes the keeper's lock first and hands it over, so that of many processes which begin at
+the same moment one starts a keeper and the others wait for it. The keeper is nobody's child: it outlives who
+started it, and no one has to wait for it in the end.
 """
 
 from __future__ import annotations
@@ -108,10 +108,19 @@ def _taken(spool_folder: Path) -> Iterator[int | None]:
     descriptor = os.open(lock_file(spool_folder), os.O_RDWR | os.O_CREAT | getattr(os, "O_NOFOLLOW", 0), 0o600)
     _taking.add(descriptor)
     try:
-        yield descriptor if try_lock(descriptor) else None
+        # A keeper that ends takes the file away; a lock on what was taken away keeps nobody out.
+        is_ours = try_lock(descriptor) and _is_there(descriptor, lock_file(spool_folder))
+        yield descriptor if is_ours else None
     finally:
         _taking.discard(descriptor)
         os.close(descriptor)
+
+
+def _is_there(descriptor: int, file: Path) -> bool:
+    try:
+        return os.path.samestat(os.fstat(descriptor), os.stat(file))
+    except OSError:
+        return False
 
 
 def try_lock(descriptor: int) -> bool:

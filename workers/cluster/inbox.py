@@ -12,7 +12,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from isoflop.lakehouse.ingest.spool import SUFFIX, write_durably
+from isoflop.lakehouse.ingest.encoding import SUFFIX, write_durably
 
 Deliver = Callable[[str, bytes], None]
 

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from isoflop.lakehouse.ingest.spool import SUFFIX
+from isoflop.lakehouse.ingest.encoding import SUFFIX
 from isoflop.workers.cluster.deaths import Death
 
 if TYPE_CHECKING:
