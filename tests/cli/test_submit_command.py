@@ -22,6 +22,7 @@ import pytest
 
 from isoflop.lakehouse import Lakehouse
 from isoflop.lakehouse.maintenance import find_problems
+from tests.keepers import has_keeper, kill_keeper, spool_of
 
 pytestmark = pytest.mark.cluster
 
@@ -198,12 +199,14 @@ def submitted(head: Head, folder: Path, lake: Path, *options: str) -> subprocess
 
 
 def driver_of(lake: Path) -> int:
-    """Return the process that holds the lake of a running sweep, once points have arrived in it."""
+    """Return the process that drives a running sweep, once points have arrived in its lake."""
     until = time.monotonic() + 120
     while time.monotonic() < until:
-        serving = lake.with_name(lake.name + ".serving")
-        if serving.exists() and list(lake.with_name(lake.name + ".spool").glob("*.parquet")):
-            return int(json.loads(serving.read_text())["pid"])
+        if has_keeper(lake) and list(spool_of(lake).glob("*.parquet")):
+            with Lakehouse(lake) as opened:
+                drivers = opened.query("SELECT driver FROM attempts WHERE status IN ('queued', 'running')")["driver"]
+                if len(drivers):
+                    return int(str(drivers[0]).split(":")[1])
         time.sleep(0.02)
     pytest.fail("the sweep did not begin to train")
 
@@ -249,8 +252,9 @@ def test_a_sweep_goes_on_when_the_process_that_holds_its_lake_is_killed(head: He
     ) as holder:
         assert holder.stdout is not None and holder.stdout.readline() == "held\n"
         assert submitted(head, tmp_path / "job", lake, "--no-wait").returncode == 0
-        assert driver_of(lake) == holder.pid
+        driver_of(lake)
         holder.kill()
+        kill_keeper(lake)
     until = time.monotonic() + 120
     while (now := finished(lake)) != [{"status": "finished", "runs": 2}]:
         assert time.monotonic() < until, now

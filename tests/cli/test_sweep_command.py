@@ -14,6 +14,7 @@ import pytest
 
 from isoflop.cli.main import main
 from isoflop.lakehouse import Lakehouse
+from tests.keepers import has_keeper
 
 FEATURES = """\
 name: features
@@ -210,7 +211,7 @@ def wait_for(path: Path, query: str) -> None:
     """Wait until a query of a lake, which another process writes, has a row."""
     until = time.monotonic() + 60
     while time.monotonic() < until:
-        if path.with_name(path.name + ".serving").exists():
+        if has_keeper(path):
             with Lakehouse(path) as lake:
                 if lake.query(query).num_rows:
                     return

@@ -20,6 +20,7 @@ import pytest
 from isoflop.lakehouse import Lakehouse, RunRecord, Spool
 from isoflop.lakehouse.errors import StoreError
 from isoflop.lakehouse.maintenance import find_problems
+from tests.keepers import kill_keeper
 
 SmallDisk = Any
 
@@ -80,13 +81,11 @@ def test_a_full_disk_kills_the_store_and_room_brings_everything_back(
     assert capsys.readouterr().err == ""
 
 
-def test_the_holder_of_a_full_disk_says_so_once_and_commits_by_itself_later(
+def test_the_keeper_of_a_lake_on_a_full_disk_says_so_once_and_commits_by_itself_later(
     tmp_path: Path,
     small_disk: Callable[[int], SmallDisk],
     capsys: pytest.CaptureFixture[str],
-    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr("isoflop.lakehouse.lake.DRAIN_EVERY", 0.1)
     disk = small_disk(8)
     with Lakehouse(disk.path / "runs.duckdb", hold=True) as lake:
         (tmp_path / "spool").mkdir()
@@ -291,17 +290,13 @@ def test_a_run_whose_process_was_killed_is_lost_and_keeps_its_points(
         assert find_problems(lake).records() == []
 
 
-def test_a_write_is_done_once_when_the_holder_dies_around_it(tmp_path: Path) -> None:
+def test_a_write_is_done_once_when_the_keeper_dies_around_it(tmp_path: Path) -> None:
     path = tmp_path / "runs.duckdb"
-    holder = started(
-        f"import time\nfrom isoflop.lakehouse import Lakehouse\nlake = Lakehouse({str(path)!r}, hold=True)\n"
-        "lake.query('CREATE TABLE t (x INT)')\nprint('held', flush=True)\ntime.sleep(60)"
-    )
-    with Lakehouse(path) as lake:
+    with Lakehouse(path, hold=True) as lake:
+        lake.query("CREATE TABLE t (x INT)")
         lake.write([("INSERT INTO t VALUES (1)", None)])
-        killed(holder)
+        kill_keeper(path)
         lake.write([("INSERT INTO t VALUES (2)", None)])
-        assert lake.is_holder
         assert lake.query("SELECT x FROM t ORDER BY x").to_pylist() == [{"x": 1}, {"x": 2}]
         lake._reach().write([("INSERT INTO t VALUES (3)", None)], None, "token")
         lake._reach().write([("INSERT INTO t VALUES (3)", None)], None, "token")

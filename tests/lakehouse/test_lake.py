@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 import stat
 import subprocess
 import sys
+import tempfile
 import time
+from multiprocessing.connection import Client
 from pathlib import Path
 
 import duckdb
@@ -17,7 +20,8 @@ import pytest
 from isoflop.lakehouse import Lakehouse, RunRecord
 from isoflop.lakehouse.backends.catalog import LakeHeld, resolve
 from isoflop.lakehouse.errors import StoreError, UsageError
-from isoflop.lakehouse.rpc.holder import address_file
+from isoflop.lakehouse.rpc.endpoint import endpoint_file, read_endpoint
+from tests.keepers import endpoint_of, kill_keeper, spool_of
 
 
 def child(path: Path, body: str) -> subprocess.CompletedProcess[str]:
@@ -87,12 +91,12 @@ def test_a_transaction_is_all_or_nothing(lakehouse: Lakehouse) -> None:
     assert len(lakehouse.query("SELECT 1 FROM duckdb_tables() WHERE table_name = 't'")) == 0
 
 
-def test_another_process_reads_and_writes_through_the_holder(tmp_path: Path) -> None:
+def test_another_process_reads_and_writes_through_the_keeper(tmp_path: Path) -> None:
     path = tmp_path / "runs.duckdb"
     with Lakehouse(path, hold=True) as lake:
         with lake.run("mine", {"width": 8}) as run:
             run.log(step=1, loss=2.5)
-        assert stat.S_IMODE(os.stat(address_file(path)).st_mode) == 0o600
+        assert stat.S_IMODE(os.stat(endpoint_file(spool_of(path))).st_mode) == 0o600
         done = child(
             path,
             """
@@ -116,50 +120,123 @@ print(lake.query("SELECT status, loss FROM runs WHERE family = 'theirs'").to_pyl
             "[{'status': 'finished', 'loss': 1.5}]",
         ]
         assert lake.query("SELECT count(*) AS n FROM runs").to_pylist() == [{"n": 2}]
-    assert not address_file(path).exists()
+    until = time.monotonic() + 30
+    while sorted(tmp_path.glob("**/*")) != [path, spool_of(path)]:
+        assert time.monotonic() < until, list(tmp_path.glob("**/*"))
+        time.sleep(0.05)
 
 
-def test_a_wrong_token_is_refused(tmp_path: Path) -> None:
-    import json
-
-    import pyarrow.flight as flight
-
+def test_a_caller_without_the_token_hears_nothing(tmp_path: Path) -> None:
     path = tmp_path / "runs.duckdb"
-    with Lakehouse(path, hold=True):
-        about = json.loads(address_file(path).read_text())
-        client = flight.connect(about["address"])
-        ticket = {"token": "guess", "relations": {}, "statements": [["SELECT 1", None]], "is_write": False}
-        with pytest.raises(flight.FlightUnauthenticatedError):
-            client.do_get(flight.Ticket(json.dumps(ticket).encode())).read_all()
-        client.close()
+    with Lakehouse(path, hold=True) as lake:
+        endpoint = endpoint_of(path)
+        for greeting in (b"guess 1", b"", b"x" * 200):
+            with Client(endpoint.socket, "AF_UNIX") as channel:
+                channel.send_bytes(greeting)
+                with pytest.raises((EOFError, ConnectionResetError)):
+                    channel.send_bytes(b'{"kind": "query", "statements": [["SELECT 1", null]], "tables": []}')
+                    channel.recv_bytes()
+        with Client(endpoint.socket, "AF_UNIX") as channel:
+            with pytest.raises((OSError, EOFError)):
+                for _ in range(100):  # it reads no more than a greeting of somebody who has not said the token
+                    channel.send_bytes(b"x" * 2**20)
+                channel.recv_bytes()
+        assert lake.query("SELECT 1 AS x").to_pylist() == [{"x": 1}]
 
 
-def test_when_the_holder_dies_the_next_process_takes_over(tmp_path: Path) -> None:
+@pytest.mark.skipif(os.geteuid() != 0, reason="only the administrator can take another user's part")
+def test_another_user_can_neither_read_nor_use_what_the_keeper_offers(tmp_path: Path) -> None:
+    folder = Path(tempfile.mkdtemp(prefix="isoflop-open-", dir="/tmp"))
+    try:
+        folder.chmod(0o777)
+        path = folder / "runs.duckdb"
+        with Lakehouse(path, hold=True) as lake:
+            endpoint = endpoint_of(path)
+            program = f"""
+import os, socket
+os.setgid(65534); os.setuid(65534)
+try:
+    print(open({str(endpoint_file(spool_of(path)))!r}).read())
+except PermissionError:
+    print("cannot read")
+try:
+    caller = socket.socket(socket.AF_UNIX)
+    caller.connect({endpoint.socket!r})
+    print("connected")
+except PermissionError:
+    print("cannot connect")
+from isoflop.lakehouse.rpc.endpoint import Endpoint, publish, read_endpoint
+from pathlib import Path
+mine = Path({str(folder)!r}) / "theirs.json"
+publish(Endpoint("/nowhere", "token", 1), mine)
+"""
+            done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, cwd="/")
+            assert done.stdout.splitlines() == ["cannot read", "cannot connect"], done.stderr
+            assert read_endpoint(folder / "theirs.json") is None  # what another user says is not believed
+            os.chmod(Path(endpoint.socket).parent, 0o755)
+            os.chmod(endpoint.socket, 0o777)
+            done = subprocess.run(
+                [sys.executable, "-c", STRANGER.format(socket=endpoint.socket, token=endpoint.token)],
+                capture_output=True, text=True, cwd="/",
+            )  # fmt: skip
+            assert done.stdout.strip() == "sent away", done.stderr  # though the socket was open and the token known
+            assert lake.query("SELECT 1 AS x").to_pylist() == [{"x": 1}]
+    finally:
+        shutil.rmtree(folder)
+
+
+STRANGER = """
+import os
+from multiprocessing.connection import Client
+os.setgid(65534); os.setuid(65534)
+try:
+    channel = Client({socket!r}, "AF_UNIX")
+    channel.send_bytes({token!r}.encode() + b" me")
+    channel.send_bytes(b'{{"kind": "query", "statements": [["SELECT 1", null]], "tables": []}}')
+    print(channel.recv_bytes())
+except (EOFError, OSError):
+    print("sent away")
+"""
+
+
+def test_when_the_keeper_dies_another_one_takes_its_place(tmp_path: Path) -> None:
     path = tmp_path / "runs.duckdb"
-    program = (
-        f"import time\nfrom isoflop.lakehouse import Lakehouse\nlake = Lakehouse({str(path)!r}, hold=True)\n"
-        "print('held', flush=True)\ntime.sleep(60)"
-    )
-    holder = subprocess.Popen([sys.executable, "-c", program], stdout=subprocess.PIPE, text=True)
-    assert holder.stdout is not None and holder.stdout.readline().strip() == "held"
     with Lakehouse(path, hold=True) as lake:
         assert not lake.is_holder
-        assert lake.query("SELECT 1 AS one").to_pylist() == [{"one": 1}]
-        os.kill(holder.pid, signal.SIGKILL)
-        holder.wait()
-        holder.stdout.close()
-        assert lake.query("SELECT 2 AS two").to_pylist() == [{"two": 2}]
-        until = time.monotonic() + 10
-        while not lake.is_holder:
-            assert time.monotonic() < until
-            time.sleep(0.05)
+        assert lake.query("SELECT 1 AS x").to_pylist() == [{"x": 1}]
+        dead = kill_keeper(path)
+        assert lake.query("SELECT 2 AS x").to_pylist() == [{"x": 2}]
+        assert endpoint_of(path).pid != dead
+
+
+def test_a_keeper_that_is_stopped_is_one_clear_error_and_a_run_ends_all_the_same(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "runs.duckdb"
+    monkeypatch.setattr("isoflop.lakehouse.rpc.wire.SILENCE", 2)
+    with Lakehouse(path, hold=True) as lake:
+        lake.query("SELECT 1")
+        pid = endpoint_of(path).pid
+        os.kill(pid, signal.SIGSTOP)
+        try:
+            with lake.session() as session, pytest.raises(StoreError, match=f"process {pid}.* has not answered"):
+                session.query("SELECT 2")
+            began = time.monotonic()
+            with lake.run("mine", {"k": 1}) as run:
+                run.log(step=1, loss=1.0)
+            assert time.monotonic() - began < 20
+            assert f"process {pid} commits them when it can" in capsys.readouterr().err
+        finally:
+            os.kill(pid, signal.SIGCONT)
+        lake.drain()
+        assert lake.query("SELECT status FROM runs").to_pylist() == [{"status": "finished"}]
 
 
 def test_a_file_held_by_a_program_that_does_not_answer_is_one_clear_error(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     path = tmp_path / "runs.duckdb"
-    monkeypatch.setattr("isoflop.lakehouse.rpc.reach.WAIT_FOR_HOLDER", 0.3)
+    monkeypatch.setattr("isoflop.lakehouse.rpc.access.WAIT_FOR_OWNER", 0.3)
     program = f"import duckdb, time\ncon = duckdb.connect({str(path)!r})\nprint('held', flush=True)\ntime.sleep(60)"
     holder = subprocess.Popen([sys.executable, "-c", program], stdout=subprocess.PIPE, text=True)
     assert holder.stdout is not None and holder.stdout.readline().strip() == "held"

@@ -14,6 +14,7 @@ import isoflop
 from isoflop.lakehouse import Lakehouse
 from isoflop.lakehouse.errors import StatementError, StoreError
 from isoflop.lakehouse.sql.watch import Progress
+from tests.keepers import kill_keeper
 from tests.lakehouse.test_session import held
 
 FIT = "FIT loss ~ power(params) FROM runs WITH (resamples = 0, forward = false)"
@@ -148,8 +149,8 @@ def test_a_conflict_with_another_writer_is_tried_again(tmp_path: Path) -> None:
         assert lake.query("FROM notes").to_pylist() == [{"n": 1 + always.done, "rows": 0}]
 
 
-def test_an_error_that_is_passed_over_does_not_spoil_the_statement(lakehouse: Lakehouse) -> None:
-    with isoflop.open(lakehouse.path) as lake:
+def test_an_error_that_is_passed_over_does_not_spoil_the_statement(tmp_path: Path) -> None:
+    with isoflop.open(tmp_path / "runs.duckdb") as lake:
         lake.query(
             "CREATE TABLE texts AS SELECT (10.0 ** (6 + i))::VARCHAR AS size, 3.0 - i / 5 AS loss FROM range(6) t(i)"
         )
@@ -196,14 +197,12 @@ def test_a_file_is_not_rewritten_under_a_statement(tmp_path: Path, monkeypatch: 
         lake.compact()
 
 
-def test_a_holder_that_dies_over_a_statement_is_replaced(tmp_path: Path) -> None:
+def test_a_keeper_that_dies_over_a_statement_is_replaced(tmp_path: Path) -> None:
     path = tmp_path / "runs.duckdb"
-    with held(path) as holder, isoflop.open(path) as lake:
+    with isoflop.open(path) as lake:
         land(lake, 16, 24, 33, 48, 64)
 
         def kill(_: int) -> None:
-            holder.kill()
-            holder.wait()
+            kill_keeper(path)
 
         assert lake.sql(TWICE, progress=Between(kill)).records() == [{"here": 5, "fitted": 5}]
-        assert lake.is_holder
