@@ -2,40 +2,49 @@
 
 from __future__ import annotations
 
-HIGHER_IS_BETTER = ("accuracy", "acc", "reward", "score", "bleu", "f1")
-HIGHER = " OR ".join(f"metric LIKE '%{word}'" for word in HIGHER_IS_BETTER)
+from isoflop.lakehouse.runs.metrics import is_highest
+
+DROP = "DROP TABLE _finals"
 
 
-def finals_statements(points: str, tie: str = "0") -> list[str]:
+def finals_statements(points: str, tie: str = "0", *, keeps: bool = False) -> list[str]:
     """Return the statements that fold the relation `points` into `finals`: last by step, best by value without NaN.
 
-    Of several values at one step the last one logged counts; `tie` is the column that says which that is.
+    Parameters
+    ----------
+    points : relation of run_id, attempt, metric, step, value
+    tie : of several values at one step the last one logged counts; the column that says which that is
+    keeps : leave the table `_finals` of the rows that have changed, which `DROP` removes
     """
     gather = f"""
         CREATE OR REPLACE TEMP TABLE _finals AS
         WITH fresh AS (
             SELECT run_id::VARCHAR AS run_id, attempt, metric::VARCHAR AS metric,
-                   arg_max(value, (step, {tie})) AS last, max(step) AS last_step,
-                   CASE WHEN {HIGHER} THEN max(value) FILTER (NOT isnan(value))
-                        ELSE min(value) FILTER (NOT isnan(value)) END AS best,
-                   CASE WHEN {HIGHER} THEN arg_max(step, value) FILTER (NOT isnan(value))
-                        ELSE arg_min(step, value) FILTER (NOT isnan(value)) END AS best_step,
-                   count(*) AS count, 1 AS part
+                   arg_max(value, (step, {tie})) AS last, max(step) AS last_step, count(*) AS count, 1 AS part,
+                   max(value) FILTER (NOT isnan(value)) AS highest, min(value) FILTER (NOT isnan(value)) AS lowest,
+                   arg_max(step, value) FILTER (NOT isnan(value)) AS highest_step,
+                   arg_min(step, value) FILTER (NOT isnan(value)) AS lowest_step
             FROM {points} GROUP BY run_id, attempt, metric
         ),
+        directed AS (SELECT *, {is_highest()} AS is_highest FROM fresh),
         both_parts AS (
-            SELECT * FROM fresh
+            SELECT run_id, attempt, metric, last, last_step, count, part, is_highest,
+                   CASE WHEN is_highest THEN highest ELSE lowest END AS best,
+                   CASE WHEN is_highest THEN highest_step ELSE lowest_step END AS best_step
+            FROM directed
             UNION ALL BY NAME
-            SELECT f.*, 0 AS part FROM store.finals f SEMI JOIN fresh USING (run_id, attempt, metric)
+            SELECT f.*, 0 AS part, d.is_highest FROM store.finals f
+            JOIN directed d ON f.run_id = d.run_id AND f.attempt = d.attempt AND f.metric = d.metric
         )
         SELECT run_id, attempt, metric, arg_max(last, (last_step, part)) AS last, max(last_step) AS last_step,
-               CASE WHEN {HIGHER} THEN max(best) ELSE min(best) END AS best,
-               CASE WHEN {HIGHER} THEN arg_max(best_step, best) ELSE arg_min(best_step, best) END AS best_step,
+               CASE WHEN is_highest THEN max(best) ELSE min(best) END AS best,
+               CASE WHEN is_highest THEN arg_max(best_step, best) ELSE arg_min(best_step, best) END AS best_step,
                sum(count)::BIGINT AS count
-        FROM both_parts GROUP BY run_id, attempt, metric
+        FROM both_parts GROUP BY run_id, attempt, metric, is_highest
     """
     replace = (
         "DELETE FROM store.finals f USING _finals n "
         "WHERE f.run_id = n.run_id AND f.attempt = n.attempt AND f.metric = n.metric"
     )
-    return [gather, replace, "INSERT INTO store.finals BY NAME SELECT * FROM _finals", "DROP TABLE _finals"]
+    fill = "INSERT INTO store.finals BY NAME SELECT * FROM _finals"
+    return [gather, replace, fill, *(() if keeps else (DROP,))]

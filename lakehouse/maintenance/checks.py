@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 
 from isoflop.lakehouse.answers import Answer
 from isoflop.lakehouse.ingest.batches import UNREADABLE, files_set_aside
-from isoflop.lakehouse.ingest.finals import HIGHER
 from isoflop.lakehouse.ingest.leftovers import COMMITTED, LEFT, beginning, file_key
+from isoflop.lakehouse.runs.metrics import is_highest
 from isoflop.lakehouse.units import format_bytes
 
 if TYPE_CHECKING:
@@ -59,7 +59,7 @@ CHECKS = (
                     min(value) FILTER (NOT isnan(value)) AS lowest, max(value) FILTER (NOT isnan(value)) AS highest
              FROM main.metrics GROUP BY ALL) m USING (run_id, attempt, metric)
        WHERE m.newest <> f.last_step OR (f.best IS NULL AND m.lowest IS NOT NULL)
-          OR CASE WHEN {HIGHER} THEN m.highest > f.best ELSE m.lowest < f.best END
+          OR CASE WHEN {is_highest("f.metric")} THEN m.highest > f.best ELSE m.lowest < f.best END
           OR (m.ending IS DISTINCT FROM f.last AND NOT EXISTS (
                 SELECT 1 FROM main.metrics p WHERE p.run_id = f.run_id AND p.attempt = f.attempt
                 AND p.metric = f.metric AND p.step = f.last_step AND p.value IS NOT DISTINCT FROM f.last))""",
