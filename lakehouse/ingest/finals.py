@@ -4,17 +4,16 @@ from __future__ import annotations
 
 from isoflop.lakehouse.runs.metrics import is_highest
 
-DROP = "DROP TABLE _finals"
 
-
-def finals_statements(points: str, tie: str = "0", *, keeps: bool = False) -> list[str]:
+def finals_statements(points: str, tie: str = "0") -> list[str]:
     """Return the statements that fold the relation `points` into `finals`: last by step, best by value without NaN.
+
+    The first only gathers the rows that change, in the table `_finals`.
 
     Parameters
     ----------
     points : relation of run_id, attempt, metric, step, value
     tie : of several values at one step the last one logged counts; the column that says which that is
-    keeps : leave the table `_finals` of the rows that have changed, which `DROP` removes
     """
     gather = f"""
         CREATE OR REPLACE TEMP TABLE _finals AS
@@ -47,4 +46,4 @@ def finals_statements(points: str, tie: str = "0", *, keeps: bool = False) -> li
         "WHERE f.run_id = n.run_id AND f.attempt = n.attempt AND f.metric = n.metric"
     )
     fill = "INSERT INTO store.finals BY NAME SELECT * FROM _finals"
-    return [gather, replace, fill, *(() if keeps else (DROP,))]
+    return [gather, replace, fill, "DROP TABLE _finals"]

@@ -22,6 +22,7 @@ from isoflop.lakehouse.ingest.batches import UNREADABLE, Batch, Drained, NotABat
 from isoflop.lakehouse.ingest.events import apply_changes, apply_counts, changes_of
 from isoflop.lakehouse.ingest.finals import finals_statements
 from isoflop.lakehouse.ingest.leftovers import COMMITTED, file_key, leave, left_behind, report
+from isoflop.lakehouse.ingest.totals import apply_totals
 from isoflop.lakehouse.schema import POINT_ORDER, narrowed
 
 if TYPE_CHECKING:
@@ -221,36 +222,47 @@ def insert(con: duckdb.DuckDBPyConnection, batches: Sequence[Batch]) -> Drained:
         if earlier is None:
             fresh[batch.batch_id] = batch
         elif earlier[:26] != batch.written_at:
-            clashing.append(batch.batch_id)
-    repeated = len(batches) - len(fresh) - len(clashing)
-    unreadable = tuple(batch.path.name for batch in batches if batch.batch_id in clashing)
-    if not fresh:
-        return Drained(repeated=repeated, clashing=tuple(clashing), unreadable=unreadable)
-    new = list(fresh.values())
-    points = _points_table(new)
+            clashing.append(batch)
+    done = Drained(
+        repeated=len(batches) - len(fresh) - len(clashing),
+        unreadable=tuple(batch.path.name for batch in clashing),
+        clashing=tuple(batch.batch_id for batch in clashing),
+    )
+    if fresh:
+        done += _insert_fresh(con, list(fresh.values()))
+        warn_of_twins(con, begun)
+    return done
+
+
+def _insert_fresh(con: duckdb.DuckDBPyConnection, batches: Sequence[Batch]) -> Drained:
+    """Insert batches that are new: what attempts say of their end wins over what their points say."""
+    changes = changes_of(batches)
+    apply_counts(con, changes.counts_at_start)
+    points = _points_table(batches)
     if points.num_rows:
         con.register("_points", points)
         con.execute(
             f"INSERT INTO store.metrics BY NAME SELECT run_id, attempt, metric, step, {narrowed('value')}, seconds "
             f"FROM _points ORDER BY {POINT_ORDER}"
         )
-        for statement in finals_statements("_points", tie="position"):
+        gather, *fold = finals_statements("_points", tie="position")
+        con.execute(gather)
+        apply_totals(con, batches[-1].written_at)
+        for statement in fold:
             con.execute(statement)
         con.unregister("_points")
-    changes = changes_of(new)
-    apply_counts(con, changes.counts_at_start)
-    apply_changes(con, changes)
-    apply_counts(con, changes.counts_at_end)
-    warn_of_twins(con, begun)
-    con.register("_ledger", _ledger_table(new))
-    con.execute("INSERT INTO store.batches BY NAME SELECT * FROM _ledger")
+    con.register("_ledger", _ledger_table(batches))
+    con.execute("INSERT INTO store.batches BY NAME SELECT * EXCLUDE (seconds) FROM _ledger")
     con.execute(
-        "UPDATE store.attempts SET heartbeat_at = greatest(l.newest, heartbeat_at) FROM "
-        "(SELECT run_id, attempt, max(committed_at) AS newest FROM _ledger GROUP BY ALL) l "
-        "WHERE attempts.run_id = l.run_id AND attempts.attempt = l.attempt"
+        "UPDATE store.attempts SET heartbeat_at = greatest(l.newest, heartbeat_at), train_seconds = CASE "
+        "WHEN finished_at IS NULL OR train_seconds IS NULL THEN greatest(l.seconds, train_seconds) "
+        "ELSE train_seconds END FROM (SELECT run_id, attempt, max(committed_at) AS newest, max(seconds) AS seconds "
+        "FROM _ledger GROUP BY ALL) l WHERE attempts.run_id = l.run_id AND attempts.attempt = l.attempt"
     )
     con.unregister("_ledger")
-    return Drained(len(new), points.num_rows, repeated, unreadable, tuple(clashing))
+    apply_changes(con, changes)
+    apply_counts(con, changes.counts_at_end)
+    return Drained(len(batches), points.num_rows)
 
 
 def _points_table(batches: Sequence[Batch]) -> pa.Table:
@@ -286,6 +298,16 @@ def _ledger_table(batches: Sequence[Batch]) -> pa.Table:
             "stream": pa.array([batch.stream for batch in batches], pa.string()),
             "sequence": pa.array([batch.sequence for batch in batches], pa.int64()),
             "points": pa.array([batch.points.num_rows for batch in batches], pa.int64()),
+            "seconds": pa.array([_largest_seconds(batch) for batch in batches], pa.float64()),
             "committed_at": pc.cast(written, pa.timestamp("us")),
         }
     )
+
+
+def _largest_seconds(batch: Batch) -> float | None:
+    """Return how long the attempt had trained at the last of a batch's points, where they say it [s]."""
+    import numpy as np
+
+    seconds = batch.points["seconds"].to_numpy()
+    finite = seconds[np.isfinite(seconds)]
+    return float(finite.max()) if len(finite) else None
