@@ -206,6 +206,48 @@ def gc(
         note("isoflop lake compact gives the room back to the disk")
 
 
+@lake_app.command("metric")
+def metric(
+    name: Annotated[
+        str | None, typer.Argument(metavar="NAME", help="A metric; without one, what was chosen is listed.")
+    ] = None,
+    best: Annotated[
+        str | None, typer.Option("--best", "-b", metavar="highest|lowest", help="Which of its values is the best one.")
+    ] = None,
+    lake: LakeOption = None,
+    format: FormatOption = None,
+    json: JsonOption = False,
+) -> None:
+    """Say which value of a metric is its best one; finals.best of its runs is found anew."""
+    from isoflop.cli.options import chosen_format, open_lake
+    from isoflop.cli.output import note, show
+    from isoflop.lakehouse.errors import UsageError
+    from isoflop.lakehouse.runs.metrics import directions, set_direction
+
+    if best is not None and name is None:
+        raise UsageError("--best says nothing without a metric", hint="isoflop lake metric NAME --best highest")
+    with open_lake(lake) as opened:
+        if name is None or best is None:
+            show(directions(opened, name), chosen_format(format, json))
+            return
+        done = set_direction(opened, name, best)
+    _report(
+        f"the best {done.metric} is the {done.best}, in {_many(done.finals, 'attempt')}",
+        {
+            "metric": done.metric, "best": done.best, "attempts": done.finals,
+            "of_points_left": done.of_the_rest, "unknown": done.unknown,
+        },
+        format,
+        json,
+    )  # fmt: skip
+    if done.of_the_rest:
+        note(f"of {_many(done.of_the_rest, 'thinned curve')} it is the best of the points that are left")
+    if done.unknown:
+        note(f"of {_many(done.unknown, 'attempt')} no points are left, so that it is not known")
+    if not done.finals:
+        note(f"no run has logged '{done.metric}' yet{done.near_miss}")
+
+
 @lake_app.command("tag")
 def tag(
     condition: ConditionArgument,

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 from isoflop.lakehouse.errors import RecordError
 from isoflop.lakehouse.exchange.points import Points
-from isoflop.lakehouse.ingest.writer import finals_statements
+from isoflop.lakehouse.ingest.finals import finals_statements
 from isoflop.lakehouse.runs.records import RunRecord, canonical_json, digest
 from isoflop.lakehouse.runs.registry import write_runs
 from isoflop.lakehouse.schema import narrowed

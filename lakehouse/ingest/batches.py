@@ -32,9 +32,11 @@ Value = TypeVar("Value")
 class NotABatch(Exception):
     """A file that cannot be committed, with why; the run and attempt it says it belongs to, where it says so."""
 
-    def __init__(self, reason: str, run_id: str | None = None, attempt: int | None = None) -> None:
+    def __init__(
+        self, reason: str, run_id: str | None = None, attempt: int | None = None, token: str | None = None
+    ) -> None:
         super().__init__(reason)
-        self.reason, self.run_id, self.attempt = reason, run_id, attempt
+        self.reason, self.run_id, self.attempt, self.token = reason, run_id, attempt, token
 
 
 @dataclass(frozen=True)
@@ -99,34 +101,34 @@ def read_batch(path: Path) -> Batch:
     Raises
     ------
     NotABatch : if the file is not one, with the reason
-    FileNotFoundError : if it is gone
+    OSError, MemoryError : if it is gone, or cannot be read now
     """
     import pyarrow as pa
     import pyarrow.parquet as pq
 
-    run_id, attempt = None, None
+    identity: tuple[str | None, int | None, str | None] = (None, None, None)
     try:
         content = path.read_bytes()
-    except FileNotFoundError:
-        raise
-    except OSError as error:
+    except PermissionError as error:
         raise NotABatch(f"it cannot be read: {error.strerror}") from error
     try:
         table = pq.read_table(pa.BufferReader(content))
         about = json.loads((table.schema.metadata or {})[b"isoflop"])
         if not isinstance(about, dict):
             raise NotABatch("its header is no object")
-        run_id, attempt = _identity(about)
+        identity = _identity(about)
         return _batch(path, about, _points(table))
     except NotABatch as error:
-        raise NotABatch(error.reason, run_id, attempt) from error
+        raise NotABatch(error.reason, *identity) from error
     except RecordError as error:
-        raise NotABatch(f"its run cannot be recorded: {error.message}", run_id, attempt) from error
+        raise NotABatch(f"its run cannot be recorded: {error.message}", *identity) from error
     except KeyError as error:
-        raise NotABatch("not a batch of points: it has no header", run_id, attempt) from error
+        raise NotABatch("not a batch of points: it has no header", *identity) from error
+    except MemoryError:
+        raise
     except Exception as error:  # whatever a reader of Parquet or JSON makes of bytes that are neither
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise NotABatch(f"not a batch of points: {reason}", run_id, attempt) from error
+        raise NotABatch(f"not a batch of points: {reason}", *identity) from error
 
 
 def header_of(path: Path) -> dict[str, Any]:
@@ -139,12 +141,13 @@ def header_of(path: Path) -> dict[str, Any]:
     return {}
 
 
-def _identity(about: Mapping[str, Any]) -> tuple[str | None, int | None]:
-    """Return the run and the attempt that a header names, where they can be such."""
-    run_id, attempt = about.get("run_id"), about.get("attempt")
+def _identity(about: Mapping[str, Any]) -> tuple[str | None, int | None, str | None]:
+    """Return the run, the attempt and the token that a header names, where they can be such."""
+    run_id, attempt, token = about.get("run_id"), about.get("attempt"), about.get("token")
     return (
         run_id if isinstance(run_id, str) and _is_text(run_id) else None,
         attempt if type(attempt) is int and 0 < attempt <= LARGEST_ATTEMPT else None,
+        token if isinstance(token, str) and _is_text(token) else None,
     )
 
 
@@ -163,6 +166,9 @@ def _batch(path: Path, about: Mapping[str, Any], points: pa.Table) -> Batch:
     if not isinstance(events, list) or not all(isinstance(event, dict) for event in events):
         raise NotABatch("its events are not a list of objects")
     run = about.get("run") if version > 1 else None
+    stream, driver, started_at = (
+        (_text(about, "stream"), _text(about, "driver"), _time(about, "started_at")) if version > 1 else (None,) * 3
+    )
     return Batch(
         path,
         run_id,
@@ -172,8 +178,10 @@ def _batch(path: Path, about: Mapping[str, Any], points: pa.Table) -> Batch:
         events,
         points,
         token if attempt is None else None,
-        *((_text(about, "stream"), _text(about, "driver"), _time(about, "started_at")) if version > 1 else ()),
-        run=None if run is None else record_from_fields(run, run_id),
+        stream,
+        driver,
+        started_at,
+        None if run is None else record_from_fields(run, run_id),
     )
 
 
@@ -244,8 +252,6 @@ def _points(table: pa.Table) -> pa.Table:
         if name == "metric":
             column.validate(full=True)  # bytes that are no text
         columns[name] = column if column.type == kind else column.cast(kind)
-    if columns["metric"].null_count:  # a dictionary may hold one
-        raise NotABatch("its column metric has missing values")
     return pa.table(columns)
 
 
@@ -262,11 +268,17 @@ def set_aside(path: Path, reason: str) -> bool:
     Returns whether it is out of the way; it stays where the folder takes no change.
     """
     folder = path.parent / UNREADABLE
-    with contextlib.suppress(OSError):
+    why = folder / (path.name + REASON)
+    try:
         folder.mkdir(exist_ok=True)
-        (folder / (path.name + REASON)).write_text(reason + "\n")
+        why.write_text(reason + "\n", encoding="utf-8", errors="replace")
         os.replace(path, folder / path.name)
-    return not path.exists()
+    except OSError:
+        if path.exists():
+            with contextlib.suppress(OSError):
+                why.unlink(missing_ok=True)
+            return False
+    return True
 
 
 def files_set_aside(folder: Path) -> dict[str, str]:
@@ -278,5 +290,5 @@ def files_set_aside(folder: Path) -> dict[str, str]:
     for path in sorted(aside.iterdir()):
         if not path.name.endswith(REASON):
             why = path.with_name(path.name + REASON)
-            found[path.name] = why.read_text().strip() if why.is_file() else "not a batch of points"
+            found[path.name] = why.read_text(errors="replace").strip() if why.is_file() else "not a batch of points"
     return found

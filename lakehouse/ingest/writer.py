@@ -9,15 +9,20 @@ holds up no other.
 from __future__ import annotations
 
 import contextlib
+import json
 import os
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from isoflop.lakehouse.ingest.attempts import numbered, register_runs, troubles_of_the_store, warn_of_twins
-from isoflop.lakehouse.ingest.batches import Batch, Drained, NotABatch, header_of, read_batch, set_aside
-from isoflop.lakehouse.ingest.events import apply_events
+from isoflop.lakehouse.ingest.batches import UNREADABLE, Batch, Drained, NotABatch, header_of, read_batch, set_aside
+from isoflop.lakehouse.ingest.events import apply_changes, apply_counts, changes_of
+from isoflop.lakehouse.ingest.finals import finals_statements
+from isoflop.lakehouse.ingest.leftovers import COMMITTED, file_key, leave, left_behind, report
+from isoflop.lakehouse.ingest.totals import apply_totals
 from isoflop.lakehouse.schema import POINT_ORDER, narrowed
 
 if TYPE_CHECKING:
@@ -34,8 +39,6 @@ __all__ = ["Drained", "drain", "finals_statements", "has_batches", "insert", "re
 GROUP = 200  # spool files in one transaction
 GROUP_BYTES = 64 * 2**20  # of spool files in one transaction
 STALE_PARTIAL_SECONDS = 3600  # a half-written file this old has no writer any more
-HIGHER_IS_BETTER = ("accuracy", "acc", "reward", "score", "bleu", "f1")
-HIGHER = " OR ".join(f"metric LIKE '%{word}'" for word in HIGHER_IS_BETTER)
 
 
 def batch_files(folder: Path) -> set[str]:
@@ -70,37 +73,115 @@ def drain(transact: Transact, folder: Path, database: Database) -> Drained:
     ------
     StoreError, duckdb.Error : if the store cannot take anything, for example because the disk is full
     """
-    done = Drained()
-    for paths in _groups(folder):
-        batches, unreadable = [], []
+    return _Drain(transact, folder, database).run()
+
+
+@dataclass(frozen=True)
+class _Drain:
+    """One round through a spool."""
+
+    transact: Transact
+    folder: Path
+    database: Database
+
+    def run(self) -> Drained:
+        done = Drained()
+        for paths in _groups(self.folder, left_behind(self.database)):
+            batches = []
+            for path in paths:
+                try:
+                    batches.append(read_batch(path))
+                except (OSError, MemoryError):
+                    continue  # another committer of this folder was quicker, or the next round will read it
+                except NotABatch as error:
+                    done += self._set_aside(path, error)
+            refused = register_runs(self.database, batches)
+            for batch in [batch for batch in batches if batch.run is not None and batch.run_id in refused]:
+                done += self._set_aside(batch.path, _refusal(batch, refused[batch.run_id]))
+                batches.remove(batch)
+            done += self._commit(batches)
+        return done
+
+    def _commit(self, batches: Sequence[Batch]) -> Drained:
+        """Commit batches together; one that the store refuses is set aside and the others go in."""
+        if not batches:
+            return Drained()
+        try:
+            done = self.transact(lambda con: insert(con, batches))
+        except troubles_of_the_store():
+            raise
+        except Exception as error:
+            if len(batches) == 1:
+                return self._commit_without_events(batches[0], error)
+            middle = len(batches) // 2
+            return self._commit(batches[:middle]) + self._commit(batches[middle:])
+        clashing = [batch for batch in batches if batch.path.name in done.unreadable]
+        for batch in clashing:
+            why = f"batch {batch.sequence} of this attempt was committed before with other content"
+            self._set_aside(batch.path, _refusal(batch, why))
+        self._remove([batch.path for batch in batches if batch not in clashing])
+        return done
+
+    def _commit_without_events(self, batch: Batch, error: Exception) -> Drained:
+        """Commit the points of a batch whose events the store refuses, or set it aside when it refuses those too."""
+        if batch.events:
+            lost = json.dumps(batch.events, default=str)
+            message = f"the store refused the events of batch {batch.sequence}: {error}; they were {lost}"
+            note = {"kind": "note", "logged_at": batch.written_at, "level": "error", "message": message}
+            bare = replace(batch, events=[note])
+            try:
+                done = self.transact(lambda con: insert(con, [bare]))
+            except troubles_of_the_store():
+                raise
+            except Exception:
+                return self._set_aside(batch.path, _refusal(batch, f"the store refused it: {error}"))
+            self._remove([batch.path])
+            return done
+        return self._set_aside(batch.path, _refusal(batch, f"the store refused it: {error}"))
+
+    def _set_aside(self, path: Path, why: NotABatch) -> Drained:
+        """Say in the log why a file is not committed, and move it away; both happen once."""
+        self.transact(lambda con: report(con, path.name, why))
+        if not set_aside(path, why.reason):
+            self._leave([path], UNREADABLE)
+        return Drained(unreadable=(path.name,))
+
+    def _remove(self, paths: Sequence[Path]) -> None:
+        """Remove files that are committed; those that stay whatever we do are looked at no more."""
+        staying = []
         for path in paths:
             try:
-                batches.append(read_batch(path))
-            except FileNotFoundError:
-                continue  # another committer of this folder was quicker
-            except NotABatch as error:
-                set_aside(path, error.reason)
-                unreadable.append(path.name)
-        refused = register_runs(database, batches)
-        for batch in batches:
-            if batch.run is not None and batch.run_id in refused:
-                set_aside(batch.path, refused[batch.run_id])
-                unreadable.append(batch.path.name)
-        committable = [batch for batch in batches if batch.run is None or batch.run_id not in refused]
-        done += _commit(transact, committable) + Drained(unreadable=tuple(unreadable))
-    return done
+                path.unlink(missing_ok=True)
+            except OSError:
+                staying.append(path)
+        if staying:
+            self._leave(staying, COMMITTED)
+
+    def _leave(self, paths: Sequence[Path], state: str) -> None:
+        keys = [key for path in paths if (key := file_key(path)) is not None]
+        self.transact(lambda con: leave(con, keys, state))
+        left_behind(self.database).update(dict.fromkeys(keys, state))
 
 
-def _groups(folder: Path) -> Iterable[tuple[Path, ...]]:
+def _refusal(batch: Batch, why: str) -> NotABatch:
+    return NotABatch(why, batch.run_id, batch.attempt, batch.token)
+
+
+def _groups(folder: Path, left: Mapping[str, str]) -> Iterable[tuple[Path, ...]]:
     """Yield the finished files, a transaction's worth at a time: attempt by attempt, as they began."""
     found: list[tuple[Path, int]] = []
     with contextlib.suppress(OSError), os.scandir(folder) as entries:
         for entry in sorted(entries, key=lambda entry: entry.name):
+            if not entry.name.endswith(".parquet"):
+                _drop_stale_partial(entry)
+                continue
             with contextlib.suppress(OSError):
-                if not entry.name.endswith(".parquet"):
-                    _drop_stale_partial(entry)
-                elif entry.is_file(follow_symlinks=False):
-                    found.append((folder / entry.name, entry.stat().st_size))
+                path = folder / entry.name
+                state = left.get(str(file_key(path))) if left else None
+                if state == COMMITTED:
+                    path.unlink()  # whoever owns it may; for us it is a file less to look at
+                elif state is None and entry.is_file(follow_symlinks=False):
+                    found.append((path, entry.stat().st_size))
     if len(found) > GROUP:
         found = _as_they_began(found)
     group: list[Path] = []
@@ -132,28 +213,6 @@ def _drop_stale_partial(entry: os.DirEntry[str]) -> None:
             os.unlink(entry.path)
 
 
-def _commit(transact: Transact, batches: Sequence[Batch]) -> Drained:
-    """Commit batches together; one that the store refuses is set aside and the others go in."""
-    if not batches:
-        return Drained()
-    try:
-        done = transact(lambda con: insert(con, batches))
-    except troubles_of_the_store():
-        raise
-    except Exception as error:
-        if len(batches) == 1:
-            set_aside(batches[0].path, f"the store refused it: {error}")
-            return Drained(unreadable=(batches[0].path.name,))
-        middle = len(batches) // 2
-        return _commit(transact, batches[:middle]) + _commit(transact, batches[middle:])
-    for batch in batches:
-        if batch.path.name in done.unreadable:
-            set_aside(batch.path, f"batch {batch.sequence} of {batch.run_id} was committed before with other content")
-        else:
-            batch.path.unlink(missing_ok=True)
-    return done
-
-
 def insert(con: duckdb.DuckDBPyConnection, batches: Sequence[Batch]) -> Drained:
     """Insert the batches that the ledger does not know; the caller's transaction holds all of it or none."""
     batches, begun = numbered(con, batches)
@@ -172,33 +231,47 @@ def insert(con: duckdb.DuckDBPyConnection, batches: Sequence[Batch]) -> Drained:
         if earlier is None:
             fresh[batch.batch_id] = batch
         elif earlier[:26] != batch.written_at:
-            clashing.append(batch.batch_id)
-    repeated = len(batches) - len(fresh) - len(clashing)
-    unreadable = tuple(batch.path.name for batch in batches if batch.batch_id in clashing)
-    if not fresh:
-        return Drained(repeated=repeated, clashing=tuple(clashing), unreadable=unreadable)
-    new = list(fresh.values())
-    points = _points_table(new)
+            clashing.append(batch)
+    done = Drained(
+        repeated=len(batches) - len(fresh) - len(clashing),
+        unreadable=tuple(batch.path.name for batch in clashing),
+        clashing=tuple(batch.batch_id for batch in clashing),
+    )
+    if fresh:
+        done += _insert_fresh(con, list(fresh.values()))
+        warn_of_twins(con, begun)
+    return done
+
+
+def _insert_fresh(con: duckdb.DuckDBPyConnection, batches: Sequence[Batch]) -> Drained:
+    """Insert batches that are new: what attempts say of their end wins over what their points say."""
+    changes = changes_of(batches)
+    apply_counts(con, changes.counts_at_start)
+    points = _points_table(batches)
     if points.num_rows:
         con.register("_points", points)
         con.execute(
             f"INSERT INTO store.metrics BY NAME SELECT run_id, attempt, metric, step, {narrowed('value')}, seconds "
             f"FROM _points ORDER BY {POINT_ORDER}"
         )
-        for statement in finals_statements("_points", tie="position"):
+        gather, *fold = finals_statements("_points", tie="position")
+        con.execute(gather)
+        apply_totals(con, batches[-1].written_at)
+        for statement in fold:
             con.execute(statement)
         con.unregister("_points")
-    apply_events(con, new)
-    warn_of_twins(con, begun)
-    con.register("_ledger", _ledger_table(new))
-    con.execute("INSERT INTO store.batches BY NAME SELECT * FROM _ledger")
+    con.register("_ledger", _ledger_table(batches))
+    con.execute("INSERT INTO store.batches BY NAME SELECT * EXCLUDE (seconds) FROM _ledger")
     con.execute(
-        "UPDATE store.attempts SET heartbeat_at = greatest(l.newest, heartbeat_at) FROM "
-        "(SELECT run_id, attempt, max(committed_at) AS newest FROM _ledger GROUP BY ALL) l "
-        "WHERE attempts.run_id = l.run_id AND attempts.attempt = l.attempt"
+        "UPDATE store.attempts SET heartbeat_at = greatest(l.newest, heartbeat_at), train_seconds = CASE "
+        "WHEN finished_at IS NULL OR train_seconds IS NULL THEN greatest(l.seconds, train_seconds) "
+        "ELSE train_seconds END FROM (SELECT run_id, attempt, max(committed_at) AS newest, max(seconds) AS seconds "
+        "FROM _ledger GROUP BY ALL) l WHERE attempts.run_id = l.run_id AND attempts.attempt = l.attempt"
     )
     con.unregister("_ledger")
-    return Drained(len(new), points.num_rows, repeated, unreadable, tuple(clashing))
+    apply_changes(con, changes)
+    apply_counts(con, changes.counts_at_end)
+    return Drained(len(batches), points.num_rows)
 
 
 def _points_table(batches: Sequence[Batch]) -> pa.Table:
@@ -234,41 +307,16 @@ def _ledger_table(batches: Sequence[Batch]) -> pa.Table:
             "stream": pa.array([batch.stream for batch in batches], pa.string()),
             "sequence": pa.array([batch.sequence for batch in batches], pa.int64()),
             "points": pa.array([batch.points.num_rows for batch in batches], pa.int64()),
+            "seconds": pa.array([_largest_seconds(batch) for batch in batches], pa.float64()),
             "committed_at": pc.cast(written, pa.timestamp("us")),
         }
     )
 
 
-def finals_statements(points: str, tie: str = "0") -> list[str]:
-    """Return the statements that fold the relation `points` into `finals`: last by step, best by value without NaN.
+def _largest_seconds(batch: Batch) -> float | None:
+    """Return how long the attempt had trained at the last of a batch's points, where they say it [s]."""
+    import numpy as np
 
-    Of several values at one step the last one logged counts; `tie` is the column that says which that is.
-    """
-    gather = f"""
-        CREATE OR REPLACE TEMP TABLE _finals AS
-        WITH fresh AS (
-            SELECT run_id::VARCHAR AS run_id, attempt, metric::VARCHAR AS metric,
-                   arg_max(value, (step, {tie})) AS last, max(step) AS last_step,
-                   CASE WHEN {HIGHER} THEN max(value) FILTER (NOT isnan(value))
-                        ELSE min(value) FILTER (NOT isnan(value)) END AS best,
-                   CASE WHEN {HIGHER} THEN arg_max(step, value) FILTER (NOT isnan(value))
-                        ELSE arg_min(step, value) FILTER (NOT isnan(value)) END AS best_step,
-                   count(*) AS count, 1 AS part
-            FROM {points} GROUP BY run_id, attempt, metric
-        ),
-        both_parts AS (
-            SELECT * FROM fresh
-            UNION ALL BY NAME
-            SELECT f.*, 0 AS part FROM store.finals f SEMI JOIN fresh USING (run_id, attempt, metric)
-        )
-        SELECT run_id, attempt, metric, arg_max(last, (last_step, part)) AS last, max(last_step) AS last_step,
-               CASE WHEN {HIGHER} THEN max(best) ELSE min(best) END AS best,
-               CASE WHEN {HIGHER} THEN arg_max(best_step, best) ELSE arg_min(best_step, best) END AS best_step,
-               sum(count)::BIGINT AS count
-        FROM both_parts GROUP BY run_id, attempt, metric
-    """
-    replace = (
-        "DELETE FROM store.finals f USING _finals n "
-        "WHERE f.run_id = n.run_id AND f.attempt = n.attempt AND f.metric = n.metric"
-    )
-    return [gather, replace, "INSERT INTO store.finals BY NAME SELECT * FROM _finals", "DROP TABLE _finals"]
+    seconds = batch.points["seconds"].to_numpy()
+    finite = seconds[np.isfinite(seconds)]
+    return float(finite.max()) if len(finite) else None

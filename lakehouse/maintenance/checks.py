@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from isoflop.lakehouse.answers import Answer
 from isoflop.lakehouse.ingest.batches import UNREADABLE, files_set_aside
-from isoflop.lakehouse.ingest.writer import HIGHER
+from isoflop.lakehouse.ingest.leftovers import COMMITTED, LEFT, beginning, file_key
+from isoflop.lakehouse.runs.metrics import is_highest
 from isoflop.lakehouse.units import format_bytes
 
 if TYPE_CHECKING:
@@ -57,7 +59,7 @@ CHECKS = (
                     min(value) FILTER (NOT isnan(value)) AS lowest, max(value) FILTER (NOT isnan(value)) AS highest
              FROM main.metrics GROUP BY ALL) m USING (run_id, attempt, metric)
        WHERE m.newest <> f.last_step OR (f.best IS NULL AND m.lowest IS NOT NULL)
-          OR CASE WHEN {HIGHER} THEN m.highest > f.best ELSE m.lowest < f.best END
+          OR CASE WHEN {is_highest("f.metric")} THEN m.highest > f.best ELSE m.lowest < f.best END
           OR (m.ending IS DISTINCT FROM f.last AND NOT EXISTS (
                 SELECT 1 FROM main.metrics p WHERE p.run_id = f.run_id AND p.attempt = f.attempt
                 AND p.metric = f.metric AND p.step = f.last_step AND p.value IS NOT DISTINCT FROM f.last))""",
@@ -90,10 +92,9 @@ def find_problems(lake: Lakehouse) -> Answer:
     lake.drain()
     statement = " UNION ALL ".join(f"({check})" for check in CHECKS)
     found = lake.query(statement)
-    left = sorted(path.name for path in lake.spool_folder.glob("*.parquet")) if lake.spool_folder.is_dir() else []
     rows = [
         *found.to_pylist(),
-        *({"kind": "batch left in the spool", "subject": name, "detail": "isoflop lake ingest"} for name in left),
+        *_left_in_the_spool(lake),
         *(
             {"kind": "file is not a batch", "subject": name, "detail": f"{reason}; in {lake.spool_folder / UNREADABLE}"}
             for name, reason in files_set_aside(lake.spool_folder).items()
@@ -101,3 +102,24 @@ def find_problems(lake: Lakehouse) -> Answer:
     ]
     schema = pa.schema([("kind", pa.string()), ("subject", pa.string()), ("detail", pa.string())])
     return Answer(pa.Table.from_pylist(rows, schema=schema), statement=statement)
+
+
+def _left_in_the_spool(lake: Lakehouse) -> Iterator[dict[str, str]]:
+    """Yield a row for every batch that waits in the spool, and why it stays there where that is known."""
+    waiting = sorted(lake.spool_folder.glob("*.parquet")) if lake.spool_folder.is_dir() else []
+    if not waiting:
+        return
+    states = {key: state for _, state, key in (text.split("/", 2) for text in lake.query(LEFT)["batch_id"].to_pylist())}
+    for path in waiting:
+        kind, detail = "batch left in the spool", "isoflop lake ingest"
+        state = states.get(str(file_key(path)))
+        if state == COMMITTED:
+            detail = f"it is committed and cannot be removed; whoever owns {lake.spool_folder} can"
+        elif state is not None:
+            said = lake.query(
+                "SELECT message FROM store.logs WHERE starts_with(message, ?) ORDER BY logged_at DESC LIMIT 1",
+                [f"{beginning(path.name)} was set aside: "],
+            )["message"].to_pylist()
+            reason = said[0].partition(" was set aside: ")[2] if said else "not a batch of points"
+            kind, detail = "file is not a batch", f"{reason}; it cannot be moved out of {lake.spool_folder}"
+        yield {"kind": kind, "subject": path.name, "detail": detail}

@@ -106,9 +106,9 @@ def _thinned(lake: Lakehouse, ids: list[str], running: int, gone: str, dry_run: 
             (f"DELETE FROM store.metrics WHERE {which}", None),
             # The ledger's first batch of an attempt stands for what is left of all of them.
             (
-                "UPDATE store.batches SET points = CASE WHEN sequence = 0 THEN coalesce((SELECT count(*) "
-                "FROM store.metrics m WHERE m.run_id = batches.run_id AND m.attempt = batches.attempt), 0) ELSE 0 END "
-                "WHERE run_id IN (SELECT run_id FROM _chosen)",
+                "UPDATE store.batches SET points = CASE WHEN sequence = 0 AND stream IS NULL THEN coalesce((SELECT "
+                "count(*) FROM store.metrics m WHERE m.run_id = batches.run_id AND m.attempt = batches.attempt), 0) "
+                "ELSE 0 END WHERE run_id IN (SELECT run_id FROM _chosen)",
                 None,
             ),
             (

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from isoflop.lakehouse.errors import StoreError
+from isoflop.lakehouse.runs.metrics import is_highest_by_name, recomputed
 from isoflop.lakehouse.runs.provenance import code_version
 from isoflop.lakehouse.schema.views import create_views
 from isoflop.lakehouse.sql.running import transaction
@@ -15,6 +16,12 @@ if TYPE_CHECKING:
     import duckdb
 
 SCHEMA_VERSION = 4
+# Of which metrics the largest value was the best one before schema 4.
+WAS_HIGHEST = "regexp_matches(metric, '(accuracy|acc|reward|score|bleu|f1)$')"
+TURNED = (
+    "metric IN (SELECT metric FROM (SELECT DISTINCT metric FROM store.finals) "
+    f"WHERE {WAS_HIGHEST} <> {is_highest_by_name()})"
+)
 
 
 def scripts() -> dict[int, Path]:
@@ -108,6 +115,8 @@ def migrate(
                 "INSERT INTO store.schema_migrations VALUES (?, ?, (now() AT TIME ZONE 'UTC')::TIMESTAMP, ?)",
                 [number, path.stem, code_version()],
             )
+        if 0 < version < 4:
+            con.execute(recomputed(TURNED, WAS_HIGHEST))
         create_views(con)
     return True
 

@@ -19,7 +19,7 @@ from isoflop.lakehouse.errors import RecordError
 from isoflop.lakehouse.ingest.attempts import register_runs
 from isoflop.lakehouse.ingest.batches import read_batch
 from isoflop.lakehouse.ingest.writer import GROUP
-from isoflop.lakehouse.maintenance import find_problems
+from isoflop.lakehouse.maintenance import find_problems, thin_curves
 from isoflop.lakehouse.runs.provenance import process_label
 from isoflop.lakehouse.runs.records import record_fields, record_from_fields
 from tests.lakehouse.spool_files import losses, put
@@ -223,3 +223,61 @@ def test_a_run_that_cannot_be_registered_holds_up_no_other(lakehouse: Lakehouse)
     assert len(lakehouse.query("SELECT * FROM runs")) == 2
     (problem,) = find_problems(lakehouse).records()
     assert "its run cannot be recorded: config of run" in problem["detail"]
+
+
+STARTED = {"kind": "started", "host": "here", "device": "cpu"}
+EVERYTHING_STAYS = {**STARTED, "resumed_step": 2**63 - 1}
+
+
+def curve(lake: Lakehouse) -> list[tuple[int, int]]:
+    rows = lake.query("SELECT step, point_attempt FROM curves ORDER BY step").to_pylist()
+    return [(row["step"], row["point_attempt"]) for row in rows]
+
+
+def resumed(step: int) -> dict[str, Any]:
+    return {"kind": "resumed", "resumed_step": step}
+
+
+def test_a_run_that_resumes_twice_and_crashes_between_keeps_one_curve(lakehouse: Lakehouse) -> None:
+    folder = lakehouse.spool_folder
+    put(folder, RUN, "one", 0, losses(*range(10)), [STARTED])
+    lakehouse.drain()
+    put(folder, RUN, "two", 0, (), [EVERYTHING_STAYS])
+    lakehouse.drain()
+    assert curve(lakehouse) == [(step, 1) for step in range(10)]
+    (row,) = lakehouse.query("SELECT resumed_step, status FROM attempts WHERE attempt = 2").to_pylist()
+    assert row == {"resumed_step": 2**63 - 1, "status": "running"}
+    put(folder, RUN, "two", 1, losses(6, 7), [resumed(5)])
+    lakehouse.drain()
+    assert curve(lakehouse) == [(step, 1) for step in range(6)] + [(6, 2), (7, 2)]
+    put(folder, RUN, "three", 0, (), [EVERYTHING_STAYS])  # and it crashed before its first point
+    lakehouse.drain()
+    assert len(curve(lakehouse)) == 8
+    put(folder, RUN, "four", 0, losses(7, 8, 9, 10), [EVERYTHING_STAYS, resumed(6)])
+    lakehouse.drain()
+    assert curve(lakehouse) == [(step, 1) for step in range(6)] + [(6, 2)] + [(step, 4) for step in range(7, 11)]
+    put(folder, RUN, "five", 0, losses(3), [EVERYTHING_STAYS, resumed(2)])
+    lakehouse.drain()
+    assert curve(lakehouse) == [(0, 1), (1, 1), (2, 1), (3, 5)]
+    put(folder, RUN, "six", 0, losses(0), [STARTED])
+    lakehouse.drain()
+    assert curve(lakehouse) == [(0, 6)]
+    assert find_problems(lakehouse).records() == []
+
+
+def test_results_of_an_event_merge_into_those_of_the_attempt(lakehouse: Lakehouse) -> None:
+    put(lakehouse.spool_folder, RUN, "abc", 0, (), [{**STARTED, "results": {"a": 1, "deep": {"x": 1}}}])
+    lakehouse.drain()
+    ended = {"kind": "ended", "status": "finished", "results": {"b": [2], "deep": {"y": 2}}, "c": 3}
+    put(lakehouse.spool_folder, RUN, "abc", 1, (), [ended, {**ended, "results": "none"}])
+    lakehouse.drain()
+    (row,) = lakehouse.query("SELECT results FROM attempts").to_pylist()
+    assert json.loads(row["results"]) == {"a": 1, "b": [2], "c": 3, "deep": {"x": 1, "y": 2}, "results": "none"}
+
+
+def test_thinning_leaves_the_ledger_of_every_stream_right(lakehouse: Lakehouse) -> None:
+    for stream in (None, "p17"):
+        put(lakehouse.spool_folder, RUN, "abc", 0, losses(*range(50)), stream=stream)
+    put(lakehouse.spool_folder, RUN, "abc", 1, (), [{"kind": "ended", "status": "finished"}])
+    assert thin_curves(lakehouse, "true", 5).points > 0
+    assert find_problems(lakehouse).records() == []

@@ -180,10 +180,12 @@ def test_odd_values_hold_up_nothing(lakehouse: Lakehouse) -> None:
 
 def test_a_batch_that_the_store_refuses_is_set_aside_and_the_others_go_in(lakehouse: Lakehouse) -> None:
     good = recorded(lakehouse)
-    for name, hardware in (("bad", "no json {"), (good.run_id, '{"cores": 2}')):
+    lakehouse.write([("CREATE UNIQUE INDEX one_value ON store.metrics (run_id, attempt, metric, step)", None)])
+    for name, values in (("bad", (1.0, 2.0)), (good.run_id, (1.0,))):
         with Spool(lakehouse.spool_folder, name, 1) as spool:
-            spool._event("started", host="here", hardware=hardware)
-            spool.log(1, loss=1.0)
+            spool._event("started", host="here", hardware='{"cores": 2}')
+            for value in values:
+                spool.log(1, loss=value)
     done = lakehouse.drain()
     assert done.points == 1 and len(done.unreadable) == 1
     assert lakehouse.query("SELECT status FROM runs").to_pylist() == [{"status": "running"}]
