@@ -68,6 +68,11 @@ class LakeClient:
         """Return how the lake is: whether it is open, was made just now, or why it cannot be opened."""
         return self._said(self.ask(Request("hello"), timeout=timeout))
 
+    def trouble(self, timeout: float) -> str | None:
+        """Return why the keeper could not open the lake or commit to it the last time it tried; None when it could."""
+        found = self._said(self.ask(Request("trouble"), timeout=timeout))["trouble"]
+        return None if found is None else str(found)
+
     def query(
         self, sql: str, parameters: Parameters = None, relations: Mapping[str, pa.Table] | None = None
     ) -> pa.Table:
@@ -164,7 +169,7 @@ class LakeClient:
     @contextlib.contextmanager
     def _said_for_whom(self, kind: str) -> Iterator[None]:
         """Say for whom is waited when that takes longer than people wait without a word."""
-        if kind in ("query", "interrupt") or self._is_read_only:
+        if kind in ("query", "interrupt", "trouble") or self._is_read_only:
             yield
             return
         line = f"isoflop: waiting for process {self.pid}, which keeps {self.path}"

@@ -19,6 +19,7 @@ from pathlib import Path
 from isoflop.lakehouse.errors import StoreError
 from isoflop.lakehouse.ingest.writer import batch_files
 from isoflop.lakehouse.rpc.access import Access
+from isoflop.lakehouse.rpc.client import LakeClient
 from isoflop.lakehouse.rpc.starting import find_keeper
 
 LOOK_EVERY = 1.0  # seconds between looks whether the keeper lives
@@ -116,14 +117,25 @@ class Committing:
 
     def _look_after(self) -> None:
         """Have another keeper started when the one there was has gone."""
-        while not self._is_over.wait(LOOK_EVERY):
+        is_over, told = self._is_over, None
+        while not is_over.wait(LOOK_EVERY):
             client = self._access.client
             if client is not None and client.is_alive:
+                told = self._told(client, told)
                 continue
             if client is not None:
                 self._access.forget(client)
             with contextlib.suppress(StoreError):
                 self._access.resolve()
+
+    def _told(self, client: LakeClient, told: str | None) -> str | None:
+        """Say what the lake suffers from, once; returns what has been said."""
+        with contextlib.suppress(StoreError):
+            trouble = client.trouble(LOOK_EVERY)
+            if trouble is not None and trouble != told:
+                print(f"isoflop: {trouble}", file=sys.stderr)
+            return trouble
+        return told
 
     def close(self) -> None:
         """Wait once more for what was not committed, and tell the keeper that nothing more will come."""

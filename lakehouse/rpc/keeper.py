@@ -60,7 +60,7 @@ class Keeper:
         self._in_flight = 0  # requests that use the open store
         self._server = LakeServer(
             endpoint_file(access.spool_folder),
-            Answering(self._ask, self._drain, self._hello, self._left),
+            Answering(self._ask, self._drain, self._hello, self._said_trouble, self._left),
         )
 
     def run(self) -> None:
@@ -138,6 +138,10 @@ class Keeper:
             return {"is_open": False, "passes": self._may_come_right(), "error": described(self._trouble)}
         lost, self._lost = self._lost, 0
         return {"is_open": True, "is_new": self._access.is_new, "lost": lost}
+
+    def _said_trouble(self) -> str | None:
+        trouble = self._trouble
+        return None if trouble is None else trouble.message
 
     def _left(self) -> None:
         """Let go of the lake when the last client leaves, before it hears that it may go."""

@@ -45,6 +45,7 @@ class Answering:
     ask : does something with the open store
     drain : commits what is spooled, without waiting for a process that has the lake open
     hello : says how the lake is, without waiting for it
+    trouble : says why the lake could not be opened or takes nothing, None when it could
     leave : called when a client says that nothing more will come
     """
 
@@ -53,9 +54,10 @@ class Answering:
         ask: Ask,
         drain: Callable[[], Drained],
         hello: Callable[[], Mapping[str, Any]],
+        trouble: Callable[[], str | None],
         leave: Callable[[], None],
     ) -> None:
-        self._ask, self._drain, self._hello, self._left = ask, drain, hello, leave
+        self._ask, self._drain, self._hello, self._trouble, self._left = ask, drain, hello, trouble, leave
         self._running: dict[str, Watch] = {}
 
     def answer(self, request: Request, relations: Mapping[str, pa.Table], client: Client) -> Reply:
@@ -63,6 +65,8 @@ class Answering:
         match request.kind:
             case "hello":
                 return Reply(said=self._hello())
+            case "trouble":
+                return Reply(said={"trouble": self._trouble()})
             case "interrupt":
                 watch = self._running.get(str(request.name))
                 if watch is not None:

@@ -34,10 +34,10 @@ class Request:
 
     Parameters
     ----------
-    kind : `hello`: how the lake is; `query` one text, `write` several statements in one transaction, `drain`,
-        `compact`, `snapshot`; `begin` a session, which lasts as long as the connection it came by; in it `query`,
-        `write`, `begin_statement` and `commit_statement` or `give_up_statement`, and `end`; `interrupt` the
-        request of another name; `leave`: nothing more will come
+    kind : `hello`: how the lake is; `trouble`: what it suffers from; `query` one text, `write` several statements in
+        one transaction, `drain`, `compact`, `snapshot`; `begin` a session, which lasts as long as the connection it
+        came by; in it `query`, `write`, `begin_statement` and `commit_statement` or `give_up_statement`, and `end`;
+        `interrupt` the request of another name; `leave`: nothing more will come
     statements : the SQL with its parameters
     token : names a write, so that one whose answer was lost can be sent again
     to : the file of a snapshot

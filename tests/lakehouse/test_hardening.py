@@ -20,7 +20,7 @@ import pytest
 from isoflop.lakehouse import Lakehouse, RunRecord, Spool
 from isoflop.lakehouse.errors import StoreError
 from isoflop.lakehouse.maintenance import find_problems
-from tests.keepers import kill_keeper
+from tests.keepers import kill_keeper, spool_of
 
 SmallDisk = Any
 
@@ -87,9 +87,10 @@ def test_the_keeper_of_a_lake_on_a_full_disk_says_so_once_and_commits_by_itself_
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     disk = small_disk(8)
-    with Lakehouse(disk.path / "runs.duckdb", hold=True) as lake:
-        (tmp_path / "spool").mkdir()
-        lake.spool_folder.symlink_to(tmp_path / "spool")
+    path = disk.path / "runs.duckdb"
+    (tmp_path / "spool").mkdir()
+    spool_of(path).symlink_to(tmp_path / "spool")  # the spool has a disk of its own
+    with Lakehouse(path, hold=True) as lake, lake.hold():
         run = recorded(lake)
         disk.fill()
         with Spool(lake.spool_folder, run.run_id, 1, flush_seconds=0.05) as spool:
