@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 
 from isoflop.lakehouse.address import ENVIRONMENT, resolve, spool_of
 from isoflop.lakehouse.backends.claim import Claim, claim
+from isoflop.lakehouse.backends.leftovers import partial_of
 from isoflop.lakehouse.errors import StoreError
 
 if TYPE_CHECKING:
@@ -153,11 +154,23 @@ def open_claimed(path: Path) -> tuple[duckdb.DuckDBPyConnection, Claim]:
 
 
 def _make(path: Path) -> None:
-    """Make an empty database file; only a file that is attached can be told its layout."""
+    """Make an empty database file, whole once it has its name; only one that is attached can be told its layout."""
     import duckdb
 
-    with duckdb.connect() as con:
-        con.execute(f"ATTACH '{str(path).replace(chr(39), chr(39) * 2)}' AS made {LAYOUT}")
+    partial = partial_of(path)
+    try:
+        with duckdb.connect() as con:
+            con.execute(f"ATTACH '{str(partial).replace(chr(39), chr(39) * 2)}' AS made {LAYOUT}")
+        try:
+            os.link(partial, path)
+        except FileExistsError:  # somebody else was quicker
+            return
+        except OSError:  # a file system without hard links
+            if not path.exists():
+                os.rename(partial, path)
+    finally:
+        partial.unlink(missing_ok=True)
+        partial.with_name(partial.name + ".wal").unlink(missing_ok=True)
 
 
 def opening_error(path: Path, error: Exception) -> StoreError:
@@ -172,6 +185,10 @@ def opening_error(path: Path, error: Exception) -> StoreError:
     if is_full(error):
         return StoreError(f"{path} cannot be opened, the disk is full", hint="make room and try again; nothing is lost")
     if "not a valid DuckDB database" in text:
+        if path.exists() and not path.stat().st_size:
+            return StoreError(
+                f"{path} is empty, 0 bytes, and no lake", hint="remove it, or give another path with --lake"
+            )
         return StoreError(f"{path} is not a DuckDB database: {first}", hint="give another path with --lake")
     if is_damage(path, error):
         return LakeDamaged(path, error)

@@ -13,7 +13,7 @@ import fcntl
 import os
 import threading
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from isoflop.lakehouse.errors import StoreError
@@ -42,6 +42,7 @@ class Claim:
     key : which file it is
     pid : of the process that has the lock; a process that is forked off has none
     count : how many stores of this process share it
+    writing : what they take turns with
     """
 
     path: Path
@@ -49,6 +50,7 @@ class Claim:
     key: Key
     pid: int
     count: int = 1
+    writing: threading.RLock = field(default_factory=threading.RLock)
 
     def renew(self) -> None:
         """Make sure of the lock.

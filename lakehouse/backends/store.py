@@ -67,7 +67,7 @@ class Store:
         had_file = path.exists()
         remove_leftovers(path)
         self._con, self._claim = open_claimed(path)
-        self._writing = threading.RLock()
+        self._writing = self._claim.writing
         self._idle = threading.Condition()
         self._cursors = 0
         self._is_swapping = False
@@ -203,6 +203,8 @@ class Store:
 
         if not has_others and is_damage(self.path, error):
             return LakeDamaged(self.path, error)
+        if "Could not set lock" in str(error) and f"{self.path}.wal" in str(error):
+            return opening_error(self.path, error)  # somebody had the file before us, and still has its log
         is_over = isinstance(error, (duckdb.FatalException, duckdb.ConnectionException))
         return StoreDead(self.path, error) if is_over else None
 

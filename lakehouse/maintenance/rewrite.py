@@ -171,7 +171,7 @@ def carry_over(con: duckdb.DuckDBPyConnection, source: str, target: str) -> None
                     _make_alike(con, source, target, schema, table)
                     copy_rows(con, source, target, schema, table)
             create_views(con)
-            _make(con, described)
+            make_described(con, described)
     finally:
         con.execute(f"USE {quoted(row[0])}.{quoted(row[1])}")
 
@@ -195,7 +195,7 @@ def people_made(con: duckdb.DuckDBPyConnection, catalog: str) -> list[str]:
     return [text for text in statements if text.startswith(("CREATE MACRO", "CREATE VIEW"))]
 
 
-def _make(con: duckdb.DuckDBPyConnection, statements: list[str]) -> None:
+def make_described(con: duckdb.DuckDBPyConnection, statements: list[str]) -> None:
     """Run what makes macros and views; each may need another one first. The lake's own views are there already."""
     import duckdb
 
