@@ -7,9 +7,10 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from isoflop.cli.options import FormatOption, JsonOption, LakeOption
+from isoflop.cli.repair import repair
 
 if TYPE_CHECKING:
-    from isoflop.lakehouse import Answer
+    from isoflop.lakehouse import Answer, Lakehouse
     from isoflop.lakehouse.maintenance import Removed
 
 lake_app = typer.Typer(
@@ -17,6 +18,8 @@ lake_app = typer.Typer(
     no_args_is_help=True,
     rich_markup_mode=None,
 )
+
+lake_app.command("repair")(repair)
 
 ConditionArgument = Annotated[
     str, typer.Argument(metavar="CONDITION", help="SQL over the columns of runs, for example \"family = 'old'\".")
@@ -27,37 +30,37 @@ DryRunOption = Annotated[bool, typer.Option("--dry-run", "-n", help="Say what wo
 @lake_app.command("info")
 def info(lake: LakeOption = None, format: FormatOption = None, json: JsonOption = False) -> None:
     """Say where the lake is, how large, and what it holds."""
-    from isoflop.cli.options import chosen_format, open_lake
+    from isoflop.cli.options import chosen_format
     from isoflop.cli.output import show
     from isoflop.lakehouse.maintenance import describe
 
-    with open_lake(lake) as opened:
+    with _existing(lake) as opened:
         show(describe(opened), chosen_format(format, json))
 
 
 @lake_app.command("check")
 def check(lake: LakeOption = None, format: FormatOption = None, json: JsonOption = False) -> None:
     """Look for anything lost, doubled or left over; exit 1 when something is."""
-    from isoflop.cli.options import chosen_format, open_lake
+    from isoflop.cli.options import chosen_format
     from isoflop.cli.output import note, show
     from isoflop.lakehouse.maintenance import find_problems
 
-    with open_lake(lake) as opened:
+    with _existing(lake) as opened:
         answer = find_problems(opened)
+        is_empty = not opened.query("SELECT 1 FROM store.runs LIMIT 1").num_rows
     if len(answer) or format or json:
         show(answer, chosen_format(format, json))
     if len(answer):
         raise typer.Exit(1)
-    note("the lake is whole: no gap, no duplicate, no left-over batch")
+    note("the lake is whole: no gap, no duplicate, no left-over batch" + (", and no run yet" * is_empty))
 
 
 @lake_app.command("ingest")
 def ingest(lake: LakeOption = None, format: FormatOption = None, json: JsonOption = False) -> None:
     """Commit batches that a killed process left in the spool."""
     from isoflop.cli.output import note
-    from isoflop.lakehouse import Lakehouse
 
-    with Lakehouse(lake, drains=False) as opened:
+    with _existing(lake, drains=False) as opened:
         done = opened.drain()
     _report(
         f"committed {done.files} batches, {done.points} points; {done.repeated} were known already",
@@ -77,11 +80,10 @@ def ingest(lake: LakeOption = None, format: FormatOption = None, json: JsonOptio
 @lake_app.command("compact")
 def compact(lake: LakeOption = None, format: FormatOption = None, json: JsonOption = False) -> None:
     """Rewrite the points clustered by metric, run and step, and give freed space back."""
-    from isoflop.cli.options import open_lake
     from isoflop.lakehouse.maintenance.checks import size_of
     from isoflop.lakehouse.units import format_bytes
 
-    with open_lake(lake) as opened:
+    with _existing(lake) as opened:
         opened.drain()
         before = size_of(opened)
         opened.compact()
@@ -102,9 +104,7 @@ def snapshot(
     json: JsonOption = False,
 ) -> None:
     """Write a consistent copy into a new file, also while a sweep writes."""
-    from isoflop.cli.options import open_lake
-
-    with open_lake(lake) as opened:
+    with _existing(lake) as opened:
         opened.drain()
         opened.snapshot(to)
     _report(f"wrote {to}", {"address": opened.address, "snapshot": to}, format, json)
@@ -120,6 +120,7 @@ def copy(
     """Copy a lake to another address and compare the two."""
     from isoflop.lakehouse.maintenance import copy_lake
 
+    _check_exists(source)
     done = copy_lake(source, target)
     _report(f"copied {done.tables} tables, {done.rows} rows", {"tables": done.tables, "rows": done.rows}, format, json)
 
@@ -131,9 +132,7 @@ def migrate(lake: LakeOption = None, format: FormatOption = None, json: JsonOpti
     A copy of the old file stays beside it; a shared lake keeps its old tables in a schema of its own, which
     `isoflop sql "DROP SCHEMA schema_1_backup CASCADE"` gives up.
     """
-    from isoflop.cli.options import open_lake
-
-    with open_lake(lake) as opened:
+    with _existing(lake) as opened:
         (row,) = opened.query("SELECT max(version) AS version FROM store.schema_migrations").to_pylist()
         copies = sorted(path.name for path in opened.path.parent.glob(f"{opened.path.name}.schema-*.backup"))
         if opened.is_shared:
@@ -170,7 +169,7 @@ def gc(
 
     With --old-attempts or --thin, --where says of which runs; without them it says which runs go.
     """
-    from isoflop.cli.options import chosen_format, open_lake
+    from isoflop.cli.options import chosen_format
     from isoflop.cli.output import note, show
     from isoflop.lakehouse.errors import UsageError
     from isoflop.lakehouse.maintenance import chosen_runs, delete_runs, drop_old_attempts, thin_curves
@@ -185,7 +184,7 @@ def gc(
         counts = {"runs": done.runs, "points": done.points, "in_training": done.running}
         removed.append({"what": what, **counts, "dry_run": dry_run})
 
-    with open_lake(lake) as opened:
+    with _existing(lake) as opened:
         if old_attempts:
             done = drop_old_attempts(opened, where or "true", dry_run=dry_run)
             text = f"{_many(done.points, 'point')} of replaced attempts of {_many(done.runs, 'run')}"
@@ -259,17 +258,42 @@ def tag(
     json: JsonOption = False,
 ) -> None:
     """Tag runs, or write a note into their log."""
-    from isoflop.cli.options import open_lake
     from isoflop.lakehouse.errors import UsageError
     from isoflop.lakehouse.maintenance import note_runs, tag_runs
 
     if not (add or remove or text):
         raise UsageError("nothing to say of the runs", hint="--add TAG, --remove TAG or --note TEXT")
-    with open_lake(lake) as opened:
+    with _existing(lake) as opened:
         number = tag_runs(opened, condition, add=add or [], remove=remove or []) if add or remove else 0
         if text:
             number = note_runs(opened, condition, text)
     _report(_many(number, "run"), {"runs": number}, format, json)
+
+
+def _existing(address: str | None, drains: bool = True) -> Lakehouse:
+    """Open a lake that is looked after; one that is not there is not made."""
+    from isoflop.lakehouse import Lakehouse
+    from isoflop.queries.language import execute
+
+    _check_exists(address, makes=not drains)
+    return Lakehouse(address, language=execute, drains=drains)
+
+
+def _check_exists(address: str | None, makes: bool = False) -> None:
+    """Refuse the address of a file that is not there, unless batches wait for it and it is to be made of them."""
+    from isoflop.lakehouse.address import FileAddress, parse_address, spool_of
+    from isoflop.lakehouse.errors import StoreError
+
+    place = parse_address(address)
+    if not isinstance(place, FileAddress) or place.path.exists():
+        return
+    waiting = len(list(spool_of(place.path).glob("*.parquet")))
+    if waiting and makes:
+        return
+    raise StoreError(
+        f"there is no lake at {place.path}" + (f", but {_many(waiting, 'batch')} for it in its spool" * bool(waiting)),
+        hint="isoflop lake ingest makes it of them" if waiting else "name another one with --lake",
+    )
 
 
 def _report(text: str, row: dict[str, Any], format: str | None, json: bool) -> None:
@@ -292,4 +316,4 @@ def _answer(rows: list[dict[str, Any]]) -> Answer:
 
 
 def _many(number: int, what: str) -> str:
-    return f"{number} {what}" if number == 1 else f"{number} {what}s"
+    return f"{number} {what}" if number == 1 else f"{number} {what}es" if what.endswith("ch") else f"{number} {what}s"

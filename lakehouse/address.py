@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import os
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from urllib.parse import SplitResult, parse_qsl, quote, unquote, urlsplit
 
@@ -29,10 +29,12 @@ class FileAddress:
 
     Parameters
     ----------
-    path : absolute path of the file
+    path : absolute path of the file; of a link, that of the file it leads to, so that a lake has one name
+    given : the link it was asked for by
     """
 
     path: Path
+    given: Path | None = field(default=None, compare=False)
 
     def __str__(self) -> str:
         return str(self.path)
@@ -110,7 +112,7 @@ def parse_address(address: str | os.PathLike[str] | None = None) -> Address:
     text = str(address) if address is not None else os.environ.get(ENVIRONMENT) or DEFAULT
     scheme = re.match(r"([a-z][a-z0-9+]*)://", text)
     if scheme is None:
-        return FileAddress(_file(text))
+        return _file(text)
     if scheme.group(1) in ("postgresql", "postgres"):
         return _shared(urlsplit(text))
     raise UsageError(
@@ -128,11 +130,24 @@ def resolve(address: str | os.PathLike[str] | None = None) -> Path:
     return parse_address(address).path
 
 
-def _file(text: str) -> Path:
+def spool_of(path: Path) -> Path:
+    """Return the folder in which finished batches for the lake at `path` wait."""
+    return path.with_name(path.name + ".spool")
+
+
+def _file(text: str) -> FileAddress:
     path = Path(text).expanduser().absolute()
     if path.is_dir():
         raise UsageError(f"{path} is a folder; give the file of the lake, for example {path / DEFAULT}")
-    return path
+    if not path.is_symlink():
+        return FileAddress(path)
+    try:
+        real = path.resolve()
+    except (RuntimeError, OSError) as error:  # which of the two a circle is depends on the version of Python
+        raise UsageError(f"{path} is a link that leads to no file: {error}", hint="remove it, or mend it") from error
+    if real.is_symlink():
+        raise UsageError(f"{path} is a link that leads in a circle", hint="remove it, or mend it")
+    return FileAddress(real, given=path)
 
 
 def _shared(parts: SplitResult) -> SharedAddress:

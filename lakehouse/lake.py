@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
 from isoflop.lakehouse.address import FileAddress, parse_address
 from isoflop.lakehouse.answers import Answer
 from isoflop.lakehouse.backends.backend import Backend, Parameters, Relations, Statement
+from isoflop.lakehouse.backends.leftovers import adopt_spools
 from isoflop.lakehouse.backends.store import Store
 from isoflop.lakehouse.errors import StoreError
 from isoflop.lakehouse.ingest.spool import flush_open
@@ -78,6 +79,8 @@ class Lakehouse:
         read_only: bool = False,
     ) -> None:
         self._place = parse_address(address)
+        if isinstance(self._place, FileAddress) and not read_only:
+            adopt_spools(self._place)
         self._access = Access(self._place, is_read_only=read_only, is_kept=hold and not read_only)
         self.path: Path = self._place.path
         self.is_read_only = read_only

@@ -8,17 +8,32 @@ from __future__ import annotations
 
 import os
 import re
+import shlex
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from isoflop.lakehouse.address import ENVIRONMENT, resolve
+from isoflop.lakehouse.address import ENVIRONMENT, resolve, spool_of
+from isoflop.lakehouse.backends.claim import Claim, claim
+from isoflop.lakehouse.backends.leftovers import partial_of
 from isoflop.lakehouse.errors import StoreError
 
 if TYPE_CHECKING:
     import duckdb
 
-__all__ = ["ENVIRONMENT", "LAYOUT", "LakeHeld", "NotCommitted", "StoreDead", "connect", "opening_error", "resolve"]
+__all__ = [
+    "ENVIRONMENT",
+    "LAYOUT",
+    "LakeDamaged",
+    "LakeHeld",
+    "NotCommitted",
+    "StoreDead",
+    "connect",
+    "is_damage",
+    "open_claimed",
+    "opening_error",
+    "resolve",
+]
 
 # Of a new file. Every column of every table takes whole blocks, so smaller ones leave less of each empty;
 # DuckDB compresses numbers in blocks of this size from this storage version on, the oldest we run on.
@@ -34,6 +49,17 @@ class LakeHeld(StoreError):
         super().__init__(
             f"{path} is held by {holder}, which does not answer queries for others",
             hint="close that program, or wait until it has finished",
+        )
+
+
+class LakeDamaged(StoreError):
+    """The lake's file, or the log beside it, does not hold what was written."""
+
+    def __init__(self, path: Path, error: Exception) -> None:
+        super().__init__(
+            f"{path} is damaged: {_first_line(str(error))}",
+            hint=f"isoflop lake repair --lake {shlex.quote(str(path))} saves what can be read; batches not yet "
+            f"committed are safe in {spool_of(path)}",
         )
 
 
@@ -91,12 +117,60 @@ def connect(
         raise opening_error(path, error) from error
 
 
-def _make(path: Path) -> None:
-    """Make an empty database file; only a file that is attached can be told its layout."""
+def open_claimed(path: Path) -> tuple[duckdb.DuckDBPyConnection, Claim]:
+    """Open the file for writing, making it when it is missing, and keep others out until the claim is released.
+
+    Raises
+    ------
+    LakeHeld : if another process holds it
+    StoreError : as `connect`
+    """
     import duckdb
 
-    with duckdb.connect() as con:
-        con.execute(f"ATTACH '{str(path).replace(chr(39), chr(39) * 2)}' AS made {LAYOUT}")
+    if not path.parent.is_dir():
+        raise StoreError(f"the folder {path.parent} does not exist", hint=f"mkdir -p {path.parent}")
+    if path.exists() and not path.is_file():
+        raise StoreError(f"{path} is no file", hint="give another path with --lake")
+    while True:
+        try:
+            claimed = claim(path, _make)
+            if claimed is None:
+                duckdb.connect(str(path)).close()  # says who has it, unless it has been let go of just now
+                continue
+        except duckdb.Error as error:
+            raise opening_error(path, error) from error
+        except PermissionError as error:
+            raise StoreError(
+                f"{path} cannot be opened for writing: {error.strerror}",
+                hint="--read-only opens it for reading; to write, ask its owner for the right",
+            ) from error
+        except OSError as error:
+            raise StoreError(f"{path} cannot be opened: {error.strerror}") from error
+        try:
+            return duckdb.connect(str(claimed.path)), claimed
+        except duckdb.Error as error:
+            claimed.release()
+            raise opening_error(path, error) from error
+
+
+def _make(path: Path) -> None:
+    """Make an empty database file, whole once it has its name; only one that is attached can be told its layout."""
+    import duckdb
+
+    partial = partial_of(path)
+    try:
+        with duckdb.connect() as con:
+            con.execute(f"ATTACH '{str(partial).replace(chr(39), chr(39) * 2)}' AS made {LAYOUT}")
+        try:
+            os.link(partial, path)
+        except FileExistsError:  # somebody else was quicker
+            return
+        except OSError:  # a file system without hard links
+            if not path.exists():
+                os.rename(partial, path)
+    finally:
+        partial.unlink(missing_ok=True)
+        partial.with_name(partial.name + ".wal").unlink(missing_ok=True)
 
 
 def opening_error(path: Path, error: Exception) -> StoreError:
@@ -111,15 +185,24 @@ def opening_error(path: Path, error: Exception) -> StoreError:
     if is_full(error):
         return StoreError(f"{path} cannot be opened, the disk is full", hint="make room and try again; nothing is lost")
     if "not a valid DuckDB database" in text:
+        if path.exists() and not path.stat().st_size:
+            return StoreError(
+                f"{path} is empty, 0 bytes, and no lake", hint="remove it, or give another path with --lake"
+            )
         return StoreError(f"{path} is not a DuckDB database: {first}", hint="give another path with --lake")
-    if "Corrupt database" in text or "checksum" in text or "Failure while replaying WAL" in text:
-        return StoreError(
-            f"{path} is damaged: {first}",
-            hint=f"restore a copy; batches not yet committed are safe in {path}.spool",
-        )
+    if is_damage(path, error):
+        return LakeDamaged(path, error)
     if "newer version" in text or "storage version" in text.lower() or "version number" in text:
         return StoreError(f"{path} was written by another DuckDB: {first}", hint="install the DuckDB that wrote it")
     return StoreError(f"{path} cannot be opened: {first}")
+
+
+def is_damage(path: Path, error: Exception) -> bool:
+    """Return whether an error says that the lake's file or its log is damaged, rather than some other file."""
+    text = str(error)
+    if "Corrupt database file" in text or "Failure while replaying WAL" in text:
+        return True
+    return "Could not read enough bytes from file" in text and f'{path.name}"' in text
 
 
 def is_full(error: Exception) -> bool:

@@ -89,7 +89,8 @@ class LocalConnection:
     ----------
     cursor : a DuckDB connection of its own, whose current catalog is the lake
     connections : where it is remembered while it is open
-    dead : what to raise when DuckDB's database object has died
+    dead : returns what to raise when DuckDB's database object has died or the lake is damaged, None for any
+        other error; gets the error and whether the connection has other files attached
     before_write : what a transaction has to say first when it writes
     is_read_only : whether nothing but queries that stay within the lake are answered
     """
@@ -98,7 +99,7 @@ class LocalConnection:
         self,
         cursor: duckdb.DuckDBPyConnection,
         connections: Connections,
-        dead: Callable[[Exception], StoreError] | None = None,
+        dead: Callable[[Exception, bool], StoreError | None] | None = None,
         before_write: str | None = None,
         is_read_only: bool = False,
     ) -> None:
@@ -218,10 +219,11 @@ class LocalConnection:
             finally:
                 for name in relations or {}:
                     self._cursor.unregister(name)
-        except duckdb.FatalException as error:
-            if self._dead is None:
+        except (duckdb.FatalException, duckdb.IOException) as error:
+            told = None if self._dead is None else self._dead(error, bool(self._attached))
+            if told is None:
                 raise
-            raise self._dead(error) from error
+            raise told from error
 
     def _say(self, sql: str) -> None:
         """Run a statement of our own, even where somebody has asked to stop."""
@@ -229,10 +231,11 @@ class LocalConnection:
 
         try:
             self._cursor.execute(sql)
-        except duckdb.FatalException as error:
-            if self._dead is None:
+        except (duckdb.FatalException, duckdb.IOException) as error:
+            told = None if self._dead is None else self._dead(error, bool(self._attached))
+            if told is None:
                 raise
-            raise self._dead(error) from error
+            raise told from error
 
     def _tell_what_was_lost(self) -> None:
         import duckdb

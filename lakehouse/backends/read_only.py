@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
 
-from isoflop.lakehouse.backends.catalog import connect, opening_error
+from isoflop.lakehouse.backends.catalog import LakeDamaged, connect, is_damage, opening_error
 from isoflop.lakehouse.backends.connection import Connections, LocalConnection
 from isoflop.lakehouse.errors import StoreError
 from isoflop.lakehouse.schema.migrations import check_version
@@ -66,9 +66,16 @@ class ReadOnlyStore:
 
     @contextlib.contextmanager
     def _cursor(self) -> Iterator[duckdb.DuckDBPyConnection]:
+        import duckdb
+
         cursor = self._con.cursor()
         try:
             yield cursor
+        except duckdb.Error as error:
+            cursor.interrupt()
+            if is_damage(self.path, error):
+                raise LakeDamaged(self.path, error) from error
+            raise
         except BaseException:
             cursor.interrupt()  # what Ctrl-C stopped would otherwise run on
             raise
@@ -83,7 +90,10 @@ class ReadOnlyStore:
 
     def connection(self) -> LocalConnection:
         """Return a connection for one statement; no other process writes the file while it is open."""
-        return LocalConnection(self._con.cursor(), self._connections, is_read_only=True)
+        return LocalConnection(self._con.cursor(), self._connections, self._damaged, is_read_only=True)
+
+    def _damaged(self, error: Exception, has_others: bool) -> StoreError | None:
+        return LakeDamaged(self.path, error) if is_damage(self.path, error) else None
 
     def drain(self) -> Drained:
         """Refuse."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
-import shutil
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -12,11 +12,23 @@ from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
 from isoflop.lakehouse.backends.backend import Parameters, Statement
-from isoflop.lakehouse.backends.catalog import NotCommitted, StoreDead, connect, opening_error
+from isoflop.lakehouse.backends.catalog import (
+    LakeDamaged,
+    NotCommitted,
+    StoreDead,
+    is_damage,
+    is_full,
+    open_claimed,
+    opening_error,
+)
+from isoflop.lakehouse.backends.claim import ClaimLost
+from isoflop.lakehouse.backends.commits import CommitCount, Loss, raise_number
 from isoflop.lakehouse.backends.connection import Connections, LocalConnection
+from isoflop.lakehouse.backends.leftovers import remove_leftovers
 from isoflop.lakehouse.errors import StoreError
 from isoflop.lakehouse.ingest.writer import Drained, drain, has_batches
 from isoflop.lakehouse.schema import migrate
+from isoflop.lakehouse.schema.migrations import installed_version
 from isoflop.lakehouse.sql.running import run_text, transaction
 
 if TYPE_CHECKING:
@@ -31,6 +43,8 @@ REMEMBER = (
     "VALUES ('write/' || ?, 0, (now() AT TIME ZONE 'UTC')::TIMESTAMP)"
 )
 IS_REMEMBERED = "SELECT 1 FROM store.batches WHERE batch_id = 'write/' || ?"
+
+_told: set[tuple[Path, Loss]] = set()  # losses that this process has told of
 
 
 class Store:
@@ -52,20 +66,25 @@ class Store:
 
         self.path = path
         self._spool_folder = spool_folder
-        self._con = connect(path)
-        self._writing = threading.RLock()
+        had_file = path.exists()
+        remove_leftovers(path)
+        self._con, self._claim = open_claimed(path)
+        self._writing = self._claim.writing
         self._idle = threading.Condition()
         self._cursors = 0
         self._is_swapping = False
         self._connections = Connections()
         try:
+            was_empty = had_file and installed_version(self._con) == 0
             migrate(self._con, backup=lambda version: keep_copy(self._con, path, version))
+            self._commits = CommitCount(self._con, spool_folder, was_empty)
         except duckdb.Error as error:
-            self._con.close()
+            self._let_go()
             raise opening_error(path, error) from error
         except BaseException:
-            self._con.close()
+            self._let_go()
             raise
+        self._tell_of_losses()
 
     def query(
         self, sql: str, parameters: Parameters = None, relations: Mapping[str, pa.Table] | None = None
@@ -81,8 +100,9 @@ class Store:
         with self._idle:
             while self._is_swapping:
                 self._idle.wait()
+            self._renew()
             try:
-                return LocalConnection(self._con.cursor(), self._connections, lambda error: StoreDead(self.path, error))
+                return LocalConnection(self._con.cursor(), self._connections, self._dead)
             except (duckdb.FatalException, duckdb.ConnectionException) as error:
                 raise StoreDead(self.path, error) from error
 
@@ -128,18 +148,39 @@ class Store:
         ------
         StoreError : while a session is open, whose temporary tables would be lost, and while a statement takes long
         """
-        from isoflop.lakehouse.maintenance.rewrite import rewrite
+        from isoflop.lakehouse.maintenance.rewrite import rewritten
 
         until = time.monotonic() + WAIT_FOR_STATEMENTS
         while self._connections.num_statements and time.monotonic() < until:
             time.sleep(0.05)
         with self._writing, self._alone():
             self._connections.refuse_while_open(f"{self.path} cannot be rewritten")
+            if self._claim.count > 1:
+                raise StoreError(
+                    f"{self.path} is open more than once in this process, so it cannot be rewritten",
+                    hint="close the other one first",
+                )
+            self._renew()
+            with rewritten(self._con, self._claim.path) as fresh:
+                self._exchange(fresh)
+
+    def _exchange(self, fresh: Path) -> None:
+        """Go on with `fresh` in the place of the lake's file; the lock passes over without a gap."""
+        import duckdb
+
+        try:
+            old = self._claim.exchange(fresh)
+        except ClaimLost as error:
+            raise self._lost(error) from error
+        try:
             self._con.close()
-            try:
-                rewrite(self.path.resolve())  # through a link, so that the link stays one
-            finally:
-                self._con = connect(self.path)
+            self._con = duckdb.connect(str(self._claim.path))
+        finally:
+            os.close(old)
+        if not self._claim.is_open:  # DuckDB answers from the old file while something else here has it open
+            raise self._lost(
+                ClaimLost("this process has its file open elsewhere as well, from before it was rewritten")
+            )
 
     def snapshot(self, to: Path) -> None:
         """Write a consistent copy into a new file, while others read and write."""
@@ -151,13 +192,60 @@ class Store:
     def close(self) -> None:
         """Close the file; the write-ahead log is folded in."""
         self._connections.close()
-        self._con.close()
+        self._let_go()
+
+    @property
+    def commits(self) -> CommitCount:
+        """How many commits the lake has, and which it has lost."""
+        return self._commits
+
+    def _dead(self, error: Exception, has_others: bool = False) -> StoreError | None:
+        """Return what to raise for an error of DuckDB's after which the lake cannot be used, None for any other."""
+        import duckdb
+
+        if not has_others and is_damage(self.path, error):
+            return LakeDamaged(self.path, error)
+        if "Could not set lock" in str(error) and f"{self.path}.wal" in str(error):
+            return opening_error(self.path, error)  # somebody had the file before us, and still has its log
+        is_over = isinstance(error, (duckdb.FatalException, duckdb.ConnectionException))
+        return StoreDead(self.path, error) if is_over else None
+
+    def _let_go(self) -> None:
+        if not self._claim.is_ours:  # closing writes to the file, which the process we were forked from has open
+            return
+        try:
+            self._con.close()
+        finally:
+            self._claim.release()
+
+    def _tell_of_losses(self) -> None:
+        for loss in self._commits.losses:
+            if (self.path, loss) not in _told:
+                _told.add((self.path, loss))
+                print(f"isoflop: {self.path}: {loss}; isoflop lake check says more", file=sys.stderr)
+
+    def _renew(self) -> None:
+        """Make sure that the file is still ours, before anything is read or written."""
+        try:
+            self._claim.renew()
+        except ClaimLost as error:
+            raise self._lost(error) from error
+
+    def _lost(self, error: ClaimLost) -> StoreDead:
+        if self._claim.is_ours:
+            with contextlib.suppress(Exception):  # what is in memory must not be written over somebody else's file
+                self._con.execute("PRAGMA disable_checkpoint_on_shutdown")
+        return StoreDead(self.path, error)
 
     def _transact(
         self, work: Callable[[duckdb.DuckDBPyConnection], Result], relations: Mapping[str, pa.Table] | None = None
     ) -> Result:
-        with self._writing, self._cursor(relations) as cursor, transaction(cursor):
-            return work(cursor)
+        with self._writing:
+            with self._cursor(relations) as cursor, transaction(cursor):
+                done = work(cursor)
+                number = raise_number(cursor)
+            self._commits.note(number)
+            return done
 
     @contextlib.contextmanager
     def _cursor(self, relations: Mapping[str, pa.Table] | None = None) -> Iterator[duckdb.DuckDBPyConnection]:
@@ -166,6 +254,7 @@ class Store:
         with self._idle:
             while self._is_swapping:
                 self._idle.wait()
+            self._renew()
             self._cursors += 1
         try:
             cursor = self._con.cursor()
@@ -178,10 +267,11 @@ class Store:
                 raise
             finally:
                 cursor.close()
-        except duckdb.FatalException as error:
-            raise StoreDead(self.path, error) from error
-        except duckdb.ConnectionException as error:
-            raise StoreDead(self.path, error) from error
+        except duckdb.Error as error:
+            told = self._dead(error)
+            if told is None:
+                raise
+            raise told from error
         finally:
             with self._idle:
                 self._cursors -= 1
@@ -203,23 +293,28 @@ class Store:
 
 
 def keep_copy(con: duckdb.DuckDBPyConnection, path: Path, version: int) -> Path:
-    """Copy the file of a lake beside it before its schema changes, and return the copy.
+    """Copy a lake beside its file before its schema changes, and return the copy.
+
+    DuckDB makes the copy: a second descriptor of the file, once closed, would end the lock on it.
 
     Raises
     ------
     StoreError : if there is no room for it; the lake is as it was
     """
+    import duckdb
+
+    from isoflop.lakehouse.maintenance.rewrite import copy_exactly
+
     copy = path.with_name(f"{path.name}.schema-{version}.backup")
-    partial = copy.with_name(f"{copy.name}.{os.getpid()}.partial")
-    con.execute("CHECKPOINT")
     try:
-        shutil.copyfile(path, partial)
-        os.replace(partial, copy)
-    except OSError as error:
-        partial.unlink(missing_ok=True)
+        copy_exactly(con, copy)
+    except (duckdb.IOException, duckdb.OutOfMemoryException, duckdb.FatalException, OSError) as error:
+        if is_damage(path, error):
+            raise LakeDamaged(path, error) from error
+        why = "the disk is full" if is_full(error) else str(error).partition("\n")[0]
         raise StoreError(
             f"{path} has schema {version} and needs to be brought up to date, but no copy of it could be kept "
-            f"first: {error.strerror}",
+            f"first: {why}",
             hint="make room beside the lake; the lake is as it was",
         ) from error
     return copy

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from isoflop.lakehouse.answers import Answer
 from isoflop.lakehouse.ingest.batches import UNREADABLE, files_set_aside
 from isoflop.lakehouse.ingest.leftovers import COMMITTED, LEFT, beginning, file_key
+from isoflop.lakehouse.maintenance.beside import problems_beside
 from isoflop.lakehouse.runs.metrics import is_highest
 from isoflop.lakehouse.units import format_bytes
 
@@ -99,6 +100,7 @@ def find_problems(lake: Lakehouse) -> Answer:
             {"kind": "file is not a batch", "subject": name, "detail": f"{reason}; in {lake.spool_folder / UNREADABLE}"}
             for name, reason in files_set_aside(lake.spool_folder).items()
         ),
+        *problems_beside(lake),
     ]
     schema = pa.schema([("kind", pa.string()), ("subject", pa.string()), ("detail", pa.string())])
     return Answer(pa.Table.from_pylist(rows, schema=schema), statement=statement)

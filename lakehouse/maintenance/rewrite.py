@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from isoflop.lakehouse.backends.catalog import LAYOUT, opening_error
+from isoflop.lakehouse.backends.leftovers import partial_of, remove_leftovers
 from isoflop.lakehouse.errors import StoreError
 from isoflop.lakehouse.schema import POINT_ORDER, VALUE, create_views, migrate, narrowed
 from isoflop.lakehouse.sql.running import transaction
@@ -43,8 +44,11 @@ def literal(text: str) -> str:
     return "'" + text.replace("'", "''") + "'"
 
 
-def rewrite(path: Path) -> None:
-    """Write the file of a lake anew, clustered, and put it in the old one's place; nobody may have it open.
+@contextlib.contextmanager
+def rewritten(con: duckdb.DuckDBPyConnection, path: Path) -> Iterator[Path]:
+    """Write the file of a lake anew beside it, clustered, and yield the new one, which the block puts in its place.
+
+    Nothing else is being read or written through the database that `con` belongs to.
 
     Raises
     ------
@@ -58,19 +62,44 @@ def rewrite(path: Path) -> None:
             f"rewriting {path} needs {ROOM * size / 2**20:.0f} MiB beside it, {free / 2**20:.0f} MiB are free",
             hint="make room; the lake is as it was",
         )
-    fresh = path.with_name(f"{path.name}.{os.getpid()}.partial")
-    con = duckdb.connect()
+    fresh = partial_of(path)
     try:
-        # Attached, the old file stays locked against other writers until the new one is in its place.
-        con.execute(f"ATTACH {literal(str(path))} AS _old (READ_ONLY)")
+        con.execute("CHECKPOINT")  # what is in the old file's log must not be taken for a log of the new file
         with new_file(con, fresh, "_new"):
-            copy_catalog(con, "_old", "_new")
-        os.replace(fresh, path)
+            copy_catalog(con, current_catalog(con), "_new")
+        yield fresh
     except duckdb.Error as error:
         raise opening_error(path, error) from error
     finally:
-        con.close()
-        fresh.unlink(missing_ok=True)
+        _remove(fresh)
+
+
+def copy_exactly(con: duckdb.DuckDBPyConnection, to: Path) -> None:
+    """Copy a lake of whichever schema into the file `to`, in the place of one that was there.
+
+    Raises
+    ------
+    duckdb.Error, OSError : if that cannot be; then `to` is as it was
+    """
+    partial = partial_of(to)
+    try:
+        with new_file(con, partial, "_kept"):
+            con.execute(f"COPY FROM DATABASE {quoted(current_catalog(con))} TO _kept")
+        os.replace(partial, to)
+    finally:
+        _remove(partial)
+
+
+def current_catalog(con: duckdb.DuckDBPyConnection) -> str:
+    """Return the name of the database that statements on `con` are about."""
+    row = con.execute("SELECT current_database()").fetchone()
+    assert row is not None
+    return str(row[0])
+
+
+def _remove(partial: Path) -> None:
+    partial.unlink(missing_ok=True)
+    partial.with_name(partial.name + ".wal").unlink(missing_ok=True)
 
 
 def copy_into(cursor: duckdb.DuckDBPyConnection, to: Path) -> None:
@@ -86,18 +115,16 @@ def copy_into(cursor: duckdb.DuckDBPyConnection, to: Path) -> None:
         raise StoreError(f"{to} exists; a snapshot overwrites nothing", hint="name another file")
     if not to.parent.is_dir():
         raise StoreError(f"the folder {to.parent} does not exist", hint=f"mkdir -p {to.parent}")
-    row = cursor.execute("SELECT current_database()").fetchone()
-    assert row is not None
-    partial = to.with_name(f"{to.name}.{os.getpid()}.partial")
+    lake, partial = current_catalog(cursor), partial_of(to)
+    remove_leftovers(to)
     try:
         with new_file(cursor, partial, "_copy"):
-            (copy_catalog if is_file(cursor, row[0]) else carry_over)(cursor, row[0], "_copy")
+            (copy_catalog if is_file(cursor, lake) else carry_over)(cursor, lake, "_copy")
         os.replace(partial, to)
     except (duckdb.IOException, duckdb.OutOfMemoryException, OSError) as error:
         raise opening_error(to, error) from error
     finally:
-        partial.unlink(missing_ok=True)
-        partial.with_name(partial.name + ".wal").unlink(missing_ok=True)
+        _remove(partial)
 
 
 @contextlib.contextmanager
@@ -144,7 +171,7 @@ def carry_over(con: duckdb.DuckDBPyConnection, source: str, target: str) -> None
                     _make_alike(con, source, target, schema, table)
                     copy_rows(con, source, target, schema, table)
             create_views(con)
-            _make(con, described)
+            make_described(con, described)
     finally:
         con.execute(f"USE {quoted(row[0])}.{quoted(row[1])}")
 
@@ -168,7 +195,7 @@ def people_made(con: duckdb.DuckDBPyConnection, catalog: str) -> list[str]:
     return [text for text in statements if text.startswith(("CREATE MACRO", "CREATE VIEW"))]
 
 
-def _make(con: duckdb.DuckDBPyConnection, statements: list[str]) -> None:
+def make_described(con: duckdb.DuckDBPyConnection, statements: list[str]) -> None:
     """Run what makes macros and views; each may need another one first. The lake's own views are there already."""
     import duckdb
 

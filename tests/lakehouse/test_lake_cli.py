@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +13,7 @@ from click.testing import Result
 from typer.testing import CliRunner
 
 from isoflop.cli.lake import lake_app
-from isoflop.lakehouse import Lakehouse
+from isoflop.lakehouse import Lakehouse, Spool
 from isoflop.lakehouse.errors import StoreError, UsageError
 from isoflop.lakehouse.schema import SCHEMA_VERSION
 
@@ -87,3 +89,40 @@ def test_a_lake_with_a_stray_file_is_not_whole(lake_path: Path) -> None:
     (spool / "stray.parquet").write_text("no batch")
     done = typed("check", "--format", "csv")
     assert done.exit_code == 1 and "file is not a batch" in done.stdout
+
+
+def test_a_lake_that_is_not_there_is_not_made_by_looking_after_it(tmp_path: Path) -> None:
+    path = tmp_path / "typo.duckdb"
+    for words in (["check"], ["info"], ["compact"], ["migrate"], ["snapshot", tmp_path / "to.duckdb"], ["ingest"]):
+        error = typed(*words, "--lake", path).exception
+        assert isinstance(error, StoreError) and f"there is no lake at {path}" in str(error)
+    assert isinstance(typed("copy", path, tmp_path / "to.duckdb").exception, StoreError)
+    assert not list(tmp_path.iterdir())
+    with Spool(tmp_path / "typo.duckdb.spool", "a", 1) as spool:
+        spool.log(1, loss=1.0)
+    error = typed("check", "--lake", path).exception
+    assert isinstance(error, StoreError) and "1 batch for it in its spool" in str(error) and "ingest" in str(error)
+    assert typed("ingest", "--lake", path).exit_code == 0 and path.exists()
+
+
+def test_an_empty_lake_and_an_empty_file_are_told_apart(tmp_path: Path) -> None:
+    path = tmp_path / "runs.duckdb"
+    with Lakehouse(path):
+        pass
+    done = typed("check", "--lake", path)
+    assert done.exit_code == 0 and "and no run yet" in done.stderr
+    path.write_bytes(b"")
+    error = typed("check", "--lake", path).exception
+    assert isinstance(error, StoreError) and "is empty, 0 bytes" in str(error)
+
+
+def test_a_lake_that_another_program_holds_is_named_with_its_process(tmp_path: Path) -> None:
+    path = tmp_path / "runs.duckdb"
+    program = f"import sys, duckdb\ncon = duckdb.connect({str(path)!r})\nprint('held', flush=True)\nsys.stdin.read()"
+    with subprocess.Popen(
+        [sys.executable, "-c", program], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    ) as holder:
+        assert holder.stdout is not None and holder.stdout.readline() == "held\n"
+        error = typed("check", "--lake", path).exception
+        holder.communicate("", timeout=240)
+    assert isinstance(error, StoreError) and f"held by process {holder.pid}" in str(error)
