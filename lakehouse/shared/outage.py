@@ -1,28 +1,43 @@
-"""What an error of the shared catalog means: somebody else came between, or nobody answers."""
+"""What an error of the shared catalog means, and what is done about it.
+
+What a connection can still do decides, since the same outage has many wordings: a fresh cursor is asked
+something trivial (`shared.life`). Words only tell people what happened, and a conflict from an error.
+"""
 
 from __future__ import annotations
 
 import random
 import re
+import time
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from isoflop.lakehouse.errors import StoreError
+from isoflop.lakehouse.shared.life import State
 
 if TYPE_CHECKING:
+    import duckdb
+
     from isoflop.lakehouse.address import SharedAddress
 
 FIRST_PAUSE = 0.02  # seconds
 LONGEST_PAUSE = 2.0
+CONFLICTS = 40  # how often a transaction starts again when others come between
+REOPENINGS = 3  # how often one request attaches the lake anew
+AGAIN = 2  # how often what went wrong for no reason to be seen is done again
 
 AWAY = re.compile(
     r"connect|server closed|terminating|shutting down|starting up|no connection|Connection refused|timeout expired|"
-    r"SSL (SYSCALL|connection)|could not (receive|send)|recovery mode|broken pipe",
+    r"SSL (SYSCALL|connection)|could not (receive|send)|recovery mode|broken pipe|unsuccessful query result",
     re.IGNORECASE,
 )
 REFUSED = re.compile(
     r"password authentication failed|no password supplied|role \".*\" does not exist|no pg_hba.conf entry|"
     r"database \".*\" does not exist|permission denied",
     re.IGNORECASE,
+)
+CONFLICT = re.compile(
+    r"conflict|could not serialize|deadlock detected|concurrently updated|duplicate key value", re.IGNORECASE
 )
 
 
@@ -49,14 +64,126 @@ class CatalogRefused(StoreError):
         )
 
 
+class LakeBroken(StoreError):
+    """DuckDB gives the attached lake up again and again."""
+
+    def __init__(self, address: SharedAddress | str, error: Exception) -> None:
+        super().__init__(
+            f"{address} was attached anew {REOPENINGS} times, and each time DuckDB gave it up: {reason(error)}",
+            hint="what is committed is safe, what is not waits in the spool; try again, or ask less at once",
+        )
+
+
+class Crowded(StoreError):
+    """Others committed each time before this transaction could."""
+
+    def __init__(self, address: SharedAddress | str) -> None:
+        super().__init__(
+            f"other processes wrote to {address} each of the {CONFLICTS} times that this one tried",
+            hint="nothing was written; try again",
+        )
+
+
+class Uncertain(StoreError):
+    """Nobody knows whether a statement that changes something was carried out."""
+
+    def __init__(self, address: SharedAddress | str, error: Exception) -> None:
+        super().__init__(
+            f"the catalog {address} went away while it answered, so it is not known whether the statement was "
+            f"carried out: {reason(error)}",
+            hint="look whether it was before you repeat it",
+        )
+
+
+class SessionLost(StoreError):
+    """The connection of a session has died with DuckDB's database object."""
+
+    def __init__(self, address: SharedAddress | str, error: Exception) -> None:
+        super().__init__(
+            f"the session's connection to {address} is lost: {reason(error)}; its temporary tables, settings and "
+            "open transaction are gone",
+            hint="open a new session (leave the shell and start it again)",
+        )
+
+
+class Recovery:
+    """One request: what it may do again after an error, how often, and until when.
+
+    Parameters
+    ----------
+    address : of the lake, for messages
+    patience : for how long a catalog that is away is waited for [s]
+    look : what the attached lake can still do
+    reopen : attach the lake anew
+    may_repeat : whether the request may be done again when nobody knows if it was done
+    """
+
+    def __init__(
+        self,
+        address: SharedAddress,
+        patience: float,
+        look: Callable[[], State],
+        reopen: Callable[[], None],
+        may_repeat: Callable[[], bool] = lambda: True,
+    ) -> None:
+        self._address, self._look, self._reopen, self._may_repeat = address, look, reopen, may_repeat
+        self._until = time.monotonic() + patience
+        self._outages = self._conflicts = self._reopenings = self._blind = 0
+
+    def after(self, error: duckdb.Error) -> None:
+        """Return when the request can be tried again.
+
+        Raises
+        ------
+        StoreError : if it cannot
+        duckdb.Error : `error` itself, if it is the statement's own
+        """
+        import duckdb
+
+        if isinstance(error, duckdb.InterruptException):
+            raise error
+        state = self._look()
+        if state is State.ANSWERS and not is_away(error):
+            self._after_own(error)
+            return
+        if is_refused(error):
+            raise CatalogRefused(self._address, error) from error
+        if not self._may_repeat():
+            if state is State.DEAD:
+                self._reopen()
+            raise Uncertain(self._address, error) from error
+        if state is State.DEAD:
+            if self._reopenings == REOPENINGS:
+                raise LakeBroken(self._address, error) from error
+            self._reopenings += 1
+            self._reopen()
+            return
+        if time.monotonic() > self._until:
+            raise CatalogAway(self._address, error) from error
+        self._outages += 1
+        time.sleep(pause(self._outages + 3))
+
+    def _after_own(self, error: duckdb.Error) -> None:
+        """Go on after an error of the request itself: others came between, or it is wrong."""
+        if is_conflict(error):
+            if self._conflicts == CONFLICTS:
+                raise Crowded(self._address) from error
+            self._conflicts += 1
+            time.sleep(pause(self._conflicts))
+        elif is_of_statement(error) or self._blind == AGAIN or not self._may_repeat():
+            raise error
+        else:
+            self._blind += 1
+
+
 def is_conflict(error: Exception) -> bool:
     """Return whether another transaction came between, so that the same work may be done again."""
     text = str(error)
-    return "conflict" in text.lower() or ("Failed to commit DuckLake transaction" in text and not is_away(error))
+    return bool(CONFLICT.search(text)) or ("Failed to commit DuckLake transaction" in text and not is_away(error))
 
 
 def is_away(error: Exception) -> bool:
-    """Return whether the catalog, rather than the statement, is the reason."""
+    """Return whether an error says that the catalog, rather than the statement, is the reason."""
     import duckdb
 
     if not isinstance(error, duckdb.Error) or is_refused(error):
@@ -67,14 +194,32 @@ def is_away(error: Exception) -> bool:
 
 def is_refused(error: Exception) -> bool:
     """Return whether PostgreSQL turned this user or database away."""
-    return bool(REFUSED.search(str(error)))
+    return bool(REFUSED.search(str(error))) and ("ostgres" in str(error) or "FATAL" in str(error))
+
+
+def is_of_statement(error: Exception) -> bool:
+    """Return whether an error can only mean that the statement is wrong."""
+    import duckdb
+
+    return isinstance(
+        error,
+        duckdb.ParserException
+        | duckdb.SyntaxException
+        | duckdb.BinderException
+        | duckdb.CatalogException
+        | duckdb.ConversionException
+        | duckdb.ConstraintException
+        | duckdb.OutOfRangeException
+        | duckdb.PermissionException
+        | duckdb.NotImplementedException,
+    )
 
 
 def reason(error: Exception) -> str:
     """Return the part of an error that a person can use: PostgreSQL's own words."""
     text = str(error)
     found = re.search(r"(FATAL: .*|connection to server .*|server closed .*|could not .*)", text)
-    return (found.group(1) if found else text.splitlines()[0]).strip()
+    return (found.group(1) if found else text.splitlines()[0] if text else "no reason given").strip()
 
 
 def pause(tries: int) -> float:

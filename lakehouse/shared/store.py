@@ -2,15 +2,15 @@
 
 Readers go straight to the data, from any machine and at any time. Writers take turns: each
 transaction changes the lease, so that one of two simultaneous ones is refused and starts again.
-The catalog may be away for a while; requests wait a little, the spool waits as long as it takes.
+The catalog may be away for a while; requests wait a little, the spool waits as long as it takes. When
+DuckDB gives its database up, the lake is attached anew and what was asked is done again.
 """
 
 from __future__ import annotations
 
 import contextlib
-import os
+import secrets
 import threading
-import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
@@ -23,25 +23,29 @@ from isoflop.lakehouse.backends.store import IS_REMEMBERED, REMEMBER
 from isoflop.lakehouse.errors import StoreError
 from isoflop.lakehouse.ingest.writer import Drained, drain, has_batches
 from isoflop.lakehouse.runs.provenance import host_name
-from isoflop.lakehouse.schema import migrate
-from isoflop.lakehouse.schema.migrations import check_version
-from isoflop.lakehouse.shared.extensions import load_extension
+from isoflop.lakehouse.shared.attaching import CATALOG, attach
 from isoflop.lakehouse.shared.lease import BUMP, Fenced, Lease
-from isoflop.lakehouse.shared.outage import CatalogAway, CatalogRefused, is_away, is_conflict, is_refused, pause
-from isoflop.lakehouse.shared.upkeep import compact, settle_in
+from isoflop.lakehouse.shared.life import look
+from isoflop.lakehouse.shared.outage import Recovery, SessionLost
+from isoflop.lakehouse.shared.turns import Turns
+from isoflop.lakehouse.shared.upkeep import compact
+from isoflop.lakehouse.shared.watchdog import Watchdog
 from isoflop.lakehouse.sql.reads import check_reads
 from isoflop.lakehouse.sql.running import run_text, transaction
+from isoflop.lakehouse.sql.statements import only_reads
 
 if TYPE_CHECKING:
     import duckdb
     import pyarrow as pa
 
-CATALOG = "lake"  # the name under which the lake is attached
+    Con = duckdb.DuckDBPyConnection
+
 PATIENCE = 10.0  # seconds a request waits for a catalog that is away
 UPKEEP_EVERY = 300  # commits of the spool between two rounds of upkeep
-CONFLICTS = 40  # how often a transaction starts again when others come between
 
 Result = TypeVar("Result")
+
+_given_up: list[duckdb.DuckDBPyConnection] = []  # kept: to close a database that DuckDB gave up can end the process
 
 
 class SharedStore:
@@ -62,51 +66,69 @@ class SharedStore:
 
     def __init__(self, address: SharedAddress, spool_folder: Path, is_read_only: bool = False) -> None:
         self.address, self._is_read_only = address, is_read_only
-        self.is_new = False
         self._spool_folder = spool_folder
         spool = f"{host_name()}:{spool_folder}" if address.is_remote_data else str(spool_folder)
         self._lease = Lease(spool)
         self._writing = threading.RLock()
+        self._opening = threading.Lock()
         self._commits = 0
         self._connections = Connections()
-        self._con = self._attached()
+        self._turns = Turns(address.connection_string)
+        self._watchdog = Watchdog(address, lambda: PATIENCE)
+        with self._watchdog.watching():
+            self._con, self.is_new = attach(address, is_read_only, PATIENCE)
 
     def query(
         self, sql: str, parameters: Parameters = None, relations: Mapping[str, pa.Table] | None = None
     ) -> pa.Table:
-        """Run statements and return the last one's rows as Arrow."""
+        """Run statements and return the last one's rows as Arrow.
 
-        def run() -> pa.Table:
-            with self._cursor(relations) as cursor:
+        Raises
+        ------
+        duckdb.Error : if a statement is wrong, as DuckDB words it
+        StoreError : if the catalog does not answer
+        """
+
+        def run(con: Con) -> pa.Table:
+            with _cursor(con, relations) as cursor:
                 if self._is_read_only:
                     check_reads(
                         sql, lambda text, values: cursor.execute(text, values).to_arrow_table(), relations or {}
                     )
                 return run_text(cursor, sql, parameters)
 
-        return self._patiently(run)
+        return self._patiently(run, lambda: only_reads(sql))
 
     def connection(self) -> LocalConnection:
         """Return a connection that lasts, whose current catalog is the lake."""
 
-        def begin() -> LocalConnection:
-            cursor = self._con.cursor()
+        def begin(con: Con) -> LocalConnection:
+            cursor = con.cursor()
             cursor.execute(f"USE {CATALOG}")
-            return LocalConnection(cursor, self._connections, before_write=BUMP, is_read_only=self._is_read_only)
+            return LocalConnection(
+                cursor,
+                self._connections,
+                lambda error: SessionLost(self.address, error),
+                before_write=BUMP,
+                is_read_only=self._is_read_only,
+            )
 
         return self._patiently(begin)
 
     def write(
         self, statements: Sequence[Statement], relations: Mapping[str, pa.Table] | None = None, token: str | None = None
     ) -> None:
-        """Run statements in one transaction: all of them or none, after or before every other writer."""
+        """Run statements in one transaction: all of them or none, after or before every other writer.
 
-        def run(cursor: duckdb.DuckDBPyConnection) -> None:
+        A token makes sure that they are run once where nobody hears whether they were committed.
+        """
+        word = token or secrets.token_hex(8)
+
+        def run(cursor: Con) -> None:
             cursor.execute(BUMP)
-            if token is not None:
-                if cursor.execute(IS_REMEMBERED, [token]).fetchone():
-                    return
-                cursor.execute(REMEMBER, [token])
+            if cursor.execute(IS_REMEMBERED, [word]).fetchone():
+                return
+            cursor.execute(REMEMBER, [word])
             for sql, parameters in statements:
                 cursor.execute(sql, parameters)
 
@@ -125,17 +147,17 @@ class SharedStore:
         with self._writing:
             if not has_batches(self._spool_folder):
                 return Drained()
-            if self._lease.epoch is None and not self.take_lease():
-                return Drained()
 
-            def commit(work: Callable[[duckdb.DuckDBPyConnection], Drained]) -> Drained:
-                def run(cursor: duckdb.DuckDBPyConnection) -> Drained:
+            def commit(work: Callable[[Con], Drained]) -> Drained:
+                def run(cursor: Con) -> Drained:
                     self._lease.check(cursor)
                     return work(cursor)
 
                 return self._transact(run)
 
             try:
+                if self._lease.epoch is None and not self.take_lease():
+                    return Drained()
                 done = drain(commit, self._spool_folder, self)
                 self._commits += 1 if done.files else 0
             except duckdb.Error as error:
@@ -157,175 +179,87 @@ class SharedStore:
     def compact(self) -> None:
         """Merge small files, cluster the points, and give back the room of what nobody can see any more."""
         with self._writing:
-            self._patiently(lambda: self.with_cursor(lambda cursor: compact(cursor, CATALOG)))
+            self.with_cursor(lambda cursor: compact(cursor, CATALOG, self._turns.turn))
             self._commits = 0
 
     def snapshot(self, to: Path) -> None:
         """Write a consistent copy of the lake into a new DuckDB file."""
         from isoflop.lakehouse.maintenance.rewrite import copy_into
 
-        self._patiently(lambda: self.with_cursor(lambda cursor: copy_into(cursor, to)))
+        self.with_cursor(lambda cursor: copy_into(cursor, to))
 
     def close(self) -> None:
         """Let the next committer take over at once, and disconnect."""
         with self._writing:
-            if self._lease.epoch is not None:
-                with contextlib.suppress(Exception):
-                    self._once(self._lease.release, None)
-            self._connections.close()
+            with self._watchdog.watching():
+                if self._lease.epoch is not None:
+                    with contextlib.suppress(Exception):
+                        self._once(self._con, self._lease.release, None)
+                self._connections.close()
+                self._turns.close()
             self._con.close()
 
     # Transactions
 
-    def _transact(
-        self, work: Callable[[duckdb.DuckDBPyConnection], Result], relations: Mapping[str, pa.Table] | None = None
-    ) -> Result:
-        """Run `work` in one transaction, again from the start when another writer came between."""
-        import duckdb
+    def _transact(self, work: Callable[[Con], Result], relations: Mapping[str, pa.Table] | None = None) -> Result:
+        """Run `work` in one transaction, again from the start when another writer came between.
 
+        After an outage it may have been committed already, so `work` has to see that for itself.
+        """
         with self._writing:
-            conflicts = 0
-            until = time.monotonic() + PATIENCE
-            while True:
-                try:
-                    return self._once(work, relations)
-                except duckdb.Error as error:
-                    if is_conflict(error) and conflicts < CONFLICTS:
-                        conflicts += 1
-                    elif not is_away(error):
-                        raise
-                    elif time.monotonic() > until:
-                        raise CatalogAway(self.address, error) from error
-                    time.sleep(pause(conflicts))
+            return self._patiently(lambda con: self._once(con, work, relations))
 
-    def _once(
-        self, work: Callable[[duckdb.DuckDBPyConnection], Result], relations: Mapping[str, pa.Table] | None
-    ) -> Result:
-        with self._cursor(relations) as cursor, transaction(cursor):
+    def _once(self, con: Con, work: Callable[[Con], Result], relations: Mapping[str, pa.Table] | None) -> Result:
+        with self._turns.turn(), _cursor(con, relations) as cursor, transaction(cursor):
             return work(cursor)
 
-    def _patiently(self, ask: Callable[[], Result]) -> Result:
-        """Ask, and ask again for some seconds while the catalog is away."""
+    def with_cursor(self, work: Callable[[Con], Result]) -> Result:
+        """Do something with a connection of its own whose current catalog is the lake."""
+
+        def run(con: Con) -> Result:
+            with _cursor(con) as cursor:
+                return work(cursor)
+
+        return self._patiently(run)
+
+    def _patiently(self, ask: Callable[[Con], Result], may_repeat: Callable[[], bool] = lambda: True) -> Result:
+        """Ask, and ask again for some seconds while the catalog is away or after the lake was attached anew."""
         import duckdb
 
-        until, tries = time.monotonic() + PATIENCE, 0
-        while True:
-            try:
-                return ask()
-            except duckdb.Error as error:
-                if is_refused(error) and "ostgres" in str(error):
-                    raise CatalogRefused(self.address, error) from error
-                if not is_away(error):
-                    raise
-                if time.monotonic() > until:
-                    raise CatalogAway(self.address, error) from error
-                tries += 1
-                time.sleep(pause(tries + 3))
+        asked = self._con
 
-    def with_cursor(self, work: Callable[[duckdb.DuckDBPyConnection], Result]) -> Result:
-        """Do something with a connection of its own whose current catalog is the lake."""
-        with self._cursor() as cursor:
-            return work(cursor)
-
-    @contextlib.contextmanager
-    def _cursor(self, relations: Mapping[str, pa.Table] | None = None) -> Iterator[duckdb.DuckDBPyConnection]:
-        cursor = self._con.cursor()
-        try:
-            cursor.execute(f"USE {CATALOG}")
-            for name, table in (relations or {}).items():
-                cursor.register(name, table)
-            yield cursor
-        finally:
-            cursor.close()
+        recovery = Recovery(
+            self.address, PATIENCE, lambda: look(asked, CATALOG), lambda: self._reopen(asked), may_repeat
+        )
+        with self._watchdog.watching():
+            while True:
+                asked = self._con
+                try:
+                    return ask(asked)
+                except duckdb.Error as error:
+                    recovery.after(error)
 
     # Attaching
 
-    def _attached(self) -> duckdb.DuckDBPyConnection:
-        import duckdb
-
-        con = duckdb.connect()
-        try:
-            for name in ("postgres_scanner", "ducklake", *(("httpfs",) if self.address.is_remote_data else ())):
-                load_extension(con, name)
-            # DuckLake's own retries wait ever longer without a limit; ours, above them, are capped and jittered.
-            con.execute("SET GLOBAL ducklake_max_retry_count = 3")
-            con.execute("SET GLOBAL ducklake_retry_wait_ms = 10")
-            if self.address.is_remote_data:
-                _use_credentials(con)
-            elif not self._is_read_only:
-                _make_folder(Path(self.address.data))
-            self._patiently(lambda: self._attach(con))
-            if self._is_read_only:
-                self._lock_up(con)
-            else:
-                self.is_new = self._patiently(lambda: self._prepared(con))
-        except duckdb.Error as error:
-            con.close()
-            raise StoreError(f"{self.address} cannot be opened: {str(error).splitlines()[0]}") from error
-        except BaseException:
-            con.close()
-            raise
-        return con
-
-    def _attach(self, con: duckdb.DuckDBPyConnection) -> None:
-        catalog = f"ducklake:postgres:{self.address.connection_string}".replace("'", "''")
-        data = self.address.data.replace("'", "''")
-        options = ", READ_ONLY" if self._is_read_only else ""
-        con.execute(f"ATTACH IF NOT EXISTS '{catalog}' AS {CATALOG} (DATA_PATH '{data}/'{options})")
-
-    def _lock_up(self, con: duckdb.DuckDBPyConnection) -> None:
-        """Check the schema, and let this connection reach nothing but the lake's data from here on."""
-        con.execute(f"USE {CATALOG}")
-        check_version(con, self.address)
-        data = self.address.data.replace("'", "''")
-        con.execute(f"SET GLOBAL allowed_directories = ['{data}/']")
-        con.execute("SET GLOBAL enable_external_access = false")
-        con.execute("SET GLOBAL lock_configuration = true")
-
-    def _prepared(self, con: duckdb.DuckDBPyConnection) -> bool:
-        """Bring the schema up to date; several processes may try at once. Returns whether the lake was empty."""
-        import duckdb
-
-        con.execute(f"USE {CATALOG}")
-        for tries in range(10):
-            try:
-                row = con.execute(
-                    "SELECT count(*) FROM duckdb_tables() WHERE database_name = current_database()"
-                ).fetchone()
-                if migrate(con, is_shared=True):
-                    settle_in(con, CATALOG)
-                return row is not None and row[0] == 0
-            except duckdb.Error as error:
-                if not is_conflict(error) and "already exists" not in str(error):
-                    raise
-                time.sleep(pause(tries + 3))
-        raise StoreError(f"{self.address} is being made by other processes", hint="try again")
+    def _reopen(self, dead: Con) -> None:
+        """Attach the lake anew in the place of a database that DuckDB has given up."""
+        with self._opening:
+            if self._con is dead:
+                self._con, _ = attach(self.address, self._is_read_only, PATIENCE)
+                _given_up.append(dead)
 
 
-def _make_folder(path: Path) -> None:
+@contextlib.contextmanager
+def _cursor(con: Con, relations: Mapping[str, pa.Table] | None = None) -> Iterator[Con]:
+    cursor = con.cursor()
     try:
-        path.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise StoreError(f"the data folder {path} cannot be made: {error.strerror}") from error
-
-
-def _use_credentials(con: duckdb.DuckDBPyConnection) -> None:
-    """Give DuckDB the object store's keys from the environment, for this process only."""
-    known = {
-        "KEY_ID": "AWS_ACCESS_KEY_ID", "SECRET": "AWS_SECRET_ACCESS_KEY", "SESSION_TOKEN": "AWS_SESSION_TOKEN",
-        "REGION": "AWS_REGION", "ENDPOINT": "AWS_ENDPOINT_URL",
-    }  # fmt: skip
-    for setting in ("s3_access_key_id", "s3_secret_access_key", "s3_session_token"):
-        con.execute(f"SET GLOBAL {setting} = ''")  # httpfs reads the environment too, and duckdb_settings() shows that
-    found = {name: os.environ[variable] for name, variable in known.items() if os.environ.get(variable)}
-    if "KEY_ID" not in found:
-        return
-    is_plain = found.get("ENDPOINT", "").startswith("http://")
-    if "ENDPOINT" in found:
-        found["ENDPOINT"] = found["ENDPOINT"].partition("://")[2] or found["ENDPOINT"]
-    settings = ", ".join(f"{name} '{value.replace(chr(39), chr(39) * 2)}'" for name, value in found.items())
-    style = ", URL_STYLE 'path'" if "ENDPOINT" in found else ""
-    con.execute(f"CREATE OR REPLACE SECRET isoflop (TYPE s3, {settings}{style}, USE_SSL {str(not is_plain).lower()})")
+        cursor.execute(f"USE {CATALOG}")
+        for name, table in (relations or {}).items():
+            cursor.register(name, table)
+        yield cursor
+    finally:
+        with contextlib.suppress(Exception):  # of a database that is dead
+            cursor.close()
 
 
 __all__ = ["CATALOG", "Fenced", "SharedStore"]
