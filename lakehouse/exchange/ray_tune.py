@@ -14,8 +14,8 @@ from typing import Any
 
 from isoflop.lakehouse.exchange.landing import FoundRun, Landing, utc
 from isoflop.lakehouse.exchange.naming import flat, record_of, setting
+from isoflop.lakehouse.exchange.origin import Origin, claim_of, older_claims, real_path
 from isoflop.lakehouse.exchange.points import PointColumns
-from isoflop.lakehouse.runs.records import canonical_json, digest
 
 NAME = "ray-tune"
 RESULTS = ("result.json", "progress.csv")
@@ -49,12 +49,28 @@ def _is_trial(folder: Path) -> bool:
 def read(path: Path) -> Landing:
     """Return the trials below a folder, or the one that a result file belongs to."""
     root = path.parent if path.is_file() else path
-    folders = sorted({file.parent for name in RESULTS for file in root.rglob(name) if _is_trial(file.parent)})
+    trials = {_real_folder(folder): folder for folder in reversed(_trial_folders(root))}
     columns, runs, notes = PointColumns(), [], list[str]()
-    states = {folder: _states(folder) for folder in {folder.parent for folder in folders}}
-    for folder in folders:
-        runs.append(_run(folder, states[folder.parent], columns, notes))
+    states = {real.parent: _states(real.parent) for real in trials}
+    for real, folder in sorted(trials.items()):
+        origin = _origin(real, folder)
+        runs.append(_run(real, origin, states[real.parent], columns, notes))
     return Landing(tuple(runs), columns.points(), tuple(notes))
+
+
+def _trial_folders(root: Path) -> list[Path]:
+    return sorted({file.parent for name in RESULTS for file in root.rglob(name) if _is_trial(file.parent)})
+
+
+def _real_folder(folder: Path) -> Path:
+    """Return the folder that a trial's results really lie in, links followed."""
+    results = next(folder / name for name in RESULTS if (folder / name).is_file())
+    return real_path(results).parent
+
+
+def _origin(real: Path, folder: Path) -> Origin:
+    claim = claim_of(NAME, real.name)
+    return Origin(place=str(real), claim=claim, older=older_claims(claim, [claim_of(NAME, folder.name)]))
 
 
 def _states(experiment: Path) -> dict[str, str]:
@@ -70,8 +86,7 @@ def _states(experiment: Path) -> dict[str, str]:
     return found
 
 
-def _run(folder: Path, states: Mapping[str, str], columns: PointColumns, notes: list[str]) -> FoundRun:
-    run_id = digest(canonical_json({NAME: folder.name}))
+def _run(folder: Path, origin: Origin, states: Mapping[str, str], columns: PointColumns, notes: list[str]) -> FoundRun:
     curves: dict[str, tuple[list[int], list[float], list[float]]] = {}
     last: Mapping[str, Any] = {}
     first: Mapping[str, Any] = {}
@@ -86,20 +101,21 @@ def _run(folder: Path, states: Mapping[str, str], columns: PointColumns, notes: 
             curve[1].append(float(value))
             curve[2].append(seconds)
     for name, (steps, values, at) in curves.items():
-        columns.add(run_id, name, steps, values, at)
+        columns.add(origin.key, name, steps, values, at)
     trial = str(last.get("trial_id") or folder.name)
     state = states.get(trial, "ERROR" if (folder / "error.txt").is_file() else "TERMINATED")
     status = STATUSES.get(state, "finished")
     began: Any = first.get("timestamp")
     ended, total = last.get("timestamp"), last.get(SECONDS)
     return FoundRun(
-        record=record_of(run_id, _params(folder), family=folder.parent.name, name=trial),
+        record=record_of(origin.key, _params(folder), family=folder.parent.name, name=trial),
         measured={"train_seconds": total, "host": last.get("hostname")},
         status=status,
         reason="crash" if status == "failed" else None,
         error=_last_line(folder / "error.txt"),
         started_at=utc(began - float(first.get(SECONDS) or 0)) if _is_number(began) else None,
         finished_at=utc(ended) if _is_number(ended) and status not in ("running", "queued") else None,
+        origin=origin,
     )
 
 

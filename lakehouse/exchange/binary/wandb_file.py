@@ -33,8 +33,18 @@ OWN = ("_timestamp", "_runtime", "_step", "_wandb")
 
 @dataclass
 class Recorded:
-    """What a run's file says. `curves` maps a metric to its steps, values and seconds since the start."""
+    """What a run's file says. `curves` maps a metric to its steps, values and seconds since the start.
 
+    Parameters
+    ----------
+    place : real path of the folder that the run's folder lies in, or of the one file that is the run
+    file : name of an exported history, which says no more of who the run is
+    is_guessed : the id is a part of a folder's name that may mean anything
+    """
+
+    place: str = ""
+    file: str = ""
+    is_guessed: bool = False
     run_id: str = ""
     project: str = ""
     name: str = ""
