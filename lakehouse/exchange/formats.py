@@ -82,7 +82,8 @@ def import_path(
         )
     landing = told_apart(FORMATS[name].read(path))
     if not landing.runs:
-        raise RecordError(f"{path}: no runs in it", hint=f"it was read as {name}; --as reads it as something else")
+        why = "; ".join(landing.notes[:1]) or f"it was read as {name}; --as reads it as something else"
+        raise RecordError(f"{path}: no runs in it", hint=why)
     landing = with_our_names(mapped(landing, mapping or {}, path), decided=mapping or {})
     landing = replace(landing, runs=tuple(_in_family(run, family) for run in landing.runs)).completed()
     label = f"import:{source or name}"
@@ -121,7 +122,8 @@ def found_format(path: Path) -> tuple[str, tuple[str, ...]]:
     ------
     FileError : if it is none that is known
     """
-    files = [path] if path.is_file() else [Path(folder) / name for folder, _, names in os.walk(path) for name in names]
+    below = [Path(folder) / name for folder, _, names in os.walk(path) for name in names]
+    files = [path] if path.is_file() else [file for file in below if file.is_file()]  # a pipe would never end
     found = [format.name for format in FORMATS.values() if format.finds(path, files)]
     if found:
         others = tuple(name for name in found[1:] if (found[0], name) != (ray_tune.NAME, tensorboard.NAME))

@@ -19,6 +19,7 @@ from typing import Any
 import numpy as np
 
 from isoflop.lakehouse.errors import FileError
+from isoflop.lakehouse.exchange.guarded import STEPS, step_of, yaml_of
 from isoflop.lakehouse.exchange.landing import FoundRun, Landing, utc
 from isoflop.lakehouse.exchange.naming import counted, record_of, setting
 from isoflop.lakehouse.exchange.origin import Origin, real_path
@@ -95,6 +96,8 @@ class Stored:
 def is_store_file(path: Path) -> bool:
     """Return whether a file is a SQLite database with MLflow's tables."""
     try:
+        if not path.is_file():
+            return False
         with open(path, "rb") as file:
             if file.read(len(SQLITE)) != SQLITE:
                 return False
@@ -206,7 +209,7 @@ def _read_folder(root: Path) -> Landing:
     notes: list[str] = []
     deleted = 0
     for file in sorted(root.rglob("meta.yaml")):
-        about = _meta(file)
+        about = _meta(file, notes)
         run_id = about.get("run_id") or about.get("run_uuid")
         if run_id is None:
             continue
@@ -234,8 +237,8 @@ def _stored(run_id: str, about: Mapping[str, Any], folder: Path, place: Path) ->
         about.get("run_name") or None,
         str(experiment),
         CODES.get(status, "FINISHED") if isinstance(status, int) else str(status),
-        about.get("start_time"),
-        about.get("end_time"),
+        step_of(about.get("start_time")),
+        step_of(about.get("end_time")),
     )
     for table in ("params", "tags"):
         texts = {
@@ -254,8 +257,11 @@ def _curve(path: Path, notes: list[str]) -> tuple[np.ndarray[Any, Any], np.ndarr
         parts = line.split()
         try:
             time, value, step = int(parts[0]), float(parts[1]), int(parts[2]) if len(parts) > 2 else 0
-        except (IndexError, ValueError):
+        except (IndexError, ValueError, OverflowError):
             notes.append(f"{path.parent.parent.name}: a line of {path.name} is cut off, left out: {line!r}")
+            continue
+        if step not in STEPS or time not in STEPS:
+            notes.append(f"{path.parent.parent.name}: a step or time in {path.name} beyond 64 bits, left out: {line!r}")
             continue
         times.append(time)
         values.append(value)
@@ -263,14 +269,9 @@ def _curve(path: Path, notes: list[str]) -> tuple[np.ndarray[Any, Any], np.ndarr
     return np.array(times, dtype=np.int64), np.array(values, dtype=np.float64), np.array(steps, dtype=np.int64)
 
 
-def _meta(path: Path) -> dict[str, Any]:
-    import yaml
-
-    try:
-        told = yaml.load(path.read_text(), Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader))
-    except (OSError, yaml.YAMLError, UnicodeDecodeError):
-        return {}
-    return told if isinstance(told, dict) else {}
+def _meta(path: Path, notes: list[str] | None = None) -> dict[str, Any]:
+    """Return what a meta.yaml says in single values."""
+    return {key: value for key, value in yaml_of(path, notes).items() if isinstance(value, bool | int | float | str)}
 
 
 def _landing(kept: Iterable[Stored], columns: PointColumns, deleted: int, notes: Sequence[str] = ()) -> Landing:

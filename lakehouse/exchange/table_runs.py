@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
@@ -13,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from isoflop.lakehouse.errors import RecordError
+from isoflop.lakehouse.exchange.guarded import json_of
 from isoflop.lakehouse.exchange.landing import COUNTS, MEASURED, PLACES, FoundRun, Landing
 from isoflop.lakehouse.exchange.naming import counted, flat
 from isoflop.lakehouse.exchange.origin import Origin, real_path
@@ -246,7 +246,7 @@ def found_run(run_id: str, row: Mapping[str, Any], family: str) -> FoundRun:
 def _json_cell(text: Any) -> Any:
     """Return what a cell of JSON says; None when it is something else."""
     try:
-        return json.loads(text) if isinstance(text, str) else None
+        return json_of(text) if isinstance(text, str) else None
     except ValueError:
         return None
 

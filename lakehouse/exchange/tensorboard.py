@@ -18,6 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from isoflop.lakehouse.exchange.binary.event_file import Events, read_events
+from isoflop.lakehouse.exchange.guarded import yaml_of
 from isoflop.lakehouse.exchange.landing import FoundRun, Landing, utc
 from isoflop.lakehouse.exchange.naming import counted, flat, record_of, setting
 from isoflop.lakehouse.exchange.origin import Origin, claim_of, older_claims, real_path
@@ -38,6 +39,7 @@ class Folder:
     first_file: str
     real: Path
     part: str = ""
+    is_read: bool = False
     curves: dict[str, Curve] = field(default_factory=dict)
     settings: dict[str, Any] = field(default_factory=dict)
     status: str | None = None
@@ -64,7 +66,8 @@ def read(path: Path) -> Landing:
         folders[0].part = path.name
         folders[0].notes.append(f"{path.name}: one of {len(beside)} event files beside it; the folder is the whole run")
     columns, runs, notes = PointColumns(), [], []
-    for found in _joined(folders, root):
+    notes += [note for found in folders if not found.is_read for note in found.notes]
+    for found in _joined([found for found in folders if found.is_read], root):
         notes += found.notes
         runs.append(_run(found, root, columns))
     return Landing(tuple(runs), columns.points(), tuple(notes))
@@ -76,7 +79,7 @@ def _event_folders(path: Path) -> list[tuple[Path, list[str]]]:
     found = []
     for folder, below, names in os.walk(path):
         below.sort()
-        events = sorted(name for name in names if is_event_file(name))
+        events = sorted(name for name in names if is_event_file(name) and (Path(folder) / name).is_file())
         if events:
             found.append((Path(folder), events))
     return found
@@ -87,6 +90,10 @@ def _read_folder(folder: Path, names: list[str]) -> Folder:
     replaced = 0
     for name in names:
         events = read_events(folder / name)
+        if not events.is_one:
+            found.notes.append(f"{folder / name}: not an event file, left out")
+            continue
+        found.is_read = True
         found.settings |= events.hparams
         found.status = events.status or found.status
         found.notes += [f"{folder.name}: {note}" for note in events.notes]
@@ -95,8 +102,7 @@ def _read_folder(folder: Path, names: list[str]) -> Folder:
         found.notes.append(
             f"{folder.name}: {counted(replaced, 'point')} logged again by a later event file, which counts"
         )
-    if (folder / "hparams.yaml").is_file():
-        found.settings |= _yaml_settings(folder / "hparams.yaml")
+    found.settings |= flat(yaml_of(folder / "hparams.yaml", found.notes), ".")
     return found
 
 
@@ -114,16 +120,6 @@ def _take_over(found: Folder, events: Events) -> int:
             )
         found.curves[tag] = walls, steps, values
     return replaced
-
-
-def _yaml_settings(path: Path) -> dict[str, Any]:
-    import yaml
-
-    try:
-        told = yaml.safe_load(path.read_text())
-    except (yaml.YAMLError, UnicodeDecodeError):  # Lightning writes tags of Python objects when it must
-        return {}
-    return flat(told, ".") if isinstance(told, dict) else {}
 
 
 def _joined(folders: list[Folder], root: Path) -> list[Folder]:

@@ -10,7 +10,6 @@
 from __future__ import annotations
 
 import csv
-import json
 import math
 import re
 from collections.abc import Iterable, Iterator, Mapping
@@ -20,6 +19,7 @@ from typing import Any
 
 from isoflop.lakehouse.errors import FileError
 from isoflop.lakehouse.exchange.binary.wandb_file import MARK, OWN, Recorded, joined, read_wandb
+from isoflop.lakehouse.exchange.guarded import json_of, step_of, yaml_of
 from isoflop.lakehouse.exchange.landing import MEASURED, FoundRun, Landing, utc
 from isoflop.lakehouse.exchange.naming import flat, our_metric, record_of
 from isoflop.lakehouse.exchange.origin import Origin, claim_of, older_claims, real_path
@@ -129,9 +129,12 @@ def _first_columns(path: Path) -> list[str]:
         return []
     with open(path, encoding="utf-8", errors="replace", newline="") as file:
         if path.suffix == ".csv":
-            return next(csv.reader(file), [])
+            try:
+                return next(csv.reader(file), [])
+            except csv.Error:  # a cell of many kilobytes: whatever it is, no chart
+                return []
         try:
-            first = json.loads(file.readline() or "{}")
+            first = json_of(file.readline() or "{}")
         except ValueError:
             return []
     return list(first) if isinstance(first, dict) else []
@@ -183,7 +186,8 @@ def _ending(found: Recorded) -> tuple[str, str | None, str | None]:
 
 def _read_run_folder(folder: Path, run_folder: Path) -> Recorded:
     """Read a run from the files that wandb keeps for people: settings, summary and, where there is one, a history."""
-    about = _json(folder / "wandb-metadata.json")
+    notes: list[str] = []
+    about = _json(folder / "wandb-metadata.json", notes)
     found = Recorded(
         run_id=str(about.get("run_id") or run_folder.name.rpartition("-")[2]),
         place=_place(run_folder),
@@ -192,12 +196,13 @@ def _read_run_folder(folder: Path, run_folder: Path) -> Recorded:
         name=about.get("name") or about.get("run_id") or run_folder.name,
         host=about.get("host", ""),
         tags=list(about.get("tags", [])),
-        config=_config(folder / "config.yaml"),
-        summary={key: value for key, value in _json(folder / ABOUT[0]).items() if key not in OWN},
+        config=_config(folder / "config.yaml", notes),
+        summary={key: value for key, value in _json(folder / ABOUT[0], notes).items() if key not in OWN},
         exit_code=about.get("exit_code", 0),
         state=about.get("state"),
         reason=about.get("reason"),
         started=_seconds(about.get("startedAt")),
+        notes=notes,
     )
     for name in HISTORIES:
         if (folder / name).is_file():
@@ -212,10 +217,9 @@ def _read_history_file(path: Path) -> Recorded:
     real = real_path(path)
     found = Recorded(run_id=claim_of(NAME, real.stem), name=real.stem, exit_code=0, place=str(real), file=path.name)
     for number, row in _rows(path):
-        try:
-            step = int(float(row["_step"]))
-        except (KeyError, TypeError, ValueError) as error:
-            raise FileError(path, number, "a history needs a number in '_step' in every row") from error
+        step = step_of(_number(row.get("_step")))
+        if step is None:
+            raise FileError(path, number, "a history needs a number in '_step' in every row")
         values = {name: value for name, cell in flat(row, ".").items() if (value := _number(cell)) is not None}
         seconds = values.get("_runtime", math.nan)
         found.add(step, seconds, {name: value for name, value in values.items() if name not in OWN})
@@ -226,11 +230,14 @@ def _rows(path: Path) -> Iterator[tuple[int, Mapping[str, Any]]]:
     """Yield the rows of a CSV or JSON-lines file with the numbers of their lines."""
     with open(path, encoding="utf-8", newline="") as file:
         if path.suffix == ".csv":
-            yield from enumerate(csv.DictReader(file), start=2)  # the first line has the names
+            try:
+                yield from enumerate(csv.DictReader(file), start=2)  # the first line has the names
+            except csv.Error as error:
+                raise FileError(path, None, f"not a table: {error}") from error
             return
         for number, line in enumerate(file, start=1):
             try:
-                row = json.loads(line)
+                row = json_of(line)
             except ValueError as error:
                 raise FileError(path, number, f"not a line of JSON: {error}") from error
             if isinstance(row, dict):
@@ -253,11 +260,11 @@ def _read_chart(path: Path) -> Landing:
         runs[origin.key] = FoundRun(record=record_of(origin.key, {}, family="", name=run), origin=origin)
         steps, values = [], []
         for number, row in rows:
-            step, value = _number(row[first]), _number(row[name])
+            step, value = step_of(_number(row[first])), _number(row[name])
             if step is None:
                 raise FileError(path, number, f"a chart needs a number in '{first}' in every row")
             if value is not None:
-                steps.append(int(step))
+                steps.append(step)
                 values.append(value)
         columns.add(origin.key, metric, steps, values)
     notes = ("a chart holds no settings of its runs; their offline run folders do",)
@@ -269,31 +276,26 @@ def _number(cell: Any) -> float | None:
         return None
     try:
         return float(cell)
-    except ValueError:
+    except (ValueError, OverflowError, TypeError):
         return None
 
 
-def _json(path: Path) -> dict[str, Any]:
+def _json(path: Path, notes: list[str]) -> dict[str, Any]:
+    if not path.is_file():
+        return {}
     try:
-        told = json.loads(path.read_text())
-    except (OSError, ValueError):
+        told = json_of(path.read_text())
+    except (OSError, ValueError) as error:
+        notes.append(f"{path}: left out, {error}")
         return {}
     return told if isinstance(told, dict) else {}
 
 
-def _config(path: Path) -> dict[str, Any]:
+def _config(path: Path, notes: list[str]) -> dict[str, Any]:
     """Return the settings of a config.yaml, whose values stand under `value`."""
-    import yaml
-
-    try:
-        told = yaml.safe_load(path.read_text())
-    except (OSError, yaml.YAMLError):
-        return {}
-    if not isinstance(told, dict):
-        return {}
     return {
         key: entry["value"] if isinstance(entry, dict) and "value" in entry else entry
-        for key, entry in told.items()
+        for key, entry in yaml_of(path, notes).items()
         if key not in ("_wandb", "wandb_version")
     }
 

@@ -186,7 +186,7 @@ def test_runs_are_sources_whatever_the_order_and_the_way(layout: list[tuple[str,
                 (path.parent / f"link_{stem}{path.suffix}").symlink_to(path)
         for again in range(3):
             chance.shuffle(sources)
-            for path, floor in sources:
+            for path, _ in sources:
                 by = path.parent / f"link_{path.name}"
                 done = import_path(lake, by if by.exists() and chance.random() < 0.5 else Path(os.path.relpath(path)))
                 assert again == 0 or (done.added, done.changed) == (0, 0)
