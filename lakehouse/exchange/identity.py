@@ -121,6 +121,7 @@ class _Search:
         self.lake, self.points, self.runs, self.source = lake, landing.points, landing.runs, source
         self.is_source_given, self.is_source_a_name = is_source_given, is_source_a_name
         self.hashes = landing.points.hashes()
+        self.contents: dict[tuple[str, str | None], str] = {}  # by the id in the landing and a name
         self.host = host_name()
         self.matched: dict[str, Known] = {}  # by the id in the landing
         self.ids: dict[str, str] = {}
@@ -304,7 +305,10 @@ class _Search:
         return stored.name if has_one_end and (origin.is_named_by_place or stored.name.endswith(f"/{name}")) else name
 
     def _content(self, run: FoundRun, name: str | None) -> str:
-        return content_of(run, self.hashes.get(run.run_id), name)
+        asked = run.run_id, name
+        if asked not in self.contents:
+            self.contents[asked] = content_of(run, self.hashes.get(run.run_id), name)
+        return self.contents[asked]
 
     def _refusal(self, run: FoundRun, stored: Known) -> RecordError:
         came = stored.source if stored.origin is None else f"{stored.source} ({stored.origin})"
@@ -324,8 +328,10 @@ def _claimants(lake: Lakehouse, runs: Sequence[FoundRun]) -> list[Known]:
     ids: dict[str, None] = {}
     for run in runs:
         origin = run.origin
-        words = (run.run_id,) if origin is None else (run.run_id, origin.key, origin.place, *origin.claims)
+        words = (run.run_id,) if origin is None else (run.run_id, origin.place, *origin.claims)
         ids |= dict.fromkeys(words)
+        if origin is not None and not origin.is_unique and not origin.is_given:
+            ids[origin.key] = None
     rows = lake.query(CLAIMANTS, None, {"_ids": pa.table({"id": pa.array(list(ids), pa.string())})}).to_pylist()
     return [Known(**{**row, "attempt": int(row["attempt"])}) for row in rows]
 
