@@ -10,11 +10,13 @@ from typing import TYPE_CHECKING
 
 from isoflop.lakehouse.errors import FileError, RecordError, UsageError, did_you_mean
 from isoflop.lakehouse.exchange import mlflow, ray_tune, tensorboard, wandb
-from isoflop.lakehouse.exchange.landing import FoundRun, Imported, Landing, land
+from isoflop.lakehouse.exchange.identity import told_apart
+from isoflop.lakehouse.exchange.landing import FoundRun, Imported, Landing
 from isoflop.lakehouse.exchange.mapping import mapped
 from isoflop.lakehouse.exchange.naming import kept_in_config, missing_losses, with_our_names
 from isoflop.lakehouse.exchange.table_file import READERS
 from isoflop.lakehouse.exchange.tables import import_table, suspicions
+from isoflop.lakehouse.exchange.writing import land
 
 if TYPE_CHECKING:
     from isoflop.lakehouse.lake import Lakehouse
@@ -78,17 +80,25 @@ def import_path(
         return import_table(
             lake, path, mapping=mapping, source=source, family=family or DEFAULT_FAMILY, skip_bad_rows=skip_bad_rows
         )
-    landing = FORMATS[name].read(path)
+    landing = told_apart(FORMATS[name].read(path))
     if not landing.runs:
-        raise RecordError(f"{path}: no runs in it", hint=f"it was read as {name}; --as reads it as something else")
+        why = "; ".join(landing.notes[:1]) or f"it was read as {name}; --as reads it as something else"
+        raise RecordError(f"{path}: no runs in it", hint=why)
     landing = with_our_names(mapped(landing, mapping or {}, path), decided=mapping or {})
     landing = replace(landing, runs=tuple(_in_family(run, family) for run in landing.runs)).completed()
     label = f"import:{source or name}"
-    added, changed, unchanged = land(lake, landing, label)
-    notes = [*landing.notes, *kept_in_config(landing.runs), *missing_losses(landing), *suspicions(landing.runs)]
+    landed = land(lake, landing, label, is_source_given=source is not None)
+    notes = [
+        *landing.notes,
+        *landed.notes,
+        *kept_in_config(landing.runs),
+        *missing_losses(landing),
+        *suspicions(landing.runs),
+    ]
     notes += [f"there are {other} files too; import them with --as {other}" for other in others]
     count = len(landing.runs)
-    return Imported(label, count, count, len(landing.points), added, changed, unchanged, 0, tuple(notes), name)
+    points = len(landing.points)
+    return Imported(label, count, count, points, landed.added, landed.changed, landed.unchanged, 0, tuple(notes), name)
 
 
 def checked(name: str) -> str:
@@ -112,7 +122,8 @@ def found_format(path: Path) -> tuple[str, tuple[str, ...]]:
     ------
     FileError : if it is none that is known
     """
-    files = [path] if path.is_file() else [Path(folder) / name for folder, _, names in os.walk(path) for name in names]
+    below = [Path(folder) / name for folder, _, names in os.walk(path) for name in names]
+    files = [path] if path.is_file() else [file for file in below if file.is_file()]  # a pipe would never end
     found = [format.name for format in FORMATS.values() if format.finds(path, files)]
     if found:
         others = tuple(name for name in found[1:] if (found[0], name) != (ray_tune.NAME, tensorboard.NAME))

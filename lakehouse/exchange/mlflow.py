@@ -7,9 +7,10 @@ infinity as the largest float, both are turned back. Deleted runs are left out.
 
 from __future__ import annotations
 
+import re
 import sqlite3
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import groupby
 from pathlib import Path
@@ -18,8 +19,10 @@ from typing import Any
 import numpy as np
 
 from isoflop.lakehouse.errors import FileError
+from isoflop.lakehouse.exchange.guarded import STEPS, step_of, yaml_of
 from isoflop.lakehouse.exchange.landing import FoundRun, Landing, utc
 from isoflop.lakehouse.exchange.naming import counted, record_of, setting
+from isoflop.lakehouse.exchange.origin import Origin, real_path
 from isoflop.lakehouse.exchange.points import PointColumns
 from isoflop.lakehouse.runs.records import STATUSES as OUR_STATUSES
 
@@ -33,13 +36,15 @@ CODES = {1: "RUNNING", 2: "SCHEDULED", 3: "FINISHED", 4: "FAILED", 5: "KILLED"} 
 LARGEST = sys.float_info.max  # what a SQLite store holds for an infinity
 OWN_TAGS = "isoflop."
 SYSTEM = ("mlflow.", OWN_TAGS)  # what tags that nobody chose begin with
+DRAWN = re.compile(r"[0-9a-f]{32}|[a-z2-7]{12}")  # an id that MLflow drew at random, or a run id of ours
 SYSTEM_TAGS = {"mlflow.source.git.commit": "code_version"}
 
 
 @dataclass
 class Stored:
-    """One run as MLflow knows it; times in milliseconds since 1970."""
+    """One run as MLflow knows it, and the place of its store; times in milliseconds since 1970."""
 
+    place: str
     run_id: str
     name: str | None
     experiment: str
@@ -48,6 +53,18 @@ class Stored:
     end: int | None
     params: dict[str, str] = field(default_factory=dict)
     tags: dict[str, str] = field(default_factory=dict)
+
+    @property
+    def origin(self) -> Origin:
+        """Where the run is from."""
+        is_unique = DRAWN.fullmatch(self.run_id) is not None
+        return Origin(
+            place=self.place,
+            part=self.run_id,
+            claim=self.run_id,
+            is_unique=is_unique,
+            is_given=not is_unique and f"{OWN_TAGS}status" in self.tags,
+        )
 
     def found(self) -> FoundRun:
         """Return the run in our words."""
@@ -60,7 +77,7 @@ class Stored:
         ended = None if self.start is None or self.end is None else (self.end - self.start) / 1000
         return FoundRun(
             record=record_of(
-                self.run_id,
+                self.origin.key,
                 settings,
                 family="" if self.experiment == "Default" else self.experiment,
                 name=self.name or self.tags.get("mlflow.runName") or self.run_id,
@@ -72,12 +89,15 @@ class Stored:
             is_certain=is_ours,
             started_at=utc(None if self.start is None else self.start / 1000),
             finished_at=utc(None if self.end is None else self.end / 1000),
+            origin=self.origin,
         )
 
 
 def is_store_file(path: Path) -> bool:
     """Return whether a file is a SQLite database with MLflow's tables."""
     try:
+        if not path.is_file():
+            return False
         with open(path, "rb") as file:
             if file.read(len(SQLITE)) != SQLITE:
                 return False
@@ -104,14 +124,18 @@ def read(path: Path) -> Landing:
     ------
     FileError : if the database cannot be read
     """
+    notes: list[str] = []
     if path.is_dir():
         databases = [file for file in sorted(path.glob("*.db")) if is_store_file(file)]
         if not databases:
             return _read_folder(path)
-        path = databases[0]
+        path, *others = databases
+        notes += [
+            f"{other.name}: another MLflow store beside {path.name}; import it by its own path" for other in others
+        ]
     try:
         with _connected(path) as con:
-            return _read_database(con)
+            return _read_database(con, str(real_path(path)), notes)
     except sqlite3.Error as error:
         raise FileError(path, None, f"cannot be read as an MLflow store: {error}") from error
 
@@ -135,14 +159,14 @@ class _connected:
         self._con.close()
 
 
-def _read_database(con: sqlite3.Connection) -> Landing:
+def _read_database(con: sqlite3.Connection, place: str, notes: Sequence[str]) -> Landing:
     named = _columns(con, "runs")
     name = "r.name" if "name" in named else "NULL"
     rows = con.execute(
         f"SELECT r.run_uuid, {name}, e.name, r.status, r.start_time, r.end_time, r.lifecycle_stage "
         "FROM runs r JOIN experiments e ON e.experiment_id = r.experiment_id ORDER BY r.start_time, r.run_uuid"
     ).fetchall()
-    kept = {row[0]: Stored(*row[:6]) for row in rows if row[6] != "deleted"}
+    kept = {row[0]: Stored(place, *row[:6]) for row in rows if row[6] != "deleted"}
     for table in ("params", "tags"):
         for key, value, run_id in con.execute(f"SELECT key, value, run_uuid FROM {table}"):
             if run_id in kept:
@@ -150,7 +174,7 @@ def _read_database(con: sqlite3.Connection) -> Landing:
     columns = PointColumns()
     for stored in kept.values():
         _add_curves(con, stored, columns)
-    return _landing(kept, columns, len(rows) - len(kept))
+    return _landing(kept.values(), columns, len(rows) - len(kept), notes)
 
 
 def _add_curves(con: sqlite3.Connection, stored: Stored, columns: PointColumns) -> None:
@@ -171,7 +195,7 @@ def _add_curves(con: sqlite3.Connection, stored: Stored, columns: PointColumns) 
     start = 0
     for key, group in groupby(keys):
         end = start + sum(1 for _ in group)
-        columns.add(stored.run_id, key, steps[start:end], value[start:end], seconds[start:end])
+        columns.add(stored.origin.key, key, steps[start:end], value[start:end], seconds[start:end])
         start = end
 
 
@@ -180,38 +204,41 @@ def _columns(con: sqlite3.Connection, table: str) -> set[str]:
 
 
 def _read_folder(root: Path) -> Landing:
-    kept: dict[str, Stored] = {}
+    kept: dict[Path, Stored] = {}
     columns = PointColumns()
     notes: list[str] = []
     deleted = 0
     for file in sorted(root.rglob("meta.yaml")):
-        about = _meta(file)
+        about = _meta(file, notes)
         run_id = about.get("run_id") or about.get("run_uuid")
         if run_id is None:
             continue
         if about.get("lifecycle_stage") == "deleted":
             deleted += 1
             continue
-        stored = _stored(str(run_id), about, file.parent)
-        kept[stored.run_id] = stored
+        real = real_path(file).parent
+        if real in kept:
+            continue  # a link to a run that is there already
+        stored = kept[real] = _stored(str(run_id), about, file.parent, real)
         for curve in sorted((file.parent / "metrics").rglob("*")):
             if curve.is_file():
                 times, values, steps = _curve(curve, notes)
                 key = curve.relative_to(file.parent / "metrics").as_posix()
-                columns.add(stored.run_id, key, steps, values, _seconds(times, stored.start))
-    return _landing(kept, columns, deleted, notes)
+                columns.add(stored.origin.key, key, steps, values, _seconds(times, stored.start))
+    return _landing(kept.values(), columns, deleted, notes)
 
 
-def _stored(run_id: str, about: Mapping[str, Any], folder: Path) -> Stored:
+def _stored(run_id: str, about: Mapping[str, Any], folder: Path, place: Path) -> Stored:
     experiment = _meta(folder.parent / "meta.yaml").get("name") or folder.parent.name
     status = about.get("status")
     stored = Stored(
+        str(place),
         run_id,
         about.get("run_name") or None,
         str(experiment),
         CODES.get(status, "FINISHED") if isinstance(status, int) else str(status),
-        about.get("start_time"),
-        about.get("end_time"),
+        step_of(about.get("start_time")),
+        step_of(about.get("end_time")),
     )
     for table in ("params", "tags"):
         texts = {
@@ -230,8 +257,11 @@ def _curve(path: Path, notes: list[str]) -> tuple[np.ndarray[Any, Any], np.ndarr
         parts = line.split()
         try:
             time, value, step = int(parts[0]), float(parts[1]), int(parts[2]) if len(parts) > 2 else 0
-        except (IndexError, ValueError):
+        except (IndexError, ValueError, OverflowError):
             notes.append(f"{path.parent.parent.name}: a line of {path.name} is cut off, left out: {line!r}")
+            continue
+        if step not in STEPS or time not in STEPS:
+            notes.append(f"{path.parent.parent.name}: a step or time in {path.name} beyond 64 bits, left out: {line!r}")
             continue
         times.append(time)
         values.append(value)
@@ -239,19 +269,14 @@ def _curve(path: Path, notes: list[str]) -> tuple[np.ndarray[Any, Any], np.ndarr
     return np.array(times, dtype=np.int64), np.array(values, dtype=np.float64), np.array(steps, dtype=np.int64)
 
 
-def _meta(path: Path) -> dict[str, Any]:
-    import yaml
-
-    try:
-        told = yaml.load(path.read_text(), Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader))
-    except (OSError, yaml.YAMLError, UnicodeDecodeError):
-        return {}
-    return told if isinstance(told, dict) else {}
+def _meta(path: Path, notes: list[str] | None = None) -> dict[str, Any]:
+    """Return what a meta.yaml says in single values."""
+    return {key: value for key, value in yaml_of(path, notes).items() if isinstance(value, bool | int | float | str)}
 
 
-def _landing(kept: Mapping[str, Stored], columns: PointColumns, deleted: int, notes: Sequence[str] = ()) -> Landing:
+def _landing(kept: Iterable[Stored], columns: PointColumns, deleted: int, notes: Sequence[str] = ()) -> Landing:
     left_out = [f"left out {counted(deleted, 'deleted run')}"] if deleted else []
-    return Landing(tuple(stored.found() for stored in kept.values()), columns.points(), (*left_out, *notes))
+    return Landing(tuple(stored.found() for stored in kept), columns.points(), (*left_out, *notes))
 
 
 def _seconds(times: Sequence[int] | np.ndarray[Any, Any], start: int | None) -> np.ndarray[Any, Any]:

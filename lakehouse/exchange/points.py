@@ -7,7 +7,8 @@ NaN where the time is not known. Everything here takes time linear in the points
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator, Mapping, Sequence
+from collections import Counter
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any
@@ -72,13 +73,33 @@ class Points:
         again = self._same_place() & np.isin(self.metric[:-1], codes)
         return self.taken(~np.append(again, False)) if again.any() else self
 
-    def without_copies(self, run_ids: Sequence[str]) -> Points:
-        """Return sorted points without those of these runs that repeat the one before in everything."""
-        codes = [code for code, run_id in enumerate(self.run_ids) if run_id in run_ids]
-        again = self._same_place() & np.isin(self.run[:-1], codes)
-        for column in (self.value, self.seconds):
-            again &= (column[1:] == column[:-1]) | (np.isnan(column[1:]) & np.isnan(column[:-1]))
-        return self.taken(~np.append(again, False)) if again.any() else self
+    def without_runs(self, run_ids: Collection[str]) -> Points:
+        """Return the points of all other runs."""
+        keeps = np.array([run_id not in run_ids for run_id in self.run_ids], dtype=bool)
+        return self.taken(keeps[self.run]) if len(self) and not keeps.all() else self
+
+    def sizes(self, run_ids: Sequence[str]) -> dict[str, int]:
+        """Return how many points each of these runs has."""
+        counts = dict(zip(self.run_ids, np.bincount(self.run, minlength=len(self.run_ids)).tolist(), strict=True))
+        return {run_id: counts.get(run_id, 0) for run_id in run_ids}
+
+    def called(self, names: Mapping[str, str]) -> Points:
+        """Return the points with other ids of their runs, where `names` has one."""
+        return replace(self, run_ids=tuple(names.get(run_id, run_id) for run_id in self.run_ids))
+
+    def has_within(self, part: str, whole: str) -> bool:
+        """Return whether every point of the run `part` is one of the run `whole`, as often as it is there."""
+        few, many = (self._counted(run_id) for run_id in (part, whole))
+        return all(many.get(point, 0) >= count for point, count in few.items())
+
+    def _counted(self, run_id: str) -> Counter[bytes]:
+        """Return how often each point of a run is there, whatever its time."""
+        if run_id not in self.run_ids:
+            return Counter()
+        rows = np.flatnonzero(self.run == self.run_ids.index(run_id))
+        bits = _one_nan(self.value[rows]).view(np.int64)
+        columns = np.stack([self.metric[rows].astype(np.int64), self.step[rows], bits], axis=1)
+        return Counter(map(bytes, np.ascontiguousarray(columns)))
 
     def _same_place(self) -> NDArray[np.bool_]:
         """Return (P - 1,) whether each point and the next are of one run, metric and step."""

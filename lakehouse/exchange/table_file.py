@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from isoflop.lakehouse.errors import FileError, did_you_mean
+from isoflop.lakehouse.exchange.guarded import DEEPEST, is_deep_json
 from isoflop.lakehouse.exchange.landing import COUNTS, MEASURED, PLACES
 
 if TYPE_CHECKING:
@@ -23,6 +24,8 @@ SHAPE = ("width", "depth", "heads", "vocabulary", "sequence_length", "batch_toke
 NUMBERS = (*COUNTS, *MEASURED, *SHAPE, "seed", "step", "seconds")
 WHOLE = ("seed", "step", "steps")
 KNOWN = (*NUMBERS, *TEXT, *ENDINGS, "metric", "value")
+WIDEST = 4096  # columns of a table
+LONGEST_HEAD = 2**24  # bytes of a table's first line that are looked at
 MISSING = ("", "NA", "N/A", "null", "NULL", "None")
 NULLS = ", ".join(f"'{word}'" for word in MISSING)
 READERS = {
@@ -70,12 +73,16 @@ def load(con: duckdb.DuckDBPyConnection, path: Path, mapping: Mapping[str, str])
     if reader is None:
         raise FileError(path, None, f"'{path.suffix}' is not a table we read; give one of {', '.join(READERS)}")
     try:
+        _check_shape(path)
         if reader == "arrow_file":
             con.register("arrow_file", _arrow_file(path))
             con.execute("CREATE TABLE file AS SELECT * FROM arrow_file")
         else:
             con.execute(f"CREATE TABLE file AS SELECT * FROM {reader}", [str(path)])
-        for name in columns_of(con, "file"):
+        found = columns_of(con, "file")
+        if len(found) > WIDEST:
+            raise _too_wide(path, len(found))
+        for name in found:
             if name.lower() == "rowid":  # DuckDB's own name for a row's place, which is needed here
                 con.execute(f"ALTER TABLE file RENAME {quoted(name)} TO row_id")
         typed = _typed(con, is_text=path.suffix.lower() in (".csv", ".tsv"))
@@ -87,6 +94,32 @@ def load(con: duckdb.DuckDBPyConnection, path: Path, mapping: Mapping[str, str])
     except duckdb.Error as error:
         raise FileError(path, None, f"cannot be read: {' '.join(str(error).splitlines()[:2])}") from error
     return columns_of(con, "rows")
+
+
+def _check_shape(path: Path) -> None:
+    """Refuse a text table that a reader would take minutes over, or die of, before one reads it."""
+    if READERS[path.suffix.lower()].startswith("read_json") and is_deep_json(path):
+        raise FileError(
+            path,
+            None,
+            f"nested more than {DEEPEST} deep, which no row of a table is",
+            hint="give every run a flat object",
+        )
+    if path.suffix.lower() in (".csv", ".tsv"):
+        with open(path, "rb") as file:
+            first = file.readline(LONGEST_HEAD)
+        count = 1 + max(first.count(mark) for mark in (b",", b"\t", b";", b"|"))
+        if count > WIDEST:
+            raise _too_wide(path, count)
+
+
+def _too_wide(path: Path, count: int) -> FileError:
+    return FileError(
+        path,
+        1,
+        f"{count:,} columns, more than the {WIDEST:,} that are read",
+        hint="give every point a row with the columns run_id, step, metric and value",
+    )
 
 
 def columns_of(con: duckdb.DuckDBPyConnection, table: str) -> dict[str, str]:

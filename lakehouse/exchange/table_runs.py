@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Mapping, Sequence
+import re
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -11,8 +12,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from isoflop.lakehouse.errors import RecordError
+from isoflop.lakehouse.exchange.guarded import json_of
 from isoflop.lakehouse.exchange.landing import COUNTS, MEASURED, PLACES, FoundRun, Landing
 from isoflop.lakehouse.exchange.naming import counted, flat
+from isoflop.lakehouse.exchange.origin import Origin, real_path
 from isoflop.lakehouse.exchange.points import PointColumns, Points
 from isoflop.lakehouse.exchange.table_file import SHAPE, columns_of, quoted
 from isoflop.lakehouse.runs.records import STATUSES, RunRecord, canonical_json, digest
@@ -22,6 +25,7 @@ if TYPE_CHECKING:
 
 NUMERIC = ("BIGINT", "DOUBLE", "BOOLEAN", "INTEGER", "FLOAT", "HUGEINT", "UBIGINT", "SMALLINT", "TINYINT", "UINTEGER")
 OWN = ("run_id", "name", "family", "seed", "step", "seconds", *COUNTS, *MEASURED, *PLACES)
+VERSION = re.compile(r"version_[0-9]+")  # folders of Lightning's CSVLogger
 ENDED = ("status", "reason", "error", "started_at", "finished_at")
 # What an export of a lake, which has all of LAKE_MARKS, says about the lake and not about the run.
 LAKE_MARKS = {"source", "attempt", "submitted_at"}
@@ -29,7 +33,7 @@ LAKE_COLUMNS = ("source", "sweep_id", "attempt", "point_attempt", "last_step", "
                 "heartbeat_at", "hardware", "results")  # fmt: skip
 
 
-def runs_of_rows(con: duckdb.DuckDBPyConnection, label: str, family: str) -> Landing:
+def runs_of_rows(con: duckdb.DuckDBPyConnection, path: Path, label: str, family: str) -> Landing:
     """Return a run for each row of the table `rows`; a row without an id gets one from what it says.
 
     Raises
@@ -39,9 +43,11 @@ def runs_of_rows(con: duckdb.DuckDBPyConnection, label: str, family: str) -> Lan
     rows = con.execute("SELECT * FROM rows ORDER BY rowid").to_arrow_table().to_pylist()
     found: dict[str, FoundRun] = {}
     twice = 0
+    place = str(real_path(path))
     for row in rows:
         given = row.get("run_id")
-        run_id = str(given) if given is not None else digest(canonical_json({"source": label, "row": _jsonable(row)}))
+        told = _jsonable(row)
+        run_id = str(given) if given is not None else digest(canonical_json({"source": label, "row": told}))
         if run_id in found and given is not None:
             count = sum(1 for other in rows if other.get("run_id") == given)
             raise RecordError(
@@ -49,7 +55,9 @@ def runs_of_rows(con: duckdb.DuckDBPyConnection, label: str, family: str) -> Lan
                 hint="map the step of a curve with --map step=COLUMN, or give every run its own run_id",
             )
         twice += run_id in found
-        found[run_id] = found_run(run_id, row, family)
+        part = run_id if given is not None else digest(canonical_json(told))
+        origin = Origin(place=place, part=part, claim=run_id, is_unique=given is None, is_given=given is not None)
+        found[run_id] = replace(found_run(run_id, row, family), origin=origin)
     notes = (f"{counted(twice, 'row')} left out that repeat another word for word",) if twice else ()
     return Landing(tuple(found.values()), notes=notes)
 
@@ -63,7 +71,7 @@ def runs_of_points(
     ------
     RecordError : if it is not known which point is of which run
     """
-    _give_ids(con, columns, path, label)
+    origin_of = _give_ids(con, columns, path, label)
     columns = columns_of(con, "rows")
     is_long = columns.get("metric") == "VARCHAR" and columns.get("value") in NUMERIC
     if is_long and "attempt" in columns:
@@ -81,22 +89,28 @@ def runs_of_points(
     rows = con.execute(
         f"SELECT run_id{picked} FROM rows GROUP BY run_id ORDER BY min(rowid)"
     ).to_arrow_table().to_pylist()  # fmt: skip
-    runs = tuple(found_run(row["run_id"], row, family) for row in rows)
+    runs = tuple(replace(found_run(row["run_id"], row, family), origin=origin_of(str(row["run_id"]))) for row in rows)
     points = _long_points(con, columns) if is_long else _wide_points(con, columns, metrics)
     left_out = sorted(varying - set(metrics))
     notes = [f"{', '.join(left_out)}: text that varies along a curve, left out"] if left_out else []
     return Landing(runs, points, tuple(notes))
 
 
-def _give_ids(con: duckdb.DuckDBPyConnection, columns: Mapping[str, str], path: Path, label: str) -> None:
-    """Give the rows of curves their run's id: by run_id, else by name, else the file is one curve."""
+def _give_ids(
+    con: duckdb.DuckDBPyConnection, columns: Mapping[str, str], path: Path, label: str
+) -> Callable[[str], Origin]:
+    """Give the rows of curves their run's id: by run_id, else by name, else the file is one curve.
+
+    Returns where the run of an id is from. Only an id is one; a name, of a run or a file, others may have too.
+    """
+    place = str(real_path(path))
     if "run_id" in columns:
         without = _count(con, "SELECT count(*) FROM rows WHERE run_id IS NULL")
         if without:
             raise RecordError(
                 f"{path}: {counted(without, 'row')} with a step but no run_id", hint="give every point its run's id"
             )
-        return
+        return lambda run_id: Origin(place=place, part=run_id, claim=run_id, is_given=True)
     has_names = columns.get("name") == "VARCHAR"
     key = "name" if has_names else "''"
     repeated = _count(con, f"SELECT count(*) - count(DISTINCT ({key}, step)) FROM rows WHERE step IS NOT NULL")
@@ -110,10 +124,24 @@ def _give_ids(con: duckdb.DuckDBPyConnection, columns: Mapping[str, str], path: 
     con.execute("ALTER TABLE rows ADD COLUMN run_id VARCHAR")
     if has_names:
         con.execute("UPDATE rows SET run_id = name")
-        return
+        return lambda run_id: Origin(place=place, part=run_id, claim=run_id)
     con.execute("ALTER TABLE rows ADD COLUMN name VARCHAR")
     run_id = digest(canonical_json({"source": label, "curve": path.stem}))
-    con.execute("UPDATE rows SET run_id = ?, name = ?", [run_id, path.stem])
+    name = _name_of(path)
+    con.execute("UPDATE rows SET run_id = ?, name = ?", [run_id, name])
+    return lambda run_id: Origin(place=place, claim=run_id, names=(path.stem,), is_named_by_place=True)
+
+
+def _name_of(path: Path) -> str:
+    """Return what people call the curve of a file: its stem, or the folder of a version that a trainer numbered.
+
+    Example
+    -------
+    >>> _name_of(Path("lightning_logs/version_3/metrics.csv")), _name_of(Path("runs/wide.csv"))
+    ('version_3', 'wide')
+    """
+    folder = real_path(path).parent.name
+    return folder if path.stem == "metrics" and VERSION.fullmatch(folder) else path.stem
 
 
 def _count(con: duckdb.DuckDBPyConnection, question: str) -> int:
@@ -218,7 +246,7 @@ def found_run(run_id: str, row: Mapping[str, Any], family: str) -> FoundRun:
 def _json_cell(text: Any) -> Any:
     """Return what a cell of JSON says; None when it is something else."""
     try:
-        return json.loads(text) if isinstance(text, str) else None
+        return json_of(text) if isinstance(text, str) else None
     except ValueError:
         return None
 

@@ -15,10 +15,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from isoflop.lakehouse.errors import RecordError
-from isoflop.lakehouse.exchange.landing import FoundRun, Imported, land
+from isoflop.lakehouse.exchange.landing import FoundRun, Imported
 from isoflop.lakehouse.exchange.naming import kept_in_config
 from isoflop.lakehouse.exchange.table_file import drop_bad, find_bad, load, make_numbers, shown_bad
 from isoflop.lakehouse.exchange.table_runs import runs_of_points, runs_of_rows
+from isoflop.lakehouse.exchange.writing import land
 
 if TYPE_CHECKING:
     from isoflop.lakehouse.lake import Lakehouse
@@ -68,15 +69,25 @@ def import_table(
                 f"{path}: no rows to import ({num_rows} in the file, {num_bad} of them with impossible values)"
             )
         columns = make_numbers(con, columns)
-        landing = runs_of_points(con, columns, path, label, family) if is_curve else runs_of_rows(con, label, family)
+        landing = (
+            runs_of_points(con, columns, path, label, family) if is_curve else runs_of_rows(con, path, label, family)
+        )
     landing = landing.completed()
-    added, changed, unchanged = land(lake, landing, label)
+    landed = land(lake, landing, label, is_source_given=source is not None, is_source_a_name=True)
     notes = [str(found) for found in bad]
     if more:
         notes.append(f"… and {more} more impossible values")
-    notes += [*landing.notes, *kept_in_config(landing.runs), *suspicions(landing.runs)]
+    notes += [*landing.notes, *landed.notes, *kept_in_config(landing.runs), *suspicions(landing.runs)]
     return Imported(
-        label, num_rows, len(landing.runs), len(landing.points), added, changed, unchanged, num_bad, tuple(notes)
+        label,
+        num_rows,
+        len(landing.runs),
+        len(landing.points),
+        landed.added,
+        landed.changed,
+        landed.unchanged,
+        num_bad,
+        tuple(notes),
     )
 
 

@@ -10,8 +10,8 @@
 from __future__ import annotations
 
 import csv
-import json
 import math
+import re
 from collections.abc import Iterable, Iterator, Mapping
 from datetime import UTC, datetime
 from pathlib import Path
@@ -19,13 +19,16 @@ from typing import Any
 
 from isoflop.lakehouse.errors import FileError
 from isoflop.lakehouse.exchange.binary.wandb_file import MARK, OWN, Recorded, joined, read_wandb
+from isoflop.lakehouse.exchange.guarded import json_of, step_of, yaml_of
 from isoflop.lakehouse.exchange.landing import MEASURED, FoundRun, Landing, utc
 from isoflop.lakehouse.exchange.naming import flat, our_metric, record_of
+from isoflop.lakehouse.exchange.origin import Origin, claim_of, older_claims, real_path
 from isoflop.lakehouse.exchange.points import PointColumns
-from isoflop.lakehouse.runs.records import RUN_ID_LENGTH, STATUSES, canonical_json, digest
+from isoflop.lakehouse.runs.records import RUN_ID_LENGTH, STATUSES
 
 NAME = "wandb"
-GENERATED_IDS = (8, RUN_ID_LENGTH)  # characters of an id that wandb or we made up, unique without its project
+DRAWN = re.compile(rf"[a-z0-9]{{8}}|[a-z2-7]{{{RUN_ID_LENGTH}}}")  # ids that wandb drew, or that are ours
+RUN_FOLDER = re.compile(r"(offline-)?run-[0-9]{8}_[0-9]{6}-(.+)")
 ABOUT = ("wandb-summary.json", "config.yaml", "wandb-metadata.json")
 HISTORIES = ("history.jsonl", "history.csv")
 BOUNDS = ("__MIN", "__MAX")  # columns of a chart's CSV that only repeat others
@@ -48,30 +51,69 @@ def read(path: Path) -> Landing:
     if path.is_file() and _is_chart(path):
         return _read_chart(path)
     columns, notes = PointColumns(), []
-    found: dict[tuple[str, str], Recorded] = {}
+    found: dict[tuple[str, str, str], Recorded] = {}
     for recorded in _found(path):
-        key = recorded.project, recorded.run_id
+        key = recorded.project, recorded.run_id, "" if _is_drawn(recorded) else recorded.place
         if recorded.run_id:
             found[key] = joined(found[key], recorded) if key in found else recorded
         else:
             notes += recorded.notes
     runs = tuple(_run(recorded, columns) for recorded in found.values())
-    return Landing(runs, columns.points(), (*notes, *(note for one in found.values() for note in one.notes)))
+    return Landing(runs, columns.points(), (*notes, *(note for run in found.values() for note in run.notes)))
 
 
 def _found(path: Path) -> Iterable[Recorded]:
     if path.is_file():
-        yield read_wandb(path) if _is_run_file(path) else _read_history_file(path)
+        yield _read_run_file(path) if _is_run_file(path) else _read_history_file(path)
         return
-    files = sorted(path.rglob("*.wandb"))
-    for file in files:
+    files = {real_path(file): file for file in sorted(path.rglob("*.wandb"), reverse=True) if file.is_file()}
+    for file in sorted(files.values()):
         if _is_run_file(file):
-            yield read_wandb(file)
+            yield _read_run_file(file)
     read = {file.parent for file in files}
-    for folder in sorted({file.parent for file in path.rglob(ABOUT[0])}):
+    folders = {real_path(file).parent: file.parent for file in sorted(path.rglob(ABOUT[0]), reverse=True)}
+    for folder in sorted(folders):
         run_folder = folder.parent if folder.name == "files" else folder
         if run_folder not in read:
             yield _read_run_folder(folder, run_folder)
+
+
+def _read_run_file(path: Path) -> Recorded:
+    recorded = read_wandb(path)
+    recorded.place = _place(real_path(path).parent)
+    return recorded
+
+
+def _place(run_folder: Path) -> str:
+    """Return the folder that a run's folder and those of its resumptions lie in; the run's own where it is no such."""
+    return str(run_folder.parent if RUN_FOLDER.fullmatch(run_folder.name) else run_folder)
+
+
+def _is_drawn(found: Recorded) -> bool:
+    """Return whether an id is one that wandb or we made up, unique without its project, rather than a person."""
+    is_random = any(letter.isdigit() for letter in found.run_id) or found.state in STATUSES
+    return is_random and not found.is_guessed and DRAWN.fullmatch(found.run_id) is not None
+
+
+def _origin(found: Recorded) -> Origin:
+    """Return where a run is from; an id that a person chose counts within its project only."""
+    if not found.file:
+        is_plain = DRAWN.fullmatch(found.run_id) is not None or not found.project
+        older = found.run_id if is_plain else f"{found.project}-{found.run_id}"
+        claim = found.run_id if _is_drawn(found) or not found.project else f"{found.project}-{found.run_id}"
+        return Origin(
+            place=found.place,
+            part=f"{found.project}/{found.run_id}",
+            claim=claim,
+            older=older_claims(claim, [older]),
+            is_unique=_is_drawn(found),
+        )
+    return Origin(
+        place=found.place,
+        claim=found.run_id,
+        older=older_claims(found.run_id, [claim_of(NAME, Path(found.file).stem)]),
+        is_named_by_place=True,
+    )
 
 
 def _is_run_file(path: Path) -> bool:
@@ -87,9 +129,12 @@ def _first_columns(path: Path) -> list[str]:
         return []
     with open(path, encoding="utf-8", errors="replace", newline="") as file:
         if path.suffix == ".csv":
-            return next(csv.reader(file), [])
+            try:
+                return next(csv.reader(file), [])
+            except csv.Error:  # a cell of many kilobytes: whatever it is, no chart
+                return []
         try:
-            first = json.loads(file.readline() or "{}")
+            first = json_of(file.readline() or "{}")
         except ValueError:
             return []
     return list(first) if isinstance(first, dict) else []
@@ -105,10 +150,9 @@ def _is_chart(path: Path) -> bool:
 
 
 def _run(found: Recorded, columns: PointColumns) -> FoundRun:
-    is_generated = len(found.run_id) in GENERATED_IDS and found.run_id.isalnum() and found.run_id.islower()
-    run_id = found.run_id if is_generated or not found.project else f"{found.project}-{found.run_id}"
+    origin = _origin(found)
     for metric, (steps, values, seconds) in found.curves.items():
-        columns.add(run_id, metric, steps, values, seconds)
+        columns.add(origin.key, metric, steps, values, seconds)
     times = [seconds[-1] for _, _, seconds in found.curves.values() if seconds and not math.isnan(seconds[-1])]
     ended = max(times, default=None)
     summary = {our_metric(key): value for key, value in flat(found.summary, ".").items()}
@@ -119,7 +163,7 @@ def _run(found: Recorded, columns: PointColumns) -> FoundRun:
     settings = flat(found.config, ".") | ({"group": found.group} if found.group else {})
     status, reason, error = _ending(found)
     return FoundRun(
-        record=record_of(run_id, settings, family=found.project, name=found.name or found.run_id, tags=found.tags),
+        record=record_of(origin.key, settings, family=found.project, name=found.name or found.run_id, tags=found.tags),
         measured={"train_seconds": ended, **measured, "host": found.host or None},
         status=status,
         reason=reason,
@@ -127,6 +171,7 @@ def _run(found: Recorded, columns: PointColumns) -> FoundRun:
         is_certain=found.state in STATUSES,
         started_at=utc(found.started),
         finished_at=utc(found.started + ended) if found.started and ended and found.exit_code is not None else None,
+        origin=origin,
     )
 
 
@@ -141,19 +186,23 @@ def _ending(found: Recorded) -> tuple[str, str | None, str | None]:
 
 def _read_run_folder(folder: Path, run_folder: Path) -> Recorded:
     """Read a run from the files that wandb keeps for people: settings, summary and, where there is one, a history."""
-    about = _json(folder / "wandb-metadata.json")
+    notes: list[str] = []
+    about = _json(folder / "wandb-metadata.json", notes)
     found = Recorded(
-        run_id=about.get("run_id") or run_folder.name.rpartition("-")[2],
+        run_id=str(about.get("run_id") or run_folder.name.rpartition("-")[2]),
+        place=_place(run_folder),
+        is_guessed=not about.get("run_id") and RUN_FOLDER.fullmatch(run_folder.name) is None,
         project=about.get("project", ""),
         name=about.get("name") or about.get("run_id") or run_folder.name,
         host=about.get("host", ""),
         tags=list(about.get("tags", [])),
-        config=_config(folder / "config.yaml"),
-        summary={key: value for key, value in _json(folder / ABOUT[0]).items() if key not in OWN},
+        config=_config(folder / "config.yaml", notes),
+        summary={key: value for key, value in _json(folder / ABOUT[0], notes).items() if key not in OWN},
         exit_code=about.get("exit_code", 0),
         state=about.get("state"),
         reason=about.get("reason"),
         started=_seconds(about.get("startedAt")),
+        notes=notes,
     )
     for name in HISTORIES:
         if (folder / name).is_file():
@@ -165,12 +214,12 @@ def _read_run_folder(folder: Path, run_folder: Path) -> Recorded:
 
 def _read_history_file(path: Path) -> Recorded:
     """Read the history of one run from CSV or JSON lines."""
-    found = Recorded(run_id=digest(canonical_json({NAME: path.stem})), name=path.stem, exit_code=0)
+    real = real_path(path)
+    found = Recorded(run_id=claim_of(NAME, real.stem), name=real.stem, exit_code=0, place=str(real), file=path.name)
     for number, row in _rows(path):
-        try:
-            step = int(float(row["_step"]))
-        except (KeyError, TypeError, ValueError) as error:
-            raise FileError(path, number, "a history needs a number in '_step' in every row") from error
+        step = step_of(_number(row.get("_step")))
+        if step is None:
+            raise FileError(path, number, "a history needs a number in '_step' in every row")
         values = {name: value for name, cell in flat(row, ".").items() if (value := _number(cell)) is not None}
         seconds = values.get("_runtime", math.nan)
         found.add(step, seconds, {name: value for name, value in values.items() if name not in OWN})
@@ -181,11 +230,14 @@ def _rows(path: Path) -> Iterator[tuple[int, Mapping[str, Any]]]:
     """Yield the rows of a CSV or JSON-lines file with the numbers of their lines."""
     with open(path, encoding="utf-8", newline="") as file:
         if path.suffix == ".csv":
-            yield from enumerate(csv.DictReader(file), start=2)  # the first line has the names
+            try:
+                yield from enumerate(csv.DictReader(file), start=2)  # the first line has the names
+            except csv.Error as error:
+                raise FileError(path, None, f"not a table: {error}") from error
             return
         for number, line in enumerate(file, start=1):
             try:
-                row = json.loads(line)
+                row = json_of(line)
             except ValueError as error:
                 raise FileError(path, number, f"not a line of JSON: {error}") from error
             if isinstance(row, dict):
@@ -201,17 +253,20 @@ def _read_chart(path: Path) -> Landing:
         run, _, metric = name.rpartition(" - ")
         if metric.endswith(BOUNDS) or metric == "_step":
             continue
-        run_id = digest(canonical_json({NAME: [path.stem, run]}))
-        runs[run_id] = FoundRun(record=record_of(run_id, {}, family="", name=run))
+        real = real_path(path)
+        claim = claim_of(NAME, real.stem, run)
+        older = older_claims(claim, [claim_of(NAME, path.stem, run)])
+        origin = Origin(place=str(real), part=run, claim=claim, older=older)
+        runs[origin.key] = FoundRun(record=record_of(origin.key, {}, family="", name=run), origin=origin)
         steps, values = [], []
         for number, row in rows:
-            step, value = _number(row[first]), _number(row[name])
+            step, value = step_of(_number(row[first])), _number(row[name])
             if step is None:
                 raise FileError(path, number, f"a chart needs a number in '{first}' in every row")
             if value is not None:
-                steps.append(int(step))
+                steps.append(step)
                 values.append(value)
-        columns.add(run_id, metric, steps, values)
+        columns.add(origin.key, metric, steps, values)
     notes = ("a chart holds no settings of its runs; their offline run folders do",)
     return Landing(tuple(runs.values()), columns.points(), notes)
 
@@ -221,31 +276,26 @@ def _number(cell: Any) -> float | None:
         return None
     try:
         return float(cell)
-    except ValueError:
+    except (ValueError, OverflowError, TypeError):
         return None
 
 
-def _json(path: Path) -> dict[str, Any]:
+def _json(path: Path, notes: list[str]) -> dict[str, Any]:
+    if not path.is_file():
+        return {}
     try:
-        told = json.loads(path.read_text())
-    except (OSError, ValueError):
+        told = json_of(path.read_text())
+    except (OSError, ValueError) as error:
+        notes.append(f"{path}: left out, {error}")
         return {}
     return told if isinstance(told, dict) else {}
 
 
-def _config(path: Path) -> dict[str, Any]:
+def _config(path: Path, notes: list[str]) -> dict[str, Any]:
     """Return the settings of a config.yaml, whose values stand under `value`."""
-    import yaml
-
-    try:
-        told = yaml.safe_load(path.read_text())
-    except (OSError, yaml.YAMLError):
-        return {}
-    if not isinstance(told, dict):
-        return {}
     return {
         key: entry["value"] if isinstance(entry, dict) and "value" in entry else entry
-        for key, entry in told.items()
+        for key, entry in yaml_of(path, notes).items()
         if key not in ("_wandb", "wandb_version")
     }
 

@@ -101,6 +101,7 @@ class SharedStore:
 
     def connection(self) -> LocalConnection:
         """Return a connection that lasts, whose current catalog is the lake."""
+        import duckdb
 
         def begin(con: Con) -> LocalConnection:
             cursor = con.cursor()
@@ -108,7 +109,7 @@ class SharedStore:
             return LocalConnection(
                 cursor,
                 self._connections,
-                lambda error: SessionLost(self.address, error),
+                lambda error, _: SessionLost(self.address, error) if isinstance(error, duckdb.FatalException) else None,
                 before_write=BUMP,
                 is_read_only=self._is_read_only,
             )

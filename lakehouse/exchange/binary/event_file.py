@@ -38,12 +38,14 @@ Place = tuple[str, int, str]  # tag, offset of the value in the event, NumPy typ
 class Events:
     """What an event file says.
 
-    `scalars` maps a tag to parts of (wall time [s since 1970], step, value) columns.
+    `scalars` maps a tag to parts of (wall time [s since 1970], step, value) columns; `is_one` is False of a file
+    that has something in it and no record, which is none that TensorBoard wrote.
     """
 
     scalars: dict[str, list[tuple[NDArray[Any], NDArray[Any], NDArray[Any]]]] = field(default_factory=dict)
     hparams: dict[str, Any] = field(default_factory=dict)
     status: str | None = None
+    is_one: bool = True
     notes: list[str] = field(default_factory=list)
 
     def add(self, tag: str, walls: NDArray[Any], steps: NDArray[Any], values: NDArray[Any]) -> None:
@@ -84,6 +86,7 @@ def read_events(path: Path) -> Events:
     data = np.frombuffer(raw, dtype=np.uint8)
     found = Events()
     starts, lengths = _records(raw, data, path, found)
+    found.is_one = len(starts) > 0 or not raw
     for length in np.unique(lengths):
         rows = starts[lengths == length]
         if length <= ALIKE_UP_TO:

@@ -11,6 +11,8 @@ from collections.abc import Iterator
 from typing import NamedTuple
 
 VARINT, FIXED64, BYTES, FIXED32 = 0, 1, 2, 5
+MASK = 2**64 - 1
+LONGEST = 70  # bits in the ten bytes that a varint takes at most
 
 
 class Field(NamedTuple):
@@ -29,15 +31,17 @@ def varint(buffer: bytes, at: int) -> tuple[int, int]:
     Raises
     ------
     IndexError : if the buffer ends within the number
+    ValueError : if it takes more bytes than 64 bits do
     """
     value = shift = 0
-    while True:
+    while shift < LONGEST:
         byte = buffer[at]
         at += 1
         value |= (byte & 0x7F) << shift
         if byte < 0x80:
-            return value, at
+            return value & MASK, at
         shift += 7
+    raise ValueError(f"the number before byte {at} is longer than 64 bits")
 
 
 def fields(buffer: bytes, start: int = 0, end: int | None = None) -> Iterator[Field]:

@@ -9,7 +9,6 @@ wandb_internal.proto of wandb 0.31.
 
 from __future__ import annotations
 
-import json
 import struct
 import zlib
 from collections.abc import Iterator
@@ -18,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from isoflop.lakehouse.exchange.binary.protobuf import Field, fields, signed, text, varint
+from isoflop.lakehouse.exchange.guarded import json_of, step_of
 
 MARK = b":W&B"
 HEADER = 7  # bytes: the mark, a magic number, a version
@@ -33,8 +33,18 @@ OWN = ("_timestamp", "_runtime", "_step", "_wandb")
 
 @dataclass
 class Recorded:
-    """What a run's file says. `curves` maps a metric to its steps, values and seconds since the start."""
+    """What a run's file says. `curves` maps a metric to its steps, values and seconds since the start.
 
+    Parameters
+    ----------
+    place : real path of the folder that the run's folder lies in, or of the one file that is the run
+    file : name of an exported history, which says no more of who the run is
+    is_guessed : the id is a part of a folder's name that may mean anything
+    """
+
+    place: str = ""
+    file: str = ""
+    is_guessed: bool = False
     run_id: str = ""
     project: str = ""
     name: str = ""
@@ -109,7 +119,7 @@ def read_wandb(path: Path) -> Recorded:
         found.notes.append(
             f"{path.name}: no records; wandb had written none when its process ended, so there is no run"
         )
-    found.config, found.summary = _parsed(config), _parsed(summary)
+    found.config, found.summary = _parsed(config, found.notes), _parsed(summary, found.notes)
     return found
 
 
@@ -147,7 +157,9 @@ def _read_history(record: bytes, history: Field, names: dict[bytes, str], found:
         steps = (part for part in fields(record, history.start, history.end) if part.number == 2)
         step = next((signed(one.value) for part in steps for one in fields(record, part.start, part.end)), 0)
     seconds = numbers.get(SECONDS, float("nan"))
-    found.add(int(step), seconds, {name: value for name, value in numbers.items() if name not in OWN})
+    whole = step_of(step)
+    if whole is not None:
+        found.add(whole, seconds, {name: value for name, value in numbers.items() if name not in OWN})
 
 
 def _items(record: bytes, message: Field, names: dict[bytes, str]) -> dict[str, bytes]:
@@ -171,8 +183,15 @@ def _items(record: bytes, message: Field, names: dict[bytes, str]) -> dict[str, 
     return found
 
 
-def _parsed(items: dict[str, bytes]) -> dict[str, Any]:
-    return {name: json.loads(told) for name, told in items.items() if not name.startswith("_wandb")}
+def _parsed(items: dict[str, bytes], notes: list[str]) -> dict[str, Any]:
+    found: dict[str, Any] = {}
+    for name, told in items.items():
+        if not name.startswith("_wandb"):
+            try:
+                found[name] = json_of(told)
+            except ValueError as error:
+                notes.append(f"{name}: left out, {error}")
+    return found
 
 
 def _name(key: bytes) -> str:
