@@ -6,7 +6,7 @@ import functools
 import json
 import re
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 from weakref import WeakKeyDictionary
@@ -17,9 +17,10 @@ if TYPE_CHECKING:
 
 Ask = Callable[[str, Any], "pa.Table"]
 
-# Listing the functions takes DuckDB thirty times as long as listing the views. A name that is not known is looked for
-# again at once, so that a macro made since is found; what an old one stands for is this old at most.
+# Listing the functions takes DuckDB twenty times as long as listing the views (40 ms), so they are kept for a while:
+# not long where a name must be a macro's, longer where one could hide a function of DuckDB's, which is rare.
 MACROS_KEPT_SECONDS = 1.0
+HIDING_KEPT_SECONDS = 60.0
 RESTRICTIONS = {
     "enable_external_access": "false", "autoinstall_known_extensions": "false", "autoload_known_extensions": "false",
     "lock_configuration": "true",
@@ -60,12 +61,13 @@ class Definitions:
     Parameters
     ----------
     ask : answers a query of ours about the names in the lake
+    is_confined : whether the database itself refuses to reach outside, so that no macro can
 
     Names are compared in Python's lower case on both sides: DuckDB's own lower case of letters beyond ASCII differs.
     """
 
-    def __init__(self, ask: Ask) -> None:
-        self._ask = ask
+    def __init__(self, ask: Ask, *, is_confined: bool = False) -> None:
+        self._ask, self._is_confined = ask, is_confined
 
     def views(self, parts: list[str]) -> list[Definition]:
         """Return every view that a name could mean, in whatever schema it is."""
@@ -77,15 +79,22 @@ class Definitions:
 
     def macros(self, name: str) -> list[Definition]:
         """Return every definition of the macros of a name."""
-        found = self.all_macros()
-        if name not in found and name not in built_in_functions():
-            found = self._read_macros()
-        return found.get(name, [])
+        if name in built_in_functions() or name in built_in_table_functions():
+            return self.hiding.get(name, [])
+        found = self._all_macros(MACROS_KEPT_SECONDS)
+        return (found if name in found else self._read_macros()).get(name, [])
 
-    def all_macros(self) -> dict[str, list[Definition]]:
-        """Return the macros by name."""
+    @functools.cached_property
+    def hiding(self) -> dict[str, list[Definition]]:
+        """The macros that hide functions of DuckDB's, by name."""
+        if self._is_confined:
+            return {}
+        hidden = built_in_functions() | built_in_table_functions()
+        return {name: macros for name, macros in self._all_macros(HIDING_KEPT_SECONDS).items() if name in hidden}
+
+    def _all_macros(self, kept_seconds: float) -> dict[str, list[Definition]]:
         kept = _macros.get(self._owner)
-        if kept is not None and time.monotonic() - kept[0] < MACROS_KEPT_SECONDS:
+        if kept is not None and time.monotonic() - kept[0] < kept_seconds:
             return kept[1]
         return self._read_macros()
 
@@ -146,11 +155,32 @@ def _query_of(text: str) -> str | None:
 
 
 @functools.lru_cache(maxsize=256)
-def parsed(query: str) -> Any:
-    """Return a query as DuckDB parses it, or None when the text is none."""
+def parsed(query: str) -> tuple[dict[str, Any], ...] | None:
+    """Return the objects of a query as DuckDB parses it, those that name something; None when the text is none."""
     row = parser().cursor().execute("SELECT json_serialize_sql($1)", [query]).fetchone()
     tree = json.loads(row[0]) if row else {"error": True}
-    return None if tree["error"] else tree["statements"]
+    return None if tree["error"] else tuple(node for node in _nodes(tree["statements"]) if _says_a_name(node))
+
+
+def _nodes(tree: Any) -> Iterator[dict[str, Any]]:
+    """Yield every object of a parsed query."""
+    if isinstance(tree, dict):
+        yield tree
+        # The function of a table function is looked at with it.
+        left_out = "function" if tree.get("type") == "TABLE_FUNCTION" else None
+        for key, value in tree.items():
+            yield from _nodes(value["children"] if key == left_out else value)
+    elif isinstance(tree, list):
+        for value in tree:
+            yield from _nodes(value)
+
+
+def _says_a_name(node: dict[str, Any]) -> bool:
+    return (
+        node.get("type") in ("TABLE_FUNCTION", "BASE_TABLE", "SHOW_REF")
+        or node.get("class") in ("FUNCTION", "COLLATE")
+        or node.get("id") == "UNBOUND"
+    )
 
 
 @functools.cache

@@ -11,7 +11,7 @@ Where a name can mean several views, for instance beside a CTE of the same name,
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Iterator
+from collections.abc import Collection
 from typing import TYPE_CHECKING, Any
 
 from isoflop.lakehouse.errors import StoreError, did_you_mean, underline
@@ -21,7 +21,6 @@ from isoflop.lakehouse.sql.definitions import (
     Definition,
     Definitions,
     built_in_functions,
-    built_in_table_functions,
     built_in_types,
     collations,
     parsed,
@@ -54,7 +53,7 @@ def refused(what: str) -> StoreError:
     return StoreError(f"the lake is open for reading only: {what}", hint=MEND)
 
 
-def check_reads(text: str, ask: Ask, relations: Collection[str] = ()) -> None:
+def check_reads(text: str, ask: Ask, relations: Collection[str] = (), *, is_confined: bool = False) -> None:
     """Check that a text holds nothing but queries that stay within the lake.
 
     Parameters
@@ -62,6 +61,7 @@ def check_reads(text: str, ask: Ask, relations: Collection[str] = ()) -> None:
     text : one or more statements
     ask : answers a query of ours about the names in the lake
     relations : names of tables that come with the text
+    is_confined : whether the database itself refuses files, so that macros which hide functions need no look
 
     Raises
     ------
@@ -69,7 +69,7 @@ def check_reads(text: str, ask: Ask, relations: Collection[str] = ()) -> None:
     """
     import duckdb
 
-    position, definitions = 0, Definitions(ask)
+    position, definitions = 0, Definitions(ask, is_confined=is_confined)
     passed: set[Definition] = set()
     try:
         statements = parser().cursor().extract_statements(text)
@@ -129,12 +129,12 @@ class _Check:
 
     def query(self, query: str, start: int) -> None:
         """Check one query, which stands at `start` of the text."""
-        statements = parsed(query)
-        if statements is None:
+        nodes = parsed(query)
+        if nodes is None:
             word = query.split(maxsplit=1)[0].upper() if query.split() else "this"
             raise _error(self.text, start, f"{word} is not a query", MEND)
         self._look_into_hiding(start)
-        for node in _nodes(statements):
+        for node in nodes:
             place = start + _characters(query, node.get("query_location", 0))
             match node.get("type"), node.get("class"):
                 case ["TABLE_FUNCTION", _]:
@@ -154,9 +154,8 @@ class _Check:
 
     def _look_into_hiding(self, start: int) -> None:
         """Check the macros that hide functions of DuckDB's: operators, PIVOT and SUMMARIZE call them unsaid."""
-        for name, macros in self._definitions.all_macros().items():
-            if name in built_in_functions() or name in built_in_table_functions():
-                self._look_into(macros, start)
+        for macros in self._definitions.hiding.values():
+            self._look_into(macros, start)
 
     def _table_function(self, name: str, place: int) -> None:
         macros = self._definitions.macros(name)
@@ -213,19 +212,6 @@ class _Check:
             except duckdb.PermissionException as error:
                 self._passed.discard(definition)
                 raise _error(self.text, place, f"{what} is not allowed: {_first_line(error)}") from error
-
-
-def _nodes(tree: Any) -> Iterator[dict[str, Any]]:
-    """Yield every object of a parsed query."""
-    if isinstance(tree, dict):
-        yield tree
-        # The function of a table function is looked at with it.
-        left_out = "function" if tree.get("type") == "TABLE_FUNCTION" else None
-        for key, value in tree.items():
-            yield from _nodes(value["children"] if key == left_out else value)
-    elif isinstance(tree, list):
-        for value in tree:
-            yield from _nodes(value)
 
 
 def _characters(query: str, location: int) -> int:

@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import duckdb
+import pyarrow as pa
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -15,6 +16,7 @@ from hypothesis import strategies as st
 import isoflop
 from isoflop.lakehouse import Lakehouse
 from isoflop.lakehouse.errors import IsoflopError, StoreError
+from isoflop.lakehouse.sql.reads import check_reads
 from tests.lakehouse.test_session import held
 
 HOSTILE = """
@@ -344,22 +346,29 @@ def test_a_shared_lake_is_read_only_too(shared_address: str, tmp_path: Path) -> 
                 con.execute(statement)
 
 
-def test_a_macro_that_hides_a_function_of_duckdb_is_looked_into(tmp_path: Path) -> None:
-    hiding = {
-        "CREATE MACRO abs(x) AS (SELECT content FROM read_text(x))": "SELECT abs('/etc/passwd')",
-        """CREATE MACRO "+"(a, b) AS (SELECT content FROM read_text(a))""": "SELECT '/etc/passwd' + 1",
-        "CREATE MACRO range(f) AS TABLE FROM read_text(f)": "FROM range('/etc/passwd')",
-        "CREATE MACRO array_extract(f, n) AS (SELECT content FROM read_text(f))": "SELECT ('/etc/passwd')[1]",
-    }
-    for number, (macro, statement) in enumerate(hiding.items()):
-        path = tmp_path / f"hides{number}.duckdb"
-        with isoflop.open(path) as lake:
-            lake.query(macro)
-        with (
-            isoflop.open(path, read_only=True) as lake,
-            pytest.raises(duckdb.PermissionException, match="reading only"),
-        ):
-            lake.query(statement)
+@pytest.mark.parametrize(
+    ("macro", "statement"),
+    [
+        ("CREATE MACRO abs(x) AS (SELECT content FROM read_text(x))", "SELECT abs('/etc/passwd')"),
+        ('CREATE MACRO "+"(a, b) AS (SELECT content FROM read_text(a))', "SELECT '/etc/passwd' + 1"),
+        ("CREATE MACRO range(f) AS TABLE FROM read_text(f)", "FROM range('/etc/passwd')"),
+        ("CREATE MACRO array_extract(f, n) AS (SELECT content FROM read_text(f))", "SELECT ('/etc/passwd')[1]"),
+    ],
+)
+def test_a_macro_that_hides_a_function_of_duckdb_is_looked_into(macro: str, statement: str) -> None:
+    with duckdb.connect() as con:  # reaches files, as the connection of a holder does
+
+        def ask(sql: str, parameters: object) -> pa.Table:
+            return con.execute(sql, parameters).to_arrow_table()
+
+        check_reads("SELECT abs(1), 1 + 1, [1][1]; FROM range(3)", ask)
+        con.execute(macro)
+
+        def ask_anew(sql: str, parameters: object) -> pa.Table:
+            return ask(sql, parameters)
+
+        with pytest.raises(duckdb.PermissionException, match="reaches outside"):
+            check_reads(statement, ask_anew)
 
 
 def test_circles_of_views_and_macros_end(tmp_path: Path) -> None:
