@@ -54,7 +54,7 @@ class ReadOnlyStore:
         self, sql: str, parameters: Parameters = None, relations: Mapping[str, pa.Table] | None = None
     ) -> pa.Table:
         """Run queries and return the last one's rows as Arrow."""
-        check_reads(sql, self._look_up, relations or {})
+        check_reads(sql, self._look_up, relations or {}, is_confined=True)
         with self._cursor() as cursor:
             for name, table in (relations or {}).items():
                 cursor.register(name, table)

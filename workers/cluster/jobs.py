@@ -19,7 +19,7 @@ from typing import Any
 
 from isoflop.lakehouse.backends.catalog import ENVIRONMENT
 from isoflop.lakehouse.errors import RunFailed, UsageError
-from isoflop.workers.cluster.session import state_authentication
+from isoflop.workers.cluster.session import require_tokens, state_authentication
 from isoflop.workers.sweep import load_sweeps
 
 POLL_SECONDS = 1.0
@@ -128,10 +128,12 @@ def _runtime_environment(folder: str, ships_code: bool) -> dict[str, Any]:
 def _submit(address: str, command: str, environment: dict[str, Any]) -> SweepJob:
     import logging
 
+    import ray
     from ray.dashboard.modules import dashboard_sdk
     from ray.exceptions import RayError
     from ray.job_submission import JobSubmissionClient
 
+    require_tokens(ray.__version__)
     logging.getLogger(dashboard_sdk.__name__).setLevel(logging.WARNING)  # the upload of one small file is no news
     try:
         client = JobSubmissionClient(address)

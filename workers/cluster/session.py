@@ -1,7 +1,8 @@
 """Start Ray inside this process, or join a cluster, and leave it as it was found.
 
-Ray listens on every network interface of the machine, so an embedded cluster always asks for a
-token: a random one that lives in the environment of this process and its children and nowhere else.
+Whoever reaches a port of Ray can have it run code. An embedded cluster therefore listens on loopback
+alone, and asks for a token: a random one that lives in the environment of this process and its children
+and nowhere else. Ray has tokens from `OLDEST_RAY` on; an older one is not started.
 A cluster that was started elsewhere decides itself; the token then comes from RAY_AUTH_TOKEN,
 RAY_AUTH_TOKEN_PATH or `~/.ray/auth_token`, and the mode is stated here because Ray's own default
 differs between its versions.
@@ -9,10 +10,14 @@ differs between its versions.
 
 from __future__ import annotations
 
+import contextlib
+import ipaddress
 import os
+import re
 import secrets
 import socket
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from types import TracebackType
 
@@ -20,6 +25,8 @@ from isoflop.lakehouse.errors import RunFailed, UsageError
 from isoflop.workers.cluster.capacity import Node
 
 MODE, TOKEN, TOKEN_PATH = "RAY_AUTH_MODE", "RAY_AUTH_TOKEN", "RAY_AUTH_TOKEN_PATH"
+LOOPBACK_SWITCH = "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER"  # off, Ray takes the loopback address for that of the machine
+OLDEST_RAY = (2, 52)
 LOCAL = "local"
 CONNECT_SECONDS = 10.0
 
@@ -43,6 +50,23 @@ def state_authentication(*, starts_cluster: bool) -> None:
     os.environ[MODE] = "token"
     if not has_token():
         os.environ[TOKEN] = secrets.token_hex(32)  # else Ray would write one into the home folder
+
+
+def require_tokens(version: str) -> None:
+    """Make sure that a Ray knows authentication.
+
+    Raises
+    ------
+    RunFailed : if it is older than `OLDEST_RAY`
+    """
+    found = tuple(int(part) for part in re.findall(r"\d+", version)[:2])
+    if found < OLDEST_RAY:
+        oldest = ".".join(map(str, OLDEST_RAY))
+        raise RunFailed(
+            f"Ray {version} asks nobody for a token, so whoever reaches its ports could run code here; {oldest} or "
+            "newer is needed",
+            hint=f"pip install 'ray[default]>={oldest}'",
+        )
 
 
 class RaySession:
@@ -93,20 +117,24 @@ class RaySession:
         os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
         import ray
 
+        require_tokens(ray.__version__)
         if ray.is_initialized():
             return
         try:
             _refuse_unreachable(self.address)
-            ray.init(
-                address=self.address,
-                include_dashboard=False if self.is_embedded else None,
-                log_to_driver=False,
-                configure_logging=False,
-            )
+            with _on_loopback() if self.is_embedded else contextlib.nullcontext():
+                ray.init(
+                    address=self.address,
+                    include_dashboard=False if self.is_embedded else None,
+                    log_to_driver=False,
+                    configure_logging=False,
+                )
         except Exception as error:  # Ray raises plain ones too, for example when a slow machine keeps it waiting
             reason = " ".join(str(error).split("\n\n")[0].split())
             what = "Ray did not start" if self.is_embedded else f"the Ray cluster at '{self.address}' does not answer"
             raise RunFailed(f"{what}: {reason}", hint=_hint(self.is_embedded)) from error
+        if self.is_embedded:
+            _refuse_network()
         self._is_ours = True
         _silence_worker_logs()
 
@@ -142,6 +170,37 @@ class RaySession:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.close()
+
+
+@contextlib.contextmanager
+def _on_loopback() -> Iterator[None]:
+    """Have a cluster that is started within the block listen on loopback alone."""
+    from ray._private import ray_constants
+
+    before = os.environ.get(LOOPBACK_SWITCH), ray_constants.ENABLE_RAY_CLUSTER
+    os.environ[LOOPBACK_SWITCH] = "0"  # for Ray's processes; for this one it is read when Ray is imported
+    ray_constants.ENABLE_RAY_CLUSTER = False
+    try:
+        yield
+    finally:
+        ray_constants.ENABLE_RAY_CLUSTER = before[1]
+        if before[0] is None:
+            del os.environ[LOOPBACK_SWITCH]
+        else:
+            os.environ[LOOPBACK_SWITCH] = before[0]
+
+
+def _refuse_network() -> None:
+    """Make sure that the cluster just started is on loopback: the switch for that is Ray's own, not its interface."""
+    import ray
+
+    host = ray.get_runtime_context().gcs_address.rpartition(":")[0].strip("[]")
+    if not ipaddress.ip_address(host).is_loopback:
+        ray.shutdown()
+        raise RunFailed(
+            f"Ray {ray.__version__} listens on the network at {host}, where an embedded cluster has no business",
+            hint="report it with Ray's version; until then start Ray yourself and give --address",
+        )
 
 
 def _refuse_unreachable(address: str) -> None:
