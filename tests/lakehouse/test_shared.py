@@ -20,6 +20,7 @@ from isoflop.lakehouse.schema import migrations
 from isoflop.lakehouse.shared import SharedStore
 from isoflop.lakehouse.shared.lease import Fenced
 from isoflop.lakehouse.shared.outage import CatalogAway
+from tests.keepers import kill_keeper
 from tests.postgres import Postgres
 
 
@@ -114,6 +115,7 @@ def test_a_killed_committer_is_replaced_at_once_and_a_closed_one_lets_go(shared_
         os.kill(process.pid, signal.SIGKILL)
         process.wait()
         process.stdout.close()
+        kill_keeper(lake.path)
         lake.drain()
         assert lake.query("SELECT count(*) AS n FROM metrics").to_pylist() == [{"n": 105}]
         lake._mark_lost()
