@@ -137,7 +137,11 @@ def spool_of(path: Path) -> Path:
 
 def _file(text: str) -> FileAddress:
     path = Path(text).expanduser().absolute()
-    if path.is_dir():
+    try:
+        is_folder = path.is_dir()
+    except OSError as error:  # a name that is too long
+        raise UsageError(f"{path} cannot be the name of a lake: {error.strerror}") from error
+    if is_folder:
         raise UsageError(f"{path} is a folder; give the file of the lake, for example {path / DEFAULT}")
     if not path.is_symlink():
         return FileAddress(path)

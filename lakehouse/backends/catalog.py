@@ -107,8 +107,7 @@ def connect(
     """
     import duckdb
 
-    if not path.parent.is_dir():
-        raise StoreError(f"the folder {path.parent} does not exist", hint=f"mkdir -p {path.parent}")
+    _check_place(path)
     try:
         if not path.exists() and not read_only:
             _make(path)
@@ -127,10 +126,7 @@ def open_claimed(path: Path) -> tuple[duckdb.DuckDBPyConnection, Claim]:
     """
     import duckdb
 
-    if not path.parent.is_dir():
-        raise StoreError(f"the folder {path.parent} does not exist", hint=f"mkdir -p {path.parent}")
-    if path.exists() and not path.is_file():
-        raise StoreError(f"{path} is no file", hint="give another path with --lake")
+    _check_place(path)
     while True:
         try:
             claimed = claim(path, _make)
@@ -151,6 +147,14 @@ def open_claimed(path: Path) -> tuple[duckdb.DuckDBPyConnection, Claim]:
         except duckdb.Error as error:
             claimed.release()
             raise opening_error(path, error) from error
+
+
+def _check_place(path: Path) -> None:
+    """Refuse what can be no lake before anything is opened: opening a pipe, for example, waits for ever."""
+    if not path.parent.is_dir():
+        raise StoreError(f"the folder {path.parent} does not exist", hint=f"mkdir -p {path.parent}")
+    if path.exists() and not path.is_file():
+        raise StoreError(f"{path} is no ordinary file", hint="give another path with --lake")
 
 
 def _make(path: Path) -> None:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
 
+from isoflop.lakehouse import Lakehouse
 from isoflop.lakehouse.address import FileAddress, SharedAddress, parse_address
-from isoflop.lakehouse.errors import UsageError
+from isoflop.lakehouse.errors import StoreError, UsageError
 
 
 @pytest.mark.parametrize(
@@ -66,3 +68,31 @@ def test_a_path_is_a_file(tmp_path: Path) -> None:
     assert parse_address(tmp_path / "a.duckdb") == FileAddress(tmp_path / "a.duckdb")
     with pytest.raises(UsageError, match="is a folder"):
         parse_address(tmp_path)
+    with pytest.raises(UsageError, match="cannot be the name of a lake"):
+        parse_address(tmp_path / ("a" * 300))
+
+
+def test_a_link_names_the_file_it_leads_to_whether_that_is_there_or_not(tmp_path: Path) -> None:
+    (tmp_path / "real").mkdir()
+    real, link, second = tmp_path / "real" / "a.duckdb", tmp_path / "link.duckdb", tmp_path / "second.duckdb"
+    link.symlink_to("real/a.duckdb")
+    second.symlink_to(link)
+    for name in (link, second):
+        for _ in range(2):
+            address = parse_address(name)
+            assert isinstance(address, FileAddress)
+            assert (address.path, address.given) == (real, name)
+            real.touch()
+        real.unlink()
+    assert parse_address(link) == parse_address(real)
+    circle = tmp_path / "circle.duckdb"
+    circle.symlink_to(circle)
+    with pytest.raises(UsageError, match="link"):
+        parse_address(circle)
+
+
+def test_a_pipe_is_refused_rather_than_waited_for(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe.duckdb")
+    for is_read_only in (False, True):
+        with pytest.raises(StoreError, match="no ordinary file"):
+            Lakehouse(tmp_path / "pipe.duckdb", read_only=is_read_only)
