@@ -112,7 +112,7 @@ def read_batch(path: Path) -> Batch:
     except PermissionError as error:
         raise NotABatch(f"it cannot be read: {error.strerror}") from error
     try:
-        table = pq.read_table(pa.BufferReader(content))
+        table = pq.ParquetFile(pa.BufferReader(content)).read(use_threads=False)
         about = json.loads((table.schema.metadata or {})[b"isoflop"])
         if not isinstance(about, dict):
             raise NotABatch("its header is no object")

@@ -5,7 +5,7 @@ from __future__ import annotations
 from isoflop.lakehouse.runs.metrics import is_highest
 
 
-def finals_statements(points: str, tie: str = "0") -> list[str]:
+def finals_statements(points: str, tie: str = "0", *, is_directed: bool = False) -> list[str]:
     """Return the statements that fold the relation `points` into `finals`: last by step, best by value without NaN.
 
     The first only gathers the rows that change, in the table `_finals`.
@@ -14,7 +14,10 @@ def finals_statements(points: str, tie: str = "0") -> list[str]:
     ----------
     points : relation of run_id, attempt, metric, step, value
     tie : of several values at one step the last one logged counts; the column that says which that is
+    is_directed : whether `points` has a column is_highest, so that no name is looked into
     """
+    carried = ", any_value(is_highest) AS is_highest" if is_directed else ""
+    found = "" if is_directed else f", {is_highest()} AS is_highest"
     gather = f"""
         CREATE OR REPLACE TEMP TABLE _finals AS
         WITH fresh AS (
@@ -23,9 +26,10 @@ def finals_statements(points: str, tie: str = "0") -> list[str]:
                    max(value) FILTER (NOT isnan(value)) AS highest, min(value) FILTER (NOT isnan(value)) AS lowest,
                    arg_max(step, value) FILTER (NOT isnan(value)) AS highest_step,
                    arg_min(step, value) FILTER (NOT isnan(value)) AS lowest_step
+                   {carried}
             FROM {points} GROUP BY run_id, attempt, metric
         ),
-        directed AS (SELECT *, {is_highest()} AS is_highest FROM fresh),
+        directed AS (SELECT *{found} FROM fresh),
         both_parts AS (
             SELECT run_id, attempt, metric, last, last_step, count, part, is_highest,
                    CASE WHEN is_highest THEN highest ELSE lowest END AS best,

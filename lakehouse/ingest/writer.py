@@ -23,6 +23,7 @@ from isoflop.lakehouse.ingest.events import apply_changes, apply_counts, changes
 from isoflop.lakehouse.ingest.finals import finals_statements
 from isoflop.lakehouse.ingest.leftovers import COMMITTED, file_key, leave, left_behind, report
 from isoflop.lakehouse.ingest.totals import apply_totals
+from isoflop.lakehouse.runs.metrics import highest_of
 from isoflop.lakehouse.schema import POINT_ORDER, narrowed
 
 if TYPE_CHECKING:
@@ -249,12 +250,12 @@ def _insert_fresh(con: duckdb.DuckDBPyConnection, batches: Sequence[Batch]) -> D
     apply_counts(con, changes.counts_at_start)
     points = _points_table(batches)
     if points.num_rows:
-        con.register("_points", points)
+        con.register("_points", _directed(con, points))
         con.execute(
             f"INSERT INTO store.metrics BY NAME SELECT run_id, attempt, metric, step, {narrowed('value')}, seconds "
             f"FROM _points ORDER BY {POINT_ORDER}"
         )
-        gather, *fold = finals_statements("_points", tie="position")
+        gather, *fold = finals_statements("_points", tie="position", is_directed=True)
         con.execute(gather)
         apply_totals(con, batches[-1].written_at)
         for statement in fold:
@@ -292,6 +293,16 @@ def _points_table(batches: Sequence[Batch]) -> pa.Table:
         parts.append(pa.table(columns))
     points = pa.concat_tables(parts, promote_options="permissive")
     return points.append_column("position", pa.array(np.arange(points.num_rows)))
+
+
+def _directed(con: duckdb.DuckDBPyConnection, points: pa.Table) -> pa.Table:
+    """Add to points whether the largest value of their metric is its best one."""
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
+    names = pc.unique(points["metric"]).to_pylist()
+    highest = pa.array(highest_of(con, names), pa.string())
+    return points.append_column("is_highest", pc.is_in(points["metric"], value_set=highest))
 
 
 def _ledger_table(batches: Sequence[Batch]) -> pa.Table:

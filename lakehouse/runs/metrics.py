@@ -5,6 +5,7 @@ There is one definition, an SQL expression, for those who fold points into `fina
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -13,6 +14,8 @@ from isoflop.lakehouse.errors import UsageError, nearest
 from isoflop.lakehouse.schema.views import VALUE
 
 if TYPE_CHECKING:
+    import duckdb
+
     from isoflop.lakehouse.backends.backend import Database
 
 BEST = ("highest", "lowest")
@@ -45,6 +48,9 @@ GAINS = (
 # `tokens_per_second`, and `it/s` where `/s` ends a part of the name.
 RATES = "per (s|secs?|seconds?|min|minutes?|hours?|days?)"
 NEGATED = "neg(ative)? (log|mean|median|max|root|[mr]m?[as]e|elbo|brier|loss|rewards?|returns?)"
+MOST_NAMES = 100_000  # whose directions a process remembers
+
+_by_name: dict[str, bool] = {}
 
 
 def _words(metric: str) -> str:
@@ -86,6 +92,19 @@ def is_highest(metric: str = "metric") -> str:
         f"CASE WHEN {chosen.format('highest')} THEN true WHEN {chosen.format('lowest')} THEN false "
         f"ELSE {is_highest_by_name(metric)} END"
     )
+
+
+def highest_of(con: duckdb.DuckDBPyConnection, metrics: Sequence[str]) -> list[str]:
+    """Return those of some metrics whose best value is their largest; each name is looked into once in a process."""
+    if len(_by_name) > MOST_NAMES:
+        _by_name.clear()
+    if unknown := [metric for metric in metrics if metric not in _by_name]:
+        found = con.execute(
+            f"SELECT metric, {is_highest_by_name()} FROM (SELECT unnest(?::VARCHAR[]) AS metric)", [unknown]
+        )
+        _by_name.update(dict(found.fetchall()))
+    chosen = dict(con.execute("SELECT metric, best = 'highest' FROM store.metric_directions").fetchall())
+    return [metric for metric in metrics if chosen.get(metric, _by_name[metric])]
 
 
 def recomputed(chosen: str, was_highest: str) -> str:
