@@ -8,6 +8,7 @@ import socket
 from enum import Enum, auto
 from typing import TYPE_CHECKING
 
+from isoflop.lakehouse.backends.connection import never_free
 from isoflop.lakehouse.shared.extensions import load_extension
 
 if TYPE_CHECKING:
@@ -30,22 +31,32 @@ class State(Enum):
     DEAD = auto()  # DuckDB has given its database object up
 
 
+def is_dead(con: duckdb.DuckDBPyConnection) -> bool:
+    """Return whether DuckDB has given the database up."""
+    import duckdb
+
+    try:
+        con.cursor().execute("SELECT 1")
+    except duckdb.Error:
+        return True
+    return False
+
+
 def look(con: duckdb.DuckDBPyConnection, catalog: str) -> State:
     """Ask an attached lake something trivial, outside of every transaction."""
     import duckdb
 
-    try:
-        cursor = con.cursor()
-        cursor.execute("SELECT 1")
-    except duckdb.Error:
+    if is_dead(con):
         return State.DEAD
+    cursor = con.cursor()
     try:
         cursor.execute(f"FROM postgres_query('__ducklake_metadata_{catalog}', 'SELECT 1')").fetchall()
-        cursor.close()
-    except (duckdb.FatalException, duckdb.InternalException):
-        return State.DEAD
     except duckdb.Error:
+        if is_dead(con):
+            never_free(cursor)
+            return State.DEAD
         return State.AWAY
+    cursor.close()
     return State.ANSWERS
 
 
