@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
 import socket
 from enum import Enum, auto
@@ -42,6 +41,24 @@ def is_dead(con: duckdb.DuckDBPyConnection) -> bool:
     return False
 
 
+def let_go(con: duckdb.DuckDBPyConnection) -> None:
+    """Close a connection after an error, unless it would have to roll back what can no longer be rolled back."""
+    import duckdb
+
+    try:
+        con.execute("ROLLBACK")
+    except duckdb.TransactionException as error:
+        is_safe = "no transaction is active" in str(error) and not is_dead(con)
+    except duckdb.Error:
+        is_safe = False
+    else:
+        is_safe = True
+    if is_safe:
+        con.close()
+    else:
+        never_free(con)
+
+
 def look(con: duckdb.DuckDBPyConnection, catalog: str) -> State:
     """Ask an attached lake something trivial, outside of every transaction."""
     import duckdb
@@ -52,10 +69,8 @@ def look(con: duckdb.DuckDBPyConnection, catalog: str) -> State:
     try:
         cursor.execute(f"FROM postgres_query('__ducklake_metadata_{catalog}', 'SELECT 1')").fetchall()
     except duckdb.Error:
-        if is_dead(con):
-            never_free(cursor)
-            return State.DEAD
-        return State.AWAY
+        let_go(cursor)
+        return State.DEAD if is_dead(con) else State.AWAY
     cursor.close()
     return State.ANSWERS
 
@@ -64,13 +79,17 @@ def look_afresh(address: SharedAddress) -> State:
     """Ask the catalog something trivial through a connection of its own."""
     import duckdb
 
-    with contextlib.suppress(duckdb.Error), duckdb.connect(config={"threads": 1}) as con:
+    con = duckdb.connect(config={"threads": 1})
+    try:
         load_extension(con, "postgres_scanner")
         text = address.connection_string.replace("'", "''")
         con.execute(f"ATTACH '{text}' AS asked (TYPE postgres)")
         con.execute("FROM postgres_query('asked', 'SELECT 1')").fetchall()
-        return State.ANSWERS
-    return State.AWAY
+    except duckdb.Error:
+        return State.AWAY
+    finally:
+        let_go(con)
+    return State.ANSWERS
 
 
 def is_silent(address: SharedAddress, seconds: float) -> bool:

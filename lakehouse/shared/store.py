@@ -25,7 +25,7 @@ from isoflop.lakehouse.ingest.writer import Drained, drain, has_batches
 from isoflop.lakehouse.runs.provenance import host_name
 from isoflop.lakehouse.shared.attaching import CATALOG, attach
 from isoflop.lakehouse.shared.lease import BUMP, Fenced, Lease
-from isoflop.lakehouse.shared.life import is_dead, look
+from isoflop.lakehouse.shared.life import let_go, look
 from isoflop.lakehouse.shared.outage import Recovery, SessionLost
 from isoflop.lakehouse.shared.turns import Turns
 from isoflop.lakehouse.shared.upkeep import compact
@@ -255,10 +255,7 @@ def _cursor(con: Con, relations: Mapping[str, pa.Table] | None = None) -> Iterat
             cursor.register(name, table)
         yield cursor
     except BaseException:
-        if is_dead(con):
-            never_free(cursor)
-        else:
-            cursor.close()
+        let_go(cursor)
         raise
     cursor.close()
 

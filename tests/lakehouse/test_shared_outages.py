@@ -79,7 +79,7 @@ def committers(address: str, folder: Path, seconds: float, count: int) -> list[s
     for i in range(count):
         spool = folder / f"spool{i}"
         spool.mkdir()
-        command = [sys.executable, "-c", COMMITTER, address, f"run{i}", str(spool), str(seconds)]
+        command = [sys.executable, "-X", "faulthandler", "-c", COMMITTER, address, f"run{i}", str(spool), str(seconds)]
         started.append(subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True))
     return started
 
