@@ -7,6 +7,7 @@ connection. `LocalConnection` is one in this process; `client.RemoteConnection` 
 from __future__ import annotations
 
 import contextlib
+import ctypes
 import re
 import threading
 import time
@@ -28,6 +29,15 @@ _MAY_MOVE = re.compile(r"\b(?:USE|SEARCH_PATH|SCHEMA)\b", re.IGNORECASE)
 _MAY_BEGIN = re.compile(r"\b(?:BEGIN|START)\b", re.IGNORECASE)
 _MAY_ATTACH = re.compile(r"\bATTACH\b", re.IGNORECASE)
 _DATABASES = "SELECT database_name FROM duckdb_databases() WHERE NOT internal"
+
+
+def never_free(thing: object) -> None:
+    """Keep an object until the process ends.
+
+    A connection to a database that DuckDB has given up rolls its transaction back when it is freed, which
+    throws where nothing may be thrown and ends the process.
+    """
+    ctypes.pythonapi.Py_IncRef(ctypes.py_object(thing))
 
 
 class Connections:
@@ -65,6 +75,11 @@ class Connections:
         if count:
             sessions = "a session is" if count == 1 else f"{count} sessions are"
             raise StoreError(f"{what} while {sessions} open", hint="leave the shell or close the session first")
+
+    def give_up(self) -> None:
+        """Use none of them any more: their database is dead."""
+        for connection in self._each():
+            connection.give_up()
 
     @property
     def num_statements(self) -> int:
@@ -111,6 +126,7 @@ class LocalConnection:
         self._used = time.monotonic()
         self._attached: set[str] = set()
         self._lost: str | None = None
+        self._is_given_up = False
         row = cursor.execute("SELECT current_database()").fetchone()
         self._lake = str(row[0]) if row else "memory"
         connections.add(self)
@@ -189,8 +205,17 @@ class LocalConnection:
         finally:
             self._lock.release()
 
+    def give_up(self) -> None:
+        """Leave the connection as it is for ever: its database is dead."""
+        if not self._is_given_up:
+            self._is_given_up = True
+            never_free(self._cursor)
+
     def close(self) -> bool:
         """Roll back what is open, detach what was attached, and let go of the connection."""
+        if self._is_given_up:
+            self._connections.remove(self)
+            return False
         self._cursor.interrupt()
         with self._lock:
             self._connections.remove(self)
@@ -219,7 +244,9 @@ class LocalConnection:
             finally:
                 for name in relations or {}:
                     self._cursor.unregister(name)
-        except (duckdb.FatalException, duckdb.IOException) as error:
+        except (duckdb.FatalException, duckdb.InternalException, duckdb.IOException) as error:
+            if not isinstance(error, duckdb.IOException):
+                self.give_up()
             told = None if self._dead is None else self._dead(error, bool(self._attached))
             if told is None:
                 raise
@@ -231,7 +258,9 @@ class LocalConnection:
 
         try:
             self._cursor.execute(sql)
-        except (duckdb.FatalException, duckdb.IOException) as error:
+        except (duckdb.FatalException, duckdb.InternalException, duckdb.IOException) as error:
+            if not isinstance(error, duckdb.IOException):
+                self.give_up()
             told = None if self._dead is None else self._dead(error, bool(self._attached))
             if told is None:
                 raise

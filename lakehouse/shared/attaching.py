@@ -12,7 +12,7 @@ from isoflop.lakehouse.errors import StoreError
 from isoflop.lakehouse.schema import migrate
 from isoflop.lakehouse.schema.migrations import check_version
 from isoflop.lakehouse.shared.extensions import load_extension
-from isoflop.lakehouse.shared.life import look_afresh
+from isoflop.lakehouse.shared.life import let_go, look_afresh
 from isoflop.lakehouse.shared.outage import Recovery, is_conflict, pause
 from isoflop.lakehouse.shared.upkeep import keep_runs_in_files, settle_in
 
@@ -47,13 +47,13 @@ def attach(address: SharedAddress, is_read_only: bool, patience: float) -> tuple
         try:
             return con, _attached(con, address, is_read_only)
         except duckdb.Error as error:
-            con.close()
+            let_go(con)
             try:
                 recovery.after(error)
             except duckdb.Error:
                 raise StoreError(f"{address} cannot be opened: {str(error).splitlines()[0]}") from error
         except BaseException:
-            con.close()
+            let_go(con)
             raise
 
 

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
 import socket
 from enum import Enum, auto
 from typing import TYPE_CHECKING
 
+from isoflop.lakehouse.backends.connection import never_free
 from isoflop.lakehouse.shared.extensions import load_extension
 
 if TYPE_CHECKING:
@@ -30,22 +30,48 @@ class State(Enum):
     DEAD = auto()  # DuckDB has given its database object up
 
 
+def is_dead(con: duckdb.DuckDBPyConnection) -> bool:
+    """Return whether DuckDB has given the database up."""
+    import duckdb
+
+    try:
+        con.cursor().execute("SELECT 1")
+    except duckdb.Error:
+        return True
+    return False
+
+
+def let_go(con: duckdb.DuckDBPyConnection) -> None:
+    """Close a connection after an error, unless it would have to roll back what can no longer be rolled back."""
+    import duckdb
+
+    try:
+        con.execute("ROLLBACK")
+    except duckdb.TransactionException as error:
+        is_safe = "no transaction is active" in str(error) and not is_dead(con)
+    except duckdb.Error:
+        is_safe = False
+    else:
+        is_safe = True
+    if is_safe:
+        con.close()
+    else:
+        never_free(con)
+
+
 def look(con: duckdb.DuckDBPyConnection, catalog: str) -> State:
     """Ask an attached lake something trivial, outside of every transaction."""
     import duckdb
 
-    try:
-        cursor = con.cursor()
-        cursor.execute("SELECT 1")
-    except duckdb.Error:
+    if is_dead(con):
         return State.DEAD
+    cursor = con.cursor()
     try:
         cursor.execute(f"FROM postgres_query('__ducklake_metadata_{catalog}', 'SELECT 1')").fetchall()
-        cursor.close()
-    except (duckdb.FatalException, duckdb.InternalException):
-        return State.DEAD
     except duckdb.Error:
-        return State.AWAY
+        let_go(cursor)
+        return State.DEAD if is_dead(con) else State.AWAY
+    cursor.close()
     return State.ANSWERS
 
 
@@ -53,13 +79,17 @@ def look_afresh(address: SharedAddress) -> State:
     """Ask the catalog something trivial through a connection of its own."""
     import duckdb
 
-    with contextlib.suppress(duckdb.Error), duckdb.connect(config={"threads": 1}) as con:
+    con = duckdb.connect(config={"threads": 1})
+    try:
         load_extension(con, "postgres_scanner")
         text = address.connection_string.replace("'", "''")
         con.execute(f"ATTACH '{text}' AS asked (TYPE postgres)")
         con.execute("FROM postgres_query('asked', 'SELECT 1')").fetchall()
-        return State.ANSWERS
-    return State.AWAY
+    except duckdb.Error:
+        return State.AWAY
+    finally:
+        let_go(con)
+    return State.ANSWERS
 
 
 def is_silent(address: SharedAddress, seconds: float) -> bool:

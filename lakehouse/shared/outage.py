@@ -36,6 +36,7 @@ REFUSED = re.compile(
     r"database \".*\" does not exist|permission denied",
     re.IGNORECASE,
 )
+BENEATH = re.compile(r"ducklake|postgres|libpq", re.IGNORECASE)  # in an error of what lies under a statement
 CONFLICT = re.compile(
     r"conflict|could not serialize|deadlock detected|concurrently updated|duplicate key value", re.IGNORECASE
 )
@@ -170,10 +171,15 @@ class Recovery:
                 raise Crowded(self._address) from error
             self._conflicts += 1
             time.sleep(pause(self._conflicts))
-        elif is_of_statement(error) or self._blind == AGAIN or not self._may_repeat():
+        elif is_of_statement(error) or not self._may_repeat():
             raise error
-        else:
+        elif self._blind < AGAIN:
             self._blind += 1
+        elif BENEATH.search(str(error)) and not self._reopenings:  # what DuckLake remembers of the catalog is wrong
+            self._reopenings += 1
+            self._reopen()
+        else:
+            raise error
 
 
 def is_conflict(error: Exception) -> bool:
@@ -188,8 +194,7 @@ def is_away(error: Exception) -> bool:
 
     if not isinstance(error, duckdb.Error) or is_refused(error):
         return False
-    of_catalog = "ostgres" in str(error) or "libpq" in str(error) or "ducklake" in str(error).lower()
-    return of_catalog and bool(AWAY.search(str(error)))
+    return bool(BENEATH.search(str(error)) and AWAY.search(str(error)))
 
 
 def is_refused(error: Exception) -> bool:
@@ -201,7 +206,7 @@ def is_of_statement(error: Exception) -> bool:
     """Return whether an error can only mean that the statement is wrong."""
     import duckdb
 
-    return isinstance(
+    return not BENEATH.search(str(error)) and isinstance(
         error,
         duckdb.ParserException
         | duckdb.SyntaxException

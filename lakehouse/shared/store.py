@@ -18,14 +18,14 @@ from typing import TYPE_CHECKING, TypeVar
 from isoflop.lakehouse.address import SharedAddress
 from isoflop.lakehouse.backends.backend import Parameters, Statement
 from isoflop.lakehouse.backends.catalog import NotCommitted
-from isoflop.lakehouse.backends.connection import Connections, LocalConnection
+from isoflop.lakehouse.backends.connection import Connections, LocalConnection, never_free
 from isoflop.lakehouse.backends.store import IS_REMEMBERED, REMEMBER
 from isoflop.lakehouse.errors import StoreError
 from isoflop.lakehouse.ingest.writer import Drained, drain, has_batches
 from isoflop.lakehouse.runs.provenance import host_name
 from isoflop.lakehouse.shared.attaching import CATALOG, attach
 from isoflop.lakehouse.shared.lease import BUMP, Fenced, Lease
-from isoflop.lakehouse.shared.life import look
+from isoflop.lakehouse.shared.life import let_go, look
 from isoflop.lakehouse.shared.outage import Recovery, SessionLost
 from isoflop.lakehouse.shared.turns import Turns
 from isoflop.lakehouse.shared.upkeep import compact
@@ -44,8 +44,6 @@ PATIENCE = 10.0  # seconds a request waits for a catalog that is away
 UPKEEP_EVERY = 300  # commits of the spool between two rounds of upkeep
 
 Result = TypeVar("Result")
-
-_given_up: list[duckdb.DuckDBPyConnection] = []  # kept: to close a database that DuckDB gave up can end the process
 
 
 class SharedStore:
@@ -101,7 +99,6 @@ class SharedStore:
 
     def connection(self) -> LocalConnection:
         """Return a connection that lasts, whose current catalog is the lake."""
-        import duckdb
 
         def begin(con: Con) -> LocalConnection:
             cursor = con.cursor()
@@ -109,12 +106,18 @@ class SharedStore:
             return LocalConnection(
                 cursor,
                 self._connections,
-                lambda error, _: SessionLost(self.address, error) if isinstance(error, duckdb.FatalException) else None,
+                self._lost,
                 before_write=BUMP,
                 is_read_only=self._is_read_only,
             )
 
         return self._patiently(begin)
+
+    def _lost(self, error: Exception, has_others: bool) -> StoreError | None:
+        import duckdb
+
+        is_dead = isinstance(error, (duckdb.FatalException, duckdb.InternalException))
+        return SessionLost(self.address, error) if is_dead else None
 
     def write(
         self, statements: Sequence[Statement], relations: Mapping[str, pa.Table] | None = None, token: str | None = None
@@ -247,7 +250,8 @@ class SharedStore:
         with self._opening:
             if self._con is dead:
                 self._con, _ = attach(self.address, self._is_read_only, PATIENCE)
-                _given_up.append(dead)
+                never_free(dead)
+                self._connections.give_up()
 
 
 @contextlib.contextmanager
@@ -258,9 +262,10 @@ def _cursor(con: Con, relations: Mapping[str, pa.Table] | None = None) -> Iterat
         for name, table in (relations or {}).items():
             cursor.register(name, table)
         yield cursor
-    finally:
-        with contextlib.suppress(Exception):  # of a database that is dead
-            cursor.close()
+    except BaseException:
+        let_go(cursor)
+        raise
+    cursor.close()
 
 
 __all__ = ["CATALOG", "Fenced", "SharedStore"]

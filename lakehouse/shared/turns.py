@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 
 from isoflop.lakehouse.errors import StoreError
 from isoflop.lakehouse.shared.extensions import load_extension
+from isoflop.lakehouse.shared.life import let_go
 
 if TYPE_CHECKING:
     import duckdb
@@ -65,7 +66,7 @@ class Turns:
             con.execute(f"FROM postgres_query('turns', 'SELECT pg_advisory_xact_lock({QUEUE})')").fetchall()
         except (duckdb.Error, StoreError):
             self._without_until = time.monotonic() + REST
-            self.close()
+            self._leave()
             return False
         return True
 
@@ -76,7 +77,7 @@ class Turns:
             if self._con is not None:
                 self._con.execute("COMMIT")
         except duckdb.Error:
-            self.close()
+            self._leave()
 
     def _connected(self) -> duckdb.DuckDBPyConnection:
         import duckdb
@@ -88,14 +89,17 @@ class Turns:
                 text = self._connection_string.replace("'", "''")
                 con.execute(f"ATTACH '{text}' AS turns (TYPE postgres)")
             except BaseException:
-                con.close()
+                let_go(con)
                 raise
             self._con = con
         return self._con
 
-    def close(self) -> None:
-        """Leave the queue; the next turn joins it again."""
+    def _leave(self) -> None:
         con, self._con = self._con, None
         if con is not None:
-            with contextlib.suppress(Exception):
-                con.close()
+            let_go(con)
+
+    def close(self) -> None:
+        """Leave the queue; the next turn joins it again."""
+        with self._lock:
+            self._leave()
