@@ -7,11 +7,13 @@ is styled; csv, json and arrow keep values as they are.
 from __future__ import annotations
 
 import functools
+import itertools
 import json
 import math
 import os
 import sys
 from collections.abc import Iterable
+from datetime import datetime
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
@@ -69,7 +71,7 @@ def show(answer: Answer, format: str | None = None, *, title: str | None = None,
     """Print an answer on stdout in `format`, its notes on stderr; page by page where it is longer than a terminal."""
     match format or "table":
         case "json":
-            print(json.dumps([_plain(row) for row in answer.records()], indent=2, ensure_ascii=False))
+            print(json.dumps(_objects(answer.arrow()), indent=2, ensure_ascii=False))
         case "csv":
             _write_csv(answer.arrow())
         case "arrow":
@@ -80,6 +82,17 @@ def show(answer: Answer, format: str | None = None, *, title: str | None = None,
             _print_table(answer, title, is_paged)
     for line in answer.notes:
         warn(line)
+
+
+def _objects(table: pa.Table) -> list[dict[str, Any]]:
+    """Return the rows as objects; columns of one name are told apart as `loss`, `loss_1`."""
+    names: list[str] = []
+    for name in table.column_names:
+        others = (f"{name}_{number}" for number in itertools.count(1))
+        names.append(
+            name if name not in names else next(other for other in others if other not in (*names, *table.column_names))
+        )
+    return [dict(zip(names, map(_plain, row), strict=True)) for row in _rows(table)]
 
 
 def _plain(value: Any) -> Any:
@@ -96,7 +109,7 @@ def _plain(value: Any) -> Any:
         case Decimal():
             return int(value) if value == value.to_integral_value() else float(value)
         case _:
-            return value.isoformat(sep=" ") if hasattr(value, "isoformat") and hasattr(value, "hour") else str(value)
+            return value.isoformat(sep=" ") if isinstance(value, datetime) else str(value)
 
 
 def _flat(table: pa.Table) -> tuple[list[str], list[list[str]]]:
@@ -111,10 +124,17 @@ def _rows(table: pa.Table) -> Iterable[tuple[Any, ...]]:
     return zip(*(column.to_pylist() for column in table.columns), strict=True)
 
 
+class _Lines:
+    """Stdout, to which rows that end with a carriage return are written without it."""
+
+    def write(self, row: str) -> None:
+        sys.stdout.write(row.removesuffix("\r\n") + "\n")
+
+
 def _write_csv(table: pa.Table) -> None:
     import csv
 
-    writer = csv.writer(sys.stdout, lineterminator="\n")
+    writer = csv.writer(_Lines(), lineterminator="\r\n")  # so that a value with either of them is quoted
     writer.writerow(table.column_names)
     for row in _rows(table):
         writer.writerow(
