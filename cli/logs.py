@@ -32,7 +32,7 @@ def logs(
 ) -> None:
     """Print what a run said while it trained, and how it ended."""
     from isoflop.cli.options import open_lake
-    from isoflop.cli.output import note
+    from isoflop.cli.output import note, say
 
     with open_lake(lake) as opened:
         run_id = find_run(opened, run)
@@ -40,7 +40,7 @@ def logs(
         while True:
             lines = opened.query(LINES, [run_id, all_attempts, printed]).to_pylist()
             for line in lines:
-                print(_text(line))
+                say(_text(line))
             printed += len(lines)
             end = next(iter(opened.query(ENDS, [run_id]).to_pylist()), None)
             is_over = end is None or end["status"] not in ("queued", "running")
@@ -53,7 +53,7 @@ def logs(
     reason = f" ({end['reason']})" if end["reason"] else ""
     note(f"{run_id}: attempt {end['attempt']} {end['status']}{reason}")
     if end["error"]:
-        print(end["error"])
+        say(end["error"])
 
 
 def find_run(lake: Lakehouse, name: str) -> str:

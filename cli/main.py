@@ -102,21 +102,28 @@ def main() -> None:
 
 def _report(error: Exception) -> int:
     """Print an error a person can act on and return its exit code; anything else is a bug and keeps its traceback."""
+    import io
+    import traceback
+
+    from isoflop.cli.output import note
     from isoflop.lakehouse.errors import IsoflopError
 
     if hasattr(error, "exit_code") and hasattr(error, "show"):  # a wrong option or argument
-        error.show()
+        shown = io.StringIO()
+        error.show(file=shown)
+        note(shown.getvalue(), end="")
         return int(error.exit_code)
     if isinstance(error, IsoflopError):
-        print(_labelled(str(error)), file=sys.stderr)
+        note(_labelled(str(error)))
         return error.exit_code
     if type(error).__module__ == "_duckdb":
-        print(str(error), file=sys.stderr)
+        note(str(error))
         return 1
     if isinstance(error, OSError) and error.errno is not None:
-        print(f"error: {error.strerror}: {error.filename or ''}", file=sys.stderr)
+        note(f"error: {error.strerror}: {error.filename or ''}")
         return 3
-    raise error
+    note("".join(traceback.format_exception(error)), end="")
+    return 1
 
 
 def _labelled(text: str) -> str:

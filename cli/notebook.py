@@ -17,6 +17,7 @@ from IPython.core.magic import Magics, line_cell_magic, magics_class, no_var_exp
 from isoflop.cli.options import open_lake
 from isoflop.cli.waiting import waiting
 from isoflop.lakehouse.errors import IsoflopError
+from isoflop.lakehouse.visible import visible
 from isoflop.queries.language.syntax.tokens import Kind, tokenize
 
 if TYPE_CHECKING:
@@ -57,7 +58,7 @@ class IsoflopMagics(Magics):
             answer = self._ask(text)
         except (IsoflopError, duckdb.Error) as error:
             # As the shell shows it: the statement and its caret, without the frames of the library.
-            print(str(error), file=sys.stderr)
+            print(visible(str(error)), file=sys.stderr)
             raise Refused from None
         if target is None:
             return answer

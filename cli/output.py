@@ -1,52 +1,77 @@
-"""What a command prints: answers on stdout, everything else on stderr."""
+"""What a command prints: answers on stdout, everything else on stderr.
+
+Values, notes and errors quote what strangers wrote. Whatever is made for people goes through `visible` here, before it
+is styled; csv, json and arrow keep values as they are.
+"""
 
 from __future__ import annotations
 
+import functools
+import itertools
 import json
 import math
 import os
 import sys
+from collections.abc import Iterable
+from datetime import datetime
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
+from isoflop.lakehouse.visible import visible
+
 if TYPE_CHECKING:
     import pyarrow as pa
-    from rich.console import Console
+    from rich.console import Console, ConsoleOptions, RenderableType
 
     from isoflop.lakehouse import Answer
 
 MAX_TABLE_ROWS = 200
 
 
-def note(text: str) -> None:
+def say(text: str) -> None:
+    """Print an answer that is text."""
+    print(visible(text))
+
+
+def note(text: str, *, end: str = "\n") -> None:
     """Say something that is not the answer."""
-    print(text, file=sys.stderr)
+    print(visible(text), end=end, file=sys.stderr, flush=True)
 
 
 def warn(text: str) -> None:
     """Say something that a reader must not overlook, in yellow where there is colour."""
-    stderr_console().print(text, style="yellow", markup=False, highlight=False, soft_wrap=True)
+    stderr_console().print(visible(text), style="yellow", markup=False, highlight=False, soft_wrap=True)
 
 
 def stdout_console() -> Console:
     """Return a console for answers; wide when the output is not a terminal, so that nothing is cut."""
-    from rich.console import Console
-
-    return Console(highlight=False, soft_wrap=False, width=None if sys.stdout.isatty() else 200)
+    return _console()(highlight=False, soft_wrap=False, width=None if sys.stdout.isatty() else 200)
 
 
 def stderr_console() -> Console:
     """Return a console for progress and notes."""
-    from rich.console import Console
+    return _console()(stderr=True, highlight=False)
 
-    return Console(stderr=True, highlight=False)
+
+@functools.cache
+def _console() -> type[Console]:
+    """Return rich's console, with no control character in a text that a caller has forgotten."""
+    from rich.console import Console
+    from rich.segment import Segment
+
+    class VisibleConsole(Console):
+        def render(self, renderable: RenderableType, options: ConsoleOptions | None = None) -> Iterable[Segment]:
+            for segment in super().render(renderable, options):
+                yield segment if segment.control else Segment(visible(segment.text), segment.style)
+
+    return VisibleConsole
 
 
 def show(answer: Answer, format: str | None = None, *, title: str | None = None, is_paged: bool = False) -> None:
     """Print an answer on stdout in `format`, its notes on stderr; page by page where it is longer than a terminal."""
     match format or "table":
         case "json":
-            print(json.dumps([_plain(row) for row in answer.records()], indent=2, ensure_ascii=False))
+            print(json.dumps(_objects(answer.arrow()), indent=2, ensure_ascii=False))
         case "csv":
             _write_csv(answer.arrow())
         case "arrow":
@@ -57,6 +82,17 @@ def show(answer: Answer, format: str | None = None, *, title: str | None = None,
             _print_table(answer, title, is_paged)
     for line in answer.notes:
         warn(line)
+
+
+def _objects(table: pa.Table) -> list[dict[str, Any]]:
+    """Return the rows as objects; columns of one name are told apart as `loss`, `loss_1`."""
+    names: list[str] = []
+    for name in table.column_names:
+        others = (f"{name}_{number}" for number in itertools.count(1))
+        names.append(
+            name if name not in names else next(other for other in others if other not in (*names, *table.column_names))
+        )
+    return [dict(zip(names, map(_plain, row), strict=True)) for row in _rows(table)]
 
 
 def _plain(value: Any) -> Any:
@@ -73,25 +109,38 @@ def _plain(value: Any) -> Any:
         case Decimal():
             return int(value) if value == value.to_integral_value() else float(value)
         case _:
-            return value.isoformat(sep=" ") if hasattr(value, "isoformat") and hasattr(value, "hour") else str(value)
+            return value.isoformat(sep=" ") if isinstance(value, datetime) else str(value)
 
 
 def _flat(table: pa.Table) -> tuple[list[str], list[list[str]]]:
     from isoflop.lakehouse.answers import plain
 
-    return list(table.column_names), [[plain(value) for value in row.values()] for row in table.to_pylist()]
+    names = [visible(name) for name in table.column_names]
+    return names, [[visible(plain(value)) for value in row] for row in _rows(table)]
+
+
+def _rows(table: pa.Table) -> Iterable[tuple[Any, ...]]:
+    """Return the values of each row in the order of the columns, of which several may have one name."""
+    return zip(*(column.to_pylist() for column in table.columns), strict=True)
+
+
+class _Lines:
+    """Stdout, to which rows that end with a carriage return are written without it."""
+
+    def write(self, row: str) -> None:
+        sys.stdout.write(row.removesuffix("\r\n") + "\n")
 
 
 def _write_csv(table: pa.Table) -> None:
     import csv
 
-    writer = csv.writer(sys.stdout, lineterminator="\n")
+    writer = csv.writer(_Lines(), lineterminator="\r\n")  # so that a value with either of them is quoted
     writer.writerow(table.column_names)
-    for row in table.to_pylist():
+    for row in _rows(table):
         writer.writerow(
             [
                 "" if value is None else json.dumps(_plain(value)) if isinstance(value, dict | list) else value
-                for value in row.values()
+                for value in row
             ]
         )
 
@@ -105,9 +154,11 @@ def _write_arrow(table: pa.Table) -> None:
 
 def _markdown(answer: Answer) -> str:
     columns, rows = _flat(answer.arrow())
-    escaped = [[cell.replace("|", "\\|").replace("\n", " ") for cell in row] for row in rows]
-    lines = ["| " + " | ".join(columns) + " |", "|" + " --- |" * len(columns)]
-    return "\n".join([*lines, *("| " + " | ".join(row) + " |" for row in escaped)])
+    names, *lines = [
+        "| " + " | ".join(cell.replace("|", "\\|").replace("\n", " ") for cell in row) + " |"
+        for row in (columns, *rows)
+    ]
+    return "\n".join([names, "|" + " --- |" * len(columns), *lines])
 
 
 def _print_table(answer: Answer, title: str | None, is_paged: bool = False) -> None:
@@ -126,7 +177,9 @@ def _print_table(answer: Answer, title: str | None, is_paged: bool = False) -> N
     )
     if len(rows) == 1 and width > console.width:
         columns, rows = ["column", "value"], [list(pair) for pair in zip(columns, rows[0], strict=True)]
-    table = Table(box=box.SIMPLE_HEAD, title=title, title_justify="left", pad_edge=False, show_edge=False)
+    table = Table(
+        box=box.SIMPLE_HEAD, title=title and visible(title), title_justify="left", pad_edge=False, show_edge=False
+    )
     right = [bool(rows) and all(_is_number(row[i]) for row in rows) for i in range(len(columns))]
     for name, is_number in zip(columns, right, strict=True):
         table.add_column(name, justify="right" if is_number else "left", overflow="fold")

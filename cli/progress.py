@@ -8,6 +8,8 @@ import time
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING
 
+from isoflop.lakehouse.visible import visible
+
 if TYPE_CHECKING:
     from rich.console import Console, RenderableType
     from rich.live import Live
@@ -37,7 +39,7 @@ def watching(console: Console | None = None) -> Iterator[Callable[[SweepState], 
             progress = LiveProgress(live)
             yield progress
         if progress.last is not None:
-            console.print(headline(progress.last), markup=False)
+            console.print(visible(headline(progress.last)), markup=False)
 
 
 class LiveProgress:
@@ -52,7 +54,7 @@ class LiveProgress:
         for event in state.events_after(self._seen):
             self._seen = event.number
             if event.level != "info":
-                self._live.console.print(event.message, style=_STYLES[event.level], markup=False)
+                self._live.console.print(visible(event.message), style=_STYLES[event.level], markup=False)
         self.last = state
         self._live.update(picture(state), refresh=True)
 
@@ -80,7 +82,7 @@ class LineProgress:
 
     def _print(self, text: str, style: str | None = None) -> None:
         self._printed = time.monotonic()
-        self._console.print(text, style=style, markup=False, soft_wrap=True)
+        self._console.print(visible(text), style=style, markup=False, soft_wrap=True)
 
 
 def headline(state: SweepState) -> str:
@@ -128,7 +130,7 @@ def picture(state: SweepState) -> RenderableType:
 
     bar = Table.grid()  # a bar by itself does not end its line
     bar.add_row(ProgressBar(total=max(1, state.total), completed=state.done, width=60))
-    parts: list[RenderableType] = [Text(headline(state)), bar]
+    parts: list[RenderableType] = [Text(visible(headline(state))), bar]
     if state.running:
         table = Table(box=None, pad_edge=False, header_style="dim")
         table.add_column("run", overflow="ellipsis", no_wrap=True)
@@ -137,7 +139,7 @@ def picture(state: SweepState) -> RenderableType:
         for run in state.running[:SHOWN_RUNS]:
             step = "-" if run.step is None else f"{run.step}/{run.steps}" if run.steps else str(run.step)
             loss = "-" if run.loss is None else f"{run.loss:.4f}"
-            table.add_row(Text(run.label), step, loss, duration(run.seconds), str(run.attempt))
+            table.add_row(Text(visible(run.label)), step, loss, duration(run.seconds), str(run.attempt))
         parts.append(table)
         if len(state.running) > SHOWN_RUNS:
             parts.append(Text(f"and {len(state.running) - SHOWN_RUNS} more", style="dim"))

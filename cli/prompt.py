@@ -24,6 +24,7 @@ from isoflop.cli.shell import Conversation, is_blank, split_ended
 from isoflop.cli.verbs import CLAUSES, COMMANDS, VERBS
 from isoflop.lakehouse.errors import IsoflopError
 from isoflop.lakehouse.units import format_seconds
+from isoflop.lakehouse.visible import visible, visible_line
 
 if TYPE_CHECKING:
     from isoflop.lakehouse import Asked
@@ -62,7 +63,7 @@ def converse(conversation: Conversation, prompt: PromptSession[str] | None = Non
         except KeyboardInterrupt:
             note("interrupted")
         except (IsoflopError, duckdb.Error) as error:
-            stderr_console().print(str(error), style="red", markup=False, highlight=False, soft_wrap=True)
+            stderr_console().print(visible(str(error)), style="red", markup=False, highlight=False, soft_wrap=True)
 
 
 def _answer(conversation: Conversation, typed: str, names: NameCompleter) -> None:
@@ -158,7 +159,7 @@ class NameCompleter(Completer):
         known = options or (*self._known(), *_WORDS)
         for name, meaning in known:
             if name.lower().startswith(word.lower()) and name != word:
-                yield Completion(name, -len(word), display_meta=meaning)
+                yield Completion(name, -len(word), display=visible_line(name), display_meta=visible_line(meaning))
 
     def _known(self) -> tuple[tuple[str, str], ...]:
         if self._names is None:

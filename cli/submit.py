@@ -42,8 +42,6 @@ def submit(
     stderr here. Submitting the same file twice trains nothing twice. Exit codes: 0 every run has a
     result, 2 the file is wrong, 4 the job or a run failed, 130 interrupted (the job goes on).
     """
-    import sys
-
     import pyarrow as pa
 
     from isoflop.cli.options import chosen_format
@@ -59,7 +57,7 @@ def submit(
     if wait:
         try:
             for text in job.output():
-                print(text, end="", file=sys.stderr, flush=True)
+                note(text, end="")
         except KeyboardInterrupt:
             note(f"the job goes on; end it with: ray job stop --address {job.address} {job.job_id}")
             raise

@@ -20,6 +20,7 @@ ENVIRONMENT = "ISOFLOP_LAKE"
 SPOOL_ENVIRONMENT = "ISOFLOP_SPOOL"
 DEFAULT = "isoflop.duckdb"
 SHAPE = "postgresql://user@host:port/database?data=/shared/path"
+LONGEST_NAME = 200  # bytes; file systems take 255, and `.serving.PID.partial` and the like come after it
 OPTIONS = ("data", "host", "sslmode", "sslrootcert")
 
 
@@ -137,12 +138,19 @@ def spool_of(path: Path) -> Path:
 
 def _file(text: str) -> FileAddress:
     path = Path(text).expanduser().absolute()
+    if len(os.fsencode(path.name)) > LONGEST_NAME:
+        raise UsageError(
+            f"the lake's file has a name of {len(os.fsencode(path.name))} bytes, more than {LONGEST_NAME}",
+            hint="give a shorter one; files beside the lake are named after it",
+        )
     try:
         is_folder = path.is_dir()
     except OSError as error:  # a name that is too long
         raise UsageError(f"{path} cannot be the name of a lake: {error.strerror}") from error
     if is_folder:
         raise UsageError(f"{path} is a folder; give the file of the lake, for example {path / DEFAULT}")
+    if path.exists() and not path.is_file():
+        raise UsageError(f"{path} is no file but a pipe, socket or device; give the file of the lake")
     if not path.is_symlink():
         return FileAddress(path)
     try:

@@ -7,6 +7,8 @@ from dataclasses import dataclass, field
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
+from isoflop.lakehouse.visible import visible
+
 if TYPE_CHECKING:
     import pandas as pd
     import polars as pl
@@ -56,7 +58,8 @@ class Answer:
 
     def rows(self) -> list[tuple[Any, ...]]:
         """Return the rows as tuples."""
-        return [tuple(row.values()) for row in self.table.to_pylist()]
+        columns = [column.to_pylist() for column in self.table.columns]
+        return list(zip(*columns, strict=True)) if columns else [()] * len(self)
 
     def records(self) -> list[dict[str, Any]]:
         """Return the rows as dicts."""
@@ -68,13 +71,14 @@ class Answer:
 
     def __str__(self) -> str:
         cells = [self.columns, *([plain(value) for value in row] for row in self.rows()[:SHOWN_ROWS])]
+        cells = [[visible(cell) for cell in row] for row in cells]
         widths = [max(len(row[i]) for row in cells) for i in range(len(self.columns))]
         lines = [
             "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in cells
         ]
         if len(self) > SHOWN_ROWS:
             lines.append(f"… {len(self) - SHOWN_ROWS} more rows")
-        return "\n".join([*lines, *self.notes])
+        return "\n".join([*lines, *map(visible, self.notes)])
 
     __repr__ = __str__
 

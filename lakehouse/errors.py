@@ -23,19 +23,24 @@ import unicodedata
 from collections.abc import Iterable
 from pathlib import Path
 
+from isoflop.lakehouse.visible import visible
+
 WIDEST_LINE = 200  # characters of a line that an error shows whole; of a longer one it shows a part
 CONTEXT = 60  # characters before the caret that it then shows, and half of those after it
 
 
 class IsoflopError(Exception):
-    """The root of the tree; `exit_code` is what the process returns."""
+    """The root of the tree; `exit_code` is what the process returns.
+
+    Messages quote what strangers wrote, so control characters in them are written out.
+    """
 
     exit_code = 1
 
     def __init__(self, message: str, *, hint: str | None = None) -> None:
-        self.message = message
-        self.hint = hint
-        super().__init__(message if hint is None else f"{message}\nHint: {hint}")
+        self.message = visible(message)
+        self.hint = None if hint is None else visible(hint)
+        super().__init__(self.message if self.hint is None else f"{self.message}\nHint: {self.hint}")
 
 
 class UsageError(IsoflopError):
@@ -132,9 +137,9 @@ def underline(text: str, start: int, end: int) -> str:
     if last - first > WIDEST_LINE:
         shown_first, shown_last = max(first, start - CONTEXT), min(last, start + 2 * CONTEXT)
         before, after = "..." * (shown_first > first), "..." * (shown_last < last)
-    line = before + text[shown_first:shown_last].replace("\t", " ").rstrip("\r") + after
-    left = display_width(label + before + text[shown_first:start])
-    return f"{label}{line}\n{' ' * left}{'^' * max(1, display_width(text[start : min(end, shown_last)]))}"
+    line = before + visible(text[shown_first:shown_last].replace("\t", " ").rstrip("\r")) + after
+    left = display_width(label + before + visible(text[shown_first:start]))
+    return f"{label}{line}\n{' ' * left}{'^' * max(1, display_width(visible(text[start : min(end, shown_last)])))}"
 
 
 def display_width(text: str) -> int:

@@ -32,6 +32,7 @@ _RESOLVERS: tuple[tuple[str, str, str], ...] = (
     ("float", r"[-+]?\.(inf|Inf|INF)|\.(nan|NaN|NAN)", "-+."),
 )
 _TAGS = {_STANDARD + kind for kind in ("null", "bool", "int", "float", "str", "seq", "map")}
+_REPEATED_PARTS = 100_000  # that aliases may add to what a text writes out
 _MAX_DEPTH = 32  # nested lists and mappings; an alias to its own parent would nest without end
 
 
@@ -125,6 +126,8 @@ def parse_documents(text: str, path: str = "<text>") -> tuple[Document, ...]:
         raise FileError(path, mark.line + 1 if mark else None, f"is not YAML: {problem}") from error
     except yaml.YAMLError as error:
         raise FileError(path, None, f"is not YAML: {' '.join(str(error).split())}") from error
+    except RecursionError as error:
+        raise FileError(path, None, f"is nested more than {_MAX_DEPTH} levels deep") from error
     if not nodes:
         raise FileError(path, None, "is empty", hint="a sweep file needs at least name, family and grid")
     return tuple(_document(node, text, path) for node in nodes)
@@ -136,29 +139,37 @@ def _is_empty(node: yaml.Node) -> bool:
 
 def _document(node: yaml.Node, text: str, path: str) -> Document:
     lines: dict[Keys, int] = {}
-    value = _plain(node, (), lines, path)
+    value = _plain(node, (), lines, path, most=len(text) + _REPEATED_PARTS)
     if not isinstance(value, dict):
         raise FileError(path, node.start_mark.line + 1, "is not a mapping of keys to values")
     first, last = node.start_mark.index, node.end_mark.index
     return Document(path, text[first:last].rstrip() + "\n", value, lines)
 
 
-def _plain(node: yaml.Node, keys: Keys, lines: dict[Keys, int], path: str) -> object:
+def _plain(node: yaml.Node, keys: Keys, lines: dict[Keys, int], path: str, most: int) -> object:
+    """Return the value of a node; `most` parts, for aliases can make very many of a short text."""
     line = node.start_mark.line + 1
     lines.setdefault(keys, line)
+    if len(lines) > most:
+        raise FileError(path, line, f"aliases repeat more than {_REPEATED_PARTS:,} values", hint="write them out")
     if len(keys) > _MAX_DEPTH:
         raise FileError(path, line, f"is nested more than {_MAX_DEPTH} levels deep")
     if node.tag not in _TAGS:
         tag = node.tag.replace(_STANDARD, "!!")
         raise FileError(path, line, f"the tag '{tag}' is not allowed: a sweep file is data only")
     if isinstance(node, yaml.MappingNode):
-        return dict(_items(node, keys, lines, path))
+        return dict(_items(node, keys, lines, path, most))
     if isinstance(node, yaml.SequenceNode):
-        return [_plain(item, (*keys, index), lines, path) for index, item in enumerate(node.value)]
-    return _scalar(str(node.value), node.tag.removeprefix(_STANDARD))
+        return [_plain(item, (*keys, index), lines, path, most) for index, item in enumerate(node.value)]
+    try:
+        return _scalar(str(node.value), node.tag.removeprefix(_STANDARD))
+    except ValueError as error:  # Python reads no number of more than 4,300 digits
+        raise FileError(path, line, f"'{str(node.value)[:20]}…' is too long for a number") from error
 
 
-def _items(node: yaml.MappingNode, keys: Keys, lines: dict[Keys, int], path: str) -> Iterator[tuple[str, object]]:
+def _items(
+    node: yaml.MappingNode, keys: Keys, lines: dict[Keys, int], path: str, most: int
+) -> Iterator[tuple[str, object]]:
     seen: set[str] = set()
     for key_node, value_node in node.value:
         line = key_node.start_mark.line + 1
@@ -169,7 +180,7 @@ def _items(node: yaml.MappingNode, keys: Keys, lines: dict[Keys, int], path: str
             raise FileError(path, line, f"the key '{key}' is written twice")
         seen.add(key)
         lines[(*keys, key)] = line  # the key's line: where people look first
-        yield key, _plain(value_node, (*keys, key), lines, path)
+        yield key, _plain(value_node, (*keys, key), lines, path, most)
 
 
 def _scalar(text: str, kind: str) -> object:

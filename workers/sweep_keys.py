@@ -21,6 +21,9 @@ def _as_expression(value: object) -> object:
     return repr(value) if isinstance(value, int | float) else value
 
 
+MAX_SEEDS = 1_000_000  # as many as a grid may have rows
+
+
 def _as_list(value: object) -> object:
     return value if isinstance(value, list) or value is None else [value]
 
@@ -29,6 +32,8 @@ def _as_seeds(value: object) -> object:
     if isinstance(value, int) and not isinstance(value, bool):
         if value < 1:
             raise ValueError("expected a number of seeds, at least 1, or a list of seeds")
+        if value > MAX_SEEDS:
+            raise ValueError(f"expected at most {MAX_SEEDS:,} seeds")
         return list(range(value))
     return value
 

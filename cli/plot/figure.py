@@ -15,6 +15,8 @@ from typing import TypeAlias, TypeVar
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from isoflop.lakehouse.visible import visible_line
+
 Array: TypeAlias = NDArray[np.float64]
 
 PADDING = 0.04
@@ -155,6 +157,13 @@ class ToneScale:
 
 Mark: TypeAlias = Points | Line | Band | Floor
 OneMark = TypeVar("OneMark", Points, Line, Band, Floor)
+Worded = TypeVar("Worded", Axis, Mark)
+
+
+def _worded(part: Worded) -> Worded:
+    """Return a mark or an axis with a label that can be shown."""
+    label = visible_line(part.label)
+    return part if label == part.label else replace(part, label=label)
 
 
 @dataclass(frozen=True, eq=False)
@@ -170,6 +179,8 @@ class Figure:
     notes : sentences for the reader, such as how many points were left out
     data_end : x beyond which nothing was measured; lines are dashed and the ground shaded from there on
     scale : what the tones of points and lines stand for
+
+    What it says in words is made visible: names of runs and columns come from strangers.
     """
 
     title: str
@@ -180,6 +191,18 @@ class Figure:
     notes: tuple[str, ...] = ()
     data_end: float | None = None
     scale: ToneScale | None = None
+
+    def __post_init__(self) -> None:
+        words: dict[str, object] = {
+            "title": visible_line(self.title),
+            "x": _worded(self.x),
+            "y": _worded(self.y),
+            "marks": tuple(_worded(mark) for mark in self.marks),
+            "notes": tuple(map(visible_line, self.notes)),
+            "scale": self.scale and replace(self.scale, name=visible_line(self.scale.name)),
+        }
+        for name, value in words.items():
+            object.__setattr__(self, name, value)  # the record is frozen
 
     @property
     def statement(self) -> str:

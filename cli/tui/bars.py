@@ -6,6 +6,8 @@ from rich.text import Text
 from textual.binding import Binding
 from textual.widgets import Static
 
+from isoflop.lakehouse.visible import visible, visible_line
+
 KEY_NAMES = {
     "slash": "/", "colon": ":", "question_mark": "?", "plus": "+", "equals_sign": "=", "minus": "-", "escape": "Esc",
     "left_square_bracket": "[", "right_square_bracket": "]", "enter": "Enter", "backspace": "Backspace", "tab": "Tab",
@@ -39,7 +41,7 @@ class TopBar(Static):
         for key, name in MODES:
             left.append(f" {key} {name} ", "reverse bold" if name == self.current else "")
         state = "● following" if self.is_following else ""
-        right = Text(f"{state}  {self.lake_name} ".strip() + " ", no_wrap=True)
+        right = Text(f"{state}  {visible_line(self.lake_name)} ".strip() + " ", no_wrap=True)
         gap = self.size.width - left.cell_len - right.cell_len
         return left if gap < 1 else left + Text(" " * gap) + right
 
@@ -68,9 +70,9 @@ class StatementBar(Static):
 
     def render(self) -> Text:
         """Return the statement in one line, cut where the room ends."""
-        state = f" {self.state} " if self.state else ""
+        state = f" {visible_line(self.state)} " if self.state else ""
         room = max(0, self.size.width - len(state) - 2)
-        text = " ".join(self.statement.split())
+        text = visible_line(" ".join(self.statement.split()))
         text = text if len(text) <= room else f"{text[: max(0, room - 1)]}…"
         return Text.assemble((f" {text}", "dim"), " " * (room - len(text) + 1), (state, "italic"), no_wrap=True)
 
@@ -85,7 +87,7 @@ class Trouble(Static):
 
     def show(self, text: str) -> None:
         """Show an error as it is, line by line."""
-        self.update(Text(text))
+        self.update(Text(visible(text)))
         self.display = True
 
     def clear(self) -> None:

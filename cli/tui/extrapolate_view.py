@@ -22,6 +22,7 @@ from isoflop.cli.tui.laws_view import LEVELS, NOTHING_YET
 from isoflop.cli.tui.plot_widget import Plot
 from isoflop.cli.tui.view import View
 from isoflop.lakehouse.units import format_count
+from isoflop.lakehouse.visible import visible, visible_line
 
 if TYPE_CHECKING:
     from isoflop.lakehouse import Lakehouse
@@ -120,11 +121,11 @@ class ExtrapolateView(View):
             return
         if is_other:
             self.interface.law_name = choice.chosen.name
-            self.query_one("#law", Label).update(f"EXTRAPOLATE {choice.chosen.name} TO")
+            self.query_one("#law", Label).update(f"EXTRAPOLATE {visible_line(choice.chosen.name)} TO")
             row = self.query_one("#targets", Horizontal)
             await row.remove_children()
             for name, value in choice.targets.items():
-                await row.mount(Label(f"{name} =", markup=False), TargetInput(name, value))
+                await row.mount(Label(f"{visible_line(name)} =", markup=False), TargetInput(name, value))
         if not is_same:
             self._ask_for_forecast()
 
@@ -196,8 +197,8 @@ def write_forecast(answer: Forecast) -> Text:
     for number, row in enumerate(answer.rows):
         places = ", ".join(f"{name} {format_count(row.get(name))}" for name in answer.law.inputs)
         text.append("\n" if number else "")
-        text.append(f"{places}  →  ", "dim")
-        text.append(answer.sentence(row), "bold")
+        text.append(f"{visible_line(places)}  →  ", "dim")
+        text.append(visible(answer.sentence(row)), "bold")
     for note in answer.notes:
-        text.append(f"\n! {note}", "yellow")
+        text.append(f"\n! {visible(note)}", "yellow")
     return text

@@ -19,6 +19,7 @@ from isoflop.cli.plot.run_figures import identifier
 from isoflop.cli.tui.bars import StatementBar
 from isoflop.cli.tui.plot_widget import Plot
 from isoflop.cli.tui.view import View
+from isoflop.lakehouse.visible import visible, visible_line
 
 if TYPE_CHECKING:
     from isoflop.lakehouse import Lakehouse
@@ -151,8 +152,8 @@ class LawsView(View):
             for law in laws:
                 mark = "" if law.is_converged else " !"
                 table.add_row(
-                    Text(f"{law.name}{mark}", "" if law.is_converged else "bold red"),
-                    Text(law.form),
+                    Text(f"{visible_line(law.name)}{mark}", "" if law.is_converged else "bold red"),
+                    Text(visible_line(law.form)),
                     Text(f"{law.rows:,}", justify="right"),
                 )
             table.move_cursor(row=next((n for n, law in enumerate(laws) if law.name == chosen), 0), animate=False)
@@ -231,11 +232,11 @@ def unseen_condition(law: LawCard) -> str:
 def write_card(law: LawCard) -> Text:
     """Return a law's coefficients with their intervals, and what a reader must know about the fit."""
     text = Text()
-    text.append(f"{law.name}", "bold")
+    text.append(visible_line(law.name), "bold")
     text.append(f"  version {law.version}\n", "dim")
-    text.append(f"{law.target} = {law.formula or law.form}\n\n")
+    text.append(f"{visible(f'{law.target} = {law.formula or law.form}')}\n\n")
     for each in law.coefficients:
-        text.append(f"{each.name:<7}", "bold")
+        text.append(f"{visible_line(each.name):<7}", "bold")
         text.append(f"{each.estimate:>11.5g}")
         text.append(" at bound\n" if each.is_at_bound else "\n", "yellow")
         if each.lower is not None and each.upper is not None:
@@ -245,7 +246,7 @@ def write_card(law: LawCard) -> Text:
     text.append(f"{law.rows:,} runs{dropped}\n")
     if law.objective is not None:
         text.append(f"objective {law.objective:.6g}\n")
-    text.append(f"{law.status.replace('_', ' ')}\n", "green" if law.is_converged else "bold red")
+    text.append(f"{visible(law.status.replace('_', ' '))}\n", "green" if law.is_converged else "bold red")
     for note in law.notes:
-        text.append(f"\n! {note}\n", "yellow")
+        text.append(f"\n! {visible(note)}\n", "yellow")
     return text

@@ -20,6 +20,7 @@ from isoflop.cli.tui.view import View
 from isoflop.lakehouse.answers import plain
 from isoflop.lakehouse.errors import EmptySelection
 from isoflop.lakehouse.units import format_bytes, format_count, format_seconds
+from isoflop.lakehouse.visible import visible, visible_line
 
 if TYPE_CHECKING:
     from isoflop.lakehouse import Lakehouse
@@ -115,7 +116,7 @@ class RunView(View):
         self.query_one(Plot).show(value.figure)
         note = self.query_one("#note", Static)
         note.display = value.figure is None
-        note.update(f"{value.row['name'] or self.run_id} has not logged a loss over {self.x} yet")
+        note.update(f"{visible_line(value.row['name'] or self.run_id)} has not logged a loss over {self.x} yet")
         self.query_one("#table", Static).update(_facts(value))
         statement = (
             value.figure.statement if value.figure is not None else f"FROM runs WHERE run_id = {quote(self.run_id)}"
@@ -150,12 +151,12 @@ def _facts(card: RunCard) -> Text:
     ]
     text = Text()
     for name, value in shown:
-        text.append(f"{name.replace('_', ' '):<18}", "dim")
-        text.append(f"{value}\n")
+        text.append(f"{visible_line(name.replace('_', ' ')):<18}", "dim")
+        text.append(f"{visible(value)}\n")
     if row.get("error"):
-        text.append(f"\n{row['error']}\n", "bold red")
+        text.append(f"\n{visible(row['error'])}\n", "bold red")
     for line in card.lines:
-        text.append(f"\n{line}", "italic")
+        text.append(f"\n{visible(line)}", "italic")
     return text
 
 

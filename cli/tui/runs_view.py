@@ -17,6 +17,7 @@ from isoflop.cli.tui.board import SORTS, SPARK_WIDTH, Board, curve_key, read_boa
 from isoflop.cli.tui.run_view import RunView
 from isoflop.cli.tui.view import View
 from isoflop.lakehouse.units import format_count
+from isoflop.lakehouse.visible import visible_line
 
 STATUS_STYLES = {"queued": "dim", "running": "cyan", "finished": "green", "failed": "bold red", "lost": "bold yellow"}
 WIDTHS = {
@@ -130,7 +131,7 @@ class RunsView(View):
                         table.update_cell_at((number, column), cell)  # type: ignore[arg-type]
             return
         chosen = self.chosen_id
-        longest = max((len(row["name"] or row["run_id"]) for row in board.rows), default=0)
+        longest = max((len(visible_line(row["name"] or row["run_id"])) for row in board.rows), default=0)
         table.ordered_columns[1].width = min(LONGEST_NAME, max(WIDTHS["run"], longest))
         table.clear()
         for run_id, row in zip(ids, cells, strict=True):
@@ -199,9 +200,9 @@ def _cells(row: dict[str, Any], board: Board, *, is_ascii: bool) -> list[Text]:
     flops = "-" if row["flops"] is None else write_number(row["flops"], "power")
     numbers = (loss, format_count(row["params"]), format_count(row["tokens"]), progress, flops, rate)
     return [
-        Text(status_word(row["status"], row["reason"]), STATUS_STYLES.get(row["status"], "")),
-        Text(row["name"] or row["run_id"], no_wrap=True),
+        Text(visible_line(status_word(row["status"], row["reason"])), STATUS_STYLES.get(row["status"], "")),
+        Text(visible_line(row["name"] or row["run_id"]), no_wrap=True),
         Text(sparkline(trace, is_ascii=is_ascii).ljust(SPARK_WIDTH), "cyan", no_wrap=True),
         *(Text(number, justify="right") for number in numbers),
-        Text(row["family"] or "-"),
+        Text(visible_line(row["family"] or "-")),
     ]

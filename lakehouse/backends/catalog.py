@@ -108,12 +108,25 @@ def connect(
     import duckdb
 
     _check_place(path)
+    if not read_only:
+        _refuse_unwritable(path)
     try:
         if not path.exists() and not read_only:
             _make(path)
         return duckdb.connect(str(path), read_only=read_only, config=dict(restrictions or {}))
     except duckdb.Error as error:
         raise opening_error(path, error) from error
+
+
+def _refuse_unwritable(path: Path) -> None:
+    """Say how to go on where the file, or the folder that its log and its spool go into, cannot be written."""
+    for place, what in ((path, "it"), (path.parent, "its folder")):
+        if place.exists() and not os.access(place, os.W_OK):
+            hint = "open it with --read-only (read_only=True), or get the right to write" if path.exists() else None
+            raise StoreError(
+                f"{path} cannot be opened: {what} may not be written by this user",
+                hint=hint or f"give a file in another folder, or get the right to write into {path.parent}",
+            )
 
 
 def open_claimed(path: Path) -> tuple[duckdb.DuckDBPyConnection, Claim]:
@@ -127,6 +140,7 @@ def open_claimed(path: Path) -> tuple[duckdb.DuckDBPyConnection, Claim]:
     import duckdb
 
     _check_place(path)
+    _refuse_unwritable(path)
     while True:
         try:
             claimed = claim(path, _make)

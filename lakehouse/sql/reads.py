@@ -26,6 +26,7 @@ from isoflop.lakehouse.sql.definitions import (
     parsed,
     parser,
 )
+from isoflop.lakehouse.sql.running import check_encodable
 
 if TYPE_CHECKING:
     import duckdb
@@ -69,6 +70,7 @@ def check_reads(text: str, ask: Ask, relations: Collection[str] = (), *, is_conf
     """
     import duckdb
 
+    check_encodable(text)
     position, definitions = 0, Definitions(ask, is_confined=is_confined)
     passed: set[Definition] = set()
     try:

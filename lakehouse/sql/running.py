@@ -12,7 +12,7 @@ import threading
 from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
-from isoflop.lakehouse.errors import Interrupted, display_width, underline
+from isoflop.lakehouse.errors import Interrupted, QuerySyntaxError, display_width, underline
 from isoflop.lakehouse.sql.watch import Watch, watched
 
 if TYPE_CHECKING:
@@ -40,6 +40,21 @@ def transaction(con: duckdb.DuckDBPyConnection) -> Iterator[None]:
         raise
 
 
+def check_encodable(text: str) -> None:
+    """Check that a text has whole characters only: DuckDB takes UTF-8, which has none for half of a pair.
+
+    Raises
+    ------
+    QuerySyntaxError : with a caret at the first that is not
+    """
+    try:
+        text.encode()
+    except UnicodeEncodeError as error:
+        message = f"a statement cannot hold half of a character, {text[error.start]!a}"
+        hint = "the text was decoded from something other than UTF-8; decode it anew"
+        raise QuerySyntaxError("Parser", message, text, error.start, error.start + 1, hint=hint) from error
+
+
 def run_text(cursor: duckdb.DuckDBPyConnection, text: str, parameters: Parameters = None) -> pa.Table:
     """Run the statements of a text one after another and return the last one's rows.
 
@@ -57,6 +72,7 @@ def run_text(cursor: duckdb.DuckDBPyConnection, text: str, parameters: Parameter
     """
     import pyarrow as pa
 
+    check_encodable(text)
     if ";" not in text.rstrip().rstrip(";"):
         return run_statement(cursor, text, parameters)
     table = pa.table({})

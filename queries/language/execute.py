@@ -15,6 +15,7 @@ from isoflop.lakehouse.answers import Answer
 from isoflop.lakehouse.errors import QuerySyntaxError
 from isoflop.lakehouse.session import Session
 from isoflop.lakehouse.sql.reads import MEND
+from isoflop.lakehouse.sql.running import check_encodable
 from isoflop.queries.language.question import Question
 from isoflop.queries.language.syntax.clauses import (
     CHANGES,
@@ -55,6 +56,7 @@ def execute(
     StatementError : with a caret in `text`, for everything that has to do with a verb
     duckdb.Error : for plain SQL, as DuckDB words it
     """
+    check_encodable(text)
     tokens = tokenize(text) if may_hold_verb(text) else []
     statements = split_statements(tokens) if tokens else []
     clauses = [find_clauses(tokens, first, last, is_statement=True) for first, last in statements]

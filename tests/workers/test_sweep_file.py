@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import math
+import time
 from pathlib import Path
 
 import pytest
 
 from isoflop.lakehouse.errors import FileError, UsageError
+from isoflop.workers.sweep import load_sweeps
 from isoflop.workers.sweep_file import dump, override, parse_documents, read_documents
 
 
@@ -124,3 +126,36 @@ def test_dumped_values_are_read_back_as_they_were() -> None:
     value = {"a": "1e-4", "b": 1e-4, "c": ["on", True, None, "null", "12", 12], "d": {"e": "x: y # z"}}
     [document] = parse_documents(dump(value))
     assert document.value == value
+
+
+BOMB = "a0: &a0 [1, 2]\n" + "".join(
+    f"a{level}: &a{level} [{', '.join([f'*a{level - 1}'] * 9)}]\n" for level in range(1, 10)
+)
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        (BOMB, "aliases repeat more than 100,000 values"),
+        ("grid: {width: " + "[" * 3000 + "1" + "]" * 3000 + "}", "nested more than 32 levels deep"),
+        ("seeds: " + "9" * 5000, "is too long for a number"),
+    ],
+    ids=["alias-bomb", "nested", "digits"],
+)
+def test_a_text_that_would_never_be_read_is_refused_at_once(text: str, message: str) -> None:
+    began = time.process_time()
+    with pytest.raises(FileError, match=message):
+        parse_documents(text)
+    assert time.process_time() - began < 10
+
+
+def test_more_seeds_than_a_grid_has_rows_are_refused_at_once(tmp_path: Path) -> None:
+    file = tmp_path / "sweep.yaml"
+    file.write_text("name: many\nfamily: random_features\ngrid: {width: 8}\nseeds: 1000000000\n")
+    with pytest.raises(FileError, match=r"sweep.yaml:4: .*at most 1,000,000 seeds"):
+        load_sweeps(file)
+
+
+def test_aliases_in_measure_are_read() -> None:
+    [document] = parse_documents("widths: &w [8, 16]\ngrid: {width: *w, depth: *w}")
+    assert document.value["grid"] == {"width": [8, 16], "depth": [8, 16]}
