@@ -21,6 +21,7 @@ import time
 import weakref
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 
 from isoflop.lakehouse.ingest import flusher
@@ -112,8 +113,7 @@ class Spool:
         max_points: int = MAX_POINTS,
         beat_seconds: float = BEAT_SECONDS,
     ) -> None:
-        import pyarrow.parquet  # noqa: F401  # here, since a fork while a thread imports it would never end
-
+        _warm_up()
         self.run_id, self.attempt = run_id, attempt
         self._header: dict[str, object] = {"version": NUMBERED, "run_id": run_id, "attempt": attempt}
         self.prefix = f"{run_id}.{attempt:04d}." if attempt is not None else ""  # of the names of its files
@@ -359,6 +359,15 @@ def _flush_when_a_fork_ends() -> None:
         from multiprocessing import util
 
         util.Finalize(None, flush_open, exitpriority=100)
+
+
+@cache
+def _warm_up() -> None:
+    """Write a batch to nowhere, so that everything that needs to be imported for one is imported in this thread.
+
+    A process that is forked off while a thread imports something waits for that import for ever.
+    """
+    encode_batch([(0, 0.0, {"loss": 0.0})], [], {})
 
 
 _held: list[threading.Lock] = []
