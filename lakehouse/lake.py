@@ -31,6 +31,7 @@ from isoflop.lakehouse.rpc.committing import Committing
 from isoflop.lakehouse.rpc.endpoint import KeeperGone
 from isoflop.lakehouse.runlog import RunLog
 from isoflop.lakehouse.runs import registry
+from isoflop.lakehouse.runs.metrics import Directed, set_direction
 from isoflop.lakehouse.runs.records import RunRecord
 from isoflop.lakehouse.session import Session
 from isoflop.lakehouse.sql.reads import refused
@@ -261,6 +262,16 @@ class Lakehouse:
     ) -> None:
         """Say how an attempt ended when its worker cannot; an end that the worker wrote is kept."""
         registry.end_attempt(self, run_id, attempt, status, reason, error)
+
+    def metric(self, name: str, *, best: str) -> Directed:
+        """Say which value of a metric is its best: "highest" or "lowest"; `finals` follows at once.
+
+        Raises
+        ------
+        UsageError : if `best` is neither
+        """
+        self._refuse_when_read_only("no direction is kept")
+        return set_direction(self, name, best)
 
     def run(
         self,

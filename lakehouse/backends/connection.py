@@ -269,6 +269,8 @@ class LocalConnection:
     def _tell_what_was_lost(self) -> None:
         import duckdb
 
+        if self._is_given_up and self._dead is not None:
+            raise self._dead(StoreError("the lake had to be attached anew"))
         lost, self._lost = self._lost, None
         if lost is not None:
             raise duckdb.TransactionException(f"TransactionContext Error: {lost}; begin again")
