@@ -269,8 +269,9 @@ class LocalConnection:
     def _tell_what_was_lost(self) -> None:
         import duckdb
 
-        if self._is_given_up and self._dead is not None:
-            raise self._dead(StoreError("the lake had to be attached anew"))
+        if self._is_given_up:
+            error = duckdb.FatalException("the lake had to be attached anew")
+            raise (None if self._dead is None else self._dead(error, False)) or error
         lost, self._lost = self._lost, None
         if lost is not None:
             raise duckdb.TransactionException(f"TransactionContext Error: {lost}; begin again")

@@ -18,7 +18,6 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import isoflop
 from isoflop.lakehouse.errors import StoreError
 from isoflop.lakehouse.rpc.client import SAY_AFTER, LakeClient
 from isoflop.lakehouse.rpc.endpoint import endpoint_file, lock_file
@@ -137,10 +136,14 @@ def try_lock(descriptor: int) -> bool:
 
 
 def _environment(spool_folder: Path) -> dict[str, str]:
-    """Return the environment of a keeper: it finds this isoflop, whatever has been done to the path of modules here."""
-    here = str(Path(isoflop.__file__).absolute().parent.parent)
-    paths = [here, *(path for path in sys.path if path and path != here)]
-    return {**os.environ, "PYTHONPATH": os.pathsep.join(paths), "LOG": str(log_file(spool_folder))}
+    """Return the environment of a keeper: it finds this isoflop, and nothing of the folder that the caller works in."""
+    here = str(Path(__file__).absolute().parents[3])  # the folder in which `isoflop` lies, links not followed
+    given = os.environ.get("PYTHONPATH")
+    return {
+        **os.environ,
+        "PYTHONPATH": f"{here}{os.pathsep}{given}" if given else here,
+        "LOG": str(log_file(spool_folder)),
+    }
 
 
 def _after_fork() -> None:

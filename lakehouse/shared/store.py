@@ -86,13 +86,15 @@ class SharedStore:
         duckdb.Error : if a statement is wrong, as DuckDB words it
         StoreError : if the catalog does not answer
         """
+        if self._is_read_only:
+            check_reads(sql, self._unchecked, relations or {})
+        return self._unchecked(sql, parameters, relations)
 
+    def _unchecked(
+        self, sql: str, parameters: Parameters = None, relations: Mapping[str, pa.Table] | None = None
+    ) -> pa.Table:
         def run(con: Con) -> pa.Table:
             with _cursor(con, relations) as cursor:
-                if self._is_read_only:
-                    check_reads(
-                        sql, lambda text, values: cursor.execute(text, values).to_arrow_table(), relations or {}
-                    )
                 return run_text(cursor, sql, parameters)
 
         return self._patiently(run, lambda: only_reads(sql))

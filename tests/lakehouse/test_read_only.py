@@ -281,7 +281,7 @@ def test_hostile_statements_are_refused_and_change_nothing(lake: Lakehouse, stor
     assert len(HOSTILE) >= 150
     before, files = rows(lake), fingerprint(stored)
     catalog = lake.query("SELECT current_database() AS name").to_pylist()[0]["name"]
-    with lake.session() as session, lake._reacher.staying():  # opened once, not for each statement
+    with lake.session() as session, lake.staying():  # opened once, not for each statement
         for statement in HOSTILE:
             text = statement.format(folder=stored, catalog=catalog)
             with pytest.raises((IsoflopError, duckdb.Error)) as refused:
@@ -294,7 +294,7 @@ def test_hostile_statements_are_refused_and_change_nothing(lake: Lakehouse, stor
 
 
 def test_queries_are_answered(lake: Lakehouse) -> None:
-    with lake._reacher.staying():
+    with lake.staying():
         for statement in FRIENDLY:
             assert lake.sql(statement).arrow().num_columns, statement
 
@@ -390,7 +390,7 @@ def test_circles_of_views_and_macros_end(tmp_path: Path) -> None:
 
 def test_a_statement_nested_too_deeply_is_refused(stored: Path) -> None:
     nested = "SELECT * FROM " + "(SELECT * FROM " * 450 + "range(1)" + ")" * 450
-    with isoflop.open(stored / "runs.duckdb", read_only=True) as lake, lake._reacher.staying():
+    with isoflop.open(stored / "runs.duckdb", read_only=True) as lake, lake.staying():
         with pytest.raises(duckdb.PermissionException, match="nested this deeply"):
             lake.query(nested)
         assert lake.query("SELECT count(*) AS n FROM sizes").to_pylist() == [{"n": 12}]
