@@ -88,9 +88,12 @@ class CommitCount:
         mark = Mark(self._made, number, datetime.now(UTC).strftime("%Y-%m-%d %H:%M:%S"), self.losses)
         path = self._spool_folder / NAME
         partial = path.with_name(f"{NAME}.{os.getpid()}.partial")
-        with contextlib.suppress(OSError):
+        try:
             partial.write_text(json.dumps(asdict(mark)))
             os.replace(partial, path)
+        except OSError:
+            with contextlib.suppress(OSError):
+                partial.unlink(missing_ok=True)
 
     def forgive(self) -> Sequence[Loss]:
         """Take note of what is lost, so that it is not reported again, and return it."""

@@ -63,8 +63,8 @@ class Keeper:
             Answering(self._ask, self._drain, self._hello, self._said_trouble, self._left),
         )
 
-    def run(self) -> None:
-        """Keep the lake until nobody needs it any more."""
+    def run(self) -> bool:
+        """Keep the lake until nobody needs it any more; returns whether it leaves it without trouble."""
         usual = COMMIT_SHARED_EVERY if self._is_shared else COMMIT_EVERY
         pause, has_served = usual, False
         while True:
@@ -84,6 +84,7 @@ class Keeper:
                     break
         self._server.close()
         self._let_go()
+        return self._trouble is None
 
     def _ask(self, act: Callable[[Backend], Result]) -> Result:
         """Do something with the open store, which stays open meanwhile."""
@@ -189,12 +190,10 @@ def main(address: str, lock: int) -> None:
     file = log_file(access.spool_folder)
     with contextlib.suppress(OSError):
         file.touch(mode=0o600)
-    Keeper(access).run()
-    with contextlib.suppress(OSError):
-        if file.stat().st_size == 0:
-            file.unlink()
-    with contextlib.suppress(OSError):
-        lock_file(access.spool_folder).unlink()
+    is_in_trouble = not Keeper(access).run()
+    for left in (lock_file(access.spool_folder), *(() if is_in_trouble else (file,))):
+        with contextlib.suppress(OSError):
+            left.unlink()
 
 
 if __name__ == "__main__":

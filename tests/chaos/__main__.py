@@ -1,9 +1,12 @@
-"""`make chaos`: break a sweep at 200 random moments, over both catalogs, and print what was left.
+"""`make chaos`: 300 random moments over both catalogs, in sweeps and in ordinary habits; print what was left.
 
-usage: python -m tests.chaos [--moments 200] [--each 25] [--first-seed 0] [--only file|shared] [--keep]
+usage: python -m tests.chaos [--moments 300] [--sweeps 60] [--each 25] [--first-seed 0] [--only file|shared] [--keep]
+       python -m tests.chaos --crowd
 
-Experiments alternate between a lake in a file and a shared one, and between Ray inside the sweep's
-driver and a cluster of two machines. Takes about a minute for every four moments on two idle cores.
+So many of the moments as `--sweeps` says break a sweep: experiments alternate between a lake in a file and a shared one,
+and between Ray inside the sweep's driver and a cluster of two machines. The others are ordinary habits beside
+training scripts. A moment of a sweep takes about 15 s on two idle cores, a habit about 5 s.
+`--crowd` lets 16 processes log 50 short runs each at once, on both kinds of lake.
 """
 
 from __future__ import annotations
@@ -17,6 +20,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from tests.chaos import crowds, habits
 from tests.chaos.sweeping import Figures, SweepChaos, password_environment
 from tests.postgres import Postgres, missing
 
@@ -29,7 +33,9 @@ Key = tuple[str, str]  # catalog, where Ray runs
 def main() -> None:
     """Run the experiments and leave with 1 when one of them lost, doubled or left something."""
     parser = argparse.ArgumentParser(prog="python -m tests.chaos")
-    parser.add_argument("--moments", type=int, default=200, help="in all")
+    parser.add_argument("--moments", type=int, default=300, help="in all")
+    parser.add_argument("--sweeps", type=int, default=60, help="how many of them break a sweep")
+    parser.add_argument("--crowd", action="store_true", help="measure many short runs at once instead")
     parser.add_argument("--each", type=int, default=25, help="moments in one experiment")
     parser.add_argument("--first-seed", type=int, default=0)
     parser.add_argument("--only", choices=("file", "shared"), help="one catalog")
@@ -39,41 +45,101 @@ def main() -> None:
     if "shared" in catalogs and (reason := missing()) is not None:
         print(f"no shared lake: {reason}", flush=True)
         catalogs.remove("shared")
+    if chosen.crowd:
+        sys.exit(0 if all([crowd(catalog) for catalog in catalogs]) else 1)
+    is_whole = live(catalogs, chosen) & sweep(catalogs, chosen)
+    sys.exit(0 if catalogs and is_whole else 1)
+
+
+def live(catalogs: list[str], chosen: argparse.Namespace) -> bool:
+    """Have ordinary habits meet lakes; returns whether all was well."""
+    found: dict[str, habits.Figures] = {}
+    wanted = chosen.moments - chosen.sweeps
+    try:
+        for number in range(-(-wanted // chosen.each)) if catalogs else ():
+            catalog = catalogs[number % len(catalogs)]
+            moments = min(chosen.each, wanted - number * chosen.each)
+            with a_lake(catalog, chosen.keep) as (address, folder, server, fill, keep):
+                attacked = habits.Habits(
+                    address, folder, chosen.first_seed + number, moments=moments, server=server, fill=fill
+                )
+                figures = attacked.run()
+                if not figures.is_whole:
+                    keep(figures.said)
+            found[catalog] = found.get(catalog, habits.Figures()) + figures
+            seed = chosen.first_seed + number
+            print(f"{time.strftime('%H:%M:%S')} {catalog}, habits, seed {seed}: {figures}", flush=True)
+    finally:
+        print_habits(found)
+    return all(figures.is_whole for figures in found.values())
+
+
+def sweep(catalogs: list[str], chosen: argparse.Namespace) -> bool:
+    """Break sweeps; returns whether all was well."""
     found: dict[Key, Figures] = {}
     try:
-        for number in range(-(-chosen.moments // chosen.each)) if catalogs else ():
+        for number in range(-(-chosen.sweeps // chosen.each)) if catalogs else ():
             catalog = catalogs[number % len(catalogs)]
             ray = ("embedded", "cluster")[number // len(catalogs) % 2]
-            moments = min(chosen.each, chosen.moments - number * chosen.each)
+            moments = min(chosen.each, chosen.sweeps - number * chosen.each)
             figures = experiment(catalog, ray == "cluster", chosen.first_seed + number, moments, keeps=chosen.keep)
             found[catalog, ray] = found.get((catalog, ray), Figures()) + figures
             print(f"{time.strftime('%H:%M:%S')} {catalog}, {ray}: {figures}", flush=True)
     finally:
         print_table(found)
-    sys.exit(0 if found and all(figures.is_whole for figures in found.values()) else 1)
+    return all(figures.is_whole for figures in found.values())
 
 
-def experiment(catalog: str, has_cluster: bool, seed: int, moments: int, *, keeps: bool = False) -> Figures:
-    """Run one experiment on a disk and, where the lake is shared, a PostgreSQL of its own."""
+Lake = tuple[str, Path, Postgres | None, Callable[[bool], None] | None, Callable[[list[str]], None]]
+
+
+@contextmanager
+def a_lake(catalog: str, keeps: bool) -> Iterator[Lake]:
+    """Give a lake on a disk and, where it is shared, a PostgreSQL of its own, and take both away after the block."""
     name = tempfile.mkdtemp(prefix="isoflop-chaos-")
-    folder = Path(name)
+    folder, kept = Path(name), []
+
+    def keep(said: list[str]) -> None:
+        if keeps:
+            kept.append(folder)
+            said.append(f"  kept in {folder}")
+
     with small_disk(folder / "disk") as (disk, fill):
         server = None
         if catalog == "shared":
             password_environment()
             server = Postgres()
         try:
-            address = str(disk / "runs.duckdb") if server is None else server.address(disk / "data")
-            figures = SweepChaos(
-                address, folder, seed, moments=moments, has_cluster=has_cluster, server=server, fill=fill
-            ).run()
+            yield (
+                str(disk / "runs.duckdb") if server is None else server.address(disk / "data"),
+                folder,
+                server,
+                fill,
+                keep,
+            )
         finally:
             if server is not None:
                 server.close()
-    if keeps and not figures.is_whole:
-        figures.said.append(f"  kept in {folder}")
-    else:
+    if not kept:
         subprocess.run(["rm", "-rf", name], check=False)
+
+
+def crowd(catalog: str, processes: int = 16, runs: int = 50) -> bool:
+    """Let many processes log short runs at once; print how long they waited, and return whether all is well."""
+    with a_lake(catalog, False) as (address, folder, _, _, _):
+        figures = crowds.measure(address, folder, processes, runs)
+    print(f"{catalog}: {figures}", flush=True)
+    return figures.is_well
+
+
+def experiment(catalog: str, has_cluster: bool, seed: int, moments: int, *, keeps: bool = False) -> Figures:
+    """Run one experiment on a disk and, where the lake is shared, a PostgreSQL of its own."""
+    with a_lake(catalog, keeps) as (address, folder, server, fill, keep):
+        figures = SweepChaos(
+            address, folder, seed, moments=moments, has_cluster=has_cluster, server=server, fill=fill
+        ).run()
+        if not figures.is_whole:
+            keep(figures.said)
     return figures
 
 
@@ -121,6 +187,23 @@ def print_table(found: dict[Key, Figures]) -> None:
         print(f"{label:18}" + "".join(f"{cell:>18,}" for cell in cells))
     for label, texts in whole:
         print(f"{label:18}" + "".join(f"{text:>18}" for text in texts))
+
+
+def print_habits(found: dict[str, habits.Figures]) -> None:
+    """Print a column for each catalog and one for all."""
+    everything = sum(found.values(), habits.Figures())
+    columns = {**found, "all": everything}
+    rows = [("moments", [sum(figures.moments.values()) for figures in columns.values()])]
+    rows += [
+        (f"  {kind}", [figures.moments[kind] for figures in columns.values()]) for kind in sorted(everything.moments)
+    ]
+    rows += [
+        (name.replace("_", " "), [getattr(figures, name) for figures in columns.values()]) for name in habits.COUNTED
+    ]
+    print(f"\n{'':18}" + "".join(f"{name:>18}" for name in columns))
+    for label, cells in rows:
+        print(f"{label:18}" + "".join(f"{cell:>18,}" for cell in cells))
+    print(f"{'minutes':18}" + "".join(f"{figures.seconds / 60:>18.0f}" for figures in columns.values()), flush=True)
 
 
 if __name__ == "__main__":

@@ -9,8 +9,6 @@ Afterwards the sweep has to complete, and everything that was ever whole in the 
 
 from __future__ import annotations
 
-import contextlib
-import json
 import math
 import os
 import random
@@ -23,8 +21,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from isoflop.lakehouse import Lakehouse
-from isoflop.lakehouse.errors import StoreError
-from isoflop.lakehouse.rpc.holder import address_file
+from isoflop.lakehouse.rpc.endpoint import endpoint_file, read_endpoint
 from tests.chaos.cluster import RayCluster, plain_environment
 from tests.chaos.processes import below, killed, raylets, trainers
 from tests.chaos.witness import Witness
@@ -134,7 +131,7 @@ class SweepChaos:
         self._is_stopping = False
         self.figures = Figures(experiments=1)
         with Lakehouse(address) as lake:
-            self._spool, self._serving = lake.spool_folder, address_file(lake.path)
+            self._spool = lake.spool_folder
         self._environment = {**plain_environment(), "OMP_NUM_THREADS": "1"}
 
     def run(self) -> Figures:
@@ -189,7 +186,7 @@ class SweepChaos:
 
     def _kill_writer(self) -> bool:
         pid = self._writer()
-        return pid in self._own() and killed(pid)
+        return pid > 0 and killed(pid)
 
     def _kill_driver(self) -> bool:
         return self._driver is not None and self._driver.poll() is None and killed(self._driver.pid)
@@ -220,18 +217,9 @@ class SweepChaos:
         return True
 
     def _writer(self) -> int:
-        """Return the process that commits at this moment, 0 when none says so."""
-        if self._server is None:
-            with contextlib.suppress(OSError, ValueError, KeyError):
-                return int(json.loads(self._serving.read_text())["pid"])
-            return 0
-        with contextlib.suppress(StoreError), Lakehouse(self.address, drains=False) as lake:
-            holders = lake.query("SELECT holder FROM store.lease WHERE holder IS NOT NULL")["holder"].to_pylist()
-            return int(holders[0].split(":")[1]) if holders else 0
-        return 0
-
-    def _own(self) -> set[int]:
-        return {one.pid for one in (self._holder, self._driver) if one is not None and one.poll() is None}
+        """Return the process that keeps the lake at this moment, 0 when none says so."""
+        endpoint = read_endpoint(endpoint_file(self._spool))
+        return 0 if endpoint is None else endpoint.pid
 
     def _roots(self) -> list[int]:
         """Return the processes below which this experiment's Ray runs."""

@@ -8,7 +8,7 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
-from isoflop.lakehouse.ingest.spool import SUFFIX
+from isoflop.lakehouse.ingest.encoding import SUFFIX
 from isoflop.lakehouse.ingest.writer import read_batch
 
 LOOK_EVERY = 0.01  # seconds; a file that comes and is committed between two looks is not counted as acknowledged
@@ -39,7 +39,7 @@ class Witness:
         """Yield every acknowledged point with its value."""
         for path in sorted(self._copies.iterdir()):
             batch = read_batch(path)
-            assert batch is not None, path
+            assert batch.attempt is not None, path
             for row in batch.points.select(["metric", "step", "value"]).to_pylist():
                 yield (batch.run_id, batch.attempt, row["metric"], row["step"]), row["value"]
 
