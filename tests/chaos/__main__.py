@@ -3,9 +3,9 @@
 usage: python -m tests.chaos [--moments 300] [--sweeps 60] [--each 25] [--first-seed 0] [--only file|shared] [--keep]
        python -m tests.chaos --crowd
 
-So many of the moments as `--sweeps` says break a sweep: experiments alternate between a lake in a file and a shared one,
-and between Ray inside the sweep's driver and a cluster of two machines. The others are ordinary habits beside
-training scripts. A moment of a sweep takes about 15 s on two idle cores, a habit about 5 s.
+So many of the moments as `--sweeps` says break a sweep: experiments alternate between a lake in a file and a shared
+one, and between Ray inside the sweep's driver and a cluster of two machines. The others are ordinary habits
+beside training scripts. A moment of a sweep takes about 15 s on two idle cores, a habit about 5 s.
 `--crowd` lets 16 processes log 50 short runs each at once, on both kinds of lake.
 """
 
