@@ -107,9 +107,9 @@ def connect(
     """
     import duckdb
 
-    _check_place(path)
+    check_place(path)
     if not read_only:
-        _refuse_unwritable(path)
+        refuse_unwritable(path)
     try:
         if not path.exists() and not read_only:
             _make(path)
@@ -118,7 +118,7 @@ def connect(
         raise opening_error(path, error) from error
 
 
-def _refuse_unwritable(path: Path) -> None:
+def refuse_unwritable(path: Path) -> None:
     """Say how to go on where the file, or the folder that its log and its spool go into, cannot be written."""
     for place, what in ((path, "it"), (path.parent, "its folder")):
         if place.exists() and not os.access(place, os.W_OK):
@@ -139,8 +139,8 @@ def open_claimed(path: Path) -> tuple[duckdb.DuckDBPyConnection, Claim]:
     """
     import duckdb
 
-    _check_place(path)
-    _refuse_unwritable(path)
+    check_place(path)
+    refuse_unwritable(path)
     while True:
         try:
             claimed = claim(path, _make)
@@ -163,7 +163,7 @@ def open_claimed(path: Path) -> tuple[duckdb.DuckDBPyConnection, Claim]:
             raise opening_error(path, error) from error
 
 
-def _check_place(path: Path) -> None:
+def check_place(path: Path) -> None:
     """Refuse what can be no lake before anything is opened: opening a pipe, for example, waits for ever."""
     if not path.parent.is_dir():
         raise StoreError(f"the folder {path.parent} does not exist", hint=f"mkdir -p {path.parent}")

@@ -338,4 +338,8 @@ def as_raised(described: Mapping[str, Any]) -> Exception:
     found = getattr(duckdb, described["class"], None) or getattr(errors, described["class"], None)
     if isinstance(found, type) and issubclass(found, duckdb.Error):
         return found(described["message"])
+    if isinstance(found, type) and issubclass(found, errors.IsoflopError):
+        error = found.__new__(found)  # how each class words its message was decided there
+        errors.IsoflopError.__init__(error, described["message"], hint=described.get("hint"))
+        return error
     return StoreError(described["message"], hint=described.get("hint"))

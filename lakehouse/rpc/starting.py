@@ -16,14 +16,12 @@ import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING
 
+from isoflop.lakehouse.address import Address, FileAddress
+from isoflop.lakehouse.backends.catalog import check_place, refuse_unwritable
 from isoflop.lakehouse.errors import StoreError
 from isoflop.lakehouse.rpc.client import SAY_AFTER, LakeClient
 from isoflop.lakehouse.rpc.endpoint import endpoint_file, lock_file
-
-if TYPE_CHECKING:
-    from isoflop.lakehouse.address import Address
 
 START_SECONDS = 60.0  # a keeper listens after about half a second; on a machine that thrashes it takes longer
 LOOK_EVERY = 0.02  # seconds
@@ -74,8 +72,11 @@ def start_keeper(place: Address, spool_folder: Path) -> bool:
 
     Raises
     ------
-    NoKeeper : if the spool cannot be made, or no process can be started
+    StoreError : if the lake cannot be there, the spool cannot be made, or no process can be started
     """
+    if isinstance(place, FileAddress):
+        check_place(place.path)
+        refuse_unwritable(place.path)
     try:
         with _taken(spool_folder) as lock:
             if lock is None:
@@ -89,10 +90,7 @@ def start_keeper(place: Address, spool_folder: Path) -> bool:
             return True
     except (OSError, subprocess.SubprocessError) as error:
         reason = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
-        hint = None
-        if isinstance(error, PermissionError):
-            hint = "give a lake in a folder that you may write; one that is only read is opened with --read-only"
-        raise NoKeeper(f"no process can be started that keeps {place}: {reason}", hint=hint) from error
+        raise NoKeeper(f"no process can be started that keeps {place}: {reason}") from error
 
 
 _taking: set[int] = set()  # locks on their way to a keeper, for a process that is forked off in this moment
@@ -101,9 +99,7 @@ _taking: set[int] = set()  # locks on their way to a keeper, for a process that 
 @contextlib.contextmanager
 def _taken(spool_folder: Path) -> Iterator[int | None]:
     """Take the keeper's lock for the block, as a descriptor to pass on; None when somebody has it."""
-    if not spool_folder.parent.is_dir():
-        raise NoKeeper(f"the folder {spool_folder.parent} does not exist", hint=f"mkdir -p {spool_folder.parent}")
-    spool_folder.mkdir(exist_ok=True)
+    spool_folder.mkdir(parents=True, exist_ok=True)
     descriptor = os.open(lock_file(spool_folder), os.O_RDWR | os.O_CREAT | getattr(os, "O_NOFOLLOW", 0), 0o600)
     _taking.add(descriptor)
     try:

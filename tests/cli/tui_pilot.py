@@ -22,8 +22,9 @@ async def settle(pilot: Pilot[Any]) -> None:
 async def press(pilot: Pilot[Any], *keys: str) -> None:
     """Press keys one after another, once nothing is open any more, and wait for what they cause."""
     await settle(pilot)
-    await pilot.press(*keys)
-    await settle(pilot)
+    for key in keys:
+        await pilot.press(key)
+        await settle(pilot)
 
 
 async def filter_by(pilot: Pilot[Any], condition: str) -> None:

@@ -9,7 +9,7 @@ import pytest
 
 from isoflop.lakehouse import Lakehouse
 from isoflop.lakehouse.address import FileAddress, SharedAddress, parse_address
-from isoflop.lakehouse.errors import StoreError, UsageError
+from isoflop.lakehouse.errors import UsageError
 
 
 @pytest.mark.parametrize(
@@ -68,7 +68,7 @@ def test_a_path_is_a_file(tmp_path: Path) -> None:
     assert parse_address(tmp_path / "a.duckdb") == FileAddress(tmp_path / "a.duckdb")
     with pytest.raises(UsageError, match="is a folder"):
         parse_address(tmp_path)
-    with pytest.raises(UsageError, match="cannot be the name of a lake"):
+    with pytest.raises(UsageError, match="a name of 300 bytes"):
         parse_address(tmp_path / ("a" * 300))
 
 
@@ -94,5 +94,5 @@ def test_a_link_names_the_file_it_leads_to_whether_that_is_there_or_not(tmp_path
 def test_a_pipe_is_refused_rather_than_waited_for(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "pipe.duckdb")
     for is_read_only in (False, True):
-        with pytest.raises(StoreError, match="no ordinary file"):
+        with pytest.raises(UsageError, match="a pipe, socket or device"):
             Lakehouse(tmp_path / "pipe.duckdb", read_only=is_read_only)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import subprocess
+import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -44,7 +45,10 @@ def test_what_may_not_be_written_says_how_to_go_on(small_disk: Callable[[int], S
     disk = small_disk(64)
     with isoflop.open(disk.path / "runs.duckdb") as lake, lake.run("mine", {"width": 8}) as run:
         run.log(step=1, loss=2.5)
-    subprocess.run(["mount", "-o", "remount,ro", str(disk.path)], check=True)
+    until = time.monotonic() + 30
+    while subprocess.run(["mount", "-o", "remount,ro", str(disk.path)], capture_output=True).returncode:
+        assert time.monotonic() < until  # the process that kept the lake has not gone yet
+        time.sleep(0.1)
     with pytest.raises(StoreError, match=r"runs.duckdb cannot be opened: it may not be written(.|\n)*--read-only"):
         isoflop.open(disk.path / "runs.duckdb").query("SELECT 1")
     with pytest.raises(StoreError, match=r"its folder may not be written(.|\n)*a file in another folder"):

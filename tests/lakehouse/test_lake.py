@@ -121,7 +121,7 @@ print(lake.query("SELECT status, loss FROM runs WHERE family = 'theirs'").to_pyl
         ]
         assert lake.query("SELECT count(*) AS n FROM runs").to_pylist() == [{"n": 2}]
     until = time.monotonic() + 30
-    while sorted(tmp_path.glob("**/*")) != [path, spool_of(path)]:
+    while sorted(tmp_path.glob("**/*")) != [path, spool_of(path), spool_of(path) / "commits.json"]:
         assert time.monotonic() < until, list(tmp_path.glob("**/*"))
         time.sleep(0.05)
 

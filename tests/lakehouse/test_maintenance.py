@@ -65,8 +65,8 @@ def test_deleted_runs_are_gone_from_every_table_and_the_rest_is_whole(address: s
 
 
 def test_a_run_in_training_is_not_deleted(lakehouse: Lakehouse) -> None:
-    with lakehouse.run("mine", {"a": 1}):
-        lakehouse.drain()
+    with lakehouse.run("mine", {"a": 1}) as run:
+        assert run._spool is not None and run._spool.flush()
         assert delete_runs(lakehouse, "true").running == 1
     assert count(lakehouse, "runs") == 1
 
