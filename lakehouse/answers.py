@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from decimal import Decimal
+from html import escape
 from typing import TYPE_CHECKING, Any
 
 from isoflop.lakehouse.visible import visible
@@ -15,6 +16,11 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
 SHOWN_ROWS = 40
+LONGEST_TITLE = 160  # characters of a statement that are shown
+# Colours follow the notebook's theme: nothing is painted but a line and the notes.
+_NUMBER = "text-align:right;font-variant-numeric:tabular-nums"
+_TEXT = "text-align:left"
+_QUIET = "opacity:.65;font-weight:normal"
 
 
 @dataclass(frozen=True)
@@ -83,8 +89,6 @@ class Answer:
     __repr__ = __str__
 
     def _repr_html_(self) -> str:
-        from isoflop.lakehouse.answer_html import answer_html
-
         return answer_html(self)
 
 
@@ -109,3 +113,42 @@ def plain(value: Any) -> str:
             return "[" + ", ".join(plain(item) for item in value) + "]"
         case _:
             return str(value)
+
+
+def answer_html(answer: Answer) -> str:
+    """Return an answer as HTML that is safe to show whatever it holds: statement, columns with units, rows, notes."""
+    table = answer.arrow()
+    parts = ['<div class="isoflop-answer">']
+    title = " ".join(answer.statement.split())
+    if title:
+        cut = title if len(title) <= LONGEST_TITLE else title[: LONGEST_TITLE - 1] + "…"
+        parts.append(f'<div style="{_QUIET}"><code title="{escape(title)}">{escape(cut)}</code></div>')
+    styles = [_NUMBER if _is_number(field.type) else _TEXT for field in table.schema]
+    if table.num_columns:
+        head = "".join(
+            f'<th style="{style}">{escape(name)}{_unit(answer, name)}</th>'
+            for name, style in zip(table.column_names, styles, strict=True)
+        )
+        rows = "".join(_row(list(row.values()), styles) for row in table.slice(0, SHOWN_ROWS).to_pylist())
+        parts.append(f"<table><thead><tr>{head}</tr></thead><tbody>{rows}</tbody></table>")
+    counted = f"{len(answer)} row{'s' * (len(answer) != 1)}"
+    more = f", {SHOWN_ROWS} shown" if len(answer) > SHOWN_ROWS else ""
+    parts.append(f'<div style="{_QUIET}">{counted}{more}</div>')
+    parts += [f"<div>⚠ {escape(note)}</div>" for note in answer.notes]
+    return "".join([*parts, "</div>"])
+
+
+def _unit(answer: Answer, name: str) -> str:
+    unit = answer.units.get(name)
+    return f'<br><span style="{_QUIET}">{escape(unit)}</span>' if unit else ""
+
+
+def _row(values: list[Any], styles: list[str]) -> str:
+    cells = (f'<td style="{style}">{escape(plain(value))}</td>' for value, style in zip(values, styles, strict=True))
+    return f"<tr>{''.join(cells)}</tr>"
+
+
+def _is_number(kind: pa.DataType) -> bool:
+    import pyarrow.types as types
+
+    return bool(types.is_integer(kind) or types.is_floating(kind) or types.is_decimal(kind))

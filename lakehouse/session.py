@@ -11,7 +11,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 from isoflop.lakehouse.answers import Answer
 from isoflop.lakehouse.backends.catalog import StoreDead
@@ -23,12 +23,42 @@ from isoflop.lakehouse.sql.watch import OnProgress, Watches
 if TYPE_CHECKING:
     import pyarrow as pa
 
-    from isoflop.lakehouse.backends.backend import Connection, Parameters, Statement
-    from isoflop.lakehouse.lake import Lakehouse
+    from isoflop.lakehouse.backends.backend import Connection, Parameters, Relations, Statement
 
 PATIENCE = 10.0  # seconds a statement waits for a catalog that is away
 TRIES = 4  # how often a statement is answered when others come between
 Result = TypeVar("Result")
+
+
+class Host(Protocol):
+    """The lake that a session belongs to."""
+
+    is_read_only: bool
+
+    @property
+    def is_shared(self) -> bool:
+        """Whether its catalog is a shared one."""
+
+    @property
+    def address(self) -> str:
+        """Its address, without a password."""
+
+    def query(
+        self, sql: str, parameters: Parameters = None, relations: Mapping[str, pa.Table] | None = None
+    ) -> pa.Table:
+        """Run plain DuckDB statements."""
+
+    def write(self, statements: Sequence[Statement], relations: Mapping[str, pa.Table] | None = None) -> None:
+        """Run statements in one transaction."""
+
+    def connection(self) -> Connection:
+        """Return a connection that lasts."""
+
+    def staying(self) -> contextlib.AbstractContextManager[None]:
+        """Keep it open for the whole block."""
+
+    def answer(self, asked: Any, text: str, parameters: Parameters = None, relations: Relations = None) -> Answer:
+        """Answer a text by asking a session of it."""
 
 
 class Session:
@@ -50,7 +80,7 @@ class Session:
 
     has_transactions = True
 
-    def __init__(self, lake: Lakehouse) -> None:
+    def __init__(self, lake: Host) -> None:
         self.lake = lake
         self.is_read_only = lake.is_read_only
         self._connection: Connection | None = None

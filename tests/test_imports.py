@@ -70,3 +70,27 @@ def test_help_imports_nothing_heavy() -> None:
 def test_opening_a_lake_imports_neither_torch_nor_ray(tmp_path: Path) -> None:
     loaded = loaded_after(f"import isoflop; isoflop.open({str(tmp_path / 'x.duckdb')!r}).sql('SELECT 1')")
     assert not loaded & {"ray", "torch", "sklearn", "sympy", "textual", "matplotlib"}
+
+
+def names_of(layer: str) -> dict[str, Path]:
+    """The modules of a layer by their dotted names; packages, which only pass names on, are left out."""
+    return {
+        ".".join(("isoflop", *path.relative_to(ROOT).with_suffix("").parts)): path
+        for path in modules(layer)
+        if path.name != "__init__.py"
+    }
+
+
+@pytest.mark.parametrize("layer", ["lakehouse"])
+def test_no_modules_import_one_another_in_a_circle(layer: str) -> None:
+    files = names_of(layer)
+    reached = {name: imported(path) & files.keys() - {name} for name, path in files.items()}
+    for name in files:  # a module that can be reached from itself is part of a circle
+        seen: set[str] = set()
+        waiting = list(reached[name])
+        while waiting:
+            each = waiting.pop()
+            if each not in seen:
+                seen.add(each)
+                waiting += reached[each]
+        assert name not in seen, f"{name} is imported by what it imports"

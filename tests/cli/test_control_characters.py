@@ -57,7 +57,8 @@ def on_terminal(*words: str, typed: str = "") -> str:
     """What a command writes on a real terminal of 400 columns, everything that it sends."""
     master, slave = pty.openpty()
     fcntl.ioctl(slave, termios.TIOCSWINSZ, struct.pack("HHHH", 60, 400, 0, 0))
-    environment = {**os.environ, "TERM": "xterm-256color", "PROMPT_TOOLKIT_NO_CPR": "1"}
+    inherited = {name: value for name, value in os.environ.items() if name not in ("COLUMNS", "LINES")}
+    environment = {**inherited, "TERM": "xterm-256color", "PROMPT_TOOLKIT_NO_CPR": "1"}
     command = [sys.executable, "-m", "isoflop", *words]
     process = subprocess.Popen(
         command, stdin=slave, stdout=slave, stderr=slave, env=environment, start_new_session=True
