@@ -11,7 +11,6 @@ import contextlib
 import os
 import secrets
 import sys
-import time
 import weakref
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
@@ -23,12 +22,11 @@ from isoflop.lakehouse.backends.backend import Backend, Parameters, Relations, S
 from isoflop.lakehouse.backends.leftovers import adopt_spools
 from isoflop.lakehouse.backends.store import Store
 from isoflop.lakehouse.errors import StoreError
-from isoflop.lakehouse.ingest.spool import flush_open
+from isoflop.lakehouse.ingest.forks import flush_open
 from isoflop.lakehouse.ingest.writer import Drained
 from isoflop.lakehouse.rpc.access import Access
-from isoflop.lakehouse.rpc.client import LakeClient, as_raised
 from isoflop.lakehouse.rpc.committing import Committing
-from isoflop.lakehouse.rpc.endpoint import KeeperGone
+from isoflop.lakehouse.rpc.greeting import greet, say_lost
 from isoflop.lakehouse.runlog import RunLog
 from isoflop.lakehouse.runs import registry
 from isoflop.lakehouse.runs.metrics import Directed, set_direction
@@ -43,7 +41,6 @@ if TYPE_CHECKING:
 
     from isoflop.lakehouse.backends.backend import Connection
 
-WAIT_FOR_OPENING = 2.0  # seconds that opening waits for a process which has the file and may let go of it soon
 
 Asked: TypeAlias = "Lakehouse | Session"  # whom statements go to
 Language = Callable[[Asked, str, Parameters, Relations], Answer]
@@ -94,12 +91,12 @@ class Lakehouse:
         if read_only:
             self._ask(lambda backend, _: None)
         elif hold:
-            self._greet()
+            greet(self._access)
         else:
             self._access.resolve()
             if drains and self.is_holder:
                 self._drain_quietly()
-                self._say_lost(self._mark_lost())
+                say_lost(self._mark_lost())
 
     @classmethod
     def open(
@@ -318,47 +315,12 @@ class Lakehouse:
         if not self._access.is_kept:
             self._access.is_kept = True
             self._access.close()
-            self._greet()
+            greet(self._access)
         self._committing.begin()
         try:
             yield
         finally:
             self._committing.leave()
-
-    def _greet(self) -> None:
-        """Have the keeper open the lake, for some seconds also where another process has it; say what it finds.
-
-        Raises
-        ------
-        StoreError : if it cannot be opened, for a reason that does not pass by itself
-        """
-        until = time.monotonic() + WAIT_FOR_OPENING
-        while True:
-            said = self._ask(lambda backend, _: self._keeper().hello())
-            if said["is_open"]:
-                self._access.is_new = self._access.is_new or said["is_new"]
-                self._say_lost(int(said["lost"]))
-                return
-            if not said["passes"]:
-                self._access.close()
-                raise as_raised(said["error"])
-            if time.monotonic() > until:
-                message, waits = said["error"]["message"], f"what is recorded waits in {self.spool_folder} until then"
-                print(f"isoflop: {message}; {waits}", file=sys.stderr)
-                return
-            time.sleep(0.1)
-
-    def _keeper(self) -> LakeClient:
-        client = self._access.client
-        if client is None:
-            raise KeeperGone(self.path, 0)
-        return client
-
-    @staticmethod
-    def _say_lost(lost: int) -> None:
-        if lost:
-            attempts = "attempt" if lost == 1 else "attempts"
-            print(f"isoflop: {lost} {attempts} whose process died, marked as lost", file=sys.stderr)
 
     def _drain_quietly(self) -> bool:
         """Commit the spool; say once, not every time, that the store takes nothing. Returns whether it did."""

@@ -20,8 +20,8 @@ def visible(text: str) -> str:
 
     Example
     -------
-    >>> print(visible("run\x1b[2J\r1"), visible("a\u202eb\u200b"), visible("損失\tloss"))
-    run\x1b[2J\r1 a\u202eb\u200b 損失	loss
+    >>> print(visible("run\x1b[2J\r1"), visible("a\u202eb\u200b"), visible("損失"))
+    run\x1b[2J\r1 a\u202eb\u200b 損失
     """
     return text if text.isprintable() else _STEERING.sub(_escaped, text)
 

@@ -13,18 +13,17 @@ from __future__ import annotations
 
 import contextlib
 import json
-import os
 import secrets
 import sys
 import threading
 import time
-import weakref
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
+from typing import Any
 
-from isoflop.lakehouse.ingest import flusher
+from isoflop.lakehouse.ingest import flusher, forks
 from isoflop.lakehouse.ingest.encoding import (
     BY_TOKEN,
     NUMBERED,
@@ -43,8 +42,6 @@ MAX_POINTS = 20_000
 BEAT_SECONDS = 30.0  # between signs of life of an attempt that logs nothing
 CLOSE_PATIENCE = 5.0  # seconds that close() goes on trying while the spool folder cannot be written
 KEPT_WHEN_BLOCKED = 1_000_000  # points held in memory while the spool folder cannot be written
-
-_open: weakref.WeakSet[Spool] = weakref.WeakSet()
 
 
 def _number(value: object) -> float | None:
@@ -130,7 +127,7 @@ class Spool:
         self._events: list[dict[str, object]] = []
         self._pending: _Pending | None = None
         self._sequence = 0
-        self._lock = threading.Lock()  # held by whoever turns the buffer into a file, never by log()
+        self.lock = threading.Lock()  # held by whoever turns the buffer into a file, never by log()
         self._closed = False
         self._has_complained = False
         self._dropped = 0
@@ -139,7 +136,7 @@ class Spool:
         self._flush_seconds = flush_seconds
         self.due_at = time.monotonic() + flush_seconds  # when the flusher comes by
         self._flusher: flusher.Flusher | None = flusher.join(self, self._folder)
-        _open.add(self)
+        forks.look_after(self)
 
     def log(self, step: int, /, seconds: float | None = None, **metrics: float) -> None:
         """Record metric values at a step as they are now; returns at once and never raises.
@@ -221,7 +218,7 @@ class Spool:
 
     def flush(self) -> bool:
         """Put everything said so far on disk before returning; False when the folder cannot be written now."""
-        with self._lock:
+        with self.lock:
             return self._flush_once()
 
     def close(self) -> None:
@@ -232,7 +229,7 @@ class Spool:
         if self._closed:
             return
         self._closed = True
-        _open.discard(self)
+        forks.leave(self)
         if self._flusher is not None:
             self._flusher.leave(self)
         until = time.monotonic() + CLOSE_PATIENCE
@@ -254,25 +251,35 @@ class Spool:
         if self._flusher is None:
             self._max_points = self._usual_points
             self._flusher = flusher.join(self, self._folder)
-            _flush_when_a_fork_ends()
+            forks.flush_when_a_fork_ends()
             return
         self.due_at = 0.0
         self._flusher.wake()
 
-    def _after_fork(self) -> None:
-        """Begin a stream of batches of its own; what its parent had not written yet is its parent's."""
-        self._lock = threading.Lock()
-        self._points, self._events, self._pending, self._sequence = [], [], None, 0
+    def _begin_stream(self) -> None:
+        """Count batches apart from those of the process that began the attempt."""
         stream = secrets.token_hex(4)
         self._header |= {"version": BY_TOKEN, "stream": stream}
         self.prefix = f"{self.prefix.rstrip('.').partition('+')[0]}+{stream}."
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """A process that the spool is sent to adds a stream of batches of its own to the attempt."""
+        if self._deliver != self._write:
+            raise TypeError("a spool that delivers elsewhere than to a folder cannot be sent to another process")
+        return _sent, (self._folder, self.run_id, self.attempt, self._header, self.prefix)
+
+    def after_fork(self) -> None:
+        """Begin a stream of batches of its own; what its parent had not written yet is its parent's."""
+        self.lock = threading.Lock()
+        self._points, self._events, self._pending, self._sequence = [], [], None, 0
+        self._begin_stream()
         # The flusher's thread stayed behind; the first point that is logged joins another one.
         self._flusher, self._max_points, self.due_at = None, 0, time.monotonic()
 
     def flush_now_and_then(self) -> None:
         """Write what waits, or a sign of life; the flusher's thread comes by with this."""
         self.due_at = time.monotonic() + self._flush_seconds
-        with self._lock:
+        with self.lock:
             self._flush_once(beats=True)
 
     def _flush_once(self, *, beats: bool = False) -> bool:
@@ -344,21 +351,11 @@ class Spool:
         self.close()
 
 
-def flush_open() -> None:
-    """Put on disk what the open spools of this process hold, because it ends."""
-    for spool in list(_open):
-        with contextlib.suppress(Exception):
-            if not spool.is_flushed:
-                spool.flush()
-
-
-def _flush_when_a_fork_ends() -> None:
-    """Have a process that `multiprocessing` forked flush before it leaves, which it does without `atexit`."""
-    process = sys.modules.get("multiprocessing.process")
-    if process is not None and process.parent_process() is not None:
-        from multiprocessing import util
-
-        util.Finalize(None, flush_open, exitpriority=100)
+def _sent(folder: Path, run_id: str, attempt: int | None, header: Mapping[str, object], prefix: str) -> Spool:
+    spool = Spool(folder, run_id, attempt)
+    spool._header, spool.prefix = dict(header), prefix
+    spool._begin_stream()
+    return spool
 
 
 @cache
@@ -368,27 +365,3 @@ def _warm_up() -> None:
     A process that is forked off while a thread imports something waits for that import for ever.
     """
     encode_batch([(0, 0.0, {"loss": 0.0})], [], {})
-
-
-_held: list[threading.Lock] = []
-
-
-def _before_fork() -> None:
-    """Let files that are being written be finished, so that no lock of Arrow's is forked while a thread has it."""
-    for spool in list(_open):
-        if spool._lock.acquire(timeout=1.0):
-            _held.append(spool._lock)
-
-
-def _after_fork_in_parent() -> None:
-    while _held:
-        _held.pop().release()
-
-
-def _after_fork_in_child() -> None:
-    _held.clear()
-    for spool in list(_open):
-        spool._after_fork()
-
-
-os.register_at_fork(before=_before_fork, after_in_parent=_after_fork_in_parent, after_in_child=_after_fork_in_child)

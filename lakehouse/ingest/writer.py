@@ -21,7 +21,7 @@ from isoflop.lakehouse.ingest.attempts import numbered, register_runs, troubles_
 from isoflop.lakehouse.ingest.batches import UNREADABLE, Batch, Drained, NotABatch, header_of, read_batch, set_aside
 from isoflop.lakehouse.ingest.events import apply_changes, apply_counts, changes_of
 from isoflop.lakehouse.ingest.finals import finals_statements
-from isoflop.lakehouse.ingest.leftovers import COMMITTED, file_key, leave, left_behind, report
+from isoflop.lakehouse.ingest.immovable import COMMITTED, file_key, leave, left_behind, report
 from isoflop.lakehouse.ingest.totals import apply_totals
 from isoflop.lakehouse.runs.metrics import highest_of
 from isoflop.lakehouse.schema import POINT_ORDER, narrowed

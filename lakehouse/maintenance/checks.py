@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from isoflop.lakehouse.answers import Answer
 from isoflop.lakehouse.ingest.batches import UNREADABLE, files_set_aside
-from isoflop.lakehouse.ingest.leftovers import COMMITTED, LEFT, beginning, file_key
+from isoflop.lakehouse.ingest.immovable import COMMITTED, LEFT, beginning, file_key
 from isoflop.lakehouse.maintenance.beside import problems_beside
 from isoflop.lakehouse.runs.metrics import is_highest
 from isoflop.lakehouse.units import format_bytes

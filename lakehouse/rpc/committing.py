@@ -15,7 +15,9 @@ import time
 import weakref
 from collections.abc import Callable, Collection
 from pathlib import Path
+from typing import Any
 
+from isoflop.lakehouse.address import Address
 from isoflop.lakehouse.errors import StoreError
 from isoflop.lakehouse.ingest.writer import batch_files
 from isoflop.lakehouse.rpc.access import Access
@@ -154,11 +156,19 @@ class Committing:
     def _files(self, prefixes: Collection[str]) -> list[str]:
         return [name for name in batch_files(self.spool_folder) if name.startswith(tuple(prefixes))]
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        """In a process that it is sent to, what is recorded is committed by the keeper."""
+        return _sent, (self._access.place,)
+
     def _after_fork(self) -> None:
         """A forked process has no threads of its parent's, and no runs but those it opens."""
         self._lock = threading.Lock()
         self._open, self._watch, self._waiting, self._patience = 0, None, set(), PATIENCE
         self._is_over = threading.Event()
+
+
+def _sent(place: Address) -> Committing:
+    return Committing(Access(place, is_kept=True), lambda: None)
 
 
 def _after_fork() -> None:

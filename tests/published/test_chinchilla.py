@@ -99,6 +99,7 @@ def test_other_objectives_and_rows_give_their_own_answers(
     np.testing.assert_allclose(whole.coefficients, [1.89134, 495.726, 12845.6, 0.349313, 0.453049], rtol=1e-3)
 
 
+@pytest.mark.alone
 def test_the_certified_point_fit_and_the_whole_fit_stay_in_their_time(runs: tuple[Array, Array]) -> None:
     fit_law(CHINCHILLA, *runs, resamples=0)
 

@@ -23,6 +23,7 @@ def rows_of(law: Formula, coefficients: Array, low: float, high: float, rows: in
     return inputs, law.predict(coefficients, inputs) * np.exp(generator.normal(0, noise, rows))
 
 
+@pytest.mark.alone
 def test_one_break_is_fitted_within_its_time() -> None:
     inputs, loss = rows_of(BNSL, ONE_BREAK, 1e5, 1e10, 60, 0.003)
 

@@ -155,6 +155,7 @@ def test_what_cannot_be_answered_is_refused() -> None:
         compare_approaches(params, tokens, loss, flops, level=95)
 
 
+@pytest.mark.alone
 def test_it_answers_at_once(published: tuple[Array, ...]) -> None:
     before = time.process_time()
     compare_approaches(*published, budgets=NOMINAL, tolerance=0.2)

@@ -1,0 +1,50 @@
+"""The first words with the keeper of a lake: whether it can open it, and what it finds there."""
+
+from __future__ import annotations
+
+import sys
+import time
+
+from isoflop.lakehouse.rpc.access import Access
+from isoflop.lakehouse.rpc.client import LakeClient, as_raised
+from isoflop.lakehouse.rpc.endpoint import KeeperGone
+
+WAIT_FOR_OPENING = 2.0  # seconds that opening waits for a process which has the file and may let go of it soon
+
+
+def greet(access: Access) -> None:
+    """Have the keeper open the lake, for some seconds also where another process has it; say what it finds.
+
+    Raises
+    ------
+    StoreError : if it cannot be opened, for a reason that does not pass by itself
+    """
+    until = time.monotonic() + WAIT_FOR_OPENING
+    while True:
+        said = access.ask(lambda backend, _: _keeper(access).hello())
+        if said["is_open"]:
+            access.is_new = access.is_new or said["is_new"]
+            say_lost(int(said["lost"]))
+            return
+        if not said["passes"]:
+            access.close()
+            raise as_raised(said["error"])
+        if time.monotonic() > until:
+            message, waits = said["error"]["message"], f"what is recorded waits in {access.spool_folder} until then"
+            print(f"isoflop: {message}; {waits}", file=sys.stderr)
+            return
+        time.sleep(0.1)
+
+
+def say_lost(lost: int) -> None:
+    """Say how many attempts were found whose process has died."""
+    if lost:
+        attempts = "attempt" if lost == 1 else "attempts"
+        print(f"isoflop: {lost} {attempts} whose process died, marked as lost", file=sys.stderr)
+
+
+def _keeper(access: Access) -> LakeClient:
+    client = access.client
+    if client is None:
+        raise KeeperGone(access.path, 0)
+    return client
