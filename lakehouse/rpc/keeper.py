@@ -190,10 +190,13 @@ def main(address: str, lock: int) -> None:
     file = log_file(access.spool_folder)
     with contextlib.suppress(OSError):
         file.touch(mode=0o600)
-    is_in_trouble = not Keeper(access).run()
-    for left in (lock_file(access.spool_folder), *(() if is_in_trouble else (file,))):
+    is_fine = Keeper(access).run()
+    is_over = is_fine or not batch_files(access.spool_folder)  # else the log says why they wait
+    for left in (lock_file(access.spool_folder), *((file,) if is_over else ())):
         with contextlib.suppress(OSError):
             left.unlink()
+    with contextlib.suppress(OSError):
+        access.spool_folder.rmdir()  # goes when it is empty
 
 
 if __name__ == "__main__":
