@@ -55,16 +55,17 @@ def plain(value: object, depth: int = 20) -> object:
         case bool() | int() | float() | str() | None:
             return value
         case Mapping() if depth:
-            return {_text(key): plain(item, depth - 1) for key, item in list(value.items())}
+            return {as_text(key): plain(item, depth - 1) for key, item in list(value.items())}
         case list() | tuple() | set() | frozenset() if depth:
             return [plain(item, depth - 1) for item in list(value)]
     try:
         return plain(value.item(), 0)  # type: ignore[attr-defined]
     except Exception:
-        return _text(value)
+        return as_text(value)
 
 
-def _text(value: object) -> str:
+def as_text(value: object) -> str:
+    """Return a value as text, whatever it is."""
     try:
         return str(value)
     except Exception:

@@ -28,6 +28,7 @@ from isoflop.lakehouse.ingest.encoding import (
     BY_TOKEN,
     NUMBERED,
     Point,
+    as_text,
     batch_name,
     encode_batch,
     plain,
@@ -69,7 +70,7 @@ def _shown(value: object) -> str:
 
 
 def _note(message: str, level: str = "warning") -> dict[str, object]:
-    return {"kind": "note", "logged_at": utc_now(), "level": level, "message": str(message)}
+    return {"kind": "note", "logged_at": utc_now(), "level": as_text(level), "message": as_text(message)}
 
 
 @dataclass(frozen=True)
