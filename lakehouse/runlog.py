@@ -7,6 +7,7 @@ started inside the block logs into the same run.
 
 from __future__ import annotations
 
+import contextlib
 import math
 import os
 import platform
@@ -66,9 +67,7 @@ class RunLog:
         self._results: dict[str, Any] = {}
         self._started = 0.0
         self._seconds: float | None = None  # the last that was given
-        self._loss: float | None = None  # the last that was logged
         self._owner = 0
-        self._is_over = False
         self._finds_step = resume is True
 
     @property
@@ -93,23 +92,27 @@ class RunLog:
 
         Metrics called `tokens` and `flops` are totals so far; their last values become those of the run.
         """
-        if self._spool is None or self._is_over:
+        if self._spool is None:
             self._say_where_it_works("log")
             return
         if self._finds_step:
-            self._finds_step = False
-            self._spool.resumed(int(step) - 1)
+            self._find_step(self._spool, step)
         if seconds is None:
             # Digits below the microsecond are noise of the clock, and would double what a point takes on disk.
             at = round(time.perf_counter() - self._started, 6)
         else:
             self._seconds = at = seconds
         self._spool.log(step, at, **metrics)
-        self._loss = metrics.get("loss", self._loss)
+
+    def _find_step(self, spool: Spool, step: object) -> None:
+        """Say after which step the run goes on, now that its first step is known."""
+        with contextlib.suppress(Exception):  # a step that is no number is said by the spool
+            spool.resumed(int(step) - 1)  # type: ignore[call-overload]
+            self._finds_step = False
 
     def note(self, message: str, level: str = "info") -> None:
         """Add a line to the run's log."""
-        if self._spool is None or self._is_over:
+        if self._spool is None:
             self._say_where_it_works("note")
             return
         self._spool.note(message, level)
@@ -126,34 +129,32 @@ class RunLog:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        assert self._spool is not None
-        self._is_over = True
+        spool, self._spool = self._spool, None
+        assert spool is not None
         if os.getpid() == self._owner:
-            self._spool.ended(**self._ending(kind, error, trace))
+            spool.ended(**self._ending(kind, error, trace, spool.last_loss))
         # A process that was forked off inside the block leaves it too; how the run ends is not its to say.
-        self._spool.close()
-        self._recorder.end(self._spool.prefix)
+        spool.close()
+        self._recorder.end(spool.prefix)
 
     def _ending(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+        loss: float | None,
     ) -> dict[str, Any]:
         """Return what the end of the attempt says."""
         seconds = time.perf_counter() - self._started if self._seconds is None else self._seconds
         ending: dict[str, Any] = {"train_seconds": seconds, **self._summary, "results": self._results}
         if error is None or (isinstance(error, SystemExit) and error.code in (None, 0)):
-            if self._has_diverged():
-                return {"status": "failed", "reason": "diverged", "error": f"the last loss is {self._loss}", **ending}
+            if loss is not None and not math.isfinite(loss):
+                return {"status": "failed", "reason": "diverged", "error": f"the last loss is {loss}", **ending}
             return {"status": "finished", **ending}
         reason = "interrupted" if isinstance(error, KeyboardInterrupt) else "crash"
         text = "".join(traceback.format_exception(kind, error, trace))
         what = f"{type(error).__name__}: {plain(error)}"
         return {"status": "failed", "reason": reason, "error": what, "traceback": text, **ending}
-
-    def _has_diverged(self) -> bool:
-        try:
-            return self._loss is not None and not math.isfinite(self._loss)
-        except Exception:  # what was logged was no number
-            return False
 
     def _say_where_it_works(self, what: str) -> None:
         """Say once that something came too late or too early to be recorded."""

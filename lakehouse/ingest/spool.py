@@ -128,6 +128,7 @@ class Spool:
         self._events: list[dict[str, object]] = []
         self._pending: _Pending | None = None
         self._sequence = 0
+        self._loss: float | None = None  # the last of the points that were written
         self.lock = threading.Lock()  # held by whoever turns the buffer into a file, never by log()
         self._closed = False
         self._has_complained = False
@@ -152,18 +153,21 @@ class Spool:
             if type(value) is not float:
                 self._convert(step, metrics)
                 break
-        if type(step) is not int or not -(2**63) <= step < 2**63:
-            given, whole = step, _step(step)
+        if type(step) is not int:
+            whole = _step(step)
             if whole is None:
-                shown = _shown(given)
-                self.note(f"step {shown} is not a whole number below 2^63; its values are skipped", level="warning")
+                self._skip(step)
                 return
             step = whole
-        if seconds is not None and type(seconds) is not float:
+        if type(seconds) is not float and seconds is not None:
             seconds = _number(seconds)
         self._points.append((step, seconds, metrics))
         if len(self._points) >= self._max_points and self.due_at:
             self._hurry()
+
+    def _skip(self, step: object) -> None:
+        shown = _shown(step)
+        self.note(f"step {shown} is not a whole number below 2^63; its values are skipped", level="warning")
 
     def _convert(self, step: object, metrics: dict[str, float]) -> None:
         """Make numbers of what was logged, before its owner changes it; what is none costs itself and a note."""
@@ -241,6 +245,12 @@ class Spool:
             self._say(f"{steps} steps that were logged could not be written and are lost")
 
     @property
+    def last_loss(self) -> float | None:
+        """The last value of `loss` that was logged; None when there was none."""
+        logged = (measured["loss"] for _, _, measured in reversed(self._points) if "loss" in measured)
+        return next(logged, self._loss)
+
+    @property
     def is_flushed(self) -> bool:
         """Whether everything said so far is on disk."""
         return not (self._points or self._events or self._pending)
@@ -313,10 +323,21 @@ class Spool:
         """
         num_points, num_events = len(self._points), len(self._events)
         header = {**self._header, "sequence": self._sequence, "written_at": utc_now()}
-        content = encode_batch(self._points[:num_points], self._events[:num_events], header)
+        try:
+            content = encode_batch(self._points[:num_points], self._events[:num_events], header)
+        except OverflowError:
+            self._points[:num_points] = self._within(self._points[:num_points])
+            return self._encoded()
+        self._loss = self.last_loss
         del self._points[:num_points]
         del self._events[:num_events]
         return _Pending(batch_name(self.prefix, self._sequence), content, num_points)
+
+    def _within(self, points: list[Point]) -> list[Point]:
+        """Return those points whose steps the lake takes; the others are said."""
+        for step in {step for step, _, _ in points if not -(2**63) <= step < 2**63}:
+            self._skip(step)
+        return [point for point in points if -(2**63) <= point[0] < 2**63]
 
     def _write(self, name: str, content: bytes) -> None:
         if self._sequence and not self._folder.is_dir():

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from isoflop.lakehouse.answers import Answer
 from isoflop.lakehouse.ingest.batches import UNREADABLE, files_set_aside
 from isoflop.lakehouse.ingest.immovable import COMMITTED, LEFT, beginning, file_key
+from isoflop.lakehouse.ingest.writer import batch_files
 from isoflop.lakehouse.maintenance.beside import problems_beside
 from isoflop.lakehouse.runs.metrics import is_highest
 from isoflop.lakehouse.units import format_bytes
@@ -90,12 +91,13 @@ def find_problems(lake: Lakehouse) -> Answer:
     """Return a row for everything that is lost, doubled or left over; no rows for a whole store."""
     import pyarrow as pa
 
+    waited = batch_files(lake.spool_folder)  # what comes after this is of scripts that train
     lake.drain()
     statement = " UNION ALL ".join(f"({check})" for check in CHECKS)
     found = lake.query(statement)
     rows = [
         *found.to_pylist(),
-        *_left_in_the_spool(lake),
+        *_left_in_the_spool(lake, waited),
         *(
             {"kind": "file is not a batch", "subject": name, "detail": f"{reason}; in {lake.spool_folder / UNREADABLE}"}
             for name, reason in files_set_aside(lake.spool_folder).items()
@@ -106,9 +108,9 @@ def find_problems(lake: Lakehouse) -> Answer:
     return Answer(pa.Table.from_pylist(rows, schema=schema), statement=statement)
 
 
-def _left_in_the_spool(lake: Lakehouse) -> Iterator[dict[str, str]]:
-    """Yield a row for every batch that waits in the spool, and why it stays there where that is known."""
-    waiting = sorted(lake.spool_folder.glob("*.parquet")) if lake.spool_folder.is_dir() else []
+def _left_in_the_spool(lake: Lakehouse, waited: set[str]) -> Iterator[dict[str, str]]:
+    """Yield a row for every batch that waits in the spool still, and why it stays there where that is known."""
+    waiting = [lake.spool_folder / name for name in sorted(waited & batch_files(lake.spool_folder))]
     if not waiting:
         return
     states = {key: state for _, state, key in (text.split("/", 2) for text in lake.query(LEFT)["batch_id"].to_pylist())}
