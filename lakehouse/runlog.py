@@ -17,11 +17,12 @@ import traceback
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Protocol
 
+from isoflop.lakehouse.errors import RecordError
 from isoflop.lakehouse.ingest.encoding import plain
 from isoflop.lakehouse.ingest.events import ATTEMPT_FIELDS, RUN_FIELDS
 from isoflop.lakehouse.ingest.spool import Spool
 from isoflop.lakehouse.runs.provenance import code_version, host_name
-from isoflop.lakehouse.runs.records import RunRecord
+from isoflop.lakehouse.runs.records import RunRecord, record_fields
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -56,12 +57,20 @@ class RunLog:
     record : the run
     resume : whether the attempt goes on where the last one was: its points stay in `curves` up to this step, or, for
         True, up to the step before the first one logged
+
+    Raises
+    ------
+    RecordError : for a run that no lake could take
     """
 
-    def __init__(self, recorder: Recorder, record: RunRecord, resume: bool | int = False) -> None:
+    def __init__(self, recorder: Recorder, record: RunRecord, resume: bool | int | None = False) -> None:
+        for check in (record_fields, lambda run: run.run_id):  # now, and not when it is committed
+            check(record)
+        if resume is not None and not isinstance(resume, bool | int):
+            raise RecordError(f"resume is {resume!r}; expected True, False or the step after which the run goes on")
         self.record = record
         self._recorder = recorder
-        self._resume = resume
+        self._resume = False if resume is None else resume
         self._spool: Spool | None = None
         self._summary: dict[str, Any] = {}
         self._results: dict[str, Any] = {}

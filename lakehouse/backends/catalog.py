@@ -179,6 +179,9 @@ def _make(path: Path) -> None:
     try:
         with duckdb.connect() as con:
             con.execute(f"ATTACH '{str(partial).replace(chr(39), chr(39) * 2)}' AS made {LAYOUT}")
+        log = path.with_name(path.name + ".wal")
+        if log.exists() and not path.exists():  # of a file that was taken away; a new one must not meet it
+            os.replace(log, log.with_name(f"{log.name}.of-removed-{int(log.stat().st_mtime)}"))
         try:
             os.link(partial, path)
         except FileExistsError:  # somebody else was quicker

@@ -7,9 +7,10 @@ import time
 
 from isoflop.lakehouse.rpc.access import Access
 from isoflop.lakehouse.rpc.client import LakeClient, as_raised
-from isoflop.lakehouse.rpc.endpoint import KeeperGone
+from isoflop.lakehouse.rpc.endpoint import KeeperGone, KeeperSilent
 
 WAIT_FOR_OPENING = 2.0  # seconds that opening waits for a process which has the file and may let go of it soon
+LONGEST_HELLO = 15.0  # seconds that a keeper may take to open the lake before training begins without it
 
 
 def greet(access: Access) -> None:
@@ -21,7 +22,13 @@ def greet(access: Access) -> None:
     """
     until = time.monotonic() + WAIT_FOR_OPENING
     while True:
-        said = access.ask(lambda backend, _: _keeper(access).hello())
+        try:
+            said = access.ask(lambda backend, _: _keeper(access).hello(LONGEST_HELLO))
+        except (
+            KeeperGone,
+            KeeperSilent,
+        ) as error:  # it died, or waits for what does not answer; neither stops training
+            said = {"is_open": False, "passes": True, "error": {"message": error.message}}
         if said["is_open"]:
             access.is_new = access.is_new or said["is_new"]
             say_lost(int(said["lost"]))

@@ -11,13 +11,16 @@ import contextlib
 import hashlib
 import json
 import math
+import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from datetime import date
 from functools import cached_property
 from typing import Any
 
 from isoflop.lakehouse.errors import RecordError
 
+LARGEST_NUMBER = 10**308  # the largest that a DOUBLE column takes, rounded down
 RUN_ID_LENGTH = 12  # base32 characters, 60 bits; DuckDB stores strings up to 12 bytes in place
 STATUSES = ("queued", "running", "finished", "failed", "lost")
 COUNTS = ("params", "params_non_embedding", "tokens", "steps", "flops", "memcpy_bytes")
@@ -38,7 +41,13 @@ def _canonical(value: object) -> object:
         return {str(key): _canonical(item) for key, item in value.items()}
     if isinstance(value, Sequence):
         return [_canonical(item) for item in value]
-    if hasattr(value, "item"):  # a NumPy or torch scalar
+    if isinstance(value, os.PathLike):
+        return os.fsdecode(value)
+    if isinstance(value, date):
+        return value.isoformat()
+    if hasattr(value, "tolist"):  # a NumPy or torch scalar, or an array of them
+        return _canonical(value.tolist())
+    if hasattr(value, "item"):
         return _canonical(value.item())
     raise RecordError(
         f"a config value of type {type(value).__name__} ({value!r}) cannot be stored; use numbers, text, lists or dicts"
@@ -106,13 +115,18 @@ def record_fields(record: RunRecord) -> dict[str, Any]:
 
     Raises
     ------
-    RecordError : if the seed or a count is no number that a column takes
+    RecordError : if the family is no text, a setting has a name or a number that no column takes, or the seed or a
+        count is no number
 
     Example
     -------
     >>> record_fields(RunRecord(family="mine", config={"width": 64}, params=1e6))
     {'family': 'mine', 'config': {'width': 64}, 'seed': 0, 'source': 'worker', 'params': 1000000.0}
     """
+    if not isinstance(record.family, str) or not _is_name(record.family):
+        raise RecordError(f"the family of a run is {record.family!r}; expected a name, for example 'mine'")
+    for settings in (record.config, record.extra):
+        _check_settings(settings)
     fields = {
         "family": record.family, "config": _plain(record.config), "seed": _whole("seed", record.seed),
         "name": record.name, "source": record.source, "tags": [str(tag) for tag in record.tags],
@@ -124,6 +138,26 @@ def record_fields(record: RunRecord) -> dict[str, Any]:
         for name, value in fields.items()
         if value is not None and (name not in ("tags", "extra") or len(value))
     }
+
+
+def _check_settings(value: object, name: str = "") -> None:
+    match value:
+        case Mapping():
+            for key, item in value.items():
+                if not _is_name(str(key)) and key != "":
+                    raise RecordError(f"a setting is called {str(key)!r}; expected a name without control characters")
+                _check_settings(item, str(key))
+        case str():
+            return
+        case Sequence():
+            for item in value:
+                _check_settings(item, name)
+        case int() if abs(value) > LARGEST_NUMBER:
+            raise RecordError(f"'{name}' is beyond {float(LARGEST_NUMBER):.0e}, the largest number that is stored")
+
+
+def _is_name(text: str) -> bool:
+    return bool(text) and "\0" not in text and not any("\ud800" <= character <= "\udfff" for character in text)
 
 
 def record_from_fields(fields: Any, run_id: str) -> RunRecord:

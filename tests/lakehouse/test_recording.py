@@ -11,6 +11,7 @@ import subprocess
 import sys
 import threading
 import time
+from datetime import date
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +21,7 @@ import pytest
 
 import isoflop
 from isoflop.lakehouse import Lakehouse
+from isoflop.lakehouse.errors import RecordError
 from isoflop.lakehouse.maintenance import find_problems
 from tests.keepers import kill_keeper, spool_of
 
@@ -284,3 +286,31 @@ def test_a_working_folder_with_modules_of_its_own_and_a_long_temporary_one_do_no
         text=True, timeout=LIMIT,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
+
+
+@pytest.mark.parametrize(
+    ("family", "config"),
+    [(1, {}), ("", {}), ("mine", {"big": 10**400}), ("mine", {"a\0b": 1}), ("mine", {"k": object()})],
+)
+def test_a_run_that_no_lake_could_take_is_refused_before_it_trains(
+    tmp_path: Path, family: Any, config: dict[str, Any]
+) -> None:
+    with isoflop.open(tmp_path / "runs.duckdb") as lake:
+        with pytest.raises(RecordError):
+            lake.run(family, config)
+        with pytest.raises(RecordError, match="resume"):
+            lake.run("mine", {}, resume="yes")  # type: ignore[arg-type]
+        with lake.run("mine", {"path": tmp_path, "array": np.arange(3), "day": date(2026, 1, 2)}, resume=None) as run:  # type: ignore[arg-type]
+            run.log(step=1, loss=1.0)
+        assert lake.query("SELECT status FROM runs").to_pylist() == [{"status": "finished"}]
+
+
+def test_a_lake_that_is_removed_while_it_is_used_is_made_anew(tmp_path: Path) -> None:
+    path = tmp_path / "runs.duckdb"
+    with isoflop.open(path) as lake:
+        with lake.run("mine", {"k": 1}) as run:
+            run.log(step=1, loss=1.0)
+        path.unlink()
+        with lake.run("mine", {"k": 2}) as run:
+            run.log(step=1, loss=1.0)
+        assert lake.query("SELECT k FROM runs").to_pylist() == [{"k": 2}]
