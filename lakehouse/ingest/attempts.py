@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from isoflop.lakehouse.errors import StoreError
+from isoflop.lakehouse.errors import Interrupted, StoreError
 from isoflop.lakehouse.ingest.batches import Batch
 from isoflop.lakehouse.runs.provenance import is_running
 from isoflop.lakehouse.runs.records import RunRecord
@@ -34,7 +34,7 @@ def troubles_of_the_store() -> tuple[type[BaseException], ...]:
     import duckdb
 
     return (
-        StoreError, MemoryError, duckdb.IOException, duckdb.FatalException, duckdb.OutOfMemoryException,
+        StoreError, Interrupted, MemoryError, duckdb.IOException, duckdb.FatalException, duckdb.OutOfMemoryException,
         duckdb.TransactionException, duckdb.ConnectionException, duckdb.InternalException, duckdb.InterruptException,
         duckdb.PermissionException,
     )  # fmt: skip

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import concurrent.futures.thread  # noqa: F401  # what imports it later cannot once the main thread has ended
 import contextlib
 import os
 import sys

@@ -8,6 +8,7 @@ import time
 from isoflop.lakehouse.rpc.access import Access
 from isoflop.lakehouse.rpc.client import LakeClient, as_raised
 from isoflop.lakehouse.rpc.endpoint import KeeperGone, KeeperSilent
+from isoflop.lakehouse.rpc.starting import NoKeeper
 
 WAIT_FOR_OPENING = 2.0  # seconds that opening waits for a process which has the file and may let go of it soon
 LONGEST_HELLO = 15.0  # seconds that a keeper may take to open the lake before training begins without it
@@ -23,11 +24,15 @@ def greet(access: Access) -> None:
     until = time.monotonic() + WAIT_FOR_OPENING
     while True:
         try:
+            access.resolve(LONGEST_HELLO)
             said = access.ask(lambda backend, _: _keeper(access).hello(LONGEST_HELLO))
-        except (
-            KeeperGone,
-            KeeperSilent,
-        ) as error:  # it died, or waits for what does not answer; neither stops training
+        except NoKeeper as error:
+            if error.__cause__ is not None:  # none can be started at all
+                raise
+            print(f"isoflop: {error.message}; what is recorded waits in {access.spool_folder}", file=sys.stderr)
+            return
+        # It died, or waits for what does not answer: training goes on.
+        except (KeeperGone, KeeperSilent) as error:
             said = {"is_open": False, "passes": True, "error": {"message": error.message}}
         if said["is_open"]:
             access.is_new = access.is_new or said["is_new"]

@@ -65,6 +65,10 @@ class Answering:
         match request.kind:
             case "hello":
                 return Reply(said=self._hello())
+            case "drain" if not request.is_read_only:  # never stopped half way: it is everybody's
+                done = self._drain()
+                counts = {"files": done.files, "points": done.points, "repeated": done.repeated}
+                return Reply(said={**counts, "unreadable": list(done.unreadable)})
             case "trouble":
                 return Reply(said={"trouble": self._trouble()})
             case "interrupt":
@@ -81,10 +85,6 @@ class Answering:
             try:
                 if request.in_session or request.kind == "end":
                     return self._in_session(request, relations, client)
-                if request.kind == "drain" and not request.is_read_only:
-                    done = self._drain()
-                    counts = {"files": done.files, "points": done.points, "repeated": done.repeated}
-                    return Reply(said={**counts, "unreadable": list(done.unreadable)})
                 return self._ask(lambda backend: self._by_itself(backend, request, relations, client))
             finally:
                 client.watch = None
