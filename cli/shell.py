@@ -33,8 +33,7 @@ def shell(lake: LakeOption = None, format: FormatOption = None, read_only: ReadO
     from isoflop.cli.options import chosen_format, open_lake
 
     form = chosen_format(format)
-    stays = sys.stdin.isatty() and not read_only  # for hours perhaps, while others train
-    with open_lake(lake, hold=stays, read_only=read_only) as opened, Conversation(opened, form) as conversation:
+    with open_lake(lake, read_only=read_only) as opened, Conversation(opened, form) as conversation:
         if sys.stdin.isatty():
             from isoflop.cli.prompt import converse
 
