@@ -51,8 +51,9 @@ SELECT run_id, attempt, metric, arg_max(value, step), max(step), min(value), arg
 FROM main.metrics GROUP BY ALL
 """
 LEDGER = f"""
-INSERT INTO store.batches
-SELECT run_id || '/1/0', run_id, 1, 0, {POINTS}, now()::TIMESTAMP FROM store.runs
+INSERT INTO store.batches BY NAME
+SELECT run_id || '/1/0' AS batch_id, run_id, 1 AS attempt, 0 AS sequence, {POINTS} AS points,
+       now()::TIMESTAMP AS committed_at FROM store.runs
 """
 END = "UPDATE store.attempts SET status = 'finished', loss = 3"
 
