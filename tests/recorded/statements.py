@@ -1,7 +1,7 @@
 """Statements over the published rows whose answers are recorded before a change and compared after it.
 
-They ask each verb, each objective and bootstrap, weights, groups, ties and the functions of saved laws. The lake has the
-published Chinchilla runs, `gadre` and `gemstones`; `FIT` keeps few resamples where their number is not the point.
+They ask each verb, each objective and bootstrap, weights, groups and the functions of saved laws. The lake has the
+published Chinchilla runs, `gadre` and `gemstones`; `FIT` draws few resamples where their number is not the point.
 """
 
 from __future__ import annotations
@@ -45,9 +45,10 @@ STATEMENTS = (
     f"CROSS VALIDATE loss ~ chinchilla(params, tokens) {CHINCHILLA} HOLDOUT LARGEST 20 PERCENT BY flops "
     "WITH (resamples = 50)",
     f"CROSS VALIDATE loss ~ chinchilla(params, tokens) {CHINCHILLA} KFOLD 4 WITH (resamples = 20)",
-    f"COMPARE (loss ~ chinchilla(params, tokens)), (loss ~ kaplan(params, tokens)), (loss ~ chinchilla_tied(params, tokens)) "
-    f"{CHINCHILLA} WITH (resamples = 20)",
-    f"COMPARE (loss ~ power(params)), (loss ~ plain_power(params)) {CHINCHILLA} WITH (resamples = 20, weighing = 'aicc')",
+    f"COMPARE (loss ~ chinchilla(params, tokens)), (loss ~ kaplan(params, tokens)), "
+    f"(loss ~ chinchilla_tied(params, tokens)) {CHINCHILLA} WITH (resamples = 20)",
+    f"COMPARE (loss ~ power(params)), (loss ~ plain_power(params)) {CHINCHILLA} "
+    "WITH (resamples = 20, weighing = 'aicc')",
     f"COMPARE APPROACHES {CHINCHILLA} WITH (resamples = 20)",
     "OPTIMIZE chin MINIMIZE loss OVER params IN [1e7, 1e12] LOG, tokens IN [1e9, 1e14] LOG "
     "SUBJECT TO 6 * params * tokens <= budget FOR EACH budget IN [1e20, 1e21, 1e22]",
