@@ -355,6 +355,7 @@ class Habits:
         """See that the last one out leaves the lake whole, and nothing beside it."""
         self._scripts.command("lake", "ingest")
         left = [*self._scripts.left_over(), *self._beside()]
+        self._scripts.command("runs")  # who opens a free lake finds the runs whose scripts were killed
         self.figures.left_over += len(left)
         self.figures.said += [f"  left over: {name}" for name in left]
 

@@ -155,6 +155,8 @@ def promises(script: Script) -> list[Promise]:
             return [Promise(f"{script.key}.{number}", 1, FINISHED) for number in done]
     if left_at is not None:
         return [Promise(script.key, upto, FINISHED, left_at)]
+    if script.signals == ["SIGINT"]:  # a second one may come while the points are written
+        upto = max((int(words[1]) for words in lines if words[0] in ("upto", "interrupted")), default=0)
     return [Promise(script.key, upto, _ending_of_killed(script, upto))]
 
 

@@ -3,8 +3,8 @@
 usage: python user.py '{"address": …, "key": …, "way": …, "seconds": …, "at": …, "said": …}'
 
 A line `entered` says that it is in the `with` block of its run, `upto N` that the points below N are on disk, `leaving`
-that it comes to the end of the block, `left TIME` that it has left it, `interrupted` that Ctrl-C ended it, `done`
-that the script came to its end.
+that it comes to the end of the block, `left TIME` that it has left it, `interrupted N` that Ctrl-C ended it after the
+points below N, `done` that the script came to its end.
 """
 
 from __future__ import annotations
@@ -54,8 +54,7 @@ def train(lake: Any, spec: dict[str, Any], said: Said) -> None:
                 time.sleep(1 / RATE)
             said.line("leaving")
     except KeyboardInterrupt:
-        said.line("upto", step)
-        said.line("interrupted")
+        said.line("interrupted", step)
         raise
     said.line("upto", step)
     said.line("left", time.time())
@@ -80,13 +79,13 @@ def forks(lake: Any, spec: dict[str, Any], said: Said) -> None:
     with lake.run("habit", {"key": spec["key"]}) as run:
         for step in range(100):
             run.log(step=step, loss=OWN_LOSS)
+        pid = os.fork()
+        if pid == 0:
+            sys.exit(0)
         children = [fork.Process(target=own_run, args=(lake, f"{spec['key']}.{k}")) for k in range(2)]
         children.append(fork.Process(target=log_into, args=(run,)))
         for child in children:
             child.start()
-        pid = os.fork()
-        if pid == 0:
-            sys.exit(0)
         for child in children:
             child.join()
         _, status = os.waitpid(pid, 0)
