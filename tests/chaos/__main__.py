@@ -5,10 +5,10 @@ usage: python -m tests.chaos [--moments 300] [--sweeps 60] [--each 25] [--first-
        python -m tests.chaos --crowd
 
 So many of the moments as `--sweeps` says break a sweep: experiments alternate between a lake in a file and a shared
-one, and between Ray inside the sweep's driver and a cluster of two machines. The others are ordinary habits
-beside training scripts, `--habits` makes them all so; in the first shared lake of ten moments or more one of them
-is a minute in which PostgreSQL is killed and started all the time. A moment of a sweep takes about 15 s on two idle
-cores, a habit about 6 s. `--crowd` lets 16 processes log 50 short runs each at once, on both kinds of lake.
+one, and between Ray inside the sweep's driver and a cluster of two machines. The others are ordinary habits beside
+training scripts, met by a lake of each kind at the same time; `--habits` makes all of them so. One moment of the first
+shared lake is a minute in which PostgreSQL is killed and started again and again. A moment of a sweep takes about 15 s
+on two idle cores, a habit about 5 s. `--crowd` lets 16 processes log 50 short runs each at once, on both kinds of lake.
 """
 
 from __future__ import annotations
@@ -17,8 +17,10 @@ import argparse
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -58,29 +60,42 @@ def main() -> None:
 
 
 def live(catalogs: list[str], chosen: argparse.Namespace) -> bool:
-    """Have ordinary habits meet lakes; returns whether all was well."""
-    found: dict[str, reckoning.Figures] = {}
-    wanted, has_had_minute = chosen.moments - chosen.sweeps, False
-    try:
-        for number in range(-(-wanted // chosen.each)) if catalogs else ():
-            catalog = catalogs[number % len(catalogs)]
-            moments = min(chosen.each, wanted - number * chosen.each)
-            with a_lake(catalog, chosen.keep) as (address, folder, server, fill, keep):
-                has_minute = not has_had_minute and server is not None and moments >= LONG
-                has_had_minute = has_had_minute or has_minute
-                figures = Habits(
-                    address, folder, chosen.first_seed + number, moments=moments, server=server, fill=fill,
-                    has_minute=has_minute,
-                ).run()  # fmt: skip
-                if not figures.is_whole:
-                    keep(figures.said)
-            found[catalog] = found.get(catalog, reckoning.Figures()) + figures
-            seed = chosen.first_seed + number
-            print(f"{time.strftime('%H:%M:%S')} {catalog}, habits, seed {seed}: {figures}", flush=True)
-    finally:
-        if wanted > 0:
-            print_habits(found)
+    """Have ordinary habits meet lakes, one of each catalog at a time; returns whether all was well."""
+    wanted = chosen.moments - chosen.sweeps
+    if not catalogs or wanted <= 0:
+        return True
+    starts = range(0, wanted, chosen.each)
+    planned = [(chosen.first_seed + number, min(chosen.each, wanted - start)) for number, start in enumerate(starts)]
+    stop = threading.Event()
+    with ThreadPoolExecutor(len(catalogs)) as pool:
+        running = {
+            catalog: pool.submit(attack, catalog, planned[number :: len(catalogs)], stop, keeps=chosen.keep)
+            for number, catalog in enumerate(catalogs)
+        }
+        try:
+            found = {catalog: future.result() for catalog, future in running.items()}
+        finally:
+            stop.set()  # with Ctrl-C the moments that have begun are the last
+    print_habits(found)
     return all(figures.is_whole for figures in found.values())
+
+
+def attack(catalog: str, planned: list[tuple[int, int]], stop: threading.Event, *, keeps: bool) -> reckoning.Figures:
+    """Have habits meet one lake after the other, each with a seed and a number of moments."""
+    everything = reckoning.Figures()
+    long = [seed for seed, moments in planned if moments >= LONG][:1]
+    for seed, moments in planned:
+        if stop.is_set():
+            break
+        with a_lake(catalog, keeps) as (address, folder, server, fill, keep):
+            figures = Habits(
+                address, folder, seed, moments=moments, server=server, fill=fill, has_minute=seed in long, stop=stop
+            ).run()
+            if not figures.is_whole:
+                keep(figures.said)
+        everything += figures
+        print(f"{time.strftime('%H:%M:%S')} {catalog}, habits, seed {seed}: {figures}", flush=True)
+    return everything
 
 
 def sweep(catalogs: list[str], chosen: argparse.Namespace) -> bool:

@@ -17,6 +17,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -56,6 +57,7 @@ class Habits:
     server : the catalog of a shared lake
     fill : fills the lake's disk when called with True, makes room when called with False
     has_minute : whether the catalog is killed and started for a whole minute at one of the moments
+    stop : when it is set, no further moment begins
     """
 
     def __init__(
@@ -68,12 +70,14 @@ class Habits:
         server: Postgres | None = None,
         fill: Callable[[bool], None] | None = None,
         has_minute: bool = False,
+        stop: threading.Event | None = None,
     ) -> None:
         place = parse_address(address)
         self.address, self.folder, self._path = address, folder, place.path
         self._spool = self._path.with_name(self._path.name + ".spool")
         self._moments, self._random = moments, random.Random(seed)
         self._server, self._fill, self._has_minute = server, fill, has_minute and server is not None
+        self._stop = stop or threading.Event()
         self.figures = Figures(lakes=1)
         self._scripts = Scripts(address, folder, self.figures)
         self._blocked: list[tuple[float, float]] = []  # when the lake could not answer, by the clock of the day
@@ -84,6 +88,8 @@ class Habits:
         minute = self._random.randrange(1, max(2, self._moments)) if self._has_minute else None
         try:
             for number in range(self._moments):
+                if self._stop.is_set():
+                    break
                 before = len(self._scripts.started)
                 self._live(number, is_minute=number == minute)
                 self._scripts.wait()
