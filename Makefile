@@ -40,7 +40,7 @@ check: $(READY_FOR_WORK)  ## lint, types, layering
 bench: $(READY_FOR_WORK)  ## print the benchmarks, the lake's beside MLflow, TensorBoard and plain DuckDB
 	@$(BIN)/python -m tests.bench
 
-chaos: $(READY_FOR_WORK)  ## live through 300 random moments (about 40 minutes); print what was left
+chaos: $(READY_FOR_WORK)  ## live through 300 random moments (about half an hour); print what was left
 	@$(BIN)/python -m tests.chaos
 
 clean:  ## remove the environment and the demo's lake

@@ -1,12 +1,14 @@
 """`make chaos`: 300 random moments over both catalogs, in sweeps and in ordinary habits; print what was left.
 
 usage: python -m tests.chaos [--moments 300] [--sweeps 60] [--each 25] [--first-seed 0] [--only file|shared] [--keep]
+       python -m tests.chaos --habits [--moments 300] …
        python -m tests.chaos --crowd
 
 So many of the moments as `--sweeps` says break a sweep: experiments alternate between a lake in a file and a shared
-one, and between Ray inside the sweep's driver and a cluster of two machines. The others are ordinary habits
-beside training scripts. A moment of a sweep takes about 15 s on two idle cores, a habit about 5 s.
-`--crowd` lets 16 processes log 50 short runs each at once, on both kinds of lake.
+one, and between Ray inside the sweep's driver and a cluster of two machines. The others are ordinary habits beside
+training scripts, met by a lake of each kind at the same time; `--habits` makes all of them so. One moment of the first
+shared lake is a minute in which PostgreSQL is killed and started again and again. A moment of a sweep takes about 15 s
+on two idle cores, a habit about 5 s. `--crowd` lets 16 processes log 50 short runs each at once, on both kinds of lake.
 """
 
 from __future__ import annotations
@@ -15,17 +17,21 @@ import argparse
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 
-from tests.chaos import crowds, habits
+from tests.chaos import crowds, reckoning
+from tests.chaos.habits import Habits
 from tests.chaos.sweeping import Figures, SweepChaos, password_environment
 from tests.postgres import Postgres, missing
 
 DISK = "size=512m"
 KINDS = ("worker", "writer", "driver", "raylet", "catalog frozen", "catalog killed", "disk full")
+LONG = 10  # moments of an experiment that has room for the minute without a catalog
 COUNTS = ("submissions", "attempts", "runs", "acknowledged", "landed", "missing", "doubled")
 Key = tuple[str, str]  # catalog, where Ray runs
 
@@ -35,12 +41,14 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m tests.chaos")
     parser.add_argument("--moments", type=int, default=300, help="in all")
     parser.add_argument("--sweeps", type=int, default=60, help="how many of them break a sweep")
+    parser.add_argument("--habits", action="store_true", help="only ordinary habits, no sweeps")
     parser.add_argument("--crowd", action="store_true", help="measure many short runs at once instead")
     parser.add_argument("--each", type=int, default=25, help="moments in one experiment")
     parser.add_argument("--first-seed", type=int, default=0)
     parser.add_argument("--only", choices=("file", "shared"), help="one catalog")
     parser.add_argument("--keep", action="store_true", help="keep the folders of experiments that went wrong")
     chosen = parser.parse_args()
+    chosen.sweeps = 0 if chosen.habits else min(chosen.sweeps, chosen.moments)
     catalogs = [chosen.only] if chosen.only else ["file", "shared"]
     if "shared" in catalogs and (reason := missing()) is not None:
         print(f"no shared lake: {reason}", flush=True)
@@ -52,26 +60,42 @@ def main() -> None:
 
 
 def live(catalogs: list[str], chosen: argparse.Namespace) -> bool:
-    """Have ordinary habits meet lakes; returns whether all was well."""
-    found: dict[str, habits.Figures] = {}
+    """Have ordinary habits meet lakes, one of each catalog at a time; returns whether all was well."""
     wanted = chosen.moments - chosen.sweeps
-    try:
-        for number in range(-(-wanted // chosen.each)) if catalogs else ():
-            catalog = catalogs[number % len(catalogs)]
-            moments = min(chosen.each, wanted - number * chosen.each)
-            with a_lake(catalog, chosen.keep) as (address, folder, server, fill, keep):
-                attacked = habits.Habits(
-                    address, folder, chosen.first_seed + number, moments=moments, server=server, fill=fill
-                )
-                figures = attacked.run()
-                if not figures.is_whole:
-                    keep(figures.said)
-            found[catalog] = found.get(catalog, habits.Figures()) + figures
-            seed = chosen.first_seed + number
-            print(f"{time.strftime('%H:%M:%S')} {catalog}, habits, seed {seed}: {figures}", flush=True)
-    finally:
-        print_habits(found)
+    if not catalogs or wanted <= 0:
+        return True
+    starts = range(0, wanted, chosen.each)
+    planned = [(chosen.first_seed + number, min(chosen.each, wanted - start)) for number, start in enumerate(starts)]
+    stop = threading.Event()
+    with ThreadPoolExecutor(len(catalogs)) as pool:
+        running = {
+            catalog: pool.submit(attack, catalog, planned[number :: len(catalogs)], stop, keeps=chosen.keep)
+            for number, catalog in enumerate(catalogs)
+        }
+        try:
+            found = {catalog: future.result() for catalog, future in running.items()}
+        finally:
+            stop.set()  # with Ctrl-C the moments that have begun are the last
+    print_habits(found)
     return all(figures.is_whole for figures in found.values())
+
+
+def attack(catalog: str, planned: list[tuple[int, int]], stop: threading.Event, *, keeps: bool) -> reckoning.Figures:
+    """Have habits meet one lake after the other, each with a seed and a number of moments."""
+    everything = reckoning.Figures()
+    long = [seed for seed, moments in planned if moments >= LONG][:1]
+    for seed, moments in planned:
+        if stop.is_set():
+            break
+        with a_lake(catalog, keeps) as (address, folder, server, fill, keep):
+            figures = Habits(
+                address, folder, seed, moments=moments, server=server, fill=fill, has_minute=seed in long, stop=stop
+            ).run()
+            if not figures.is_whole:
+                keep(figures.said)
+        everything += figures
+        print(f"{time.strftime('%H:%M:%S')} {catalog}, habits, seed {seed}: {figures}", flush=True)
+    return everything
 
 
 def sweep(catalogs: list[str], chosen: argparse.Namespace) -> bool:
@@ -86,7 +110,8 @@ def sweep(catalogs: list[str], chosen: argparse.Namespace) -> bool:
             found[catalog, ray] = found.get((catalog, ray), Figures()) + figures
             print(f"{time.strftime('%H:%M:%S')} {catalog}, {ray}: {figures}", flush=True)
     finally:
-        print_table(found)
+        if chosen.sweeps:
+            print_table(found)
     return all(figures.is_whole for figures in found.values())
 
 
@@ -189,21 +214,19 @@ def print_table(found: dict[Key, Figures]) -> None:
         print(f"{label:18}" + "".join(f"{text:>18}" for text in texts))
 
 
-def print_habits(found: dict[str, habits.Figures]) -> None:
+def print_habits(found: dict[str, reckoning.Figures]) -> None:
     """Print a column for each catalog and one for all."""
-    everything = sum(found.values(), habits.Figures())
-    columns = {**found, "all": everything}
-    rows = [("moments", [sum(figures.moments.values()) for figures in columns.values()])]
-    rows += [
-        (f"  {kind}", [figures.moments[kind] for figures in columns.values()]) for kind in sorted(everything.moments)
-    ]
-    rows += [
-        (name.replace("_", " "), [getattr(figures, name) for figures in columns.values()]) for name in habits.COUNTED
-    ]
-    print(f"\n{'':18}" + "".join(f"{name:>18}" for name in columns))
+    everything = sum(found.values(), reckoning.Figures())
+    columns = {**found, "all": everything}.values()
+    rows = [("moments", [sum(figures.moments.values()) for figures in columns])]
+    rows += [(f"  {kind}", [figures.moments[kind] for figures in columns]) for kind in sorted(everything.moments)]
+    rows += [("of these with another", [sum(figures.beside.values()) for figures in columns])]
+    rows += [(f"  {kind}", [figures.beside[kind] for figures in columns]) for kind in sorted(everything.beside)]
+    rows += [(name.replace("_", " "), [getattr(figures, name) for figures in columns]) for name in reckoning.COUNTED]
+    print(f"\n{'':22}" + "".join(f"{name:>18}" for name in (*found, "all")))
     for label, cells in rows:
-        print(f"{label:18}" + "".join(f"{cell:>18,}" for cell in cells))
-    print(f"{'minutes':18}" + "".join(f"{figures.seconds / 60:>18.0f}" for figures in columns.values()), flush=True)
+        print(f"{label:22}" + "".join(f"{cell:>18,}" for cell in cells))
+    print(f"{'minutes':22}" + "".join(f"{figures.seconds / 60:>18.0f}" for figures in columns), flush=True)
 
 
 if __name__ == "__main__":

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from isoflop.lakehouse import Lakehouse
-from tests.chaos.habits import USER
+from tests.chaos.scripts import USER
 
 LIMIT = 600.0  # seconds
 LONGEST_WAIT = 10.0  # seconds that the end of a run may wait

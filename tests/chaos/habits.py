@@ -2,108 +2,48 @@
 
 Training scripts start and end politely, together, after a fork, without closing; meanwhile somebody reads the
 file with plain DuckDB, compacts it, stops or kills the process that keeps it, restarts PostgreSQL, fills the
-disk. Nobody who died is started again. In the end every point a script had on disk is in the lake, once; whoever
-ended by himself did so in time and with status 0; and nothing is left behind.
+disk; sometimes two such things happen at once. Nobody who died is started again. After every moment what a
+script left in peace is there without any command; in the end every point a script had on disk is in the lake,
+once; whoever ended by himself did so in time and with status 0; and nothing is left behind.
 """
 
 from __future__ import annotations
 
 import contextlib
-import json
+import gzip
 import os
 import random
 import shutil
 import signal
 import subprocess
 import sys
+import threading
 import time
-from collections import Counter
-from collections.abc import Callable
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Any
+from typing import TypeAlias
 
 import duckdb
 
 from isoflop.lakehouse import Lakehouse
+from isoflop.lakehouse.address import parse_address
 from isoflop.lakehouse.rpc.endpoint import endpoint_file, read_endpoint
-from isoflop.lakehouse.runs.provenance import process_start
-from tests.chaos.user import INTO_PARENT, OWN
+from tests.chaos.reckoning import Figures, Script, Stored, promises, reckon, stored_or_none
+from tests.chaos.scripts import LIMIT, Scripts
 from tests.postgres import Postgres
 
-USER = Path(__file__).with_name("user.py")
-LIMIT = 30.0  # seconds after its due time at which a process counts as one that waits for ever
+STORES = Path(__file__).parents[1] / "fixtures" / "stores"
+OLD_RUNS = 3  # in each store of an older schema
 READER = "import duckdb, sys, time; c = duckdb.connect(sys.argv[1], read_only=True); time.sleep(float(sys.argv[2]))"
-COUNTED = ("points", "stored", "missing", "doubled", "hung", "dead", "wrong", "left_over", "lakes", "clean")
-
-
-@dataclass
-class Figures:
-    """What happened to one lake and what came of it; lakes add up."""
-
-    moments: Counter[str] = field(default_factory=Counter)
-    points: int = 0
-    stored: int = 0
-    missing: int = 0
-    doubled: int = 0
-    hung: int = 0
-    dead: int = 0
-    wrong: int = 0  # runs whose status is not how they ended
-    left_over: int = 0
-    lakes: int = 0
-    clean: int = 0
-    seconds: float = 0.0
-    said: list[str] = field(default_factory=list)
-
-    @property
-    def is_whole(self) -> bool:
-        """Whether nothing is lost, doubled, hung, dead, wrong or left over."""
-        bad = self.missing or self.doubled or self.hung or self.dead or self.wrong or self.left_over
-        return not bad and self.clean == self.lakes
-
-    def __str__(self) -> str:
-        line = (
-            f"{sum(self.moments.values())} moments in {self.seconds:.0f} s, {self.points:,} points on disk, "
-            f"{self.stored:,} stored, missing {self.missing}, doubled {self.doubled}, hung {self.hung}, "
-            f"dead {self.dead}, wrong status {self.wrong}, left over {self.left_over}, "
-            f"check {'clean' if self.is_clean else 'NOT CLEAN'}"
-        )
-        return "\n".join((line, *self.said))
-
-    @property
-    def is_clean(self) -> bool:
-        """Whether `isoflop lake check` found nothing."""
-        return self.clean == self.lakes
-
-    def __add__(self, other: Figures) -> Figures:
-        counted = {name: getattr(self, name) + getattr(other, name) for name in COUNTED}
-        return Figures(
-            self.moments + other.moments,
-            seconds=self.seconds + other.seconds,
-            said=[*self.said, *other.said],
-            **counted,
-        )
-
-
-@dataclass
-class Script:
-    """A training script that runs.
-
-    Parameters
-    ----------
-    process : it
-    key : what its runs are found by
-    said : what it says of itself
-    due : time of the monotonic clock at which it should have ended
-    is_killed : whether it was killed on purpose, so that it need not have ended well
-    """
-
-    process: subprocess.Popen[bytes]
-    key: str
-    said: Path
-    due: float
-    is_killed: bool = False
-    way: str = "plain"
+TWO_AT_ONCE = 0.3  # of the moments
+MINUTE = 60.0  # seconds for which PostgreSQL is restarted again and again, once in a long run
+AFTER = 1.0  # seconds after a fault in which a block that is left may still have met it
+# What keeps the lake from answering for a while, what has to be answered, and what brings lakes of its own.
+BLOCKING = {"reader", "keeper stopped", "disk full", "catalog killed", "catalog frozen"}
+ASKING = {"asking", "commands", "compact", "old schema", "reader"}
+CATALOG = {"catalog killed", "catalog frozen"}
+Act: TypeAlias = Callable[[random.Random], None]
 
 
 class Habits:
@@ -116,6 +56,8 @@ class Habits:
     moments : how many habits meet it
     server : the catalog of a shared lake
     fill : fills the lake's disk when called with True, makes room when called with False
+    has_minute : whether the catalog is killed and started for a whole minute at one of the moments
+    stop : when it is set, no further moment begins
     """
 
     def __init__(
@@ -127,299 +69,329 @@ class Habits:
         moments: int,
         server: Postgres | None = None,
         fill: Callable[[bool], None] | None = None,
+        has_minute: bool = False,
+        stop: threading.Event | None = None,
     ) -> None:
-        self.address, self.folder, self._moments = address, folder, moments
-        self._random = random.Random(seed)
-        self._server, self._fill = server, fill
-        self._messages = open(folder / "messages.txt", "ab")
-        self._scripts: list[Script] = []
-        self._number = 0
+        place = parse_address(address)
+        self.address, self.folder, self._path = address, folder, place.path
+        self._spool = self._path.with_name(self._path.name + ".spool")
+        self._moments, self._random = moments, random.Random(seed)
+        self._server, self._fill, self._has_minute = server, fill, has_minute and server is not None
+        self._stop = stop or threading.Event()
         self.figures = Figures(lakes=1)
-        with Lakehouse(address) as lake:
-            self._path, self._spool = lake.path, lake.spool_folder
+        self._scripts = Scripts(address, folder, self.figures)
+        self._blocked: list[tuple[float, float]] = []  # when the lake could not answer, by the clock of the day
 
     def run(self) -> Figures:
         """Live with the habits, then count."""
         began = time.monotonic()
-        habits = self._habits()
+        minute = self._random.randrange(1, max(2, self._moments)) if self._has_minute else None
         try:
-            for _ in range(self._moments):
-                kind = self._random.choice(list(habits))
-                habits[kind]()
-                self.figures.moments[kind] += 1
-                self._wait()
+            for number in range(self._moments):
+                if self._stop.is_set():
+                    break
+                before = len(self._scripts.started)
+                self._live(number, is_minute=number == minute)
+                self._scripts.wait()
+                self._see(self._scripts.started[before:])
             self._settle()
             self._count()
         finally:
-            for script in self._scripts:
-                script.process.kill()
-            self._messages.close()
+            self._scripts.close()
         self.figures.seconds = time.monotonic() - began
         if not self.figures.is_whole:
-            text = (self.folder / "messages.txt").read_text(errors="replace").splitlines()
-            self.figures.said += [f"  messages: {line}" for line in text[-25:]]
+            self.figures.said += self._scripts.messages()
         return self.figures
 
-    def _habits(self) -> dict[str, Callable[[], None]]:
-        habits: dict[str, Callable[[], None]] = {
+    def _live(self, number: int, *, is_minute: bool) -> None:
+        """Let one habit meet the lake, or two at once."""
+        habits, chance = self._habits(), self._random
+        if number == 0 and chance.random() < 0.5:
+            self.figures.moments["new lake"] += 1
+            self._short(chance)  # which of them makes the lake is theirs to settle
+            return
+        if number == 0:
+            Lakehouse(self.address).close()
+        if is_minute:
+            self.figures.moments["catalog minute"] += 1
+            self._catalog_minute(chance)
+            return
+        kind = chance.choice(list(habits))
+        kinds = [kind]
+        others = [other for other in habits if _go_together(kind, other)]
+        if chance.random() < TWO_AT_ONCE and others:
+            kinds.append(chance.choice(others))
+        seeds = [chance.random() for _ in kinds]
+        with ThreadPoolExecutor(len(kinds)) as pool:
+            for future in [pool.submit(habits[k], random.Random(s)) for k, s in zip(kinds, seeds, strict=True)]:
+                future.result()
+        self.figures.moments[kind] += 1
+        if len(kinds) > 1:
+            self.figures.beside[kinds[1]] += 1
+
+    def _habits(self) -> dict[str, Act]:
+        habits: dict[str, Act] = {
             "polite": self._polite, "loops": self._loops, "short runs": self._short, "fork": self._forks,
             "pool": self._pool, "unclosed": self._unclosed, "asking": self._asking, "compact": self._compact,
             "commands": self._commands, "keeper killed": self._keeper_killed, "keeper stopped": self._keeper_stopped,
             "script killed": self._script_killed, "interrupted": self._interrupted,
         }  # fmt: skip
         if self._server is None:
-            habits |= {"reader": self._reader, "link": self._link}
+            habits |= {"reader": self._reader, "link": self._link, "old schema": self._old_schema}
         else:
             habits |= {"catalog killed": self._catalog_killed, "catalog frozen": self._catalog_frozen}
         if self._fill is not None:
             habits["disk full"] = self._disk_full
         return habits
 
-    # Habits
+    # Scripts
 
-    def _polite(self) -> None:
-        for _ in range(self._random.randint(1, 3)):
-            self._start(seconds=self._random.uniform(0.0, 1.5))
+    def _polite(self, chance: random.Random) -> None:
+        for _ in range(chance.randint(1, 3)):
+            self._scripts.start(seconds=chance.uniform(0.0, 1.5))
 
-    def _loops(self) -> None:
+    def _loops(self, chance: random.Random) -> None:
         at = time.time() + 2.0
-        for _ in range(self._random.randint(4, 8)):
-            self._start(seconds=1.0, at=at)
+        for _ in range(chance.randint(4, 8)):
+            self._scripts.start(seconds=1.0, at=at)
 
-    def _short(self) -> None:
+    def _short(self, chance: random.Random) -> None:
         at = time.time() + 2.0
-        for _ in range(self._random.randint(3, 6)):
-            self._start(seconds=0.0, at=at)
+        for _ in range(chance.randint(3, 6)):
+            self._scripts.start(at=at)
 
-    def _forks(self) -> None:
-        self._start(way="fork", seconds=0.0)
+    def _forks(self, chance: random.Random) -> None:
+        self._scripts.start(way="fork")
 
-    def _pool(self) -> None:
-        self._start(way="pool", seconds=0.0)
+    def _pool(self, chance: random.Random) -> None:
+        self._scripts.start(way="pool")
 
-    def _unclosed(self) -> None:
-        self._start(way="unclosed", seconds=self._random.uniform(0.0, 1.0))
+    def _unclosed(self, chance: random.Random) -> None:
+        self._scripts.start(way="unclosed", seconds=chance.uniform(0.0, 1.0))
 
-    def _asking(self) -> None:
-        self._start(way="asking", seconds=self._random.uniform(0.0, 1.0))
-        self._start(seconds=1.0)
+    def _asking(self, chance: random.Random) -> None:
+        self._scripts.start(way="asking", seconds=chance.uniform(0.0, 1.0))
+        self._scripts.start(seconds=1.0)
 
-    def _link(self) -> None:
-        link = self.folder / f"link{self._number}.duckdb"
+    def _link(self, chance: random.Random) -> None:
+        link = self.folder / f"link{len(self._scripts.started)}.duckdb"
         link.symlink_to(self._path)
-        self._start(address=str(link), seconds=0.5)
-        self._start(seconds=0.5)
+        self._scripts.start(address=str(link), seconds=0.5)
+        self._scripts.start(seconds=0.5)
 
-    def _two(self, seconds: float = 3.0, **config: object) -> list[Script]:
-        two = [self._start(seconds=seconds, config=config) for _ in range(2)]
-        self._pause(self._random.uniform(0.5, 2.0))
+    def _two(self, chance: random.Random, seconds: float = 3.0, **config: object) -> list[Script]:
+        """Start two scripts of about this length; return when both train."""
+        two = [self._scripts.start(seconds=seconds * chance.uniform(0.3, 1.3), **config) for _ in range(2)]
+        self._scripts.entered(two)
+        time.sleep(chance.uniform(0.0, 0.5 * seconds))
         return two
 
-    def _compact(self) -> None:
-        self._two(4.0, **{f"key_{self._number}": 1.5})
-        self._command("lake", "compact", may_refuse=True)
-        self._start(seconds=0.5, config={f"other_{self._number}": "word"})
-        self._command("lake", "compact", may_refuse=True)
+    def _two_or_more(self, chance: random.Random) -> None:
+        """Have scripts train, start or leave in the moment that comes next."""
+        if chance.random() < 0.5:
+            self._two(chance)
+            return
+        at = time.time() + 2.0
+        for _ in range(chance.randint(2, 4)):
+            self._scripts.start(seconds=0.5, at=at)
+        time.sleep(chance.uniform(1.5, 3.5))  # before they open the lake, or as they leave
 
-    def _commands(self) -> None:
-        self._two()
-        self._command("sql", "SELECT count(*) FROM runs")
-        self._command("lake", "check")
-        self._command("runs")
+    # Commands and readers
 
-    def _reader(self) -> None:
-        seconds = self._random.uniform(1.0, 4.0)
-        with subprocess.Popen(
-            [sys.executable, "-c", READER, str(self._path), str(seconds)], stdout=self._messages, stderr=self._messages
-        ) as reader:
-            self._two(seconds=1.0)
+    def _compact(self, chance: random.Random) -> None:
+        number = len(self._scripts.started)
+        self._two(chance, 4.0, **{f"key_{number}": 1.5})
+        self._scripts.command("lake", "compact", may_refuse=True)
+        self._scripts.start(seconds=0.5, **{f"other_{number}": "word"})
+        self._scripts.command("lake", "compact", may_refuse=True)
+
+    def _commands(self, chance: random.Random) -> None:
+        self._two(chance)
+        self._scripts.command("sql", "SELECT count(*) FROM runs")
+        self._scripts.command("lake", "check")
+        self._scripts.command("runs")
+
+    def _reader(self, chance: random.Random) -> None:
+        seconds = chance.uniform(1.0, 4.0)
+        with self._blocking():
+            reader = self._scripts.launched([sys.executable, "-c", READER, str(self._path), str(seconds)])
+            self._two(chance, 1.0)
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                reader.wait(LIMIT)
+            reader.kill()
             reader.wait()
 
-    def _keeper_killed(self) -> None:
-        self._two()
-        for _ in range(self._random.randint(1, 3)):
-            endpoint = read_endpoint(endpoint_file(self._spool))
-            if endpoint is not None:
-                with contextlib.suppress(ProcessLookupError):
-                    os.kill(endpoint.pid, signal.SIGKILL)
-            self._pause(self._random.uniform(0.0, 1.0))
+    def _old_schema(self, chance: random.Random) -> None:
+        """Several scripts open a lake of an older version at once; it has become whole when they have left it."""
+        version = chance.randint(1, len(list(STORES.iterdir())))
+        path = self._path.with_name(f"old{len(self._scripts.started)}.store")
+        path.write_bytes(gzip.decompress((STORES / f"schema-{version}.store.gz").read_bytes()))
+        at = time.time() + 2.0
+        for _ in range(chance.randint(2, 4)):
+            self._scripts.start(address=str(path), seconds=0.2, at=at)
 
-    def _keeper_stopped(self) -> None:
-        self._two()
+    # Faults
+
+    def _kill_keeper(self) -> None:
         endpoint = read_endpoint(endpoint_file(self._spool))
         if endpoint is not None:
             with contextlib.suppress(ProcessLookupError):
+                os.kill(endpoint.pid, signal.SIGKILL)
+
+    def _keeper_killed(self, chance: random.Random) -> None:
+        self._two_or_more(chance)
+        for _ in range(chance.randint(1, 3)):
+            self._kill_keeper()
+            time.sleep(chance.uniform(0.0, 1.0))
+
+    def _keeper_stopped(self, chance: random.Random) -> None:
+        self._two_or_more(chance)
+        endpoint = read_endpoint(endpoint_file(self._spool))
+        if endpoint is not None:
+            with contextlib.suppress(ProcessLookupError), self._blocking():
                 os.kill(endpoint.pid, signal.SIGSTOP)
-                self._pause(self._random.uniform(0.5, 4.0))
+                time.sleep(chance.uniform(0.5, 4.0))
                 os.kill(endpoint.pid, signal.SIGCONT)
 
-    def _script_killed(self) -> None:
-        for script in self._two():
-            script.is_killed = True
-            script.process.send_signal(self._random.choice((signal.SIGKILL, signal.SIGTERM)))
+    def _script_killed(self, chance: random.Random) -> None:
+        for script in self._two(chance):
+            self._scripts.send(script, chance.choice((signal.SIGKILL, signal.SIGTERM)))
 
-    def _interrupted(self) -> None:
-        first, _ = self._two()
-        first.is_killed = True
-        first.process.send_signal(signal.SIGINT)
+    def _interrupted(self, chance: random.Random) -> None:
+        first, _ = self._two(chance)
+        self._scripts.send(first, signal.SIGINT)
+        if chance.random() < 0.3:  # some press it twice
+            time.sleep(chance.uniform(0.0, 0.5))
+            self._scripts.send(first, signal.SIGINT)
 
-    def _catalog_killed(self) -> None:
+    def _restart_catalog(self, chance: random.Random) -> None:
         assert self._server is not None
-        self._two(8.0)
-        for _ in range(4):
-            self._server.stop(hard=True)
-            self._pause(self._random.uniform(0.2, 1.0))
-            self._server.start()
-            self._pause(self._random.uniform(0.5, 1.5))
+        self._server.stop(hard=True)
+        time.sleep(chance.uniform(0.2, 1.0))
+        self._server.start()
 
-    def _catalog_frozen(self) -> None:
+    def _catalog_killed(self, chance: random.Random) -> None:
+        self._two(chance, 8.0)
+        with self._blocking():
+            for _ in range(4):
+                self._restart_catalog(chance)
+                time.sleep(chance.uniform(0.5, 1.5))
+
+    def _catalog_minute(self, chance: random.Random) -> None:
+        until = time.monotonic() + MINUTE
+        for _ in range(2):
+            self._scripts.start(seconds=MINUTE)
+        with self._blocking():
+            while time.monotonic() < until:
+                self._restart_catalog(chance)
+                if chance.random() < 0.3:
+                    self._scripts.start(seconds=chance.uniform(0.0, 2.0))
+                time.sleep(1.0)
+
+    def _catalog_frozen(self, chance: random.Random) -> None:
         assert self._server is not None
-        self._two()
-        self._server.freeze()
-        self._pause(self._random.uniform(0.5, 4.0))
-        self._server.thaw()
+        self._two_or_more(chance)
+        with self._blocking():
+            self._server.freeze()
+            time.sleep(chance.uniform(0.5, 4.0))
+            self._server.thaw()
 
-    def _disk_full(self) -> None:
+    def _disk_full(self, chance: random.Random) -> None:
         assert self._fill is not None
-        self._two()
-        self._fill(True)
-        self._pause(self._random.uniform(0.5, 2.0))
-        self._fill(False)
+        self._two(chance)
+        with self._blocking():
+            self._fill(True)
+            time.sleep(chance.uniform(0.5, 2.0))
+            self._fill(False)
 
-    # Processes
-
-    def _start(self, *, way: str = "plain", seconds: float, **spec: Any) -> Script:
-        self._number += 1
-        key, said = f"k{self._number}", self.folder / f"said{self._number}.txt"
-        given = {"address": self.address, "key": key, "way": way, "seconds": seconds, "said": str(said), **spec}
-        process = subprocess.Popen(
-            [sys.executable, str(USER), json.dumps(given)], stdin=subprocess.DEVNULL, stdout=self._messages,
-            stderr=self._messages, env={**os.environ, "OMP_NUM_THREADS": "1"}, start_new_session=True,
-        )  # fmt: skip
-        due = time.monotonic() + seconds + max(0.0, spec.get("at", 0.0) - time.time())
-        script = Script(process, key, said, due, way=way)
-        self._scripts.append(script)
-        return script
-
-    def _command(self, *words: str, may_refuse: bool = False) -> None:
-        """Run a command beside the scripts; it has to answer, and in time."""
+    @contextlib.contextmanager
+    def _blocking(self) -> Iterator[None]:
+        """Remember that nobody could be answered meanwhile."""
+        began = time.time()
         try:
-            done = subprocess.run(
-                [sys.executable, "-m", "isoflop", *words, "--lake", self.address], stdout=subprocess.DEVNULL,
-                stderr=subprocess.PIPE, timeout=LIMIT + 10, cwd=self.folder, text=True,
-            )  # fmt: skip
-        except subprocess.TimeoutExpired:
-            self.figures.hung += 1
-            self.figures.said.append(f"  `isoflop {' '.join(words)}` did not end")
-            return
-        is_refusal = may_refuse and done.returncode == 3 and "Traceback" not in done.stderr
-        if done.returncode and not is_refusal:
-            self.figures.dead += 1
-            self.figures.said.append(f"  `isoflop {' '.join(words)}`: {done.returncode} {done.stderr.strip()[-300:]}")
-
-    def _pause(self, seconds: float) -> None:
-        time.sleep(seconds)
-
-    def _wait(self) -> None:
-        """Wait for the scripts of this moment; one that does not end in time is one that waits for ever."""
-        for script in self._scripts:
-            if script.process.poll() is None:
-                try:
-                    script.process.wait(max(0.1, script.due + LIMIT - time.monotonic()))
-                except subprocess.TimeoutExpired:
-                    self.figures.hung += 1
-                    load = os.getloadavg()[0]
-                    self.figures.said.append(f"  {script.way} {script.key} did not end (load {load:.1f})")
-                    script.is_killed = True
-                    script.process.kill()
-                    script.process.wait()
-            if script.process.returncode and not script.is_killed:
-                self.figures.dead += 1
-                self.figures.said.append(f"  {script.way} {script.key} died with {script.process.returncode}")
-                script.is_killed = True
+            yield
+        finally:
+            self._blocked.append((began, time.time() + AFTER))
 
     # Counting
 
+    def _see(self, scripts: list[Script]) -> None:
+        """See that what was left in peace is in the lake without any command, and in the file copied alone."""
+        for address in {script.address for script in scripts}:
+            own = [script for script in scripts if script.address == address]
+            path = Path(address).resolve() if self._server is None else self._path
+            is_other = self._server is None and path != self._path.resolve()
+            stored = self._seen(address, path, own)
+            if is_other and stored is not None:
+                self._count_old(path, own, stored)
+
+    def _seen(self, address: str, path: Path, scripts: list[Script]) -> Stored | None:
+        """Return what is stored when all that is owed is there, or after a while; None when nothing can be read."""
+        owed = [
+            promise for script in scripts for promise in promises(script)
+            if promise.left_at is not None and not any(a <= promise.left_at <= b for a, b in self._blocked)
+        ]  # fmt: skip
+        until, copy, is_first = time.monotonic() + LIMIT, self.folder / "copy.duckdb", True
+        while owed:
+            stored = stored_or_none(address, path, copy, is_shared=self._server is not None)
+            if stored is not None:
+                owed_still = [promise for promise in owed if not stored.has(promise)]
+                if not owed_still:
+                    return stored
+            if is_first:
+                is_first = False
+                self.figures.not_at_once += 1
+            if time.monotonic() > until:
+                what = "nothing can be read" if stored is None else ", ".join(promise.key for promise in owed_still)
+                load = os.getloadavg()[0]
+                self._scripts.complain("late", f"not there without a command: {what} (load {load:.1f})")
+                return stored
+            time.sleep(0.2)
+        return None
+
+    def _count_old(self, path: Path, scripts: list[Script], stored: Stored) -> None:
+        """Reckon a lake of an older schema, whose own runs are there still, and take it away."""
+        reckon(self.figures, scripts, stored)
+        with duckdb.connect(str(shutil.copyfile(path, self.folder / "old.duckdb")), read_only=True) as con:
+            (count,) = con.execute("SELECT count(*) FROM runs WHERE family <> 'habit'").fetchall()[0]
+        if count != OLD_RUNS:
+            self._scripts.complain("missing", f"{OLD_RUNS - count} runs of the older schema are missing")
+
     def _settle(self) -> None:
         """See that the last one out leaves the lake whole, and nothing beside it."""
-        self._command("lake", "ingest")
-        until = time.monotonic() + LIMIT
-        while (left := self._leftovers()) and time.monotonic() < until:
-            time.sleep(0.2)
+        self._scripts.command("lake", "ingest")
+        left = [*self._scripts.left_over(), *self._beside()]
+        self._scripts.command("runs")  # who opens a free lake finds the runs whose scripts were killed
         self.figures.left_over += len(left)
         self.figures.said += [f"  left over: {name}" for name in left]
 
-    def _leftovers(self) -> list[str]:
-        endpoint = read_endpoint(endpoint_file(self._spool))
-        living = endpoint is not None and process_start(endpoint.pid) is not None
-        kept = {"commits.json"}
-        left = [path.name for path in self._spool.glob("*") if path.name not in kept] if self._spool.is_dir() else []
-        beside = [path.name for path in self._path.parent.glob(self._path.name + ".*") if path != self._spool]
-        return [*(["a keeper"] if living else []), *left, *beside]
+    def _beside(self) -> list[str]:
+        """Return the files beside the lakes of this experiment that nobody needs any more."""
+        left = []
+        for path in self._path.parent.glob("*.spool" if self._server is None else f"{self._path.name}.spool"):
+            left += [f"{path.name}/{file.name}" for file in path.iterdir() if file.name != "commits.json"]
+        beside = [path.name for path in self._path.parent.iterdir() if path.suffix in (".wal", ".partial", ".lock")]
+        return [*left, *beside]
 
     def _count(self) -> None:
-        figures = self.figures
-        copied = self._path
-        if self._server is None:
-            copied = self.folder / "copy.duckdb"
-            shutil.copyfile(self._path, copied)
-        stored: dict[str, list[tuple[int, int]]] = {}
-        statuses: dict[str, tuple[str, str | None]] = {}
-        with contextlib.ExitStack() as stack:
-            if self._server is None:
-                con = stack.enter_context(duckdb.connect(str(copied), read_only=True))
-                rows = con.execute(POINTS).fetchall()
-                ends = con.execute(ENDS).fetchall()
-            else:
-                lake = stack.enter_context(Lakehouse(self.address))
-                rows = [tuple(row.values()) for row in lake.query(POINTS).to_pylist()]
-                ends = [tuple(row.values()) for row in lake.query(ENDS).to_pylist()]
-        for key, step, count in rows:
-            stored.setdefault(key, []).append((step, count))
-        for key, status, reason in ends:
-            statuses[key] = (status, reason)
-        figures.stored = sum(count for points in stored.values() for _, count in points)
-        for script in self._scripts:
-            for key, steps, status in self._promised(script):
-                points = dict(stored.get(key, ()))
-                figures.points += len(steps)
-                lost = len(steps - points.keys())
-                figures.missing += lost
-                figures.doubled += sum(count - 1 for count in points.values())
-                found = statuses.get(key)
-                is_wrong = status is not None and found != status
-                figures.wrong += is_wrong
-                if lost or is_wrong:
-                    line = f"  {script.way} {key}: {lost} of {len(steps)} missing, {found} instead of {status}"
-                    figures.said.append(line)
+        is_shared = self._server is not None
+        stored = stored_or_none(self.address, self._path, self.folder / "copy.duckdb", is_shared=is_shared)
+        if stored is None:
+            self._scripts.complain("missing", "the lake cannot be read when its file is copied alone")
+            return
+        others = {script.address for script in self._scripts.started if ".store" in script.address}
+        reckon(self.figures, (script for script in self._scripts.started if script.address not in others), stored)
         check = subprocess.run(
             [sys.executable, "-m", "isoflop", "lake", "check", "--lake", self.address],
             capture_output=True, text=True, cwd=self.folder,
         )  # fmt: skip
-        figures.clean = int(check.returncode == 0)
+        self.figures.clean = int(check.returncode == 0)
         if check.returncode:
-            figures.said += [f"  {line}" for line in (check.stdout + check.stderr).splitlines()[:8]]
-
-    def _promised(self, script: Script) -> list[tuple[str, set[int], tuple[str, str | None] | None]]:
-        """Return the runs of a script: key, steps that were on disk, and how the run ended where that is certain."""
-        lines = [line.split() for line in script.said.read_text().splitlines()] if script.said.exists() else []
-        upto = max((int(words[1]) for words in lines if words[0] == "upto"), default=0)
-        has_left, is_done = ["left"] in lines, ["done"] in lines
-        finished: tuple[str, str | None] = ("finished", None)
-        match script.way:
-            case "fork":
-                into = set(range(100 + INTO_PARENT)) if is_done else set()
-                own = [(f"{script.key}.{k}", set(range(OWN)), finished) for k in range(2)] if is_done else []
-                return [(script.key, into, finished if has_left else None), *own]
-            case "pool":
-                return [(f"{script.key}.{k}", set(range(OWN)), finished) for k in range(4)] if is_done else []
-            case "many":
-                done = [int(words[1]) for words in lines if words[0] == "run"]
-                return [(f"{script.key}.{number}", {0}, finished) for number in done]
-        return [(script.key, set(range(upto)), finished if has_left else None)]
+            self.figures.said += [f"  {line}" for line in (check.stdout + check.stderr).splitlines()[:8]]
 
 
-POINTS = """
-SELECT r.key, m.step, count(*) AS n FROM metrics m JOIN runs r USING (run_id) WHERE m.metric = 'loss' GROUP BY ALL
-"""
-ENDS = "SELECT key, status, reason FROM runs WHERE family = 'habit'"
+def _go_together(kind: str, other: str) -> bool:
+    """Return whether two habits may meet: neither needs an answer that the other keeps from it."""
+    if kind == other or {kind, other} <= CATALOG:
+        return False
+    return not ((kind in BLOCKING and other in ASKING) or (other in BLOCKING and kind in ASKING))

@@ -1,6 +1,6 @@
 """Break things at random moments and count what is left.
 
-Logging workers, a holder that commits and, for a shared lake, a PostgreSQL of its own run as
+Logging workers, a holder, for which a keeper commits, and, for a shared lake, a PostgreSQL of its own run as
 processes. At seeded moments one of them is killed with SIGKILL, frozen, or the disk fills up. A killed worker
 comes back as the next attempt, from its last acknowledged step. In the end every acknowledged point
 must be in the lake, none twice, and the lake whole.
@@ -23,6 +23,8 @@ from typing import Any
 
 from isoflop.lakehouse import Lakehouse, RunRecord
 from isoflop.lakehouse.maintenance import find_problems
+from isoflop.lakehouse.rpc.endpoint import endpoint_file, read_endpoint
+from tests.chaos.processes import killed
 from tests.postgres import Postgres
 
 HERE = Path(__file__).parent
@@ -107,7 +109,7 @@ class Chaos:
     def run(self, seconds: float) -> Figures:
         """Break something every half second or so for `seconds`, then let everything finish, then count."""
         began = time.monotonic()
-        faults: list[Callable[[], None]] = [self.kill_worker, self.kill_holder]
+        faults: list[Callable[[], None]] = [self.kill_worker, self.kill_holder, self.kill_keeper]
         if self._server is not None:
             faults += [self.freeze_catalog, self.kill_catalog]
         if self._disk is not None:
@@ -137,9 +139,15 @@ class Chaos:
             self._kill(process, "worker killed")
 
     def kill_holder(self) -> None:
-        """SIGKILL the process that commits."""
+        """SIGKILL the process for which the lake is kept."""
         if self._holder is not None and self._holder.poll() is None:
             self._kill(self._holder, "holder killed")
+
+    def kill_keeper(self) -> None:
+        """SIGKILL the process that commits."""
+        endpoint = read_endpoint(endpoint_file(self._spool))
+        if endpoint is not None and killed(endpoint.pid):
+            self.figures.faults["keeper killed"] += 1
 
     def freeze_catalog(self) -> None:
         """Stop PostgreSQL where it stands for a while."""

@@ -1,4 +1,4 @@
-"""A process that holds a lake and commits its spool, until something kills it."""
+"""A process that has a lake kept, and so its spool committed, until something kills it."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from isoflop.lakehouse import Lakehouse
 
 
 def main() -> None:
-    """Hold the lake at the address of the command line; the harness starts this again when it dies."""
+    """Have the lake kept that is at the address of the command line; the harness starts this again when it dies."""
     while True:
         try:
             with Lakehouse(sys.argv[1], hold=True):

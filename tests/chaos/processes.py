@@ -21,6 +21,12 @@ def below(root: int) -> dict[int, str]:
     return {pid: title for pid in found if (title := _title(pid))}
 
 
+def commands() -> dict[int, str]:
+    """Return every process of this machine with its command line."""
+    pids = [int(entry.name) for entry in Path("/proc").iterdir() if entry.name.isdigit()]
+    return {pid: title for pid in pids if (title := _title(pid))}
+
+
 def raylets(root: int) -> list[int]:
     """Return Ray's node processes below `root`."""
     return [pid for pid, title in below(root).items() if title.split()[0].endswith("/raylet")]
