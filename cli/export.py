@@ -45,7 +45,7 @@ def export(
     from isoflop.lakehouse.exchange.export import export_runs, export_table, statement_of
 
     path = Path(to)
-    with open_lake(lake) as opened:
+    with open_lake(lake, makes=False) as opened:
         answer = opened.sql(statement_of(what, all_attempts=all_attempts))
         if format is None:
             count = export_table(answer.arrow(), path)

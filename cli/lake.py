@@ -118,9 +118,10 @@ def copy(
     json: JsonOption = False,
 ) -> None:
     """Copy a lake to another address and compare the two."""
+    from isoflop.cli.options import check_exists
     from isoflop.lakehouse.maintenance import copy_lake
 
-    _check_exists(source)
+    check_exists(source)
     done = copy_lake(source, target)
     _report(f"copied {done.tables} tables, {done.rows} rows", {"tables": done.tables, "rows": done.rows}, format, json)
 
@@ -213,20 +214,25 @@ def metric(
     best: Annotated[
         str | None, typer.Option("--best", "-b", metavar="highest|lowest", help="Which of its values is the best one.")
     ] = None,
+    by_name: Annotated[bool, typer.Option("--by-name", help="Take back what was chosen: its name says it.")] = False,
     lake: LakeOption = None,
     format: FormatOption = None,
     json: JsonOption = False,
 ) -> None:
     """Say which value of a metric is its best one; finals.best of its runs is found anew."""
-    from isoflop.cli.options import chosen_format, open_lake
+    from isoflop.cli.options import chosen_format
     from isoflop.cli.output import note, show
     from isoflop.lakehouse.errors import UsageError
     from isoflop.lakehouse.runs.metrics import directions, set_direction
 
     if best is not None and name is None:
         raise UsageError("--best says nothing without a metric", hint="isoflop lake metric NAME --best highest")
-    with open_lake(lake) as opened:
-        if name is None or best is None:
+    if by_name and (name is None or best is not None):
+        raise UsageError(
+            "--by-name takes back what was chosen for one metric", hint="isoflop lake metric NAME --by-name"
+        )
+    with _existing(lake) as opened:
+        if name is None or (best is None and not by_name):
             show(directions(opened, name), chosen_format(format, json))
             return
         done = set_direction(opened, name, best)
@@ -272,28 +278,12 @@ def tag(
 
 def _existing(address: str | None, drains: bool = True) -> Lakehouse:
     """Open a lake that is looked after; one that is not there is not made."""
+    from isoflop.cli.options import check_exists
     from isoflop.lakehouse import Lakehouse
     from isoflop.queries.language import execute
 
-    _check_exists(address, makes=not drains)
+    check_exists(address, makes=not drains)
     return Lakehouse(address, language=execute, drains=drains)
-
-
-def _check_exists(address: str | None, makes: bool = False) -> None:
-    """Refuse the address of a file that is not there, unless batches wait for it and it is to be made of them."""
-    from isoflop.lakehouse.address import FileAddress, parse_address, spool_of
-    from isoflop.lakehouse.errors import StoreError
-
-    place = parse_address(address)
-    if not isinstance(place, FileAddress) or place.path.exists():
-        return
-    waiting = len(list(spool_of(place.path).glob("*.parquet")))
-    if waiting and makes:
-        return
-    raise StoreError(
-        f"there is no lake at {place.path}" + (f", but {_many(waiting, 'batch')} for it in its spool" * bool(waiting)),
-        hint="isoflop lake ingest makes it of them" if waiting else "name another one with --lake",
-    )
 
 
 def _report(text: str, row: dict[str, Any], format: str | None, json: bool) -> None:

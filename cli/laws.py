@@ -35,7 +35,7 @@ def laws(
     if forms and name is not None:
         raise UsageError("--forms lists every form; leave the name out")
     statement = "SHOW LAW FORMS" if forms else "SHOW LAWS" if name is None else f"DESCRIBE LAW {quoted_name(name)}"
-    with open_lake(lake) as opened:
+    with open_lake(lake, makes=False) as opened:
         answer = opened.sql(statement)
     show(answer, form)
     if not len(answer) and not forms:

@@ -34,7 +34,7 @@ def logs(
     from isoflop.cli.options import open_lake
     from isoflop.cli.output import note, say
 
-    with open_lake(lake, hold=follow) as opened:
+    with open_lake(lake, hold=follow, makes=False) as opened:
         run_id = find_run(opened, run)
         printed = 0
         while True:

@@ -50,13 +50,52 @@ def chosen_format(format: str | None, json: bool = False) -> str:
     return name
 
 
-def open_lake(lake: str | None = None, hold: bool = False, read_only: bool = False) -> Lakehouse:
-    """Open the lake that `--lake` names, with the isoflop language; says so when it had to be made."""
+def open_lake(lake: str | None = None, hold: bool = False, read_only: bool = False, *, makes: bool = True) -> Lakehouse:
+    """Open the lake that `--lake` names, with the isoflop language; says so when it had to be made.
+
+    Raises
+    ------
+    StoreError : if it cannot be opened, or `makes` is false and it is not where `lake` says:
+        a command that only reads makes none of a name that somebody typed
+    """
     from isoflop.cli.output import note
     from isoflop.lakehouse import Lakehouse
     from isoflop.queries.language import execute
 
+    if not makes and lake is not None:  # typed, and so perhaps misspelt
+        check_exists(lake, makes=True)
     opened = Lakehouse(lake, language=execute, hold=hold, read_only=read_only)
     if opened.is_new:
         note(f"made a new lake: {opened.address}")
     return opened
+
+
+def check_exists(address: str | None, makes: bool = False) -> None:
+    """Refuse the address of a file that is not there, unless batches wait for it and it is to be made of them.
+
+    Raises
+    ------
+    StoreError : if there is no such lake, with the nearest one beside it
+    """
+    from isoflop.lakehouse.address import FileAddress, parse_address, spool_of
+    from isoflop.lakehouse.errors import StoreError, did_you_mean
+
+    place = parse_address(address)
+    if not isinstance(place, FileAddress) or place.path.exists():
+        return
+    waiting = len(list(spool_of(place.path).glob("*.parquet")))
+    if waiting and makes:
+        return
+    if waiting:
+        batches = "1 batch" if waiting == 1 else f"{waiting} batches"
+        raise StoreError(
+            f"there is no lake at {place.path}, but {batches} for it in its spool",
+            hint="isoflop lake ingest makes it of them",
+        )
+    beside = [path.name for path in place.path.parent.glob(f"*{place.path.suffix}")] if place.path.suffix else []
+    raise StoreError(
+        f"there is no lake at {place.path}",
+        hint=did_you_mean(
+            place.path.name, beside, "name another one with --lake; isoflop import, sweep and isoflop.open() make one"
+        ),
+    )

@@ -9,8 +9,18 @@ import typer
 from isoflop.cli.options import FormatOption, JsonOption, LakeOption
 
 COLUMNS = (
-    "run_id, family, status, reason, source, params, tokens, flops, loss, validation_loss, step_seconds, started_at"
+    "run_id, family, {settings}status, reason, source, params, tokens, flops, last_step, loss, validation_loss, "
+    "step_seconds, started_at"
 )
+MOST_SETTINGS = 5  # of those that differ between the runs, so that a row still fits a terminal
+SETTINGS = """
+SELECT key FROM (SELECT unnest(json_keys(config)) AS key, config FROM runs{condition})
+WHERE key NOT IN ('params', 'tokens', 'flops', 'loss', 'steps') AND NOT contains(key, '"') AND key IN (
+    SELECT column_name FROM duckdb_columns()
+    WHERE database_name = current_database() AND schema_name = 'main' AND table_name = 'runs')
+GROUP BY key HAVING count(DISTINCT json_extract(config, '$."' || key || '"')) > 1
+ORDER BY count(*) DESC, key LIMIT {limit}
+"""
 
 
 def runs(
@@ -21,7 +31,9 @@ def runs(
     order_by: Annotated[
         str, typer.Option("--order-by", metavar="EXPRESSION", help="What to sort by.")
     ] = "started_at DESC NULLS LAST, run_id",
-    columns: Annotated[str, typer.Option("--columns", "-c", help="Columns to show, or * for all.")] = COLUMNS,
+    columns: Annotated[
+        str, typer.Option("--columns", "-c", help="Columns to show, or * for all.", show_default="the usual ones")
+    ] = "",
     limit: Annotated[int, typer.Option("--limit", "-n", help="How many to show; 0 shows all.")] = 50,
     lake: LakeOption = None,
     format: FormatOption = None,
@@ -33,11 +45,15 @@ def runs(
     """  # fmt: skip
     from isoflop.cli.options import chosen_format, open_lake
     from isoflop.cli.output import note, show
+    from isoflop.lakehouse.schema.views import quoted
 
     form = chosen_format(format, json)
     condition = f" WHERE {where}" if where else ""
-    with open_lake(lake) as opened:
+    with open_lake(lake, makes=False) as opened:
         count = opened.sql(f"SELECT count(*) AS runs FROM runs{condition}").rows()[0][0]
+        if not columns:
+            varying = opened.query(SETTINGS.format(condition=condition, limit=MOST_SETTINGS)).column("key").to_pylist()
+            columns = COLUMNS.format(settings="".join(f"{quoted(key)}, " for key in varying))
         answer = opened.sql(
             f"SELECT {columns} FROM runs{condition} ORDER BY {order_by}" + (f" LIMIT {limit}" if limit else "")
         )

@@ -41,7 +41,7 @@ def status(
     from isoflop.workers.orphans import release_orphans
 
     form = chosen_format(format, json)
-    with open_lake(lake) as opened:
+    with open_lake(lake, makes=False) as opened:
         release_orphans(opened)  # else a killed sweep would look as if it ran for ever
         if sweep is None:
             answer = Answer(opened.query(SWEEPS), SWEEPS.strip())

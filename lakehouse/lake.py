@@ -260,12 +260,14 @@ class Lakehouse:
         """Say how an attempt ended when its worker cannot; an end that the worker wrote is kept."""
         registry.end_attempt(self, run_id, attempt, status, reason, error)
 
-    def metric(self, name: str, *, best: str) -> Directed:
-        """Say which value of a metric is its best: "highest" or "lowest"; `finals` follows at once.
+    def metric(self, name: str, *, best: str | None) -> Directed:
+        """Say which value of a metric is its best: "highest", "lowest", or None for what its name says.
+
+        `finals` follows at once.
 
         Raises
         ------
-        UsageError : if `best` is neither
+        UsageError : if `best` is none of them
         """
         self._refuse_when_read_only("no direction is kept")
         return set_direction(self, name, best)

@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 from isoflop.lakehouse.errors import RecordError
 from isoflop.lakehouse.ingest.encoding import plain
 from isoflop.lakehouse.ingest.events import ATTEMPT_FIELDS, RUN_FIELDS
+from isoflop.lakehouse.ingest.signals import interrupts_held_back
 from isoflop.lakehouse.ingest.spool import Spool
 from isoflop.lakehouse.runs.provenance import code_version, host_name
 from isoflop.lakehouse.runs.records import RunRecord, record_fields
@@ -140,10 +141,11 @@ class RunLog:
     ) -> None:
         spool, self._spool = self._spool, None
         assert spool is not None
-        if os.getpid() == self._owner:
-            spool.ended(**self._ending(kind, error, trace, spool.last_loss))
-        # A process that was forked off inside the block leaves it too; how the run ends is not its to say.
-        spool.close()
+        with interrupts_held_back():
+            if os.getpid() == self._owner:
+                spool.ended(**self._ending(kind, error, trace, spool.last_loss))
+            # A process that was forked off inside the block leaves it too; how the run ends is not its to say.
+            spool.close()
         self._recorder.end(spool.prefix)
 
     def _ending(

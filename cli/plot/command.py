@@ -76,7 +76,7 @@ def plot(
         )
     if not 0 <= level < 1:
         raise UsageError(f"level {level:g} is not a share between 0 and 1", hint="0.95 is 95 per cent")
-    with open_lake(lake) as opened:
+    with open_lake(lake, makes=False) as opened:
         figure = figure_of(opened, names or [], kind, where, x, to, level or None, held_out)
     if out is not None:
         from isoflop.cli.output import note

@@ -11,6 +11,8 @@ import time
 import weakref
 from typing import Protocol
 
+from isoflop.lakehouse.ingest.signals import interrupts_held_back
+
 BEFORE_FORK = 1.0  # seconds that a fork waits for files that are being written
 _held: list[threading.Lock] = []
 
@@ -51,10 +53,11 @@ def leave(spool: Spooling) -> None:
 
 def flush_open() -> None:
     """Put on disk what the open spools of this process hold, because it ends."""
-    for spool in list(_open):
-        with contextlib.suppress(Exception):
-            if not spool.is_flushed:
-                spool.flush()
+    with interrupts_held_back():
+        for spool in list(_open):
+            with contextlib.suppress(Exception):
+                if not spool.is_flushed:
+                    spool.flush()
 
 
 def flush_when_a_fork_ends() -> None:

@@ -234,7 +234,6 @@ class Spool:
         if self._closed:
             return
         self._closed = True
-        forks.leave(self)
         if self._flusher is not None:
             self._flusher.leave(self)
         until = time.monotonic() + CLOSE_PATIENCE
@@ -242,7 +241,9 @@ class Spool:
             time.sleep(0.2)
         if not is_written:
             steps = len(self._points) + (self._pending.steps if self._pending else 0)
-            self._say(f"{steps} steps that were logged could not be written and are lost")
+            logged = "1 step that was logged" if steps == 1 else f"{steps} steps that were logged"
+            self._say(f"{logged} could not be written and {'is' if steps == 1 else 'are'} lost")
+        forks.leave(self)  # last, so that what an exception leaves here is flushed when the process ends
 
     @property
     def last_loss(self) -> float | None:

@@ -129,7 +129,11 @@ class Access:
         ------
         StoreError : if neither is to be had
         """
-        with self._lock:
+        if not self._lock.acquire(timeout=-1 if patience is None else patience):
+            from isoflop.lakehouse.rpc.starting import NoKeeper
+
+            raise NoKeeper(f"another thread waits for a process that opens {self.place}, and none has come to answer")
+        try:
             if self._backend is not None:
                 return self._backend
             if self.is_kept and not self.is_read_only:
@@ -139,6 +143,8 @@ class Access:
             else:
                 self._backend = self._opened_or_found()
             return self._backend
+        finally:
+            self._lock.release()
 
     def _opened_or_found(self) -> Backend:
         from isoflop.lakehouse.rpc.client import LakeClient

@@ -27,6 +27,7 @@ from isoflop.lakehouse.rpc.starting import find_keeper
 LOOK_EVERY = 1.0  # seconds between looks whether the keeper lives
 PATIENCE = 5.0  # seconds that the end of a run waits for its files to be committed
 IMPATIENCE = 0.5  # the same after a wait that was in vain, until one is not
+LONGEST_PAUSE = 15.0  # seconds between attempts to have a keeper started while none comes to answer
 LEAVING = 10.0  # seconds that closing waits for the keeper to let go of the lake
 _all: weakref.WeakSet[Committing] = weakref.WeakSet()
 
@@ -63,8 +64,9 @@ class Committing:
     def end(self, prefix: str) -> None:
         """Somebody has spooled all; returns when the files of this prefix are committed, or after a bounded wait."""
         self.leave()
-        if not self.settle(prefix):
-            self._waiting.add(prefix)
+        self._waiting.add(prefix)
+        if self.settle(prefix):
+            self._waiting.discard(prefix)
 
     def leave(self) -> None:
         """Somebody spools no more."""
@@ -87,7 +89,7 @@ class Committing:
                 batches = "1 batch waits" if len(left) == 1 else f"{len(left)} batches wait"
                 print(
                     f"isoflop: {batches} in {self.spool_folder} to be committed{': ' if reason else ''}{reason}; "
-                    f"nothing is lost, {self._who()}",
+                    f"what lies there is safe, {self._who()}",
                     file=sys.stderr,
                 )
                 return False
@@ -119,16 +121,20 @@ class Committing:
 
     def _look_after(self) -> None:
         """Have another keeper started when the one there was has gone."""
-        is_over, told = self._is_over, None
-        while not is_over.wait(LOOK_EVERY):
+        is_over, told, pause = self._is_over, None, LOOK_EVERY
+        while not is_over.wait(pause):
             client = self._access.client
             if client is not None and client.is_alive:
-                told = self._told(client, told)
+                pause, told = LOOK_EVERY, self._told(client, told)
                 continue
             if client is not None:
                 self._access.forget(client)
-            with contextlib.suppress(StoreError):
-                self._access.resolve()
+            try:
+                self._access.resolve(LOOK_EVERY)
+                pause = LOOK_EVERY
+            except StoreError:
+                # Each attempt costs the start of a process, which a disk that is full all night need not pay for.
+                pause = min(2 * pause, LONGEST_PAUSE)
 
     def _told(self, client: LakeClient, told: str | None) -> str | None:
         """Say what the lake suffers from, once; returns what has been said."""

@@ -9,13 +9,14 @@ ends a little later. It may be killed at any moment: what it had not committed s
 from __future__ import annotations
 
 import contextlib
+import io
 import os
 import random
 import sys
 import threading
 import time
 from collections.abc import Callable, Mapping
-from typing import Any, TypeVar
+from typing import Any, TextIO, TypeVar
 
 from isoflop.lakehouse.address import FileAddress, parse_address
 from isoflop.lakehouse.backends.backend import Backend, Parameters, Statement
@@ -55,12 +56,13 @@ class Keeper:
         self._trouble: StoreError | None = None  # why the lake could not be opened, or did not take what is spooled
         self._stuck: set[str] = set()  # files that are in the spool still after a commit that went well
         self._lost = 0  # attempts that were marked as lost and not told to anybody yet
-        self._looked_for_lost = time.monotonic() - LOOK_FOR_LOST_EVERY
+        self._look_for_lost_at = time.monotonic()
+        self._has_dead = False  # whether a client went without a word since that look
         self._lock = threading.Lock()
         self._in_flight = 0  # requests that use the open store
         self._server = LakeServer(
             endpoint_file(access.spool_folder),
-            Answering(self._ask, self._drain, self._hello, self._said_trouble, self._left),
+            Answering(self._ask, self._drain, self._hello, self._said_trouble, self._left, self._died),
         )
 
     def run(self) -> bool:
@@ -72,7 +74,7 @@ class Keeper:
             self._woken.clear()
             has_clients = self._server.num_clients > 0
             has_served = has_served or has_clients
-            if has_clients or self._waiting():
+            if has_clients or self._waiting() or (self._has_dead and self._access.is_open):
                 is_fine = self._commit()
                 pause = usual if is_fine else min(2 * pause, LONGEST_PAUSE) * random.uniform(0.8, 1.2)
                 if not is_fine and not has_clients and not self._may_come_right():
@@ -122,8 +124,9 @@ class Keeper:
             self._say(error)
             self._trouble = StoreError(f"the spool could not be committed: {type(error).__name__}: {error}")
             return False
-        if time.monotonic() - self._looked_for_lost > LOOK_FOR_LOST_EVERY:
-            self._looked_for_lost = time.monotonic()
+        if self._has_dead or time.monotonic() > self._look_for_lost_at:
+            self._look_for_lost_at = time.monotonic() + LOOK_FOR_LOST_EVERY
+            self._has_dead = False
             with contextlib.suppress(Exception):
                 self._lost += registry.mark_lost(_Database(self._ask, self._is_shared))
         return True
@@ -149,6 +152,10 @@ class Keeper:
         if self._server.num_clients == 0 and self._access.is_open and (not self._waiting() or self._commit()):
             self._let_go()
 
+    def _died(self) -> None:
+        """Have the attempts of a client that went without a word looked for."""
+        self._has_dead = True
+
     def _let_go(self) -> None:
         """Close the store, its log folded in, unless somebody uses it."""
         with self._lock:
@@ -159,6 +166,24 @@ class Keeper:
     def _say(self, error: Exception) -> None:
         if str(error) != str(self._trouble):
             print(f"{time.strftime('%Y-%m-%d %H:%M:%S')} {type(error).__name__}: {error}", file=sys.stderr, flush=True)
+
+
+class _Log(io.TextIOBase):
+    """What the keeper says, for as long as there is room for it: a full disk is no reason to end.
+
+    Parameters
+    ----------
+    file : where it is written
+    """
+
+    def __init__(self, file: TextIO) -> None:
+        self._file = file
+
+    def write(self, text: str) -> int:
+        with contextlib.suppress(OSError, ValueError):
+            self._file.write(text)
+            self._file.flush()
+        return len(text)
 
 
 class _Database:
@@ -185,6 +210,7 @@ def main(address: str, lock: int) -> None:
     """
     if not try_lock(lock):
         return
+    sys.stdout = sys.stderr = _Log(sys.stderr)
     access = Access(parse_address(address), is_keeper=True)
     access.wait_for_owner = 5.0
     file = log_file(access.spool_folder)

@@ -26,7 +26,7 @@ import pyarrow as pa
 from isoflop.lakehouse.backends.backend import Backend, Connection
 from isoflop.lakehouse.errors import StoreError
 from isoflop.lakehouse.ingest.batches import Drained
-from isoflop.lakehouse.rpc.endpoint import Endpoint, publish, socket_folder, withdraw
+from isoflop.lakehouse.rpc.endpoint import Endpoint, publish, read_endpoint, socket_folder, withdraw
 from isoflop.lakehouse.rpc.wire import HEARTBEAT, LONGEST_GREETING, Reply, Request, channel_of, is_own, receive, send
 from isoflop.lakehouse.sql.reads import check_reads, refused
 from isoflop.lakehouse.sql.watch import Watch, watched
@@ -47,6 +47,7 @@ class Answering:
     hello : says how the lake is, without waiting for it
     trouble : says why the lake could not be opened or takes nothing, None when it could
     leave : called when a client says that nothing more will come
+    died : called when a client has gone without saying so
     """
 
     def __init__(
@@ -56,8 +57,10 @@ class Answering:
         hello: Callable[[], Mapping[str, Any]],
         trouble: Callable[[], str | None],
         leave: Callable[[], None],
+        died: Callable[[], None],
     ) -> None:
         self._ask, self._drain, self._hello, self._trouble, self._left = ask, drain, hello, trouble, leave
+        self.died = died
         self._running: dict[str, Watch] = {}
 
     def answer(self, request: Request, relations: Mapping[str, pa.Table], client: Client) -> Reply:
@@ -201,7 +204,10 @@ class LakeServer:
             self._listener.bind(self.endpoint.socket)
             self._listener.listen(BACKLOG)
             self._listener.settimeout(0.2)  # seconds after which it looks whether it is over
+            before = read_endpoint(file)
             publish(self.endpoint, file)
+            if before is not None:  # of a keeper that was killed: whoever listens here has the lock of the only one
+                withdraw(file, before)
         except BaseException:
             self.close()
             raise
@@ -261,8 +267,11 @@ class LakeServer:
     def _forget(self, client: Client) -> None:
         with self._lock:
             self._clients.discard(client)
+            has_died = client.name not in self._leaving and client.name not in {other.name for other in self._clients}
             self._leaving &= {client.name for client in self._clients}
         self.heard = time.monotonic()
+        if has_died and client.name:
+            self._answering.died()
         session, client.session = client.session, None
         if session is not None:
             with contextlib.suppress(Exception):

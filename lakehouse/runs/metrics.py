@@ -16,7 +16,7 @@ from isoflop.lakehouse.schema.views import VALUE
 if TYPE_CHECKING:
     import duckdb
 
-    from isoflop.lakehouse.backends.backend import Database
+    from isoflop.lakehouse.backends.backend import Database, Statement
 
 BEST = ("highest", "lowest")
 MEANT = {
@@ -174,21 +174,24 @@ def directions(database: Database, metric: str | None = None) -> Answer:
     return Answer(database.query(statement, [metric]), statement=statement)
 
 
-def set_direction(database: Database, metric: str, best: str) -> Directed:
-    """Say which value of a metric is its best one, and find the best values of its attempts anew.
+def set_direction(database: Database, metric: str, best: str | None) -> Directed:
+    """Say which value of a metric is its best one, or that its name says it, and find its attempts' best values anew.
 
     Raises
     ------
-    UsageError : if `best` is neither 'highest' nor 'lowest', or the metric has no name
+    UsageError : if `best` is neither 'highest' nor 'lowest' nor None, or the metric has no name
     """
-    if best not in BEST:
+    if best is not None and best not in BEST:
         meant = MEANT.get(str(best).lower()) or nearest(str(best), BEST)
         raise UsageError(
             f"best is {best!r}; expected 'highest' or 'lowest'", hint=f"did you mean '{meant}'?" if meant else None
         )
     if not isinstance(metric, str) or not metric:
         raise UsageError(f"a metric is named {metric!r}; expected text", hint="for example 'reward'")
-    chosen = "metric = $metric"
+    chosen, is_chosen = "metric = $metric", best is not None
+    if best is None:
+        asked = f"SELECT {is_highest_by_name()} AS is_highest FROM (SELECT ?::VARCHAR AS metric)"
+        best = "highest" if database.query(asked, [metric])["is_highest"][0].as_py() else "lowest"
     (before,) = database.query(
         "SELECT count(*) AS finals, any_value(was) AS was, "
         "count(*) FILTER (was <> $now AND lowest IS NULL AND best IS NOT NULL) AS unknown, "
@@ -198,10 +201,11 @@ def set_direction(database: Database, metric: str, best: str) -> Directed:
         {"metric": metric, "now": best == "highest"},
     ).to_pylist()
     was = "false" if not before["was"] else "true"
+    keep: list[Statement] = [("INSERT INTO store.metric_directions (metric, best) VALUES (?, ?)", [metric, best])]
     database.write(
         [
             ("DELETE FROM store.metric_directions WHERE metric = $metric", {"metric": metric}),
-            ("INSERT INTO store.metric_directions (metric, best) VALUES (?, ?)", [metric, best]),
+            *(keep if is_chosen else []),
             (recomputed(chosen, was), {"metric": metric}),
         ]
     )

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from isoflop.lakehouse.errors import StoreError
 from isoflop.lakehouse.runs.metrics import is_highest_by_name, recomputed
 from isoflop.lakehouse.runs.provenance import code_version
-from isoflop.lakehouse.schema.views import create_views
+from isoflop.lakehouse.schema.views import VIEWS, create_views, view_names
 from isoflop.lakehouse.sql.running import transaction
 
 if TYPE_CHECKING:
@@ -97,6 +97,9 @@ def migrate(
         )
     missing = {number: path for number, path in scripts().items() if number > version}
     if not missing:
+        if not VIEWS <= set(view_names(con)):  # somebody has dropped one, or this isoflop knows another one
+            with transaction(con):
+                create_views(con)
         return False
     if version > 0 and backup is not None:
         backup(version)

@@ -118,9 +118,14 @@ LEFT JOIN main.runs r USING (run_id)
 GROUP BY ALL
 """
 
+# Any metric as `curves` has the loss: without the points that a later attempt has taken the place of.
+METRIC_CURVES = f"""CREATE OR REPLACE VIEW main.metric_curves AS
+SELECT run_id, step, metric, value, seconds, attempt AS point_attempt FROM ({RESOLVED})"""
+
 METRICS = f"""CREATE OR REPLACE VIEW main.metrics AS
 SELECT run_id, attempt, metric, step, {VALUE} AS value, seconds FROM store.metrics"""
 PLAIN = ("finals", "timings", "logs")
+VIEWS = frozenset((*PLAIN, "metrics", "metric_curves", "attempts", "laws", "forecasts", "runs", "curves", "sweeps"))
 ATTEMPTS = f"""CREATE OR REPLACE VIEW main.attempts AS
 SELECT * EXCLUDE (token) REPLACE ({STATUS} AS status) FROM store.attempts"""
 # Resamples and residuals are long; they are read from store.laws where they are needed. Whether a law is stale is
@@ -181,4 +186,13 @@ def run_columns(con: duckdb.DuckDBPyConnection) -> list[str]:
 def view_statements(columns: list[str]) -> list[str]:
     """Return the statements that make every view, in an order in which each finds the ones it needs."""
     plain = [f"CREATE OR REPLACE VIEW main.{name} AS SELECT * FROM store.{name}" for name in PLAIN]
-    return [*plain, METRICS, ATTEMPTS, LAWS, FORECASTS, runs_view(columns), CURVES, SWEEPS]
+    return [*plain, METRICS, METRIC_CURVES, ATTEMPTS, LAWS, FORECASTS, runs_view(columns), CURVES, SWEEPS]
+
+
+def view_names(con: duckdb.DuckDBPyConnection) -> list[str]:
+    """Return the names of the views of `main` that there are."""
+    rows = con.execute(
+        "SELECT view_name FROM duckdb_views() "
+        "WHERE database_name = current_database() AND schema_name = 'main' AND NOT internal"
+    ).fetchall()
+    return [name for (name,) in rows]

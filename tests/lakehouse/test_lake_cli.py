@@ -13,6 +13,7 @@ from click.testing import Result
 from typer.testing import CliRunner
 
 from isoflop.cli.lake import lake_app
+from isoflop.cli.main import app
 from isoflop.lakehouse import Lakehouse, Spool
 from isoflop.lakehouse.errors import StoreError, UsageError
 from isoflop.lakehouse.schema import SCHEMA_VERSION
@@ -126,3 +127,22 @@ def test_a_lake_that_another_program_holds_is_named_with_its_process(tmp_path: P
         error = typed("check", "--lake", path).exception
         holder.communicate("", timeout=240)
     assert isinstance(error, StoreError) and f"held by process {holder.pid}" in str(error)
+
+
+def test_a_command_that_only_reads_makes_no_lake_of_a_misspelt_name(lake_path: Path) -> None:
+    path = lake_path.with_name("rums.duckdb")
+    for words in (["runs"], ["status"], ["laws"], ["logs", "abc"], ["plot", "chin"], ["export", "runs", "--to", "out.csv"]):
+        error = CliRunner().invoke(app, [*words, "--lake", str(path)]).exception
+        assert isinstance(error, StoreError) and f"there is no lake at {path}" in str(error)
+        assert "did you mean 'runs.duckdb'" in str(error)
+    assert not path.exists()
+
+
+def test_runs_are_listed_with_the_settings_that_tell_them_apart(tmp_path: Path) -> None:
+    path = tmp_path / "runs.duckdb"
+    with Lakehouse(path) as lake:
+        for width in (64, 128):
+            with lake.run("net", {"width": width, "activation": "relu"}) as run:
+                run.log(step=7, loss=1.0)
+    columns = json.loads(CliRunner().invoke(app, ["runs", "--json", "--lake", str(path)]).stdout)[0]
+    assert "width" in columns and columns["last_step"] == 7 and "activation" not in columns
