@@ -200,7 +200,7 @@ def bench(write: bool = False) -> None:
     for name, seconds in (ours | other_laws()).items():
         other = theirs.get(name)
         beside = "" if other is None else f"{other:16.1f}{other / seconds:9.0f}"
-        lines.append(f"{name:28}{seconds:12.3f}{beside}")
+        lines.append(f"{name:34}{seconds:12.3f}{beside}")
     lines += both_paths(inputs, loss, as_coefficients)
     lines += [
         f"L-BFGS-B: best of {TIMED_STARTS} starts {best[0]:.10e}, {reached:.0%} of them within 1e-4 of ours",

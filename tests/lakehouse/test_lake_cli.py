@@ -131,7 +131,14 @@ def test_a_lake_that_another_program_holds_is_named_with_its_process(tmp_path: P
 
 def test_a_command_that_only_reads_makes_no_lake_of_a_misspelt_name(lake_path: Path) -> None:
     path = lake_path.with_name("rums.duckdb")
-    for words in (["runs"], ["status"], ["laws"], ["logs", "abc"], ["plot", "chin"], ["export", "runs", "--to", "out.csv"]):
+    for words in (
+        ["runs"],
+        ["status"],
+        ["laws"],
+        ["logs", "abc"],
+        ["plot", "chin"],
+        ["export", "runs", "--to", "out.csv"],
+    ):
         error = CliRunner().invoke(app, [*words, "--lake", str(path)]).exception
         assert isinstance(error, StoreError) and f"there is no lake at {path}" in str(error)
         assert "did you mean 'runs.duckdb'" in str(error)

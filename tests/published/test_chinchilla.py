@@ -17,7 +17,6 @@
 from __future__ import annotations
 
 import csv
-import time
 from pathlib import Path
 
 import numpy as np
@@ -97,16 +96,3 @@ def test_other_objectives_and_rows_give_their_own_answers(
     whole = fit_law(CHINCHILLA, *every_row[:2], resamples=0)
     assert whole.objective == pytest.approx(0.00182601, abs=5e-9)
     np.testing.assert_allclose(whole.coefficients, [1.89134, 495.726, 12845.6, 0.349313, 0.453049], rtol=1e-3)
-
-
-@pytest.mark.alone
-def test_the_certified_point_fit_and_the_whole_fit_stay_in_their_time(runs: tuple[Array, Array]) -> None:
-    fit_law(CHINCHILLA, *runs, resamples=0)
-
-    def seconds(resamples: int) -> float:
-        before = time.process_time()
-        fit_law(CHINCHILLA, *runs, resamples=resamples)
-        return time.process_time() - before
-
-    assert min(seconds(0) for _ in range(5)) <= 0.050
-    assert min(seconds(1000) for _ in range(3)) <= 0.6

@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import time
-
 import numpy as np
-import pytest
 from numpy.typing import NDArray
 
 from isoflop.queries.fitting import fit_law, predict
@@ -22,18 +19,6 @@ def rows_of(law: Formula, coefficients: Array, low: float, high: float, rows: in
     generator = np.random.default_rng(3)
     inputs = np.exp(generator.uniform(np.log(low), np.log(high), (rows, 1)))
     return inputs, law.predict(coefficients, inputs) * np.exp(generator.normal(0, noise, rows))
-
-
-@pytest.mark.alone
-def test_one_break_is_fitted_within_its_time() -> None:
-    inputs, loss = rows_of(BNSL, ONE_BREAK, 1e5, 1e10, 60, 0.003)
-
-    def seconds() -> float:
-        before = time.process_time()
-        assert fit_law(BNSL, inputs, loss, resamples=0).is_converged
-        return time.process_time() - before
-
-    assert min(seconds() for _ in range(8)) <= 0.050
 
 
 def test_double_descent_comes_back() -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import csv
-import time
 from pathlib import Path
 
 import numpy as np
@@ -153,10 +152,3 @@ def test_what_cannot_be_answered_is_refused() -> None:
         compare_approaches(params, tokens, loss, flops, law=POWER)
     with pytest.raises(UsageError, match="level"):
         compare_approaches(params, tokens, loss, flops, level=95)
-
-
-@pytest.mark.alone
-def test_it_answers_at_once(published: tuple[Array, ...]) -> None:
-    before = time.process_time()
-    compare_approaches(*published, budgets=NOMINAL, tolerance=0.2)
-    assert time.process_time() - before < 2.0
