@@ -24,10 +24,12 @@ from isoflop.lakehouse.exchange.published import find_published
 from isoflop.queries.fitting import LeaveOneOut, cross_validate, fit_law, forward_check
 from isoflop.queries.fitting.solver import compiled
 from isoflop.queries.laws import BNSL, CHINCHILLA, KAPLAN, NQS, Law
+from isoflop.queries.planning import compare_approaches
 
 Array = NDArray[np.float64]
 TIMED_STARTS, TIMED_RESAMPLES = 60, 20
 ROWS, RESAMPLES = (30, 100, 300, 1_000, 3_000, 10_000), (0, 250, 500, 1_000, 2_000, 4_000, 8_000)
+BUDGETS = [6e18, 1e19, 3e19, 6e19, 1e20, 3e20, 6e20, 1e21, 3e21]  # flop, of Hoffmann et al. 2022
 DOCS = Path(__file__).parents[2] / "docs"
 
 
@@ -177,6 +179,9 @@ def bench(write: bool = False) -> None:
         "leave one out, 240 fits": cpu_seconds(
             lambda: cross_validate(CHINCHILLA, inputs, loss, LeaveOneOut().split(inputs), resamples=0), 2
         ),
+        "three approaches to the best size": cpu_seconds(
+            lambda: compare_approaches(*inputs.T, loss, 6 * inputs.prod(axis=1), budgets=BUDGETS, tolerance=0.2), 1
+        ),
         "kaplan, 1,000 resamples": cpu_seconds(lambda: fit_law(KAPLAN, inputs, loss), 2),
     }
 
@@ -196,7 +201,7 @@ def bench(write: bool = False) -> None:
 
     fit = fit_law(CHINCHILLA, inputs, loss, resamples=0)
     reached = sum(value <= fit.objective * 1.0001 for value, _ in ends) / TIMED_STARTS
-    lines = [f"{'':28}{'isoflop':>12}{'L-BFGS-B loop':>16}{'times':>9}     CPU seconds"]
+    lines = [f"{'':34}{'isoflop':>12}{'L-BFGS-B loop':>16}{'times':>9}     CPU seconds"]
     for name, seconds in (ours | other_laws()).items():
         other = theirs.get(name)
         beside = "" if other is None else f"{other:16.1f}{other / seconds:9.0f}"
