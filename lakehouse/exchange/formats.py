@@ -14,8 +14,8 @@ from isoflop.lakehouse.exchange.identity import told_apart
 from isoflop.lakehouse.exchange.landing import FoundRun, Imported, Landing
 from isoflop.lakehouse.exchange.mapping import mapped
 from isoflop.lakehouse.exchange.naming import kept_in_config, missing_losses, with_our_names
-from isoflop.lakehouse.exchange.table_file import READERS
-from isoflop.lakehouse.exchange.tables import import_table, suspicions
+from isoflop.lakehouse.exchange.tables import import_folder, import_table, suspicions, tables_below
+from isoflop.lakehouse.exchange.usable import with_flops
 from isoflop.lakehouse.exchange.writing import land
 
 if TYPE_CHECKING:
@@ -76,6 +76,11 @@ def import_path(
     if not path.exists():
         raise FileError(path, None, "no such file or folder")
     name, others = (checked(format), ()) if format is not None else found_format(path)
+    if name == TABLE and path.is_dir():
+        return import_folder(
+            lake, path, tables_below(path, _files(path)), mapping=mapping, source=source,
+            family=family or DEFAULT_FAMILY, skip_bad_rows=skip_bad_rows,
+        )  # fmt: skip
     if name == TABLE:
         return import_table(
             lake, path, mapping=mapping, source=source, family=family or DEFAULT_FAMILY, skip_bad_rows=skip_bad_rows
@@ -85,7 +90,7 @@ def import_path(
         why = "; ".join(landing.notes[:1]) or f"it was read as {name}; --as reads it as something else"
         raise RecordError(f"{path}: no runs in it", hint=why)
     landing = with_our_names(mapped(landing, mapping or {}, path), decided=mapping or {})
-    landing = replace(landing, runs=tuple(_in_family(run, family) for run in landing.runs)).completed()
+    landing = with_flops(replace(landing, runs=tuple(_in_family(run, family) for run in landing.runs)).completed())
     label = f"import:{source or name}"
     landed = land(lake, landing, label, is_source_given=source is not None)
     notes = [
@@ -122,17 +127,21 @@ def found_format(path: Path) -> tuple[str, tuple[str, ...]]:
     ------
     FileError : if it is none that is known
     """
-    below = [Path(folder) / name for folder, _, names in os.walk(path) for name in names]
-    files = [path] if path.is_file() else [file for file in below if file.is_file()]  # a pipe would never end
+    files = _files(path)
     found = [format.name for format in FORMATS.values() if format.finds(path, files)]
     if found:
         others = tuple(name for name in found[1:] if (found[0], name) != (ray_tune.NAME, tensorboard.NAME))
         return found[0], others
     if path.is_file():
         return TABLE, ()  # whose reader says which endings it knows
-    tables = sorted(file.name for file in files if file.suffix.lower() in READERS)
-    hint = f"import a table by its own path: {', '.join(tables[:5])}" if tables else None
-    raise FileError(path, None, f"holds no runs that are known here; looked for {', '.join(FORMATS)}", hint=hint)
+    if tables_below(path, files):
+        return TABLE, ()
+    raise FileError(path, None, f"holds no runs that are known here; looked for {', '.join(FORMATS)} and tables")
+
+
+def _files(path: Path) -> list[Path]:
+    below = [Path(folder) / name for folder, _, names in os.walk(path) for name in names]
+    return [path] if path.is_file() else [file for file in below if file.is_file()]  # a pipe would never end
 
 
 def _in_family(run: FoundRun, family: str | None) -> FoundRun:

@@ -44,7 +44,7 @@ def _mapped_once(landing: Landing, ours: str, theirs: str, path: Path) -> Landin
         return replace(landing, points=_replacing(landing.points, ours, theirs))
     settings = _settings_table(landing.runs)
     is_name = theirs in landing.points.metrics or theirs in settings.column_names
-    named = {theirs} if is_name else _names_in(theirs)
+    named = {theirs} if is_name else names_in(theirs)
     metrics = [metric for metric in landing.points.metrics if metric in named]
     theirs = _quoted(theirs) if is_name else theirs
     try:
@@ -67,7 +67,7 @@ def _replacing(points: Points, ours: str, theirs: str) -> Points:
     return points.renamed(ours, theirs)[0]
 
 
-def _names_in(expression: str) -> set[str]:
+def names_in(expression: str) -> set[str]:
     """Return the column names of an SQL expression; none when it does not parse."""
     import duckdb
 

@@ -56,6 +56,39 @@ SETTING_NAMES = {
     "vocabulary": ("vocab/size",),
     "sequence_length": ("seq/len", "seq/length", "max/seq/len", "block/size", "context/length"),
 }
+# The same for columns of tables, where one under our own name comes first. A perplexity becomes a loss, its logarithm.
+TABLE_NAMES = {
+    "params": (*SETTING_NAMES["params"], "parameters", "n", "model/size", "model/params", "parameter/count"),
+    "tokens": (
+        "total/tokens", "train/tokens", "training/tokens", "n/tokens", "d", "d/tokens", *METRIC_NAMES["tokens"],
+    ),
+    "flops": ("compute", "c", "training/flops", "training/compute", *METRIC_NAMES["flops"]),
+    "loss": (
+        "final/loss", "final/train/loss", "lm/loss", "nll", "cross/entropy", "ce/loss", "losses",
+        *METRIC_NAMES["loss"],
+    ),
+    "validation_loss": (
+        *METRIC_NAMES["validation_loss"], "test/loss", "dev/loss", "loss/test", "final/val/loss",
+        "final/validation/loss", "final/eval/loss", "final/test/loss",
+    ),
+    "perplexity": ("perplexity", "ppl", "final/perplexity", "final/ppl", "train/ppl", "train/perplexity"),
+    "step": ("/step", "global/step", "trainer/global/step", "train/global/step"),
+    "seconds": ("/runtime", "relative/time/(process)", "elapsed/seconds"),
+    "name": ("run/name", "run", "display/name", "experiment/name", "exp/name", "id", "run/id"),
+    "status": ("state", "run/state"),
+}  # fmt: skip
+# How others call the ends that a run can have; a status in other words is a setting.
+STATUS_WORDS = {
+    **dict.fromkeys(("finished", "completed", "complete", "done", "success", "succeeded", "ok"), ("finished", None)),
+    **dict.fromkeys(("failed", "failure", "crashed", "crash", "error", "errored"), ("failed", "crash")),
+    **dict.fromkeys(
+        ("killed", "canceled", "cancelled", "aborted", "interrupted", "stopped"), ("failed", "interrupted")
+    ),
+    **dict.fromkeys(("oom", "out of memory"), ("failed", "out_of_memory")),
+    **dict.fromkeys(("diverged", "nan"), ("failed", "diverged")),
+    **dict.fromkeys(("preempted", "preempting", "lost", "timeout", "timed out"), ("lost", None)),
+    **dict.fromkeys(("running", "pending", "queued"), ("running", None)),
+}
 
 
 def plain_name(name: str) -> str:

@@ -230,6 +230,25 @@ class PointColumns:
         )
 
 
+def joined(parts: Sequence[Points]) -> Points:
+    """Return the points of several stores as one; runs and metrics are known by their names."""
+    run_ids = tuple(dict.fromkeys(run_id for part in parts for run_id in part.run_ids))
+    metrics = tuple(dict.fromkeys(metric for part in parts for metric in part.metrics))
+    run_at = {run_id: place for place, run_id in enumerate(run_ids)}
+    metric_at = {metric: place for place, metric in enumerate(metrics)}
+    runs = [np.array([run_at[run_id] for run_id in part.run_ids], dtype=np.int32)[part.run] for part in parts]
+    codes = [np.array([metric_at[metric] for metric in part.metrics], dtype=np.int32)[part.metric] for part in parts]
+    return Points(
+        run_ids,
+        metrics,
+        np.concatenate(runs),
+        np.concatenate(codes),
+        np.concatenate([part.step for part in parts]),
+        np.concatenate([part.value for part in parts]),
+        np.concatenate([part.seconds for part in parts]),
+    )
+
+
 def _ranks(names: Sequence[str]) -> Codes:
     """Return the place of each name in their sorted order."""
     place = {name: rank for rank, name in enumerate(sorted(names))}

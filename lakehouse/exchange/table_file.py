@@ -1,65 +1,86 @@
-"""A table file read into DuckDB: typed columns under our names, rows in the file's order, bad values found.
+"""A table file read into DuckDB: typed columns under our names, rows in the file's order.
 
-CSV columns come as text and get the narrowest type that all their values have, decided over the whole
-file in one scan, so that the millionth row cannot change what the first meant.
+CSV and TSV with any delimiter, Parquet, Arrow, JSON and JSON lines, Excel; CSV and JSON also compressed. Lists of
+numbers in a record and the charts that Weights & Biases exports become rows of curves.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import gzip
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from isoflop.lakehouse.errors import FileError, did_you_mean
+from isoflop.lakehouse.errors import FileError
 from isoflop.lakehouse.exchange.guarded import DEEPEST, is_deep_json
-from isoflop.lakehouse.exchange.landing import COUNTS, MEASURED, PLACES
+from isoflop.lakehouse.exchange.table_columns import RAW, Chosen, chosen, columns_of, quoted, typed
+from isoflop.lakehouse.exchange.table_shapes import charts_unfolded, lists_unfolded
 
 if TYPE_CHECKING:
     import duckdb
 
-ENDINGS = ("status", "reason", "error", "started_at", "finished_at", "tags", "config")
-TEXT = ("run_id", "name", "family", *PLACES, "status", "reason", "error")
-SHAPE = ("width", "depth", "heads", "vocabulary", "sequence_length", "batch_tokens", "learning_rate")
-NUMBERS = (*COUNTS, *MEASURED, *SHAPE, "seed", "step", "seconds")
-WHOLE = ("seed", "step", "steps")
-KNOWN = (*NUMBERS, *TEXT, *ENDINGS, "metric", "value")
 WIDEST = 4096  # columns of a table
 LONGEST_HEAD = 2**24  # bytes of a table's first line that are looked at
 MISSING = ("", "NA", "N/A", "null", "NULL", "None")
 NULLS = ", ".join(f"'{word}'" for word in MISSING)
+CSV = f"read_csv(?, all_varchar = true, null_padding = false, nullstr = [{NULLS}]"
 READERS = {
-    ".csv": f"read_csv(?, all_varchar = true, null_padding = false, nullstr = [{NULLS}])",
-    ".tsv": f"read_csv(?, all_varchar = true, delim = '\t', nullstr = [{NULLS}])",
+    ".csv": f"{CSV})",
+    ".tsv": f"{CSV}, delim = '\t')",
+    ".txt": f"{CSV})",
     ".parquet": "read_parquet(?)",
     ".jsonl": "read_json(?, format = 'newline_delimited')",
     ".ndjson": "read_json(?, format = 'newline_delimited')",
     ".json": "read_json(?)",
     ".arrow": "arrow_file",
     ".feather": "arrow_file",
+    ".xlsx": "sheet",
 }
+COMPRESSED = (".gz", ".zst")
+IS_CSV = (".csv", ".tsv", ".txt")
 
 
 @dataclass(frozen=True)
-class BadRow:
-    """A value that cannot be what its column says."""
+class TableFile:
+    """A file that was read into the table `rows` of a connection.
 
-    row: int
-    column: str
-    value: str
-    why: str
+    Parameters
+    ----------
+    columns : our name -> DuckDB type
+    chosen : which of the file's columns they are
+    """
 
-    def __str__(self) -> str:
-        return f"row {self.row}: {self.column} is {self.value!r}, {self.why}"
-
-
-def quoted(name: str) -> str:
-    """Return a name as an SQL identifier."""
-    return '"' + name.replace('"', '""') + '"'
+    columns: Mapping[str, str]
+    chosen: Chosen
 
 
-def load(con: duckdb.DuckDBPyConnection, path: Path, mapping: Mapping[str, str]) -> dict[str, str]:
-    """Read a file into the table `rows` of `con` and return its columns, our name -> DuckDB type.
+def ending(path: Path) -> str:
+    """Return the ending that says what a file is, whether it is compressed or not.
+
+    Example
+    -------
+    >>> ending(Path("runs.csv.gz")), ending(Path("runs.CSV"))
+    ('.csv', '.csv')
+    """
+    suffixes = [suffix.lower() for suffix in path.suffixes]
+    return next((suffix for suffix in reversed(suffixes) if suffix not in COMPRESSED), "")
+
+
+def stem(path: Path) -> str:
+    """Return a file's name without its endings.
+
+    Example
+    -------
+    >>> stem(Path("a/runs.csv.gz")), stem(Path("v1.5.csv"))
+    ('runs', 'v1.5')
+    """
+    inner = path.with_suffix("") if path.suffix.lower() in COMPRESSED else path
+    return inner.stem
+
+
+def load(con: duckdb.DuckDBPyConnection, path: Path, mapping: Mapping[str, str]) -> TableFile:
+    """Read a file into the table `rows` of `con`.
 
     Raises
     ------
@@ -69,14 +90,15 @@ def load(con: duckdb.DuckDBPyConnection, path: Path, mapping: Mapping[str, str])
 
     if not path.is_file():
         raise FileError(path, None, "no such file")
-    reader = READERS.get(path.suffix.lower())
+    kind = ending(path)
+    reader = READERS.get(kind)
     if reader is None:
         raise FileError(path, None, f"'{path.suffix}' is not a table we read; give one of {', '.join(READERS)}")
     try:
-        _check_shape(path)
-        if reader == "arrow_file":
-            con.register("arrow_file", _arrow_file(path))
-            con.execute("CREATE TABLE file AS SELECT * FROM arrow_file")
+        has_commas = _check_shape(path, kind)
+        if reader in ("arrow_file", "sheet"):
+            con.register("given", _arrow_file(path) if reader == "arrow_file" else _sheet(path))
+            con.execute("CREATE TABLE file AS SELECT * FROM given")
         else:
             con.execute(f"CREATE TABLE file AS SELECT * FROM {reader}", [str(path)])
         found = columns_of(con, "file")
@@ -85,32 +107,62 @@ def load(con: duckdb.DuckDBPyConnection, path: Path, mapping: Mapping[str, str])
         for name in found:
             if name.lower() == "rowid":  # DuckDB's own name for a row's place, which is needed here
                 con.execute(f"ALTER TABLE file RENAME {quoted(name)} TO row_id")
-        typed = _typed(con, is_text=path.suffix.lower() in (".csv", ".tsv"))
-        con.execute(f"CREATE TABLE typed AS SELECT {', '.join(typed.values())} FROM file ORDER BY rowid")
+        notes = [*charts_unfolded(con), *lists_unfolded(con, path, mapping)]
+        raw = _raw(list(columns_of(con, "file")))
+        picked = typed(con, is_text=kind in IS_CSV, has_commas=has_commas)
+        con.execute(
+            f"CREATE TABLE typed AS SELECT {', '.join(picked.values())}, {raw} AS {RAW} FROM file ORDER BY rowid"
+        )
         con.execute("DROP TABLE file")
-        selected = _selected(con, path, list(typed), mapping)
-        con.execute(f"CREATE TABLE rows AS SELECT {selected} FROM typed ORDER BY rowid")
+        found_columns = chosen(con, path, mapping, has_commas=has_commas)
+        selected = ", ".join(f"{text} AS {quoted(ours)}" for ours, text in found_columns.columns.items())
+        con.execute(f"CREATE TABLE rows AS SELECT {selected}, {RAW} FROM typed ORDER BY rowid")
         con.execute("DROP TABLE typed")
     except duckdb.Error as error:
         raise FileError(path, None, f"cannot be read: {' '.join(str(error).splitlines()[:2])}") from error
-    return columns_of(con, "rows")
+    columns = columns_of(con, "rows")
+    del columns[RAW]
+    return TableFile(columns, Chosen(found_columns.columns, (*notes, *found_columns.notes), found_columns.taken))
 
 
-def _check_shape(path: Path) -> None:
-    """Refuse a text table that a reader would take minutes over, or die of, before one reads it."""
-    if READERS[path.suffix.lower()].startswith("read_json") and is_deep_json(path):
+def _raw(names: list[str]) -> str:
+    """Return the SQL of a checksum of everything that the file says in a row."""
+    cells = ", ".join(f"coalesce({quoted(name)}::VARCHAR, chr(1))" for name in names)
+    return f"md5(concat_ws(chr(31), {cells}))"
+
+
+def _check_shape(path: Path, kind: str) -> bool:
+    """Refuse a text table that a reader would take minutes over, or die of, before one reads it.
+
+    Returns whether it is a spreadsheet's CSV, which writes 3,5 for 3.5 because semicolons stand between its cells.
+    """
+    if READERS[kind].startswith("read_json") and path.suffix.lower() not in COMPRESSED and is_deep_json(path):
         raise FileError(
             path,
             None,
             f"nested more than {DEEPEST} deep, which no row of a table is",
             hint="give every run a flat object",
         )
-    if path.suffix.lower() in (".csv", ".tsv"):
-        with open(path, "rb") as file:
-            first = file.readline(LONGEST_HEAD)
-        count = 1 + max(first.count(mark) for mark in (b",", b"\t", b";", b"|"))
-        if count > WIDEST:
-            raise _too_wide(path, count)
+    if kind not in IS_CSV:
+        return False
+    first = _first_line(path)
+    count = 1 + max(first.count(mark) for mark in (b",", b"\t", b";", b"|"))
+    if count > WIDEST:
+        raise _too_wide(path, count)
+    return first.count(b";") > first.count(b",") or (first.count(b"\t") > 0 and b"," not in first)
+
+
+def _first_line(path: Path) -> bytes:
+    import pyarrow as pa
+
+    if path.suffix.lower() == ".zst":
+        with pa.CompressedInputStream(pa.OSFile(str(path)), "zstd") as opened:
+            return bytes(opened.read(LONGEST_HEAD)).partition(b"\n")[0]
+    try:
+        with gzip.open(path, "rb") if path.suffix.lower() == ".gz" else open(path, "rb") as file:
+            return bytes(file.readline(LONGEST_HEAD))
+    except (gzip.BadGzipFile, EOFError) as error:
+        raise FileError(path, None, f"cannot be read as gzip: {error}") from error
 
 
 def _too_wide(path: Path, count: int) -> FileError:
@@ -120,11 +172,6 @@ def _too_wide(path: Path, count: int) -> FileError:
         f"{count:,} columns, more than the {WIDEST:,} that are read",
         hint="give every point a row with the columns run_id, step, metric and value",
     )
-
-
-def columns_of(con: duckdb.DuckDBPyConnection, table: str) -> dict[str, str]:
-    """Return a table's columns, name -> type."""
-    return dict(con.execute(f"SELECT column_name, column_type FROM (DESCRIBE {table})").fetchall())
 
 
 def _arrow_file(path: Path) -> object:
@@ -137,132 +184,31 @@ def _arrow_file(path: Path) -> object:
         raise FileError(path, None, f"cannot be read as an Arrow file: {error}") from error
 
 
-def _typed(con: duckdb.DuckDBPyConnection, *, is_text: bool) -> dict[str, str]:
-    """Return, for each column of `file`, the expression that gives it its type.
+def _sheet(path: Path) -> object:
+    """Return the first sheet of a workbook: its first row names the columns."""
+    import pyarrow as pa
 
-    In a text file that is the narrowest type of all its values; other files say what is text, but JSON
-    columns of mixed values, NaN written as a word among numbers, are looked at too.
-    """
-    kinds = columns_of(con, "file")
-    looked_at = ("VARCHAR", "JSON") if is_text else ("JSON",)
-    text = [name for name, kind in kinds.items() if kind in looked_at and name.lower() not in TEXT]
-    words = {name: f"({quoted(name)}->>'$')" if kinds[name] == "JSON" else quoted(name) for name in text}
-    counts: list[int] = []
-    if text:
-        questions = ", ".join(_questions(word) for word in words.values())
-        counts = list(con.execute(f"SELECT {questions} FROM file").fetchone() or ())
-    chosen = {name: f"{quoted(name)}{_narrowed(con, name, kind)}" for name, kind in kinds.items()}
-    for position, name in enumerate(text):
-        known, whole, numbers, truths = counts[4 * position : 4 * position + 4]
-        matches = (("BIGINT", whole), ("DOUBLE", numbers), ("BOOLEAN", truths))
-        wanted = next((kind for kind, count in matches if known and count == known), "VARCHAR")
-        chosen[name] = f"{words[name]}::{wanted} AS {quoted(name)}"
-    return chosen
-
-
-def _narrowed(con: duckdb.DuckDBPyConnection, name: str, kind: str) -> str:
-    """Return the cast of a wide number, which JSON and SQL expressions make, to the one that a lake holds."""
-    if not kind.startswith(("DECIMAL", "HUGEINT", "UHUGEINT", "UBIGINT")):
-        return ""
-    cell = quoted(name)
-    row = con.execute(f"SELECT bool_and(TRY_CAST({cell} AS BIGINT) = {cell}) FROM file").fetchone()
-    return f"::{'BIGINT' if row and row[0] and not kind.startswith('DECIMAL') else 'DOUBLE'} AS {cell}"
-
-
-def _questions(cell: str) -> str:
-    """Return the counts of a text column's cells: all that are there, whole numbers, numbers, truths.
-
-    What people write as a code is no number: 007 (between '00' and '0:', which follows '09') and 1_000.
-    """
-    word = f"trim({cell})"
-    is_code = f"contains({word}, '_') OR ({word} >= '00' AND {word} < '0:')"
-    return (
-        f"count({cell}), "
-        f"count(*) FILTER (regexp_full_match({word}, '[+-]?(0|[1-9][0-9]{{0,17}})')), "
-        f"count(*) FILTER (TRY_CAST({word} AS DOUBLE) IS NOT NULL AND NOT ({is_code})), "
-        f"count(*) FILTER (lower({word}) IN ('true', 'false'))"
-    )
-
-
-def _selected(con: duckdb.DuckDBPyConnection, path: Path, columns: Sequence[str], mapping: Mapping[str, str]) -> str:
-    import duckdb
-
-    by_lower = {name.lower(): name for name in columns}
-    used: set[str] = set()
-    parts: dict[str, str] = {}
-    for ours, theirs in mapping.items():
-        if theirs.lower() in by_lower:
-            used.add(theirs.lower())
-            parts[ours] = quoted(by_lower[theirs.lower()])
-            continue
+    try:
+        import openpyxl  # type: ignore[import-untyped]
+    except ImportError as error:
+        raise FileError(
+            path, None, "reading Excel files needs openpyxl", hint="pip install 'isoflop[excel]', or save it as CSV"
+        ) from error
+    try:
+        sheet = openpyxl.load_workbook(path, read_only=True, data_only=True).worksheets[0]
+        rows = [row for row in sheet.iter_rows(values_only=True) if any(cell is not None for cell in row)]
+    except Exception as error:  # whatever a broken workbook makes of its reader
+        raise FileError(path, None, f"cannot be read as an Excel file: {error}") from error
+    if not rows:
+        raise FileError(path, None, "its first sheet is empty")
+    names = [str(name) if name is not None else f"column{place}" for place, name in enumerate(rows[0], 1)]
+    if len(set(names)) < len(names):
+        raise FileError(path, 1, "two columns of its first sheet have one name")
+    columns = {}
+    for place, name in enumerate(names):
+        cells = [row[place] if place < len(row) else None for row in rows[1:]]
         try:
-            con.execute(f"SELECT {theirs} FROM typed LIMIT 0")
-        except duckdb.Error as error:
-            first = str(error).splitlines()[0]
-            hint = did_you_mean(theirs, columns, f"the file has {', '.join(columns)}")
-            raise FileError(
-                path, None, f"--map {ours}={theirs}: no column '{theirs}', and not an expression: {first}", hint=hint
-            ) from error
-        parts[ours] = f"({theirs})"
-    for name in columns:
-        ours = name.lower() if name.lower() in KNOWN else name
-        if name.lower() not in used and ours not in parts:
-            parts[ours] = quoted(name)
-    return ", ".join(f"{text} AS {quoted(ours)}" for ours, text in parts.items())
-
-
-def find_bad(con: duckdb.DuckDBPyConnection, columns: Mapping[str, str], *, is_curve: bool) -> int:
-    """Fill the table `bad` (row, position, column, value, why) of impossible values and return how many rows have one.
-
-    A point of a curve may be NaN or infinite, that is how a run diverges, and may lie at zero tokens.
-    """
-    parts = []
-    for position, name in enumerate(name for name in NUMBERS if name in columns):
-        cell, number = quoted(name), f"TRY_CAST({quoted(name)}::VARCHAR AS DOUBLE)"
-        if name in WHOLE:
-            wrong = f"WHEN NOT isfinite({number}) OR {number} <> floor({number}) THEN 'not a whole number' "
-            wrong += f"WHEN {number} <= 0 THEN 'not a positive number' " if name == "steps" else ""
-        elif name in COUNTS or name == "step_seconds":
-            least = f"{number} < 0" if is_curve else f"{number} <= 0"
-            words = "a finite number from zero up" if is_curve else "a positive finite number"
-            wrong = f"WHEN NOT isfinite({number}) OR {least} THEN 'not {words}' "
-        elif name in MEASURED and not is_curve:
-            wrong = f"WHEN NOT isfinite({number}) THEN 'not finite' "
-        else:
-            wrong = ""
-        why = f"CASE WHEN {cell} IS NULL THEN NULL WHEN {number} IS NULL THEN 'not a number' {wrong}END"
-        parts.append(
-            f"SELECT rowid + 1 AS row, {position} AS position, '{name}' AS \"column\", {cell}::VARCHAR AS value, "
-            f"{why} AS why FROM rows"
-        )
-    if not parts:
-        con.execute('CREATE TABLE bad ("row" BIGINT, position INTEGER, "column" VARCHAR, value VARCHAR, why VARCHAR)')
-        return 0
-    con.execute(f"CREATE TABLE bad AS SELECT * FROM ({' UNION ALL '.join(parts)}) WHERE why IS NOT NULL")
-    (count,) = con.execute("SELECT count(DISTINCT row) FROM bad").fetchone() or (0,)
-    return int(count)
-
-
-def shown_bad(con: duckdb.DuckDBPyConnection, limit: int) -> tuple[list[BadRow], int]:
-    """Return the first bad values in the file's order, and how many more there are."""
-    rows = con.execute(f'SELECT row, "column", value, why FROM bad ORDER BY row, position LIMIT {limit}').fetchall()
-    (count,) = con.execute("SELECT count(*) FROM bad").fetchone() or (0,)
-    return [BadRow(*row) for row in rows], int(count) - len(rows)
-
-
-def drop_bad(con: duckdb.DuckDBPyConnection) -> None:
-    """Take the bad rows out of `rows`."""
-    con.execute("CREATE TABLE kept AS SELECT * FROM rows WHERE rowid + 1 NOT IN (SELECT row FROM bad) ORDER BY rowid")
-    con.execute("DROP TABLE rows")
-    con.execute("ALTER TABLE kept RENAME TO rows")
-
-
-def make_numbers(con: duckdb.DuckDBPyConnection, columns: Mapping[str, str]) -> dict[str, str]:
-    """Give our number columns that still are text their numbers; returns the columns anew."""
-    wanted = {name: "DOUBLE" for name in NUMBERS if columns.get(name) in ("VARCHAR", "JSON", "BOOLEAN")}
-    wanted |= {name: "BIGINT" for name in ("step", "seed")}
-    wanted["run_id"] = "VARCHAR"
-    for name, kind in wanted.items():
-        if columns.get(name, kind) != kind:
-            con.execute(f"ALTER TABLE rows ALTER COLUMN {quoted(name)} TYPE {kind}")
-    return columns_of(con, "rows")
+            columns[name] = pa.array(cells)
+        except (pa.ArrowInvalid, pa.ArrowTypeError):
+            columns[name] = pa.array([None if cell is None else str(cell) for cell in cells], pa.string())
+    return pa.table(columns)

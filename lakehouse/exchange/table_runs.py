@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -14,10 +14,10 @@ import numpy as np
 from isoflop.lakehouse.errors import RecordError
 from isoflop.lakehouse.exchange.guarded import json_of
 from isoflop.lakehouse.exchange.landing import COUNTS, MEASURED, PLACES, FoundRun, Landing
-from isoflop.lakehouse.exchange.naming import counted, flat
+from isoflop.lakehouse.exchange.naming import STATUS_WORDS, counted, flat
 from isoflop.lakehouse.exchange.origin import Origin, real_path
 from isoflop.lakehouse.exchange.points import PointColumns, Points
-from isoflop.lakehouse.exchange.table_file import SHAPE, columns_of, quoted
+from isoflop.lakehouse.exchange.table_columns import RAW, SHAPE, columns_of, quoted
 from isoflop.lakehouse.runs.records import STATUSES, RunRecord, canonical_json, digest
 
 if TYPE_CHECKING:
@@ -33,8 +33,13 @@ LAKE_COLUMNS = ("source", "sweep_id", "attempt", "point_attempt", "last_step", "
                 "heartbeat_at", "hardware", "results")  # fmt: skip
 
 
-def runs_of_rows(con: duckdb.DuckDBPyConnection, path: Path, label: str, family: str) -> Landing:
-    """Return a run for each row of the table `rows`; a row without an id gets one from what it says.
+def runs_of_rows(
+    con: duckdb.DuckDBPyConnection, path: Path, label: str, family: str, recognized: Collection[str] = ()
+) -> Landing:
+    """Return a run for each row of the table `rows`; a row without an id is known by what the file says in it.
+
+    What is made of a row does not count, so that another mapping of the same file changes its runs and adds none.
+    `recognized` are columns that were not in the file under our names.
 
     Raises
     ------
@@ -45,9 +50,8 @@ def runs_of_rows(con: duckdb.DuckDBPyConnection, path: Path, label: str, family:
     twice = 0
     place = str(real_path(path))
     for row in rows:
-        given = row.get("run_id")
-        told = _jsonable(row)
-        run_id = str(given) if given is not None else digest(canonical_json({"source": label, "row": told}))
+        given, raw = row.get("run_id"), row.pop(RAW)
+        run_id = str(given) if given is not None else digest(canonical_json({"source": label, "raw": raw}))
         if run_id in found and given is not None:
             count = sum(1 for other in rows if other.get("run_id") == given)
             raise RecordError(
@@ -55,10 +59,18 @@ def runs_of_rows(con: duckdb.DuckDBPyConnection, path: Path, label: str, family:
                 hint="map the step of a curve with --map step=COLUMN, or give every run its own run_id",
             )
         twice += run_id in found
-        part = run_id if given is not None else digest(canonical_json(told))
-        origin = Origin(place=place, part=part, claim=run_id, is_unique=given is None, is_given=given is not None)
+        told = {} if given is not None else _jsonable({k: cell for k, cell in row.items() if k not in recognized})
+        origin = Origin(
+            place=place,
+            part=run_id if given is not None else raw,
+            claim=run_id,
+            # An earlier version knew rows by what it made of them.
+            older=() if given is not None else (digest(canonical_json({"source": label, "row": told})),),
+            is_unique=given is None,
+            is_given=given is not None,
+        )
         found[run_id] = replace(found_run(run_id, row, family), origin=origin)
-    notes = (f"{counted(twice, 'row')} left out that repeat another word for word",) if twice else ()
+    notes = (f"{counted(twice, 'row')} left out, identical to another",) if twice else ()
     return Landing(tuple(found.values()), notes=notes)
 
 
@@ -71,6 +83,7 @@ def runs_of_points(
     ------
     RecordError : if it is not known which point is of which run
     """
+    con.execute(f"ALTER TABLE rows DROP COLUMN {RAW}")
     origin_of = _give_ids(con, columns, path, label)
     columns = columns_of(con, "rows")
     is_long = columns.get("metric") == "VARCHAR" and columns.get("value") in NUMERIC
@@ -215,9 +228,7 @@ def found_run(run_id: str, row: Mapping[str, Any], family: str) -> FoundRun:
         del extra["config"]
         extra = {**{name: value for name, value in told.items() if name not in held}, **extra}
     tags = row.get("tags") if not isinstance(row.get("tags"), str) else _json_cell(row["tags"])
-    status = extra.get("status")
-    is_ours = status in STATUSES
-    ended = {name: extra.pop(name, None) for name in ENDED} if is_ours else {"status": "finished"}
+    ended, is_ours = _ended(extra)
     if isinstance(tags, list):
         extra.pop("tags", None)
     counts: dict[str, Any] = {name: _number(row.get(name)) for name in COUNTS}
@@ -241,6 +252,20 @@ def found_run(run_id: str, row: Mapping[str, Any], family: str) -> FoundRun:
         started_at=_time(row.get("started_at")),
         finished_at=_time(row.get("finished_at")),
     )
+
+
+def _ended(extra: dict[str, Any]) -> tuple[dict[str, Any], bool]:
+    """Take how a run ended out of its settings; returns that, and whether it is said in our own words."""
+    status = extra.get("status")
+    if status in STATUSES:
+        return {name: extra.pop(name, None) for name in ENDED}, True
+    known = STATUS_WORDS.get(str(status).strip().lower()) if status is not None else None
+    if known is None:
+        return {"status": "finished"}, False
+    ended = {name: extra.pop(name, None) for name in ENDED}
+    ended["status"] = known[0]
+    ended["reason"] = ended.get("reason") or known[1]
+    return ended, False
 
 
 def _json_cell(text: Any) -> Any:

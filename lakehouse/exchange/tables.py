@@ -11,20 +11,111 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from isoflop.lakehouse.errors import RecordError
-from isoflop.lakehouse.exchange.landing import FoundRun, Imported
-from isoflop.lakehouse.exchange.naming import kept_in_config
-from isoflop.lakehouse.exchange.table_file import drop_bad, find_bad, load, make_numbers, shown_bad
+from isoflop.lakehouse.errors import FileError, RecordError
+from isoflop.lakehouse.exchange.bad_rows import drop_bad, find_bad, make_numbers, shown_bad
+from isoflop.lakehouse.exchange.guarded import yaml_of
+from isoflop.lakehouse.exchange.identity import told_apart
+from isoflop.lakehouse.exchange.landing import FoundRun, Imported, Landing
+from isoflop.lakehouse.exchange.naming import flat, kept_in_config, record_of
+from isoflop.lakehouse.exchange.origin import real_path
+from isoflop.lakehouse.exchange.points import joined
+from isoflop.lakehouse.exchange.table_columns import RAW
+from isoflop.lakehouse.exchange.table_file import READERS, ending, load, stem
 from isoflop.lakehouse.exchange.table_runs import runs_of_points, runs_of_rows
+from isoflop.lakehouse.exchange.usable import check_usable, with_flops
 from isoflop.lakehouse.exchange.writing import land
 
 if TYPE_CHECKING:
     from isoflop.lakehouse.lake import Lakehouse
 
 SHOWN_BAD_ROWS = 10
+SHOWN_ROWS = 5  # of what a file would become
+NOT_IN_FOLDERS = (".json", ".txt")  # a folder of tables has other files of these kinds, so they are named one by one
+HPARAMS = "hparams.yaml"  # what Lightning's CSVLogger writes beside metrics.csv
+
+
+@dataclass(frozen=True)
+class ReadTable:
+    """What a table file holds.
+
+    Parameters
+    ----------
+    landing : its runs and the points of their curves, completed
+    rows, skipped : how many rows it has, and how many of them were left out for impossible values
+    mapping : our name -> column or expression, given or recognized
+    columns : of the file
+    first : some rows as they were read
+    """
+
+    landing: Landing
+    rows: int
+    skipped: int
+    mapping: Mapping[str, str]
+    columns: tuple[str, ...]
+    first: Any
+
+
+def read_table(
+    path: Path,
+    *,
+    mapping: Mapping[str, str] | None = None,
+    label: str,
+    family: str = "imported",
+    skip_bad_rows: bool = False,
+) -> ReadTable:
+    """Read the rows of a table file as runs or points, without writing anything.
+
+    Parameters
+    ----------
+    mapping : our column -> column of the file, or an SQL expression over its columns and what was mapped before
+    label : what `runs.source` will say
+    skip_bad_rows : leave rows with impossible values out instead of refusing the file
+
+    Raises
+    ------
+    FileError : if the file cannot be read, or a mapped column is not in it
+    RecordError : if rows hold impossible values
+    NothingUsable : if no column is known as loss, params or tokens
+    """
+    import duckdb
+
+    given = mapping or {}
+    with duckdb.connect() as con:
+        table = load(con, path, given)
+        columns = dict(table.columns)
+        (num_rows,) = con.execute("SELECT count(*) FROM rows").fetchone() or (0,)
+        is_curve = "step" in columns and bool(
+            con.execute("SELECT 1 FROM rows WHERE step IS NOT NULL LIMIT 1").fetchone()
+        )
+        num_bad = find_bad(con, columns, is_curve=is_curve)
+        bad, more = shown_bad(con, SHOWN_BAD_ROWS)
+        if num_bad and not skip_bad_rows:
+            raise _refusal(path, [str(found) for found in bad], more, num_bad, num_rows)
+        if num_bad:
+            drop_bad(con)
+        if num_bad == num_rows:
+            raise RecordError(
+                f"{path}: no rows to import ({num_rows} in the file, {num_bad} of them with impossible values)"
+            )
+        columns = make_numbers(con, columns)
+        first = con.execute(f"SELECT * EXCLUDE ({RAW}) FROM rows ORDER BY rowid LIMIT {SHOWN_ROWS}").to_arrow_table()
+        landing = (
+            runs_of_points(con, columns, path, label, family)
+            if is_curve
+            else runs_of_rows(con, path, label, family, table.chosen.taken)
+        )
+    landing = with_flops(_with_hparams(landing, path).completed())
+    check_usable(landing, path, [name for name in table.columns if name not in table.chosen.taken], given)
+    notes = [str(found) for found in bad]
+    if more:
+        notes.append(f"… and {more} more impossible values")
+    landing = replace(landing, notes=(*notes, *table.chosen.notes, *landing.notes))
+    chosen = {**{name: name for name in table.columns}, **table.chosen.taken, **given}
+    return ReadTable(landing, num_rows, num_bad, chosen, tuple(table.columns), first)
 
 
 def import_table(
@@ -48,47 +139,102 @@ def import_table(
     ------
     FileError : if the file cannot be read, or a mapped column is not in it
     RecordError : if rows hold impossible values; nothing is imported then
+    NothingUsable : if no column is known as loss, params or tokens
     """
-    import duckdb
+    label = f"import:{source or stem(path)}"
+    table = read_table(path, mapping=mapping, label=label, family=family, skip_bad_rows=skip_bad_rows)
+    return _landed(lake, [table], label, is_source_given=source is not None)
 
-    label = f"import:{source or path.stem}"
-    with duckdb.connect() as con:
-        columns = load(con, path, mapping or {})
-        (num_rows,) = con.execute("SELECT count(*) FROM rows").fetchone() or (0,)
-        is_curve = "step" in columns and bool(
-            con.execute("SELECT 1 FROM rows WHERE step IS NOT NULL LIMIT 1").fetchone()
-        )
-        num_bad = find_bad(con, columns, is_curve=is_curve)
-        bad, more = shown_bad(con, SHOWN_BAD_ROWS)
-        if num_bad and not skip_bad_rows:
-            raise _refusal(path, [str(found) for found in bad], more, num_bad, num_rows)
-        if num_bad:
-            drop_bad(con)
-        if num_bad == num_rows:
-            raise RecordError(
-                f"{path}: no rows to import ({num_rows} in the file, {num_bad} of them with impossible values)"
-            )
-        columns = make_numbers(con, columns)
-        landing = (
-            runs_of_points(con, columns, path, label, family) if is_curve else runs_of_rows(con, path, label, family)
-        )
-    landing = landing.completed()
-    landed = land(lake, landing, label, is_source_given=source is not None, is_source_a_name=True)
-    notes = [str(found) for found in bad]
-    if more:
-        notes.append(f"… and {more} more impossible values")
-    notes += [*landing.notes, *landed.notes, *kept_in_config(landing.runs), *suspicions(landing.runs)]
+
+def import_folder(
+    lake: Lakehouse,
+    folder: Path,
+    files: Sequence[Path],
+    *,
+    mapping: Mapping[str, str] | None = None,
+    source: str | None = None,
+    family: str = "imported",
+    skip_bad_rows: bool = False,
+) -> Imported:
+    """Take in every table of a folder; a file of points is a run, called as the file is.
+
+    Raises
+    ------
+    FileError, RecordError : if none of the files can be read, the reason of the first
+    """
+    label = f"import:{source or real_path(folder).name}"
+    tables, left_out = [], []
+    first: FileError | RecordError | None = None
+    for file in files:
+        try:
+            tables.append(read_table(file, mapping=mapping, label=label, family=family, skip_bad_rows=skip_bad_rows))
+        except (FileError, RecordError) as error:
+            first = first or error
+            left_out.append(f"{file.relative_to(folder)} was left out: {error.message.splitlines()[0]}")
+    if not tables:
+        assert first is not None, "a folder is imported for its files"
+        raise first
+    done = _landed(lake, tables, label, is_source_given=source is not None)
+    return replace(done, notes=(*done.notes, *left_out))
+
+
+def tables_below(folder: Path, files: Sequence[Path]) -> list[Path]:
+    """Return the table files of a folder in their order, hidden ones and loose JSON left out."""
+    return sorted(
+        file
+        for file in files
+        if ending(file) in READERS
+        and ending(file) not in NOT_IN_FOLDERS
+        and not any(part.startswith(".") for part in file.relative_to(folder).parts)
+    )
+
+
+def _landed(lake: Lakehouse, tables: Sequence[ReadTable], label: str, *, is_source_given: bool) -> Imported:
+    landing = tables[0].landing if len(tables) == 1 else _together([table.landing for table in tables])
+    landed = land(lake, landing, label, is_source_given=is_source_given, is_source_a_name=True)
+    notes = [*landing.notes, *landed.notes, *kept_in_config(landing.runs), *suspicions(landing.runs)]
     return Imported(
         label,
-        num_rows,
+        sum(table.rows for table in tables),
         len(landing.runs),
         len(landing.points),
         landed.added,
         landed.changed,
         landed.unchanged,
-        num_bad,
+        sum(table.skipped for table in tables),
         tuple(notes),
     )
+
+
+def _together(landings: Sequence[Landing]) -> Landing:
+    """Return the runs of several files; those that call themselves the same are told apart by where they lie."""
+    runs, points = [], []
+    for landing in landings:
+        keys = {run.run_id: run.origin.key for run in landing.runs if run.origin is not None}
+        runs += [run.called(keys.get(run.run_id, run.run_id)) for run in landing.runs]
+        points.append(landing.points.called(keys))
+    notes = tuple(dict.fromkeys(note for landing in landings for note in landing.notes))
+    together = told_apart(Landing(tuple(runs), joined(points).sorted(), notes))
+    return replace(together, points=together.points.sorted())
+
+
+def _with_hparams(landing: Landing, path: Path) -> Landing:
+    """Return the one run of a logger's metrics.csv with the settings that lie beside it."""
+    beside = path.with_name(HPARAMS)
+    if stem(path) != "metrics" or len(landing.runs) != 1 or not beside.is_file():
+        return landing
+    notes: list[str] = []
+    told = yaml_of(beside, notes)
+    landing = replace(landing, notes=(*landing.notes, *notes))
+    (run,) = landing.runs
+    record = record_of(
+        run.run_id, flat(told, "."), family=run.record.family, name=run.record.name, tags=run.record.tags
+    )
+    counts = {name: getattr(run.record, name) for name in ("params", "tokens", "flops", "steps")}
+    known = {name: value for name, value in counts.items() if value is not None}
+    seed = record.seed or run.record.seed
+    record = replace(record, extra={**record.extra, **run.record.extra}, seed=seed, **known)
+    return replace(landing, runs=(replace(run, record=record),))
 
 
 def suspicions(runs: Sequence[FoundRun]) -> list[str]:

@@ -40,7 +40,7 @@ def test_numbers_that_vary_are_metrics_and_the_rest_are_settings(lakehouse: Lake
         (2, 200, 12e3, 3, 3.0),
     ]
     finals = {row["metric"]: row["last"] for row in lakehouse.query("SELECT metric, last FROM finals").to_pylist()}
-    assert finals == {"loss": 3.0, "lr": 0.1, "tokens": 200, "flops": 12e3, "val_loss": 4.5}
+    assert finals == {"loss": 3.0, "lr": 0.1, "tokens": 200, "flops": 12e3, "validation_loss": 4.5}
 
 
 def test_a_curve_that_ends_in_nan_is_a_diverged_run_with_all_its_points(lakehouse: Lakehouse, tmp_path: Path) -> None:

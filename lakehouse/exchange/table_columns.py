@@ -1,0 +1,265 @@
+"""Columns of a table file under our names: typed, mapped by people or recognized by their usual names.
+
+Text columns get the narrowest type that all their values have, decided over the whole file in one scan, so that the
+millionth row cannot change what the first meant. Columns that become numbers of ours are read as people write numbers.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from isoflop.lakehouse.errors import FileError, did_you_mean
+from isoflop.lakehouse.exchange.landing import COUNTS, MEASURED, PLACES
+from isoflop.lakehouse.exchange.mapping import names_in
+from isoflop.lakehouse.exchange.naming import TABLE_NAMES, plain_name
+from isoflop.lakehouse.exchange.values import as_number, is_nothing
+
+if TYPE_CHECKING:
+    import duckdb
+
+ENDINGS = ("status", "reason", "error", "started_at", "finished_at", "tags", "config")
+TEXT = ("run_id", "name", "family", *PLACES, "status", "reason", "error")
+SHAPE = ("width", "depth", "heads", "vocabulary", "sequence_length", "batch_tokens", "learning_rate")
+NUMBERS = (*COUNTS, *MEASURED, *SHAPE, "seed", "step", "seconds")
+WHOLE = ("seed", "step", "steps")
+KNOWN = (*NUMBERS, *TEXT, *ENDINGS, "metric", "value")
+RAW = "_isoflop_raw"  # the column that knows a row by what the file says in it, whatever is made of that
+IS_TEXT = ("VARCHAR", "JSON")
+
+
+@dataclass(frozen=True)
+class Chosen:
+    """What the columns of a table became.
+
+    Parameters
+    ----------
+    columns : our name -> SQL over the table `typed`
+    notes : which columns were recognized by their usual names
+    taken : the same as a mapping, our name -> column or expression
+    """
+
+    columns: Mapping[str, str]
+    notes: tuple[str, ...] = ()
+    taken: Mapping[str, str] = field(default_factory=dict)
+
+
+def quoted(name: str) -> str:
+    """Return a name as an SQL identifier."""
+    return '"' + name.replace('"', '""') + '"'
+
+
+def columns_of(con: duckdb.DuckDBPyConnection, table: str) -> dict[str, str]:
+    """Return a table's columns, name -> type."""
+    return dict(con.execute(f"SELECT column_name, column_type FROM (DESCRIBE {table})").fetchall())
+
+
+def typed(con: duckdb.DuckDBPyConnection, *, is_text: bool, has_commas: bool) -> dict[str, str]:
+    """Return, for each column of `file`, the expression that gives it its type.
+
+    In a text file that is the narrowest type of all its values; other files say what is text, but JSON
+    columns of mixed values, NaN written as a word among numbers, are looked at too.
+    """
+    kinds = columns_of(con, "file")
+    looked_at = IS_TEXT if is_text else ("JSON",)
+    text = [name for name, kind in kinds.items() if kind in looked_at and name.lower() not in TEXT]
+    words = {name: f"({quoted(name)}->>'$')" if kinds[name] == "JSON" else quoted(name) for name in text}
+    counts: list[int] = []
+    if text:
+        questions = ", ".join(_questions(word, has_commas) for word in words.values())
+        counts = list(con.execute(f"SELECT {questions} FROM file").fetchone() or ())
+    chosen = {name: f"{quoted(name)}{_narrowed(con, name, kind)}" for name, kind in kinds.items()}
+    for position, name in enumerate(text):
+        known, whole, numbers, truths = counts[4 * position : 4 * position + 4]
+        word, cell = words[name], quoted(name)
+        there = f"CASE WHEN NOT ({is_nothing(word)}) THEN {word} END"
+        if known and known == whole:
+            chosen[name] = f"({there})::BIGINT AS {cell}"
+        elif known and known == numbers:
+            read = as_number(word, has_commas=True) if has_commas else f"({there})::DOUBLE"
+            chosen[name] = f"{read} AS {cell}"
+        elif known and known == truths:
+            chosen[name] = f"({there})::BOOLEAN AS {cell}"
+        else:
+            chosen[name] = f"{word}::VARCHAR AS {cell}"
+    return chosen
+
+
+def _narrowed(con: duckdb.DuckDBPyConnection, name: str, kind: str) -> str:
+    """Return the cast of a wide number, which JSON and SQL expressions make, to the one that a lake holds."""
+    if not kind.startswith(("DECIMAL", "HUGEINT", "UHUGEINT", "UBIGINT")):
+        return ""
+    cell = quoted(name)
+    row = con.execute(f"SELECT bool_and(TRY_CAST({cell} AS BIGINT) = {cell}) FROM file").fetchone()
+    return f"::{'BIGINT' if row and row[0] and not kind.startswith('DECIMAL') else 'DOUBLE'} AS {cell}"
+
+
+def _questions(cell: str, has_commas: bool) -> str:
+    """Return the counts of a text column's cells: all that say something, whole numbers, numbers, truths.
+
+    What people write as a code is no number: 007 (between '00' and '0:', which follows '09') and 1_000.
+    """
+    word = f"trim({cell})"
+    is_code = f"contains({word}, '_') OR ({word} >= '00' AND {word} < '0:')"
+    number = f"TRY_CAST({word} AS DOUBLE) IS NOT NULL"
+    if has_commas:
+        number = f"({number} OR (contains({word}, ',') AND {as_number(word, has_commas=True)} IS NOT NULL))"
+    return (
+        f"count({cell}) FILTER (NOT ({is_nothing(cell)})), "
+        f"count(*) FILTER (regexp_full_match({word}, '[+-]?(0|[1-9][0-9]{{0,17}})')), "
+        f"count(*) FILTER ({number} AND NOT ({is_code})), "
+        f"count(*) FILTER (lower({word}) IN ('true', 'false'))"
+    )
+
+
+def chosen(con: duckdb.DuckDBPyConnection, path: Path, mapping: Mapping[str, str], *, has_commas: bool) -> Chosen:
+    """Return our columns of the table `typed`, and fill the table `unread` of cells that an expression could not use.
+
+    Raises
+    ------
+    FileError : if a mapped name is no column, and no expression over columns and what was mapped before it
+    """
+    con.execute('CREATE TABLE unread ("row" BIGINT, "column" VARCHAR, value VARCHAR, why VARCHAR)')
+    kinds = columns_of(con, "typed")
+    kinds.pop(RAW, None)
+    by_lower = {name.lower(): name for name in kinds}
+    used: set[str] = set()
+    parts: dict[str, str] = {}
+    for ours, theirs in mapping.items():
+        if theirs.lower() in by_lower:
+            column = by_lower[theirs.lower()]
+            used.add(column)
+            parts[ours] = _as_ours(ours, quoted(column), kinds[column], has_commas)
+        else:
+            parts[ours] = _worked_out(con, path, ours, theirs, kinds, parts, has_commas)
+    for name in kinds:
+        ours = name.lower() if name.lower() in KNOWN else name
+        if name not in used and ours not in parts:
+            parts[ours] = _as_ours(ours, quoted(name), kinds[name], has_commas)
+    notes, taken = [], {}
+    for ours, theirs, expression in _recognized(con, kinds, parts, used, has_commas):
+        taken[ours] = expression
+        is_renamed = expression == theirs
+        parts[ours] = _as_ours(ours, quoted(theirs), kinds[theirs], has_commas) if is_renamed else f"({expression})"
+        if is_renamed:
+            parts.pop(theirs, None)
+        notes.append(f"took '{expression}' as {ours}; --map {ours}=COLUMN takes another")
+    return Chosen(parts, tuple(notes), taken)
+
+
+def _as_ours(ours: str, cell: str, kind: str, has_commas: bool) -> str:
+    """Return the SQL of a column under our name: a number of ours is read as people write it; what is none stays."""
+    if ours not in NUMBERS or kind not in IS_TEXT:
+        return cell
+    word = f"({cell}->>'$')" if kind == "JSON" else cell
+    number = as_number(word, has_commas=has_commas)
+    return f"CASE WHEN {is_nothing(word)} THEN NULL ELSE coalesce(({number})::VARCHAR, {word}) END"
+
+
+def _worked_out(
+    con: duckdb.DuckDBPyConnection,
+    path: Path,
+    ours: str,
+    expression: str,
+    kinds: Mapping[str, str],
+    before: Mapping[str, str],
+    has_commas: bool,
+) -> str:
+    """Return the SQL of an expression over columns, and over names that were mapped before it.
+
+    Text is read as numbers where the expression needs numbers; a row for which it cannot be worked out is put
+    into `unread`.
+    """
+    import duckdb
+
+    named = names_in(expression)
+    earlier = {name: f"TRY_CAST(({text}) AS DOUBLE)" for name, text in before.items()
+               if name in named and name in NUMBERS and name not in kinds}  # fmt: skip
+    text = [name for name in kinds if name in named and kinds[name] in IS_TEXT]
+    numbers = {name: as_number(quoted(name), has_commas=has_commas) for name in text}
+    first: duckdb.Error | None = None
+    for replaced in ({}, numbers) if numbers else ({},):
+        said = _substituted(expression, {**earlier, **replaced})
+        for attempt in (f"({said})", f"TRY({said})"):
+            try:
+                con.execute(f"SELECT count(c) FROM (SELECT {attempt} AS c FROM typed)")
+            except duckdb.Error as error:
+                first = first or error
+                continue
+            needed = [name for name in kinds if name in named]
+            if (replaced or attempt.startswith("TRY")) and needed:
+                _note_unread(con, ours, attempt, needed)
+            return attempt
+    known = list(kinds)
+    hint = did_you_mean(expression, known, f"the file has {', '.join(known)}")
+    raise FileError(
+        path, None,
+        f"--map {ours}={expression}: no column '{expression}', and not an expression: {str(first).splitlines()[0]}",
+        hint=hint,
+    ) from first  # fmt: skip
+
+
+def _substituted(expression: str, values: Mapping[str, str]) -> str:
+    """Return an expression in which these names stand for other expressions: a lateral alias in a subquery."""
+    if not values:
+        return expression
+    aliases = ", ".join(f"{text} AS {quoted(name)}" for name, text in values.items())
+    return f"SELECT ({expression}) FROM (SELECT {aliases})"
+
+
+def _note_unread(con: duckdb.DuckDBPyConnection, ours: str, attempt: str, needed: Sequence[str]) -> None:
+    """Remember the rows that say something in every column of an expression, and of which it makes nothing."""
+    said = " AND ".join(
+        f"{quoted(name)} IS NOT NULL AND NOT ({is_nothing(quoted(name) + '::VARCHAR')})" for name in needed
+    )
+    value = " || ', ' || ".join(f"{quoted(name)}::VARCHAR" for name in needed)
+    con.execute(
+        f"INSERT INTO unread SELECT rowid + 1, ?, {value}, ? FROM typed WHERE {said} AND {attempt} IS NULL",
+        [", ".join(needed), f"of which {ours} cannot be worked out"],
+    )
+
+
+def _recognized(
+    con: duckdb.DuckDBPyConnection,
+    kinds: Mapping[str, str],
+    parts: Mapping[str, str],
+    used: set[str],
+    has_commas: bool,
+) -> list[tuple[str, str, str]]:
+    """Return (our name, column, column or expression) of columns that usually mean something of ours."""
+    by_plain: dict[str, str] = {}
+    for name in kinds:
+        if name not in used and name.lower() not in KNOWN:
+            by_plain.setdefault(plain_name(name), name)
+    found: list[tuple[str, str, str]] = []
+    gone: set[str] = set()
+    for ours, others in TABLE_NAMES.items():
+        target = "loss" if ours == "perplexity" else ours
+        if target in parts or any(ours_there == target for ours_there, _, _ in found):
+            continue
+        for other in others:
+            theirs = by_plain.get(other)
+            if theirs is None or theirs in gone:
+                continue
+            if ours in NUMBERS or ours == "perplexity":
+                if not _is_numeric(con, theirs, kinds[theirs], has_commas):
+                    continue
+            gone.add(theirs)
+            number = (
+                quoted(theirs) if kinds[theirs] not in IS_TEXT else as_number(quoted(theirs), has_commas=has_commas)
+            )
+            found.append((target, theirs, f"ln({number})" if ours == "perplexity" else theirs))
+            break
+    return found
+
+
+def _is_numeric(con: duckdb.DuckDBPyConnection, name: str, kind: str, has_commas: bool) -> bool:
+    """Return whether a column says numbers, at least one and nothing else."""
+    if kind not in IS_TEXT:
+        return not kind.endswith("[]") and not kind.startswith(("BOOLEAN", "STRUCT", "MAP", "TIME", "DATE"))
+    cell = quoted(name)
+    number, said = as_number(cell, has_commas=has_commas), f"NOT ({is_nothing(cell)})"
+    row = con.execute(f"SELECT count({number}), count({cell}) FILTER ({said}) FROM typed").fetchone() or (0, 0)
+    return bool(row[0]) and row[0] == row[1]
