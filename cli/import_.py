@@ -1,26 +1,39 @@
-"""`isoflop import`: take in runs from a table file or from another tracker's store."""
+"""`isoflop import`: take in runs from table files or from another tracker's store."""
 
 from __future__ import annotations
 
-from typing import Annotated
+import contextlib
+import shutil
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from isoflop.cli.options import LakeOption
+from isoflop.cli.options import FormatOption, JsonOption, LakeOption
+
+if TYPE_CHECKING:
+    from isoflop.lakehouse.exchange.landing import Imported
+    from isoflop.lakehouse.exchange.usable import NothingUsable
 
 
 def import_(
-    path: Annotated[
-        str,
+    paths: Annotated[
+        list[str],
         typer.Argument(
-            metavar="PATH",
-            help="A table (.csv, .parquet, .arrow, .jsonl), a tracker's file or folder, or published:NAME.",
+            metavar="PATH…",
+            help="Tables (.csv, .parquet, .arrow, .jsonl, .json, .xlsx; also .gz), a folder of them, a tracker's file "
+            "or folder, or published:NAME.",
         ),
     ],
     format: Annotated[
         str | None,
         typer.Option(
-            "--as", metavar="FORMAT", help="table, mlflow, wandb, ray-tune or tensorboard [default: found by content]."
+            "--as",
+            metavar="FORMAT",
+            help="table, mlflow, wandb, ray-tune, neptune, huggingface, lm-eval or tensorboard "
+            "[default: found by content].",
         ),
     ] = None,
     map: Annotated[
@@ -45,53 +58,142 @@ def import_(
     skip_bad_rows: Annotated[
         bool, typer.Option("--skip-bad-rows", help="Leave impossible rows of a table out instead of refusing the file.")
     ] = False,
+    dry_run: Annotated[
+        bool,
+        typer.Option("--dry-run", "-n", help="Show what a table's columns become and its first rows; write nothing."),
+    ] = False,
     lake: LakeOption = None,
+    output: FormatOption = None,
+    json: JsonOption = False,
 ) -> None:
-    """Take in runs and their curves from a table, or from MLflow, Weights & Biases, Ray Tune or TensorBoard.
+    """Take in runs and their curves from tables, or from a tracker.
 
-    In a table a row is a run; with a column `step` and repeated run ids a row is a point of a curve. Columns
-    named as ours (params, tokens, flops, loss, width, …) are used as they are; every other column becomes a
-    column of `runs`. From a tracker come settings, status, tags and every curve. Importing twice adds nothing;
-    a run that changed gets a new attempt.
+    In a table a row is a run; with a column `step` and repeated run ids a row is a point of a curve, and a folder of
+    such tables has a run a file. Columns named as ours (params, tokens, flops, loss, width, …) are used as they are,
+    the usual other names (num_params, N, total_tokens, val/loss, ppl, …) are recognized and said; every other column
+    becomes a column of `runs`. Numbers may be written as 70M, 1.4T, 400,000,000 or, between semicolons, 3,5. From a
+    tracker come settings, status, tags and every curve. Importing twice adds nothing, whatever the mapping; a run that
+    changed gets a new attempt.
 
     \b
       isoflop import runs.csv --map params=N,tokens=D
-      isoflop import runs.csv --map "loss=bits_per_token * ln(2)"
+      isoflop import runs.csv --map "loss=bits_per_token * ln(2)" --dry-run
+      isoflop import curves/ --map loss=eval/loss
       isoflop import mlruns
-      isoflop import logs --map "tokens=step * batch_size * 1024"
       isoflop import published:chinchilla_epoch
     """
-    from pathlib import Path
+    from dataclasses import asdict
 
-    from isoflop.cli.options import open_lake
-    from isoflop.cli.output import note, warn
+    import pyarrow as pa
+
+    from isoflop.cli.options import chosen_format, open_lake
+    from isoflop.cli.output import note, show, warn
+    from isoflop.lakehouse import Answer
     from isoflop.lakehouse.errors import FileError
     from isoflop.lakehouse.exchange import import_path
     from isoflop.lakehouse.exchange.published import find_published
+    from isoflop.lakehouse.exchange.usable import NothingUsable
 
-    place = find_published(path.removeprefix("published:")) if path.startswith("published:") else Path(path)
     mapping = parse_mapping(map or [])
-    if not place.exists():  # said before a lake is made for nothing
-        raise FileError(place, None, "no such file or folder")
-    with open_lake(lake) as opened:
-        done = import_path(
-            opened,
-            place,
-            format=format,
-            mapping=mapping,
-            source=source,
-            family=family,
-            skip_bad_rows=skip_bad_rows,
-        )
+    places = [
+        find_published(path.removeprefix("published:")) if path.startswith("published:") else Path(path)
+        for path in paths
+    ]
+    for place in places:
+        if not place.exists():  # said before a lake is made for nothing
+            raise FileError(place, None, "no such file or folder")
+    if dry_run:
+        for place in places:
+            _show_plan(place, mapping, skip_bad_rows, chosen_format(output, json))
+        return
+    rows: list[dict[str, object]] = []
+    with _unmade_after_failure(lake), open_lake(lake) as opened:
+        for place in places:
+            wanted = {"format": format, "source": source, "family": family, "skip_bad_rows": skip_bad_rows}
+            try:
+                done = import_path(opened, place, mapping=mapping, **wanted)  # type: ignore[arg-type]
+            except NothingUsable as error:
+                if not error.mapping or not _agreed(error):
+                    raise
+                done = import_path(opened, place, mapping=error.mapping, **wanted)  # type: ignore[arg-type]
+            rows.append({"path": str(place), **{key: value for key, value in asdict(done).items() if key != "notes"}})
+            if not (output or json):
+                note(_sentence(place.name, done))
+            for line in done.notes:
+                warn(line)
+    if output or json:
+        show(Answer(pa.Table.from_pylist(rows)), chosen_format(output, json))
+
+
+@contextlib.contextmanager
+def _unmade_after_failure(lake: str | None) -> Iterator[None]:
+    """Take the file of a lake away that a failed import has made, and that holds nothing."""
+    from isoflop.lakehouse.address import FileAddress, parse_address
+
+    place = parse_address(lake)
+    was_there = not isinstance(place, FileAddress) or place.path.exists()
+    try:
+        yield
+    except Exception:
+        if not was_there and isinstance(place, FileAddress) and _is_empty(place.path):
+            place.path.unlink(missing_ok=True)
+            shutil.rmtree(place.path.with_name(place.path.name + ".spool"), ignore_errors=True)
+        raise
+
+
+def _is_empty(path: Path) -> bool:
+    import duckdb
+
+    try:
+        with duckdb.connect(str(path), read_only=True) as con:
+            return con.execute("SELECT count(*) FROM store.runs").fetchall() == [(0,)]
+    except duckdb.Error:
+        return False
+
+
+def _sentence(name: str, done: Imported) -> str:
+    """Return what an import did, as people read it."""
     rows = f"{done.rows} rows, " if done.format == "table" else f"{done.format}, "
     points = f", {done.points} curve points" if done.points else ""
     skipped = f"; skipped {done.skipped} rows" if done.skipped else ""
-    note(
-        f"{place.name}: {rows}{done.runs} runs{points}: "
-        f"{done.added} added, {done.changed} changed, {done.unchanged} known already{skipped} (source {done.source!r})"
+    return (
+        f"{name}: {rows}{done.runs} runs{points}: {done.added} added, {done.changed} changed, "
+        f"{done.unchanged} known already{skipped} (source {done.source!r})"
     )
-    for line in done.notes:
-        warn(line)
+
+
+def _agreed(error: NothingUsable) -> bool:
+    """Ask, on a terminal, whether the nearest columns are meant."""
+    if not (sys.stdin.isatty() and sys.stderr.isatty()):
+        return False
+    typer.echo(error.message, err=True)
+    pairs = ", ".join(f"{theirs} as {ours}" for ours, theirs in error.mapping.items())
+    return typer.confirm(f"Take {pairs}?", err=True)
+
+
+def _show_plan(place: Path, mapping: dict[str, str], skip_bad_rows: bool, form: str) -> None:
+    """Show what the columns of a table become, and its first rows."""
+    import pyarrow as pa
+
+    from isoflop.cli.output import note, show, warn
+    from isoflop.lakehouse import Answer
+    from isoflop.lakehouse.errors import UsageError
+    from isoflop.lakehouse.exchange.formats import TABLE, found_format
+    from isoflop.lakehouse.exchange.tables import files_of, read_table
+
+    name, _ = found_format(place)
+    if name != TABLE:
+        raise UsageError(
+            f"{place} is a store of {name}, whose runs come with names of their own", hint="leave --dry-run"
+        )
+    for file in files_of(place):
+        table = read_table(file, mapping=mapping, label=f"import:{file.stem}", skip_bad_rows=skip_bad_rows)
+        columns = [{"column": theirs, "becomes": ours} for ours, theirs in table.mapping.items()]
+        note(f"{file}: {table.rows} rows, {len(table.landing.runs)} runs, {len(table.landing.points)} curve points")
+        show(Answer(pa.Table.from_pylist(columns)), form)
+        show(Answer(table.first), form)
+        for line in table.landing.notes:
+            warn(line)
 
 
 def parse_mapping(options: list[str]) -> dict[str, str]:

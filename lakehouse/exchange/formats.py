@@ -9,12 +9,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from isoflop.lakehouse.errors import FileError, RecordError, UsageError, did_you_mean
-from isoflop.lakehouse.exchange import mlflow, ray_tune, tensorboard, wandb
+from isoflop.lakehouse.exchange import huggingface, lm_eval, mlflow, neptune, ray_tune, tensorboard, wandb
 from isoflop.lakehouse.exchange.identity import told_apart
 from isoflop.lakehouse.exchange.landing import FoundRun, Imported, Landing
 from isoflop.lakehouse.exchange.mapping import mapped
 from isoflop.lakehouse.exchange.naming import kept_in_config, missing_losses, with_our_names
-from isoflop.lakehouse.exchange.tables import import_folder, import_table, suspicions, tables_below
+from isoflop.lakehouse.exchange.tables import files_of, import_folder, import_table, suspicions, tables_below
 from isoflop.lakehouse.exchange.usable import with_flops
 from isoflop.lakehouse.exchange.writing import land
 
@@ -41,6 +41,9 @@ FORMATS = {
         Format(mlflow.NAME, mlflow.finds, mlflow.read),
         Format(wandb.NAME, wandb.finds, wandb.read),
         Format(ray_tune.NAME, ray_tune.finds, ray_tune.read),
+        Format(neptune.NAME, neptune.finds, neptune.read),
+        Format(huggingface.NAME, huggingface.finds, huggingface.read),
+        Format(lm_eval.NAME, lm_eval.finds, lm_eval.read),
         Format(tensorboard.NAME, tensorboard.finds, tensorboard.read),
     )
 }
@@ -78,7 +81,7 @@ def import_path(
     name, others = (checked(format), ()) if format is not None else found_format(path)
     if name == TABLE and path.is_dir():
         return import_folder(
-            lake, path, tables_below(path, _files(path)), mapping=mapping, source=source,
+            lake, path, files_of(path), mapping=mapping, source=source,
             family=family or DEFAULT_FAMILY, skip_bad_rows=skip_bad_rows,
         )  # fmt: skip
     if name == TABLE:

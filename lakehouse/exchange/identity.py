@@ -202,7 +202,7 @@ class _Search:
             if stored.source != self.source:
                 raise self._refusal(run, stored)
             return self.is_source_given or stored.origin is None or is_gone(stored.origin)
-        return origin.is_unique and stored.claim == origin.claim
+        return origin.is_unique and stored.claim in origin.claims
 
     def _compare(self) -> None:
         """Find runs by what their curves say, where a sign of it could be certain at all."""

@@ -175,23 +175,29 @@ def _worked_out(
     import duckdb
 
     named = names_in(expression)
-    earlier = {name: f"TRY_CAST(({text}) AS DOUBLE)" for name, text in before.items()
-               if name in named and name in NUMBERS and name not in kinds}  # fmt: skip
+    earlier = [name for name in before if name in named and name not in kinds]
     text = [name for name in kinds if name in named and kinds[name] in IS_TEXT]
-    numbers = {name: as_number(quoted(name), has_commas=has_commas) for name in text}
+    sources = ["SELECT rowid AS _row, * FROM typed"] if not earlier else []
+    if text or earlier:
+        as_numbers = ", ".join(f"{as_number(quoted(name), has_commas=has_commas)} AS {quoted(name)}" for name in text)
+        replaced = f" REPLACE ({as_numbers})" if as_numbers else ""
+        added = "".join(f", {_mapped_before(name, before[name])} AS {quoted(name)}" for name in earlier)
+        sources += [f"SELECT rowid AS _row, *{added} FROM typed"] if earlier else []
+        sources += [f"SELECT rowid AS _row, *{replaced}{added} FROM typed"] if text else []
     first: duckdb.Error | None = None
-    for replaced in ({}, numbers) if numbers else ({},):
-        said = _substituted(expression, {**earlier, **replaced})
-        for attempt in (f"({said})", f"TRY({said})"):
+    for source in sources:
+        for tried in (f"({expression})", f"TRY({expression})"):
             try:
-                con.execute(f"SELECT count(c) FROM (SELECT {attempt} AS c FROM typed)")
+                kind = con.execute(f"SELECT typeof({tried}) FROM ({source}) LIMIT 1").fetchone()
+                con.execute(f"SELECT count(c) FROM (SELECT {tried} AS c FROM ({source}))")
             except duckdb.Error as error:
                 first = first or error
                 continue
-            needed = [name for name in kinds if name in named]
-            if (replaced or attempt.startswith("TRY")) and needed:
-                _note_unread(con, ours, attempt, needed)
-            return attempt
+            if source == sources[0] and not earlier and not tried.startswith("TRY"):
+                return tried
+            cell = _kept(con, f"worked_{ours}", f"SELECT _row, {tried} AS c FROM ({source})", kind)
+            _note_unread(con, ours, cell, [name for name in kinds if name in named])
+            return cell
     known = list(kinds)
     hint = did_you_mean(expression, known, f"the file has {', '.join(known)}")
     raise FileError(
@@ -201,22 +207,29 @@ def _worked_out(
     ) from first  # fmt: skip
 
 
-def _substituted(expression: str, values: Mapping[str, str]) -> str:
-    """Return an expression in which these names stand for other expressions: a lateral alias in a subquery."""
-    if not values:
-        return expression
-    aliases = ", ".join(f"{text} AS {quoted(name)}" for name, text in values.items())
-    return f"SELECT ({expression}) FROM (SELECT {aliases})"
+def _mapped_before(name: str, text: str) -> str:
+    """Return the SQL of a column that was mapped already, a number where it is one of ours."""
+    return f"TRY_CAST(({text})::VARCHAR AS DOUBLE)" if name in NUMBERS else text
 
 
-def _note_unread(con: duckdb.DuckDBPyConnection, ours: str, attempt: str, needed: Sequence[str]) -> None:
+def _kept(con: duckdb.DuckDBPyConnection, name: str, query: str, kind: tuple[str, ...] | None) -> str:
+    """Keep what a query says of each row of `typed` as a further column, and return its SQL name."""
+    column = quoted(f"_isoflop_{name}")
+    con.execute(f"ALTER TABLE typed ADD COLUMN {column} {kind[0] if kind else 'VARCHAR'}")
+    con.execute(f"UPDATE typed SET {column} = worked.c FROM ({query}) worked WHERE typed.rowid = worked._row")
+    return column
+
+
+def _note_unread(con: duckdb.DuckDBPyConnection, ours: str, cell: str, needed: Sequence[str]) -> None:
     """Remember the rows that say something in every column of an expression, and of which it makes nothing."""
+    if not needed:
+        return
     said = " AND ".join(
         f"{quoted(name)} IS NOT NULL AND NOT ({is_nothing(quoted(name) + '::VARCHAR')})" for name in needed
     )
     value = " || ', ' || ".join(f"{quoted(name)}::VARCHAR" for name in needed)
     con.execute(
-        f"INSERT INTO unread SELECT rowid + 1, ?, {value}, ? FROM typed WHERE {said} AND {attempt} IS NULL",
+        f"INSERT INTO unread SELECT rowid + 1, ?, {value}, ? FROM typed WHERE {said} AND {cell} IS NULL",
         [", ".join(needed), f"of which {ours} cannot be worked out"],
     )
 

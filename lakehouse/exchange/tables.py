@@ -26,7 +26,7 @@ from isoflop.lakehouse.exchange.points import joined
 from isoflop.lakehouse.exchange.table_columns import RAW
 from isoflop.lakehouse.exchange.table_file import READERS, ending, load, stem
 from isoflop.lakehouse.exchange.table_runs import runs_of_points, runs_of_rows
-from isoflop.lakehouse.exchange.usable import check_usable, with_flops
+from isoflop.lakehouse.exchange.usable import check_usable, with_flops, without_loss
 from isoflop.lakehouse.exchange.writing import land
 
 if TYPE_CHECKING:
@@ -113,7 +113,8 @@ def read_table(
     notes = [str(found) for found in bad]
     if more:
         notes.append(f"… and {more} more impossible values")
-    landing = replace(landing, notes=(*notes, *table.chosen.notes, *landing.notes))
+    missing = without_loss(landing, [name for name in table.columns if name not in table.chosen.taken])
+    landing = replace(landing, notes=(*notes, *table.chosen.notes, *landing.notes, *missing))
     chosen = {**{name: name for name in table.columns}, **table.chosen.taken, **given}
     return ReadTable(landing, num_rows, num_bad, chosen, tuple(table.columns), first)
 
@@ -187,6 +188,11 @@ def tables_below(folder: Path, files: Sequence[Path]) -> list[Path]:
         and ending(file) not in NOT_IN_FOLDERS
         and not any(part.startswith(".") for part in file.relative_to(folder).parts)
     )
+
+
+def files_of(path: Path) -> list[Path]:
+    """Return the table files that a path names: itself, or those below a folder."""
+    return [path] if path.is_file() else tables_below(path, [file for file in path.rglob("*") if file.is_file()])
 
 
 def _landed(lake: Lakehouse, tables: Sequence[ReadTable], label: str, *, is_source_given: bool) -> Imported:

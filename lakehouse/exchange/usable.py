@@ -60,6 +60,16 @@ def check_usable(landing: Landing, path: Path, columns: Sequence[str], mapping: 
     raise NothingUsable(path, columns, likely(columns))
 
 
+def without_loss(landing: Landing, columns: Sequence[str]) -> list[str]:
+    """Return a note where no run has a loss and a column may be it."""
+    if any(run.measured.get(name) is not None for run in landing.runs for name in ("loss", "validation_loss")):
+        if any(run.measured.get("loss") is not None for run in landing.runs):
+            return []
+        return ["no column is loss; fit validation_loss, or name it with --map loss=COLUMN"]
+    near = likely([name for name in columns if name not in ("params", "tokens", "flops")]).get("loss")
+    return [f"no run has a loss{'' if near is None else f'; --map loss={_typed(near)} takes {near!r}'}"]
+
+
 def likely(columns: Sequence[str]) -> dict[str, str]:
     """Return, for each of loss, params and tokens, the column that may be it.
 

@@ -43,13 +43,13 @@ def test_columns_and_expressions_are_mapped(lakehouse: Lakehouse, tmp_path: Path
 
 
 def test_impossible_values_are_all_named_and_nothing_is_imported(lakehouse: Lakehouse, tmp_path: Path) -> None:
-    path = write(tmp_path / "bad.csv", "params,tokens,loss\n1e6,2e7,3.1\n1e6,2e7,nan\n-3,2e7,high\n")
+    path = write(tmp_path / "bad.csv", "params,tokens,loss\n1e6,2e7,3.1\ninf,2e7,2\n-3,2e7,high\n")
     with pytest.raises(RecordError) as caught:
         import_table(lakehouse, path)
     message = str(caught.value)
     assert (
         "2 of 3 rows" in message
-        and "row 2: loss is 'nan'" in message
+        and "row 2: params is 'inf'" in message
         and "row 3: loss is 'high', not a number" in message
     )
     assert "row 3: params is '-3" in message and "--skip-bad-rows" in message

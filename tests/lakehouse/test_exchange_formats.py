@@ -44,8 +44,8 @@ def test_event_files_of_other_trackers_are_mentioned_or_known(lakehouse: Lakehou
 def test_what_cannot_be_imported_says_what_was_looked_for(lakehouse: Lakehouse, tmp_path: Path) -> None:
     with pytest.raises(FileError, match="no such file or folder"):
         import_path(lakehouse, tmp_path / "none")
-    (tmp_path / "a.csv").write_text("loss\n1\n")
-    with pytest.raises(FileError, match=r"looked for mlflow, wandb, ray-tune, tensorboard[\s\S]*a\.csv"):
+    (tmp_path / "a.md").write_text("loss\n1\n")
+    with pytest.raises(FileError, match=r"looked for mlflow, wandb, ray-tune, [\w\s,-]*tensorboard and tables"):
         import_path(lakehouse, tmp_path)
     with pytest.raises(UsageError, match=r"no format 'tensorbord'[\s\S]*did you mean 'tensorboard'"):
         import_path(lakehouse, tmp_path, format="tensorbord")

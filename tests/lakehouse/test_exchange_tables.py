@@ -140,7 +140,9 @@ def test_columns_of_any_name_come_in(lakehouse: Lakehouse, tmp_path: Path) -> No
 
 
 def test_whole_numbers_of_json_stay_whole(lakehouse: Lakehouse, tmp_path: Path) -> None:
-    import_table(lakehouse, write(tmp_path / "r.jsonl", '{"run_id": "a", "big": 9007199254740993, "rate": 0.5}\n'))
+    import_table(
+        lakehouse, write(tmp_path / "r.jsonl", '{"run_id": "a", "loss": 1, "big": 9007199254740993, "rate": 0.5}\n')
+    )
     (row,) = lakehouse.query("SELECT big, rate FROM runs").to_pylist()
     assert row == {"big": 9007199254740993, "rate": 0.5}
 
