@@ -9,7 +9,7 @@ import typer
 if TYPE_CHECKING:
     from isoflop.lakehouse import Lakehouse
 
-FORMATS = ("table", "json", "csv", "arrow", "markdown")
+FORMATS = ("table", "lines", "json", "csv", "arrow", "markdown")
 
 LakeOption = Annotated[
     str | None,
@@ -22,7 +22,9 @@ LakeOption = Annotated[
 ]
 FormatOption = Annotated[
     str | None,
-    typer.Option("--format", "-f", metavar="FORMAT", help="table, json, csv, arrow or markdown [default: table]."),
+    typer.Option(
+        "--format", "-f", metavar="FORMAT", help="table, lines, json, csv, arrow or markdown [default: table]."
+    ),
 ]
 JsonOption = Annotated[bool, typer.Option("--json", help="Short for --format json.")]
 

@@ -7,7 +7,6 @@ is styled; csv, json and arrow keep values as they are.
 from __future__ import annotations
 
 import functools
-import itertools
 import json
 import math
 import os
@@ -17,6 +16,7 @@ from datetime import datetime
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
+from isoflop.cli.widths import fit, natural_width
 from isoflop.lakehouse.visible import visible
 
 if TYPE_CHECKING:
@@ -44,8 +44,10 @@ def warn(text: str) -> None:
 
 
 def stdout_console() -> Console:
-    """Return a console for answers; wide when the output is not a terminal, so that nothing is cut."""
-    return _console()(highlight=False, soft_wrap=False, width=None if sys.stdout.isatty() else 200)
+    """Return a console for answers; as wide as $COLUMNS says, or wide, when the output is not a terminal."""
+    given = os.environ.get("COLUMNS", "")
+    width = int(given) if given.isdigit() and int(given) > 0 else 200
+    return _console()(highlight=False, soft_wrap=False, width=None if sys.stdout.isatty() else width)
 
 
 def stderr_console() -> Console:
@@ -76,6 +78,8 @@ def show(answer: Answer, format: str | None = None, *, title: str | None = None,
             _write_csv(answer.arrow())
         case "arrow":
             _write_arrow(answer.arrow())
+        case "lines":
+            _print_records(answer)
         case "markdown":
             print(_markdown(answer))
         case _:
@@ -86,12 +90,9 @@ def show(answer: Answer, format: str | None = None, *, title: str | None = None,
 
 def _objects(table: pa.Table) -> list[dict[str, Any]]:
     """Return the rows as objects; columns of one name are told apart as `loss`, `loss_1`."""
-    names: list[str] = []
-    for name in table.column_names:
-        others = (f"{name}_{number}" for number in itertools.count(1))
-        names.append(
-            name if name not in names else next(other for other in others if other not in (*names, *table.column_names))
-        )
+    from isoflop.lakehouse.answers import unique_names
+
+    names = unique_names(table.column_names)
     return [dict(zip(names, map(_plain, row), strict=True)) for row in _rows(table)]
 
 
@@ -121,7 +122,9 @@ def _flat(table: pa.Table) -> tuple[list[str], list[list[str]]]:
 
 def _rows(table: pa.Table) -> Iterable[tuple[Any, ...]]:
     """Return the values of each row in the order of the columns, of which several may have one name."""
-    return zip(*(column.to_pylist() for column in table.columns), strict=True)
+    from isoflop.lakehouse.answers import values_of
+
+    return zip(*(values_of(column) for column in table.columns), strict=True)
 
 
 class _Lines:
@@ -162,7 +165,7 @@ def _markdown(answer: Answer) -> str:
 
 
 def _print_table(answer: Answer, title: str | None, is_paged: bool = False) -> None:
-    """Print a table; a single wide row stands on its side, one line a column."""
+    """Print a table as wide as the terminal; a single wide row stands on its side, one line a column."""
     from rich import box
     from rich.table import Table
 
@@ -170,44 +173,42 @@ def _print_table(answer: Answer, title: str | None, is_paged: bool = False) -> N
     if not columns:
         return
     console = stdout_console()
-    width = (
-        sum(max(len(name), *(min(len(row[i]), 40) for row in rows[:50]), 3) + 2 for i, name in enumerate(columns))
-        if rows
-        else 0
-    )
-    if len(rows) == 1 and width > console.width:
+    if len(rows) == 1 and natural_width(columns, rows) > console.width:
         columns, rows = ["column", "value"], [list(pair) for pair in zip(columns, rows[0], strict=True)]
+    fitted = fit(columns, rows[: MAX_TABLE_ROWS if not is_paged else None], console.width)
     table = Table(
         box=box.SIMPLE_HEAD, title=title and visible(title), title_justify="left", pad_edge=False, show_edge=False
     )
-    right = [bool(rows) and all(_is_number(row[i]) for row in rows) for i in range(len(columns))]
-    for name, is_number in zip(columns, right, strict=True):
-        table.add_column(name, justify="right" if is_number else "left", overflow="fold")
+    for name, is_number in zip(fitted.columns, fitted.are_numbers, strict=True):
+        table.add_column(name, justify="right" if is_number else "left", overflow="fold", no_wrap=is_number)
     pages = is_paged and console.is_terminal and len(rows) > console.height - 4
-    shown = rows if pages else rows[:MAX_TABLE_ROWS]
+    shown = fitted.rows if pages else fitted.rows[:MAX_TABLE_ROWS]
     for row in shown:
         table.add_row(*(_safe(cell) for cell in row))
     if pages:
-        os.environ.setdefault("LESS", "-RFXS")  # colours, no page for what fits, nothing wrapped
+        os.environ.setdefault("LESS", "-RFXS")  # colors, no page for what fits, nothing wrapped
         with console.pager(styles=True):
             console.print(table)
     else:
         console.print(table)
+    for line in fitted.under:
+        print(line)
     if len(rows) > len(shown):
         note(f"{MAX_TABLE_ROWS} of {len(rows)} rows shown; --format csv prints them all")
+
+
+def _print_records(answer: Answer) -> None:
+    """Print each row as a block, a line a column; columns without a value are left out."""
+    columns, rows = _flat(answer.arrow())
+    width = max((len(name) for name in columns), default=0)
+    for number, row in enumerate(rows, 1):
+        print(f"── {number} of {len(rows)} ──")
+        for name, cell in zip(columns, row, strict=True):
+            if cell != "-":
+                print(f"{name:{width}}  {cell}")
 
 
 def _safe(cell: str) -> str:
     from rich.markup import escape
 
     return escape(cell)
-
-
-def _is_number(cell: str) -> bool:
-    if cell == "-":
-        return True
-    try:
-        float(cell)
-    except ValueError:
-        return False
-    return True

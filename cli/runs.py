@@ -45,7 +45,7 @@ def runs(
     """  # fmt: skip
     from isoflop.cli.options import chosen_format, open_lake
     from isoflop.cli.output import note, show
-    from isoflop.lakehouse.schema.views import quoted
+    from isoflop.lakehouse.sql.quoting import quoted
 
     form = chosen_format(format, json)
     condition = f" WHERE {where}" if where else ""

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import itertools
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from decimal import Decimal
 from html import escape
@@ -64,13 +65,13 @@ class Answer:
 
     def rows(self) -> list[tuple[Any, ...]]:
         """Return the rows as tuples."""
-        columns = [column.to_pylist() for column in self.table.columns]
+        columns = [values_of(column) for column in self.table.columns]
         return list(zip(*columns, strict=True)) if columns else [()] * len(self)
 
     def records(self) -> list[dict[str, Any]]:
         """Return the rows as dicts."""
-        rows: list[dict[str, Any]] = self.table.to_pylist()
-        return rows
+        names = unique_names(self.columns)
+        return [dict(zip(names, row, strict=True)) for row in self.rows()]
 
     def __len__(self) -> int:
         return int(self.table.num_rows)
@@ -90,6 +91,28 @@ class Answer:
 
     def _repr_html_(self) -> str:
         return answer_html(self)
+
+
+def values_of(column: pa.ChunkedArray) -> list[Any]:
+    """Return the values of a column; times that Python has none of, infinite ones and those before Christ, as text."""
+    try:
+        return list(column.to_pylist())
+    except (OverflowError, ValueError):
+        import duckdb
+        import pyarrow as pa
+
+        with duckdb.connect() as con:
+            con.register("given", pa.table({"x": column}))
+            return [text for (text,) in con.execute("SELECT x::VARCHAR FROM given").fetchall()]
+
+
+def unique_names(names: Sequence[str]) -> list[str]:
+    """Return names of columns of which several may be equal, told apart as `loss`, `loss_1`."""
+    found: list[str] = []
+    for name in names:
+        others = (f"{name}_{number}" for number in itertools.count(1))
+        found.append(name if name not in found else next(other for other in others if other not in (*found, *names)))
+    return found
 
 
 def plain(value: Any) -> str:
@@ -129,7 +152,8 @@ def answer_html(answer: Answer) -> str:
             f'<th style="{style}">{escape(name)}{_unit(answer, name)}</th>'
             for name, style in zip(table.column_names, styles, strict=True)
         )
-        rows = "".join(_row(list(row.values()), styles) for row in table.slice(0, SHOWN_ROWS).to_pylist())
+        first = Answer(table.slice(0, SHOWN_ROWS)).rows()
+        rows = "".join(_row(list(row), styles) for row in first)
         parts.append(f"<table><thead><tr>{head}</tr></thead><tbody>{rows}</tbody></table>")
     counted = f"{len(answer)} row{'s' * (len(answer) != 1)}"
     more = f", {SHOWN_ROWS} shown" if len(answer) > SHOWN_ROWS else ""

@@ -41,7 +41,7 @@ def transcripts() -> list[tuple[str, str]]:
 @pytest.mark.cluster
 def test_the_console_sessions_print_what_they_say(tmp_path: Path) -> None:
     (tmp_path / "sweep.yaml").write_text(blocks("yaml")[0])
-    environment = {**os.environ, "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}"}
+    environment = {**os.environ, "COLUMNS": "200", "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}"}
     environment.pop("ISOFLOP_LAKE", None)
     compare = doctest.OutputChecker()
     for command, expected in transcripts():

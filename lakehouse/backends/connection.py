@@ -15,6 +15,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from isoflop.lakehouse.errors import StoreError
+from isoflop.lakehouse.sql.quoting import quoted
 from isoflop.lakehouse.sql.reads import check_reads
 from isoflop.lakehouse.sql.running import run_text
 
@@ -224,9 +225,9 @@ class LocalConnection:
                 if is_open:
                     self._cursor.execute("ROLLBACK")
                 if self._attached:
-                    self._cursor.execute(f"USE {_quoted(self._lake)}")
+                    self._cursor.execute(f"USE {quoted(self._lake)}")
                     for name in self._attached & self._databases():
-                        self._cursor.execute(f"DETACH {_quoted(name)}")
+                        self._cursor.execute(f"DETACH {quoted(name)}")
                 return is_open
             finally:
                 self._cursor.close()
@@ -297,9 +298,5 @@ class LocalConnection:
         if row is not None and row[0] != self._lake:
             # `store` as well: DuckDB looks for `store.laws` only in databases whose `store` is on the path.
             places = (row, (self._lake, "main"), (self._lake, "store"))
-            path = ",".join(f"{_quoted(database)}.{_quoted(schema)}" for database, schema in places).replace("'", "''")
+            path = ",".join(f"{quoted(database)}.{quoted(schema)}" for database, schema in places).replace("'", "''")
             self._cursor.execute(f"SET search_path = '{path}'")
-
-
-def _quoted(name: str) -> str:
-    return '"' + name.replace('"', '""') + '"'

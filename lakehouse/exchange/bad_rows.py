@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from isoflop.lakehouse.exchange.landing import COUNTS, MEASURED
-from isoflop.lakehouse.exchange.table_columns import NUMBERS, WHOLE, columns_of, quoted
+from isoflop.lakehouse.exchange.table_columns import NUMBERS, WHOLE, columns_of
+from isoflop.lakehouse.sql.quoting import quoted
 
 if TYPE_CHECKING:
     import duckdb

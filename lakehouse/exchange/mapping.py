@@ -18,6 +18,7 @@ from isoflop.lakehouse.errors import FileError, did_you_mean
 from isoflop.lakehouse.exchange.landing import COUNTS, FoundRun, Landing
 from isoflop.lakehouse.exchange.naming import record_of
 from isoflop.lakehouse.exchange.points import Points
+from isoflop.lakehouse.sql.quoting import quoted
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -46,7 +47,7 @@ def _mapped_once(landing: Landing, ours: str, theirs: str, path: Path) -> Landin
     is_name = theirs in landing.points.metrics or theirs in settings.column_names
     named = {theirs} if is_name else names_in(theirs)
     metrics = [metric for metric in landing.points.metrics if metric in named]
-    theirs = _quoted(theirs) if is_name else theirs
+    theirs = quoted(theirs) if is_name else theirs
     try:
         if metrics or named & set(AXES) or is_axis:
             return replace(landing, points=_at_each_step(landing.points, settings, metrics, ours, theirs))
@@ -140,14 +141,13 @@ def _at_each_step(points: Points, settings: pa.Table, metrics: Sequence[str], ou
     import duckdb
 
     picked = "".join(
-        f", any_value(value) FILTER (metric = {points.metrics.index(metric)}) AS {_quoted(metric)}"
-        for metric in metrics
+        f", any_value(value) FILTER (metric = {points.metrics.index(metric)}) AS {quoted(metric)}" for metric in metrics
     )
-    present = " AND ".join(f"{_quoted(metric)} IS NOT NULL" for metric in metrics) or "true"
+    present = " AND ".join(f"{quoted(metric)} IS NOT NULL" for metric in metrics) or "true"
     known = [
         name for name in settings.column_names if name not in {*metrics, *AXES, "run_id", "run", "metric", "value"}
     ]
-    columns = "".join(f", settings.{_quoted(name)}" for name in known)
+    columns = "".join(f", settings.{quoted(name)}" for name in known)
     with duckdb.connect() as con:
         con.register("points", _table(points))
         con.register("settings", settings)
@@ -192,10 +192,6 @@ def _points(like: Points, table: pa.Table) -> Points:
     columns = {name: table[name].to_numpy() for name in COLUMNS}
     kinds = {name: getattr(like, name).dtype for name in COLUMNS}
     return replace(like, **{name: column.astype(kinds[name]) for name, column in columns.items()})
-
-
-def _quoted(name: str) -> str:
-    return '"' + name.replace('"', '""') + '"'
 
 
 def _duckdb_error() -> type[Exception]:

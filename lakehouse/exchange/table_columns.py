@@ -16,6 +16,7 @@ from isoflop.lakehouse.exchange.landing import COUNTS, MEASURED, PLACES
 from isoflop.lakehouse.exchange.mapping import names_in
 from isoflop.lakehouse.exchange.naming import TABLE_NAMES, plain_name
 from isoflop.lakehouse.exchange.values import as_number, is_nothing
+from isoflop.lakehouse.sql.quoting import quoted
 
 if TYPE_CHECKING:
     import duckdb
@@ -44,11 +45,6 @@ class Chosen:
     columns: Mapping[str, str]
     notes: tuple[str, ...] = ()
     taken: Mapping[str, str] = field(default_factory=dict)
-
-
-def quoted(name: str) -> str:
-    """Return a name as an SQL identifier."""
-    return '"' + name.replace('"', '""') + '"'
 
 
 def columns_of(con: duckdb.DuckDBPyConnection, table: str) -> dict[str, str]:

@@ -14,8 +14,9 @@ from typing import TYPE_CHECKING
 
 from isoflop.lakehouse.errors import FileError
 from isoflop.lakehouse.exchange.guarded import DEEPEST, is_deep_json
-from isoflop.lakehouse.exchange.table_columns import RAW, Chosen, chosen, columns_of, quoted, typed
+from isoflop.lakehouse.exchange.table_columns import RAW, Chosen, chosen, columns_of, typed
 from isoflop.lakehouse.exchange.table_shapes import charts_unfolded, lists_unfolded
+from isoflop.lakehouse.sql.quoting import quoted
 
 if TYPE_CHECKING:
     import duckdb

@@ -17,8 +17,9 @@ from isoflop.lakehouse.exchange.landing import COUNTS, MEASURED, PLACES, FoundRu
 from isoflop.lakehouse.exchange.naming import STATUS_WORDS, counted, flat
 from isoflop.lakehouse.exchange.origin import Origin, real_path
 from isoflop.lakehouse.exchange.points import PointColumns, Points
-from isoflop.lakehouse.exchange.table_columns import RAW, SHAPE, columns_of, quoted
+from isoflop.lakehouse.exchange.table_columns import RAW, SHAPE, columns_of
 from isoflop.lakehouse.runs.records import STATUSES, RunRecord, canonical_json, digest
+from isoflop.lakehouse.sql.quoting import quoted
 
 if TYPE_CHECKING:
     import duckdb

@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING
 from isoflop.lakehouse.errors import FileError
 from isoflop.lakehouse.exchange.landing import AXES, MEASURED
 from isoflop.lakehouse.exchange.naming import METRIC_NAMES, TABLE_NAMES, counted, plain_name
-from isoflop.lakehouse.exchange.table_columns import columns_of, quoted
+from isoflop.lakehouse.exchange.table_columns import columns_of
+from isoflop.lakehouse.sql.quoting import quoted
 
 if TYPE_CHECKING:
     import duckdb

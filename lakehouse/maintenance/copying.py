@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING
 
 from isoflop.lakehouse.address import FileAddress, SharedAddress, parse_address
 from isoflop.lakehouse.errors import StoreError
-from isoflop.lakehouse.maintenance.rewrite import POINTS, carry_over, literal
+from isoflop.lakehouse.maintenance.rewrite import POINTS, carry_over
+from isoflop.lakehouse.sql.quoting import literal
 
 if TYPE_CHECKING:
     from isoflop.lakehouse.lake import Lakehouse

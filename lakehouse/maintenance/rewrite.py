@@ -18,6 +18,7 @@ from isoflop.lakehouse.backends.catalog import LAYOUT, opening_error
 from isoflop.lakehouse.backends.leftovers import partial_of, remove_leftovers
 from isoflop.lakehouse.errors import StoreError
 from isoflop.lakehouse.schema import POINT_ORDER, VALUE, create_views, migrate, narrowed
+from isoflop.lakehouse.sql.quoting import literal, quoted
 from isoflop.lakehouse.sql.running import transaction
 
 if TYPE_CHECKING:
@@ -32,16 +33,6 @@ CLUSTERED = {
 POINTS = ("store", "metrics")
 LEASE = ("store", "lease")  # says who commits here, not what is known
 ROOM = 1.2  # free space a rewrite wants, as a multiple of the file
-
-
-def quoted(name: str) -> str:
-    """Return a name as SQL writes it."""
-    return '"' + name.replace('"', '""') + '"'
-
-
-def literal(text: str) -> str:
-    """Return a text as SQL writes it."""
-    return "'" + text.replace("'", "''") + "'"
 
 
 @contextlib.contextmanager

@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING
 from isoflop.lakehouse.backends.catalog import LakeDamaged, is_damage
 from isoflop.lakehouse.backends.leftovers import partial_of
 from isoflop.lakehouse.errors import StoreError
-from isoflop.lakehouse.maintenance.rewrite import literal, make_described, new_file, people_made, quoted, tables_of
+from isoflop.lakehouse.maintenance.rewrite import make_described, new_file, people_made, tables_of
+from isoflop.lakehouse.sql.quoting import literal, quoted
 
 if TYPE_CHECKING:
     import duckdb

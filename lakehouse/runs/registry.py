@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 from isoflop.lakehouse.runs.provenance import code_version, is_running
 from isoflop.lakehouse.runs.records import RunRecord, canonical_json, digest
-from isoflop.lakehouse.schema.views import RESERVED, quoted, view_statements
+from isoflop.lakehouse.schema.views import RESERVED, view_statements
+from isoflop.lakehouse.sql.quoting import quoted
 
 if TYPE_CHECKING:
     import pyarrow as pa

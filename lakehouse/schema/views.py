@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from isoflop.lakehouse.sql.quoting import quoted
+
 if TYPE_CHECKING:
     import duckdb
 
@@ -78,11 +80,6 @@ def narrowed(value: str) -> str:
         f"CASE WHEN {single} IS DISTINCT FROM {value} THEN {value} END AS value, "
         f"CASE WHEN {single} = {value} THEN {single} END AS single"
     )
-
-
-def quoted(name: str) -> str:
-    """Return a column's name as SQL takes any text for one."""
-    return '"' + name.replace('"', '""') + '"'
 
 
 def _logged(metric: str) -> str:

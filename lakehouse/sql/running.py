@@ -9,10 +9,11 @@ from __future__ import annotations
 import contextlib
 import re
 import threading
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from isoflop.lakehouse.errors import Interrupted, QuerySyntaxError, display_width, underline
+from isoflop.lakehouse.sql.quoting import quoted
 from isoflop.lakehouse.sql.watch import Watch, watched
 
 if TYPE_CHECKING:
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
 
     from isoflop.lakehouse.backends.backend import Parameters
 
+WITHOUT_ARROW = ("UHUGEINT",)
 LOOK_EVERY = 0.25  # seconds between two looks at how far a query is
 # DuckDB makes this of PIVOT and shows it in its errors, with the caret as far in as the place is in what it was sent.
 _OF_PIVOT = 'CREATE OR REPLACE TEMP TYPE "__pivot_enum'
@@ -103,7 +105,11 @@ def run_statement(
     with watched() as watch, watch.stoppable(cursor.interrupt), _following(cursor, watch):
         try:
             answered: duckdb.DuckDBPyConnection | None = cursor.execute(statement, parameters)
-            return pa.table({}) if answered is None else answered.to_arrow_table()  # None: there was no statement
+            if answered is None:  # there was no statement
+                return pa.table({})
+            if odd := [column[0] for column in answered.description or () if str(column[1]) in WITHOUT_ARROW]:
+                answered = cursor.execute(_as_text(odd, statement), parameters)
+            return answered.to_arrow_table()
         except duckdb.InterruptException as error:
             raise Interrupted from error
         except RuntimeError as error:
@@ -114,6 +120,13 @@ def run_statement(
         except KeyboardInterrupt:
             cursor.interrupt()
             raise
+
+
+def _as_text(columns: Sequence[str], statement: str | duckdb.Statement) -> str:
+    """Return a query whose columns of these names are text, of whose types Arrow would make other values."""
+    text = statement if isinstance(statement, str) else statement.query
+    casts = ", ".join(f"CAST({quoted(name)} AS VARCHAR) AS {quoted(name)}" for name in columns)
+    return f"SELECT * REPLACE ({casts}) FROM ({text.rstrip().rstrip(';')})"
 
 
 def _placed(cursor: duckdb.DuckDBPyConnection, text: str) -> Iterator[tuple[duckdb.Statement, int | None]]:
