@@ -10,8 +10,6 @@ from isoflop.cli.widths import EMPTY, fit
 
 WORDS = "a text that is longer than most columns are wide"
 CELLS = st.sampled_from(["1.5", "-3.15711e+10", "12", EMPTY, "word", WORDS])
-    ["1.5", "-3.15711e+10", "12", EMPTY, "word", "a text that is longer than most columns are wide"]
-)
 
 
 @given(data=st.data(), width=st.integers(20, 200))
