@@ -10,7 +10,6 @@ import atexit
 import contextlib
 import os
 import secrets
-import sys
 import weakref
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
@@ -31,6 +30,7 @@ from isoflop.lakehouse.runlog import RunLog
 from isoflop.lakehouse.runs import registry
 from isoflop.lakehouse.runs.metrics import Directed, set_direction
 from isoflop.lakehouse.runs.records import RunRecord
+from isoflop.lakehouse.saying import say
 from isoflop.lakehouse.session import Session
 from isoflop.lakehouse.sql.reads import refused
 from isoflop.lakehouse.sql.statements import only_reads
@@ -330,7 +330,7 @@ class Lakehouse:
             self.drain()
         except StoreError as error:
             if self._complaint is None:
-                print(f"isoflop: {error}", file=sys.stderr)
+                say(f"{error}")
             self._complaint = str(error)
             return False
         self._complaint = None

@@ -11,7 +11,6 @@ import contextlib
 import math
 import os
 import platform
-import sys
 import time
 import traceback
 from types import TracebackType
@@ -24,6 +23,7 @@ from isoflop.lakehouse.ingest.signals import interrupts_held_back
 from isoflop.lakehouse.ingest.spool import Spool
 from isoflop.lakehouse.runs.provenance import code_version, host_name
 from isoflop.lakehouse.runs.records import RunRecord, record_fields
+from isoflop.lakehouse.saying import say
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -171,10 +171,9 @@ class RunLog:
         """Say once that something came too late or too early to be recorded."""
         if self._owner != -1:
             self._owner = -1
-            print(
-                f"isoflop: run {self.run_id}: {what}() works inside the `with` block of the run; what comes before or "
-                "after it is not recorded",
-                file=sys.stderr,
+            say(
+                f"run {self.run_id}: {what}() works inside the `with` block of the run; what comes before or "
+                "after it is not recorded"
             )
 
     def __getstate__(self) -> dict[str, Any]:

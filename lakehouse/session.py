@@ -7,7 +7,6 @@ data is; when that process goes away, the next statement begins afresh, unless s
 from __future__ import annotations
 
 import contextlib
-import sys
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -17,6 +16,7 @@ from isoflop.lakehouse.answers import Answer
 from isoflop.lakehouse.backends.catalog import StoreDead
 from isoflop.lakehouse.errors import StoreError
 from isoflop.lakehouse.rpc.endpoint import KeeperGone
+from isoflop.lakehouse.saying import say
 from isoflop.lakehouse.sql.statements import only_reads
 from isoflop.lakehouse.sql.watch import OnProgress, Watches
 
@@ -272,7 +272,7 @@ class Session:
         with contextlib.suppress(StoreError):  # a holder that has gone keeps nothing open
             was_open = connection is not None and connection.close()
         if was_open:
-            print("isoflop: the open transaction was rolled back; COMMIT keeps one", file=sys.stderr)
+            say("the open transaction was rolled back; COMMIT keeps one")
 
     def _reached(self) -> Connection:
         if self._is_closed:

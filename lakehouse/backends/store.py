@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import os
-import sys
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -27,6 +26,7 @@ from isoflop.lakehouse.backends.connection import Connections, LocalConnection
 from isoflop.lakehouse.backends.leftovers import remove_leftovers
 from isoflop.lakehouse.errors import StoreError
 from isoflop.lakehouse.ingest.writer import Drained, drain, has_batches
+from isoflop.lakehouse.saying import say
 from isoflop.lakehouse.schema import migrate
 from isoflop.lakehouse.schema.migrations import installed_version
 from isoflop.lakehouse.sql.running import run_text, transaction
@@ -222,7 +222,7 @@ class Store:
         for loss in self._commits.losses:
             if (self.path, loss) not in _told:
                 _told.add((self.path, loss))
-                print(f"isoflop: {self.path}: {loss}; isoflop lake check says more", file=sys.stderr)
+                say(f"{self.path}: {loss}; isoflop lake check says more")
 
     def _renew(self) -> None:
         """Make sure that the file is still ours, before anything is read or written."""

@@ -14,7 +14,6 @@ from __future__ import annotations
 import contextlib
 import json
 import secrets
-import sys
 import threading
 import time
 from collections.abc import Callable, Mapping
@@ -37,6 +36,7 @@ from isoflop.lakehouse.ingest.encoding import (
 )
 from isoflop.lakehouse.runs.provenance import process_label
 from isoflop.lakehouse.runs.records import RunRecord, record_fields
+from isoflop.lakehouse.saying import say
 
 FLUSH_SECONDS = 1.0
 MAX_POINTS = 20_000
@@ -55,9 +55,10 @@ def _number(value: object) -> float | None:
 def _step(value: object) -> int | None:
     try:
         step = int(value)  # type: ignore[call-overload]
+        is_whole = bool(step == value)  # 2.7 is no step, nor is a text
     except Exception:
         return None
-    return step if -(2**63) <= step < 2**63 else None
+    return step if is_whole and -(2**63) <= step < 2**63 else None
 
 
 def _shown(value: object) -> str:
@@ -358,7 +359,7 @@ class Spool:
 
     def _say(self, message: str) -> None:
         with contextlib.suppress(Exception):
-            print(f"isoflop: run {self.run_id}: {message}", file=sys.stderr)
+            say(f"run {self.run_id}: {message}")
 
     def _thin(self) -> None:
         if len(self._points) > KEPT_WHEN_BLOCKED:

@@ -10,7 +10,6 @@ from __future__ import annotations
 import contextlib
 import ctypes
 import os
-import sys
 import threading
 import time
 import weakref
@@ -22,6 +21,7 @@ from isoflop.lakehouse.address import Address, FileAddress
 from isoflop.lakehouse.backends.backend import Backend
 from isoflop.lakehouse.backends.catalog import LakeHeld, StoreDead
 from isoflop.lakehouse.rpc.endpoint import KeeperGone, endpoint_file
+from isoflop.lakehouse.saying import say
 
 if TYPE_CHECKING:
     from isoflop.lakehouse.rpc.client import LakeClient
@@ -167,7 +167,7 @@ class Access:
             if not has_said and time.monotonic() > until - self.wait_for_owner + 2.0:
                 has_said = True
                 owner = "another process" if held.pid is None else f"process {held.pid}"
-                print(f"isoflop: waiting for {owner}, which has {self.path} open", file=sys.stderr)
+                say(f"waiting for {owner}, which has {self.path} open")
             time.sleep(0.1)
 
     def try_to_open(self) -> Backend:

@@ -9,7 +9,6 @@ from __future__ import annotations
 import contextlib
 import secrets
 import socket
-import sys
 import threading
 import time
 from collections.abc import Iterator, Mapping, Sequence
@@ -24,6 +23,7 @@ from isoflop.lakehouse.errors import Interrupted, StoreError
 from isoflop.lakehouse.ingest.batches import Drained
 from isoflop.lakehouse.rpc.endpoint import Endpoint, KeeperGone, KeeperSilent, read_endpoint
 from isoflop.lakehouse.rpc.wire import SILENCE, Reply, Request, channel_of, is_own, receive, send
+from isoflop.lakehouse.saying import say
 from isoflop.lakehouse.sql.watch import watched
 
 if TYPE_CHECKING:
@@ -172,8 +172,8 @@ class LakeClient:
         if kind in ("query", "interrupt", "trouble") or self._is_read_only:
             yield
             return
-        line = f"isoflop: waiting for process {self.pid}, which keeps {self.path}"
-        timer = threading.Timer(SAY_AFTER, lambda: print(line, file=sys.stderr))
+        line = f"waiting for process {self.pid}, which keeps {self.path}"
+        timer = threading.Timer(SAY_AFTER, lambda: say(line))
         timer.daemon = True
         timer.start()
         try:

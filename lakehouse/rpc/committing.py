@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import contextlib
 import os
-import sys
 import threading
 import time
 import weakref
@@ -23,6 +22,7 @@ from isoflop.lakehouse.ingest.writer import batch_files
 from isoflop.lakehouse.rpc.access import Access
 from isoflop.lakehouse.rpc.client import LakeClient
 from isoflop.lakehouse.rpc.starting import find_keeper
+from isoflop.lakehouse.saying import say
 
 LOOK_EVERY = 1.0  # seconds between looks whether the keeper lives
 PATIENCE = 5.0  # seconds that the end of a run waits for its files to be committed
@@ -87,10 +87,9 @@ class Committing:
             if time.monotonic() > until:
                 self._patience = IMPATIENCE
                 batches = "1 batch waits" if len(left) == 1 else f"{len(left)} batches wait"
-                print(
-                    f"isoflop: {batches} in {self.spool_folder} to be committed{': ' if reason else ''}{reason}; "
-                    f"what lies there is safe, {self._who()}",
-                    file=sys.stderr,
+                say(
+                    f"{batches} in {self.spool_folder} to be committed{': ' if reason else ''}{reason}; "
+                    f"what lies there is safe, {self._who()}"
                 )
                 return False
             if batch_files(self.spool_folder).intersection(left):
@@ -141,7 +140,7 @@ class Committing:
         with contextlib.suppress(StoreError):
             trouble = client.trouble(LOOK_EVERY)
             if trouble is not None and trouble != told:
-                print(f"isoflop: {trouble}", file=sys.stderr)
+                say(f"{trouble}")
             return trouble
         return told
 

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import sys
 import time
 
 from isoflop.lakehouse.rpc.access import Access
 from isoflop.lakehouse.rpc.client import LakeClient, as_raised
 from isoflop.lakehouse.rpc.endpoint import KeeperGone, KeeperSilent
 from isoflop.lakehouse.rpc.starting import NoKeeper
+from isoflop.lakehouse.saying import say
 
 WAIT_FOR_OPENING = 2.0  # seconds that opening waits for a process which has the file and may let go of it soon
 LONGEST_HELLO = 15.0  # seconds that a keeper may take to open the lake before training begins without it
@@ -29,7 +29,7 @@ def greet(access: Access) -> None:
         except NoKeeper as error:
             if error.__cause__ is not None:  # none can be started at all
                 raise
-            print(f"isoflop: {error.message}; what is recorded waits in {access.spool_folder}", file=sys.stderr)
+            say(f"{error.message}; what is recorded waits in {access.spool_folder}")
             return
         # It died, or waits for what does not answer: training goes on.
         except (KeeperGone, KeeperSilent) as error:
@@ -43,7 +43,7 @@ def greet(access: Access) -> None:
             raise as_raised(said["error"])
         if time.monotonic() > until:
             message, waits = said["error"]["message"], f"what is recorded waits in {access.spool_folder} until then"
-            print(f"isoflop: {message}; {waits}", file=sys.stderr)
+            say(f"{message}; {waits}")
             return
         time.sleep(0.1)
 
@@ -52,7 +52,7 @@ def say_lost(lost: int) -> None:
     """Say how many attempts were found whose process has died."""
     if lost:
         attempts = "attempt" if lost == 1 else "attempts"
-        print(f"isoflop: {lost} {attempts} whose process died, marked as lost", file=sys.stderr)
+        say(f"{lost} {attempts} whose process died, marked as lost")
 
 
 def _keeper(access: Access) -> LakeClient:

@@ -22,6 +22,7 @@ from isoflop.lakehouse.backends.catalog import check_place, refuse_unwritable
 from isoflop.lakehouse.errors import StoreError
 from isoflop.lakehouse.rpc.client import SAY_AFTER, LakeClient
 from isoflop.lakehouse.rpc.endpoint import endpoint_file, lock_file
+from isoflop.lakehouse.saying import say
 
 START_SECONDS = 60.0  # a keeper listens after about half a second; on a machine that thrashes it takes longer
 LOOK_EVERY = 0.02  # seconds
@@ -63,7 +64,7 @@ def keeper_of(place: Address, spool_folder: Path, patience: float = START_SECOND
             )
         if time.monotonic() > said_at:
             said_at = until
-            print(f"isoflop: waiting for a process to open {place}", file=sys.stderr)
+            say(f"waiting for a process to open {place}")
         time.sleep(LOOK_EVERY)
 
 

@@ -139,3 +139,33 @@ def test_a_direction_can_be_taken_back(tmp_path: Path) -> None:
             bests += [row["best"] for row in lake.query("SELECT best FROM finals").to_pylist()]
         assert bests == [1.0, 3.0]
         assert lake.query("SELECT count(*) AS n FROM store.metric_directions").to_pylist() == [{"n": 0}]
+
+
+def test_nobody_has_to_read_what_is_said(tmp_path: Path) -> None:
+    program = """
+import os, sys
+import isoflop
+read, write = os.pipe()
+os.close(read)
+os.dup2(write, 2)  # as in `python train.py 2>&1 | head -1`
+with isoflop.open(sys.argv[1]) as lake:
+    with lake.run("a", {}) as run:
+        run.log(step=1, loss=1.0)
+    run.log(step=2, loss=1.0)  # too late, which is said
+print("done")
+"""
+    said = subprocess.run(
+        [sys.executable, "-c", program, str(tmp_path / "runs.duckdb")], stdout=subprocess.PIPE, text=True, timeout=60
+    )
+    assert said.stdout == "done\n"
+
+
+def test_a_step_that_is_not_whole_is_noted_not_cut(tmp_path: Path) -> None:
+    with isoflop.open(tmp_path / "runs.duckdb") as lake:
+        with lake.run("a", {}) as run:
+            for step in (1, 2.0, 2.7, "4"):
+                run.log(step=step, loss=1.0)  # type: ignore[arg-type]
+        assert lake.query("SELECT step FROM metrics ORDER BY step").to_pylist() == [{"step": 1}, {"step": 2}]
+        assert lake.query("SELECT count(*) AS n FROM logs WHERE message LIKE '%not a whole number%'").to_pylist() == [
+            {"n": 2}
+        ]
