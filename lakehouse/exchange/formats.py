@@ -15,7 +15,6 @@ from isoflop.lakehouse.exchange.landing import FoundRun, Imported, Landing
 from isoflop.lakehouse.exchange.mapping import mapped
 from isoflop.lakehouse.exchange.naming import kept_in_config, missing_losses, with_our_names
 from isoflop.lakehouse.exchange.tables import files_of, import_folder, import_table, suspicions, tables_below
-from isoflop.lakehouse.exchange.usable import with_flops
 from isoflop.lakehouse.exchange.writing import land
 
 if TYPE_CHECKING:
@@ -93,7 +92,7 @@ def import_path(
         why = "; ".join(landing.notes[:1]) or f"it was read as {name}; --as reads it as something else"
         raise RecordError(f"{path}: no runs in it", hint=why)
     landing = with_our_names(mapped(landing, mapping or {}, path), decided=mapping or {})
-    landing = with_flops(replace(landing, runs=tuple(_in_family(run, family) for run in landing.runs)).completed())
+    landing = replace(landing, runs=tuple(_in_family(run, family) for run in landing.runs)).completed()
     label = f"import:{source or name}"
     landed = land(lake, landing, label, is_source_given=source is not None)
     notes = [

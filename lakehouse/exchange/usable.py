@@ -48,7 +48,8 @@ def check_usable(landing: Landing, path: Path, columns: Sequence[str], mapping: 
     ------
     NothingUsable : with the nearest columns, and the option to type
     """
-    if mapping or not landing.runs:
+    is_long = "metric" in columns and "value" in columns  # whose metrics have the names that people gave them
+    if mapping or not landing.runs or (is_long and len(landing.points)):
         return
     metrics = {landing.points.metrics[code] for code in set(landing.points.metric.tolist())}
     if metrics & {"loss", "validation_loss"}:
@@ -91,12 +92,15 @@ def likely(columns: Sequence[str]) -> dict[str, str]:
 
 
 def with_flops(landing: Landing) -> Landing:
-    """Return the landing with 6 * params * tokens as FLOPs of runs that say none, and a note."""
+    """Return the landing with 6 * params * tokens as FLOPs where no run says any, and a note."""
+    if any(run.record.flops is not None for run in landing.runs):
+        return landing
     runs: list[FoundRun] = []
     count = 0
     for run in landing.runs:
         record = run.record
-        if record.flops is None and record.params and record.tokens:
+        is_given = run.origin is not None and run.origin.is_given  # such as an export, which comes back as it left
+        if record.flops is None and record.params and record.tokens and not is_given:
             count += 1
             run = replace(run, record=replace(record, flops=6.0 * record.params * record.tokens))
         runs.append(run)
