@@ -83,6 +83,7 @@ def import_(
       isoflop import published:chinchilla_epoch
     """
     from dataclasses import asdict
+    from functools import partial
 
     import pyarrow as pa
 
@@ -109,13 +110,15 @@ def import_(
     rows: list[dict[str, object]] = []
     with _unmade_after_failure(lake), open_lake(lake) as opened:
         for place in places:
-            wanted = {"format": format, "source": source, "family": family, "skip_bad_rows": skip_bad_rows}
+            take = partial(
+                import_path, opened, place, format=format, source=source, family=family, skip_bad_rows=skip_bad_rows
+            )
             try:
-                done = import_path(opened, place, mapping=mapping, **wanted)  # type: ignore[arg-type]
+                done = take(mapping=mapping)
             except NothingUsable as error:
                 if not error.mapping or not _agreed(error):
                     raise
-                done = import_path(opened, place, mapping=error.mapping, **wanted)  # type: ignore[arg-type]
+                done = take(mapping=error.mapping)
             rows.append({"path": str(place), **{key: value for key, value in asdict(done).items() if key != "notes"}})
             if not (output or json):
                 note(_sentence(place.name, done))
@@ -128,17 +131,16 @@ def import_(
 @contextlib.contextmanager
 def _unmade_after_failure(lake: str | None) -> Iterator[None]:
     """Take the file of a lake away that a failed import has made, and that holds nothing."""
-    from isoflop.lakehouse.address import FileAddress, parse_address
+    from isoflop.lakehouse.address import FileAddress, parse_address, spool_of
 
     place = parse_address(lake)
     was_there = not isinstance(place, FileAddress) or place.path.exists()
     try:
         yield
-    except Exception:
-        if not was_there and isinstance(place, FileAddress) and _is_empty(place.path):
+    finally:
+        if not was_there and _is_empty(place.path):
             place.path.unlink(missing_ok=True)
-            shutil.rmtree(place.path.with_name(place.path.name + ".spool"), ignore_errors=True)
-        raise
+            shutil.rmtree(spool_of(place.path), ignore_errors=True)
 
 
 def _is_empty(path: Path) -> bool:

@@ -86,6 +86,9 @@ class RunLog:
         return self.record.run_id
 
     def __enter__(self) -> RunLog:
+        if self._spool is not None:
+            hint = "lake.run(…) again makes a run, or an attempt, of its own"
+            raise RecordError(f"run {self.run_id} is open already in this process", hint=hint)
         self._recorder.begin()
         self._owner = os.getpid()
         self._spool = Spool(self._recorder.spool_folder, self.run_id, None, record=self.record)
@@ -140,7 +143,8 @@ class RunLog:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         spool, self._spool = self._spool, None
-        assert spool is not None
+        if spool is None:  # it was left before
+            return
         with interrupts_held_back():
             if os.getpid() == self._owner:
                 spool.ended(**self._ending(kind, error, trace, spool.last_loss))

@@ -15,7 +15,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from isoflop.lakehouse.address import FileAddress, spool_of
-from isoflop.lakehouse.runs.provenance import host_name, process_start
+from isoflop.lakehouse.runs.provenance import process_space, process_start
 from isoflop.lakehouse.runs.records import digest
 
 HOST_LENGTH = 6  # characters that stand for a machine in the name of a file
@@ -27,7 +27,7 @@ ANONYMOUS = re.compile(r"(?:\.schema-\d+\.backup|\.serving)?\.(?P<pid>\d+)(?:\.\
 def partial_of(path: Path) -> Path:
     """Return where this process writes what becomes `path` when it is whole."""
     start = process_start(os.getpid()) or "x"
-    owner = f"{digest(host_name(), HOST_LENGTH)}-{os.getpid()}-{start if start.isdigit() else 'x'}"
+    owner = f"{digest(process_space(), HOST_LENGTH)}-{os.getpid()}-{start if start.isdigit() else 'x'}"
     return path.with_name(f"{path.name}.{owner}.partial")
 
 
@@ -46,7 +46,7 @@ def find_leftovers(path: Path) -> list[Path]:
 
 def _partials(path: Path) -> Iterator[tuple[Path, bool | None]]:
     """Yield each half-written file with whether its process is gone; None when that cannot be told."""
-    here = digest(host_name(), HOST_LENGTH)
+    here = digest(process_space(), HOST_LENGTH)
     try:
         with os.scandir(path.parent) as entries:
             found = sorted(entry.name for entry in entries if entry.name.endswith((".partial", ".partial.wal")))

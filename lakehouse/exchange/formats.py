@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -14,7 +13,14 @@ from isoflop.lakehouse.exchange.identity import told_apart
 from isoflop.lakehouse.exchange.landing import FoundRun, Imported, Landing
 from isoflop.lakehouse.exchange.mapping import mapped
 from isoflop.lakehouse.exchange.naming import kept_in_config, missing_losses, with_our_names
-from isoflop.lakehouse.exchange.tables import files_of, import_folder, import_table, suspicions, tables_below
+from isoflop.lakehouse.exchange.tables import (
+    files_below,
+    files_of,
+    import_folder,
+    import_table,
+    suspicions,
+    tables_below,
+)
 from isoflop.lakehouse.exchange.writing import land
 
 if TYPE_CHECKING:
@@ -129,7 +135,7 @@ def found_format(path: Path) -> tuple[str, tuple[str, ...]]:
     ------
     FileError : if it is none that is known
     """
-    files = _files(path)
+    files = files_below(path)
     found = [format.name for format in FORMATS.values() if format.finds(path, files)]
     if found:
         others = tuple(name for name in found[1:] if (found[0], name) != (ray_tune.NAME, tensorboard.NAME))
@@ -139,11 +145,6 @@ def found_format(path: Path) -> tuple[str, tuple[str, ...]]:
     if tables_below(path, files):
         return TABLE, ()
     raise FileError(path, None, f"holds no runs that are known here; looked for {', '.join(FORMATS)} and tables")
-
-
-def _files(path: Path) -> list[Path]:
-    below = [Path(folder) / name for folder, _, names in os.walk(path) for name in names]
-    return [path] if path.is_file() else [file for file in below if file.is_file()]  # a pipe would never end
 
 
 def _in_family(run: FoundRun, family: str | None) -> FoundRun:

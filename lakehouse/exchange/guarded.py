@@ -10,6 +10,8 @@ from typing import Any
 
 import numpy as np
 
+from isoflop.lakehouse.errors import FileError
+
 DEEPEST = 100  # lists and mappings within one another
 MOST_NODES = 100_000  # of a YAML document, its aliases followed
 CHUNK = 2**22  # bytes of a file that are looked at together
@@ -61,6 +63,20 @@ def json_of(text: str | bytes) -> Any:
     if opened > DEEPEST:
         _check(told, math.inf)
     return told
+
+
+def json_file(path: Path) -> dict[str, Any]:
+    """Return the object that a JSON file holds; one that holds something else is empty.
+
+    Raises
+    ------
+    FileError : if it cannot be read, or is no JSON
+    """
+    try:
+        told = json_of(path.read_bytes())
+    except (OSError, ValueError) as error:
+        raise FileError(path, None, f"cannot be read: {error}") from error
+    return told if isinstance(told, dict) else {}
 
 
 def is_deep_json(path: Path) -> bool:

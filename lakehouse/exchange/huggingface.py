@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from isoflop.lakehouse.errors import FileError
-from isoflop.lakehouse.exchange.guarded import json_of, number_of, step_of
+from isoflop.lakehouse.exchange.guarded import json_file, number_of, step_of
 from isoflop.lakehouse.exchange.landing import FoundRun, Landing
 from isoflop.lakehouse.exchange.naming import record_of
 from isoflop.lakehouse.exchange.origin import Origin, claim_of, real_path
@@ -22,7 +22,6 @@ NAME = "huggingface"
 FILE = "trainer_state.json"
 CHECKPOINT = re.compile(r"checkpoint-(\d+)")
 SETTINGS = ("max_steps", "num_train_epochs", "train_batch_size", "eval_steps", "logging_steps", "save_steps")
-RENAMED = {"train_runtime": "train_seconds", "total_flos": "flops"}
 TOTALS = ("train_runtime", "train_samples_per_second", "train_steps_per_second", "total_flos", "train_loss")
 HEAD = 2**16  # bytes in which a file under another name shows what it is
 
@@ -57,11 +56,8 @@ def read(path: Path) -> Landing:
 
 
 def _run(home: Path, file: Path, columns: PointColumns) -> FoundRun:
-    try:
-        state = json_of(file.read_bytes())
-    except (OSError, ValueError) as error:
-        raise FileError(file, None, f"cannot be read: {error}") from error
-    history = state.get("log_history") if isinstance(state, dict) else None
+    state = json_file(file)
+    history = state.get("log_history")
     if not isinstance(history, list):
         raise FileError(file, None, "has no log_history, so it is no state of a Trainer")
     name = home.name if file.name == FILE else file.stem

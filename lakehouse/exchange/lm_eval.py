@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from isoflop.lakehouse.errors import FileError
-from isoflop.lakehouse.exchange.guarded import json_of, number_of
+from isoflop.lakehouse.exchange.guarded import json_file, number_of
 from isoflop.lakehouse.exchange.landing import FoundRun, Landing, utc
 from isoflop.lakehouse.exchange.naming import record_of
 from isoflop.lakehouse.exchange.origin import Origin, claim_of, real_path
@@ -50,14 +50,12 @@ def read(path: Path) -> Landing:
 
 
 def _run(file: Path, columns: PointColumns) -> FoundRun:
-    try:
-        told = json_of(file.read_bytes())
-    except (OSError, ValueError) as error:
-        raise FileError(file, None, f"cannot be read: {error}") from error
-    results = told.get("results") if isinstance(told, dict) else None
+    told = json_file(file)
+    results = told.get("results")
     if not isinstance(results, dict):
         raise FileError(file, None, "holds no results of an evaluation")
-    config = told.get("config") if isinstance(told.get("config"), dict) else {}
+    given = told.get("config")
+    config: dict[str, Any] = given if isinstance(given, dict) else {}
     model = str(told.get("model_name") or config.get("model_args") or file.parent.name)
     origin = Origin(place=str(real_path(file)), claim=claim_of(NAME, model, file.stem))
     scores = _scores(results)

@@ -134,14 +134,17 @@ def chosen(con: duckdb.DuckDBPyConnection, path: Path, mapping: Mapping[str, str
         ours = name.lower() if name.lower() in KNOWN else name
         if name not in used and ours not in parts:
             parts[ours] = _as_ours(ours, quoted(name), kinds[name], has_commas)
+    recognized = _recognized(con, kinds, parts, used, has_commas)
     notes, taken = [], {}
-    for ours, theirs, expression in _recognized(con, kinds, parts, used, has_commas):
+    is_curve = "step" in parts or any(ours == "step" for ours, _, _ in recognized)
+    for ours, theirs, expression in recognized:
         taken[ours] = expression
         is_renamed = expression == theirs
         parts[ours] = _as_ours(ours, quoted(theirs), kinds[theirs], has_commas) if is_renamed else f"({expression})"
-        if is_renamed:
-            parts.pop(theirs, None)
-        notes.append(f"took '{expression}' as {ours}; --map {ours}=COLUMN takes another")
+        if is_renamed and is_curve:
+            parts.pop(theirs, None)  # else it would be a second metric; a setting keeps its own name too
+        shown = theirs if is_renamed else f"ln({theirs})"
+        notes.append(f"took '{shown}' as {ours}; --map {ours}=COLUMN takes another")
     return Chosen(parts, tuple(notes), taken)
 
 
@@ -252,9 +255,9 @@ def _recognized(
             theirs = by_plain.get(other)
             if theirs is None or theirs in gone:
                 continue
-            if ours in NUMBERS or ours == "perplexity":
-                if not _is_numeric(con, theirs, kinds[theirs], has_commas):
-                    continue
+            is_number = ours in NUMBERS or ours == "perplexity"
+            if is_number and not _is_numeric(con, theirs, kinds[theirs], has_commas):
+                continue
             gone.add(theirs)
             number = (
                 quoted(theirs) if kinds[theirs] not in IS_TEXT else as_number(quoted(theirs), has_commas=has_commas)

@@ -10,6 +10,7 @@ its metrics. The same file imported twice adds nothing; a changed run becomes a 
 from __future__ import annotations
 
 import math
+import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -192,7 +193,13 @@ def tables_below(folder: Path, files: Sequence[Path]) -> list[Path]:
 
 def files_of(path: Path) -> list[Path]:
     """Return the table files that a path names: itself, or those below a folder."""
-    return [path] if path.is_file() else tables_below(path, [file for file in path.rglob("*") if file.is_file()])
+    return [path] if path.is_file() else tables_below(path, files_below(path))
+
+
+def files_below(path: Path) -> list[Path]:
+    """Return every file below a folder, or the file itself; a pipe is none, since it would never end."""
+    below = [Path(folder) / name for folder, _, names in os.walk(path) for name in names]
+    return [path] if path.is_file() else [file for file in below if file.is_file()]
 
 
 def _landed(lake: Lakehouse, tables: Sequence[ReadTable], label: str, *, is_source_given: bool) -> Imported:

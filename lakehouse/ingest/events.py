@@ -63,6 +63,7 @@ class Changes:
                 self.attempts.setdefault(key, {})["resumed_step"] = step
             case "started" | "ended" as kind:
                 counts = self.counts_at_start if kind == "started" else self.counts_at_end
+                self._note_what_does_not_fit(key, fields, written_at)
                 for name in RUN_FIELDS.keys() & fields.keys():
                     if (fitting := _fitting(RUN_FIELDS[name], fields[name])) is not None:
                         counts.setdefault(key[0], {})[name] = fitting
@@ -70,6 +71,15 @@ class Changes:
                 _merge(self.attempts.setdefault(key, {}), fields, kind)
             case kind:
                 raise ValueError(f"kind is {kind!r}; expected started, resumed, note, timing or ended")
+
+    def _note_what_does_not_fit(self, key: Key, fields: Mapping[str, Any], written_at: str) -> None:
+        """Say which values a column does not take; they are kept among the results."""
+        for name, value in fields.items():
+            column = RUN_FIELDS.get(name) or ATTEMPT_FIELDS.get(name)
+            is_taken = _fitting(RUN_FIELDS[name], value) if name in RUN_FIELDS else _fitting_attempt(name, value)
+            if column is not None and value is not None and is_taken is None:
+                message = f"'{name}' is {_shown(value)}, which its column ({column}) does not take; it is in `results`"
+                self.notes.append((*key, written_at, "warning", message))
 
 
 def changes_of(batches: Sequence[Batch]) -> Changes:
@@ -182,8 +192,8 @@ def _is_json(value: Any) -> bool:
     return True
 
 
-def _shown(event: Mapping[str, Any]) -> str:
-    """Return an event as a line of the log shows it."""
+def _shown(event: Any) -> str:
+    """Return an event, or a value of one, as a line of the log shows it."""
     return json.dumps(event, default=str)[:LONGEST_SHOWN]
 
 

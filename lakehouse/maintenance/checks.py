@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
@@ -10,12 +11,15 @@ from isoflop.lakehouse.ingest.batches import UNREADABLE, files_set_aside
 from isoflop.lakehouse.ingest.immovable import COMMITTED, LEFT, beginning, file_key
 from isoflop.lakehouse.ingest.writer import batch_files
 from isoflop.lakehouse.maintenance.beside import problems_beside
+from isoflop.lakehouse.rpc.client import SAY_AFTER
 from isoflop.lakehouse.runs.metrics import is_highest
+from isoflop.lakehouse.saying import say
 from isoflop.lakehouse.units import format_bytes
 
 if TYPE_CHECKING:
     from isoflop.lakehouse.lake import Lakehouse
 
+COMMITTER_SECONDS = 20.0  # that a check waits for the process which commits a shared lake's spool
 CONTENTS = """
 SELECT (SELECT max(version) FROM store.schema_migrations) AS schema_version,
        (SELECT count(*) FROM store.runs) AS runs, (SELECT count(*) FROM store.attempts) AS attempts,
@@ -93,6 +97,7 @@ def find_problems(lake: Lakehouse) -> Answer:
 
     waited = batch_files(lake.spool_folder)  # what comes after this is of scripts that train
     lake.drain()
+    _wait_for_committer(lake, waited)
     statement = " UNION ALL ".join(f"({check})" for check in CHECKS)
     found = lake.query(statement)
     rows = [
@@ -106,6 +111,19 @@ def find_problems(lake: Lakehouse) -> Answer:
     ]
     schema = pa.schema([("kind", pa.string()), ("subject", pa.string()), ("detail", pa.string())])
     return Answer(pa.Table.from_pylist(rows, schema=schema), statement=statement)
+
+
+def _wait_for_committer(lake: Lakehouse, waited: set[str]) -> None:
+    """Let the process that commits a shared lake's spool come to what waits in it: a drain leaves that to it."""
+    began, has_said = time.monotonic(), False
+    while lake.is_shared and waited & batch_files(lake.spool_folder):
+        if time.monotonic() - began > COMMITTER_SECONDS:
+            return
+        if not has_said and time.monotonic() - began > SAY_AFTER:
+            has_said = True
+            say(f"waiting for the process that commits {lake.spool_folder}")
+        time.sleep(0.1)
+        lake.drain()
 
 
 def _left_in_the_spool(lake: Lakehouse, waited: set[str]) -> Iterator[dict[str, str]]:

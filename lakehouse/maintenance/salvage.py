@@ -13,6 +13,7 @@ from isoflop.lakehouse.backends.catalog import LakeDamaged, is_damage
 from isoflop.lakehouse.backends.leftovers import partial_of
 from isoflop.lakehouse.errors import StoreError
 from isoflop.lakehouse.maintenance.rewrite import make_described, new_file, people_made, tables_of
+from isoflop.lakehouse.schema.migrations import note_versions, version_by_shape
 from isoflop.lakehouse.sql.quoting import literal, quoted
 
 if TYPE_CHECKING:
@@ -21,6 +22,12 @@ if TYPE_CHECKING:
 AT_ONCE = 122_880  # rows read together, DuckDB's row group
 SMALLEST = 2_048  # rows that are given up together when one of their blocks cannot be read
 CATALOG = "_damaged"
+# A run whose row is lost has its points and attempts still; its settings are not known any more.
+REMADE_RUNS = """
+INSERT INTO store.runs BY NAME
+SELECT DISTINCT run_id, run_id AS name, 'salvaged' AS family, 'salvaged' AS source, 0 AS seed, '{}'::JSON AS config,
+       []::VARCHAR[] AS tags
+FROM store.attempts WHERE run_id NOT IN (SELECT run_id FROM store.runs)"""
 
 
 @dataclass(frozen=True)
@@ -106,9 +113,19 @@ class _Salvage:
                 [CATALOG],
             ).fetchall()
             saved = [self._table(*definition) for definition in definitions]
+            self._complete(saved)
             with contextlib.suppress(StoreError):  # views and macros of a table that is not whole can be made again
                 make_described(self._target, people_made(self._source, CATALOG))
             return saved
+
+    def _complete(self, saved: list[SavedTable]) -> None:
+        """Make a lake of what is saved: its version by its shape, and a run for each attempt that lost its own."""
+        lost = {table.name for table in saved if table.lost}
+        if "store.schema_migrations" in lost:
+            self._target.execute("DELETE FROM store.schema_migrations")
+            note_versions(self._target, version_by_shape(self._target))
+        if "store.runs" in lost:
+            self._target.execute(REMADE_RUNS)
 
     def _table(self, schema: str, table: str, definition: str, shown: str) -> SavedTable:
         name = f"{quoted(schema)}.{quoted(table)}"

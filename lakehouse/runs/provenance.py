@@ -8,6 +8,8 @@ from functools import cache
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
+HOST_SPACE = 0xEFFFFFFC  # inode of Linux's first namespace of process numbers, the host's own (proc_ns.h)
+
 
 @cache
 def code_version() -> str:
@@ -21,6 +23,18 @@ def code_version() -> str:
 def host_name() -> str:
     """Return the name of this machine."""
     return socket.gethostname()
+
+
+def process_space() -> str:
+    """Return the name of the space that process numbers of this machine are of: the host, and the container in it.
+
+    Containers on one host may have its name and see other numbers, so that a number says nothing there.
+    """
+    try:
+        space = os.stat("/proc/self/ns/pid").st_ino
+    except OSError:
+        space = HOST_SPACE
+    return host_name() if space == HOST_SPACE else f"{host_name()}+{space}"
 
 
 def process_start(pid: int) -> str | None:
@@ -39,14 +53,14 @@ def process_start(pid: int) -> str | None:
 
 
 def process_label() -> str:
-    """Return a name for this process that no other process ever has: host, pid and start time."""
-    return f"{host_name()}:{os.getpid()}:{process_start(os.getpid())}"
+    """Return a name for this process that no other process ever has: space, pid and start time."""
+    return f"{process_space()}:{os.getpid()}:{process_start(os.getpid())}"
 
 
 def is_running(label: str) -> bool | None:
-    """Return whether the process with this label still runs; None when it is another machine's."""
+    """Return whether the process with this label still runs; None when it is another machine's or container's."""
     host, _, rest = label.rpartition(":")[0].rpartition(":")
     start = label.rpartition(":")[2]
-    if host != host_name() or not rest.isdigit():
+    if host != process_space() or not rest.isdigit():
         return None
     return process_start(int(rest)) == start

@@ -166,13 +166,13 @@ def _insertion(
     statements: list[Statement] = []
     if altered:
         statements.append((UNCHANGED, [[f"{name} {kind}" for name, kind in types.items()]]))
-    if replacing:
-        statements.append(("DELETE FROM store.runs WHERE run_id IN (SELECT unnest(?))", [list(replacing)]))
     for name, (kind, is_new) in altered.items():
         if is_new:
             statements.append((f"ALTER TABLE store.runs ADD COLUMN IF NOT EXISTS {quoted(name)} {kind}", None))
         else:
             statements += [(text, None) for text in _retyping(name, types[name], kind, database.is_shared)]
+    if replacing:  # DuckDB commits no rows that are deleted before their table is altered
+        statements.append(("DELETE FROM store.runs WHERE run_id IN (SELECT unnest(?))", [list(replacing)]))
     types.update({name: kind for name, (kind, _) in altered.items()})
     table = _rows(list(unique.values()), settings, types)
     columns = ", ".join(

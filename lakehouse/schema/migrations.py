@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     import duckdb
 
 SCHEMA_VERSION = 4
+NOTE = "INSERT INTO store.schema_migrations VALUES (?, ?, (now() AT TIME ZONE 'UTC')::TIMESTAMP, ?)"
 # Of which metrics the largest value was the best one before schema 4.
 WAS_HIGHEST = "regexp_matches(metric, '(accuracy|acc|reward|score|bleu|f1)$')"
 TURNED = (
@@ -49,6 +50,37 @@ def installed_version(con: duckdb.DuckDBPyConnection) -> int:
         return 0
     row = con.execute("SELECT max(version) FROM store.schema_migrations").fetchone()
     return int(row[0] or 0) if row else 0
+
+
+def version_by_shape(con: duckdb.DuckDBPyConnection) -> int:
+    """Return the schema version that a store has by the columns of its tables; 0 for none."""
+    import duckdb
+
+    there = _columns(con)
+    found = 0
+    with duckdb.connect() as plain:
+        plain.execute("CREATE SCHEMA store")
+        for number, path in scripts().items():
+            plain.execute(path.read_text())
+            if _columns(plain) <= there:
+                found = number
+    return found
+
+
+def note_versions(con: duckdb.DuckDBPyConnection, version: int) -> None:
+    """Note in a store whose own list is lost that it has been brought to a version."""
+    for number, path in scripts().items():
+        if number <= version:
+            con.execute(NOTE, [number, path.stem, code_version()])
+
+
+def _columns(con: duckdb.DuckDBPyConnection) -> set[tuple[str, str]]:
+    """Return the columns of the tables in `store`, further settings of runs among them."""
+    rows = con.execute(
+        "SELECT table_name, column_name FROM duckdb_columns() "
+        "WHERE database_name = current_database() AND schema_name = 'store'"
+    ).fetchall()
+    return {(str(table), str(column)) for table, column in rows}
 
 
 def check_version(con: duckdb.DuckDBPyConnection, place: object) -> None:
@@ -114,10 +146,7 @@ def migrate(
         for number, path in missing.items():
             text = path.read_text()
             con.execute(text.replace(" PRIMARY KEY", "") if is_shared else text)
-            con.execute(
-                "INSERT INTO store.schema_migrations VALUES (?, ?, (now() AT TIME ZONE 'UTC')::TIMESTAMP, ?)",
-                [number, path.stem, code_version()],
-            )
+            con.execute(NOTE, [number, path.stem, code_version()])
         if 0 < version < 4:
             con.execute(recomputed(TURNED, WAS_HIGHEST))
         create_views(con)

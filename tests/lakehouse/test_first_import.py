@@ -195,12 +195,13 @@ def test_another_mapping_of_the_same_file_changes_its_runs_and_adds_none(tmp_pat
     assert found[0]["flops"] == pytest.approx(6 * 7e7 * 1e9)
 
 
-def test_rows_that_an_earlier_version_knew_by_their_values_are_known_still(tmp_path: Path) -> None:
+@pytest.mark.parametrize("params", ["params", "num_params"])
+def test_rows_that_an_earlier_version_knew_by_their_values_are_known_still(params: str, tmp_path: Path) -> None:
     from isoflop.lakehouse.runs.records import canonical_json, digest
 
     lake = tmp_path / "runs.duckdb"
-    path = text("m.csv", "params,tokens,loss\n10000000,200000000,3.5\n")(tmp_path)
-    told = {"params": 10_000_000, "tokens": 200_000_000, "loss": 3.5}
+    path = text("m.csv", f"{params},tokens,loss\n10000000,200000000,3.5\n")(tmp_path)
+    told = {params: 10_000_000, "tokens": 200_000_000, "loss": 3.5}
     earlier = digest(canonical_json({"source": "import:m", "row": told}))
     with Lakehouse(lake) as opened:
         with opened.run("imported", {}) as run:

@@ -23,6 +23,7 @@ from isoflop.lakehouse.backends.store import Store
 from isoflop.lakehouse.errors import StoreError, UsageError
 from isoflop.lakehouse.maintenance import copy_lake, find_problems
 from isoflop.lakehouse.schema import SCHEMA_VERSION
+from isoflop.lakehouse.schema.migrations import scripts, version_by_shape
 
 PATIENCE = 240  # seconds a program of a test may take on a busy machine
 BLOCK = 65536  # bytes of a block of a lake's file
@@ -311,3 +312,32 @@ def test_a_file_cut_in_half_is_told_from_one_that_somebody_else_wrote(tmp_path: 
     done = typed("repair", "--lake", path, "--yes").exception
     assert isinstance(done, StoreError) and "nothing of" in str(done) and "restore a copy" in str(done)
     assert not list(tmp_path.glob("*.salvaged*"))
+
+
+def test_a_file_that_lost_its_end_is_saved_as_a_lake_that_opens(tmp_path: Path) -> None:
+    path = tmp_path / "copy.duckdb"
+    with Lakehouse(tmp_path / "runs.duckdb") as lake:
+        for width in range(20):
+            with lake.run("mine", {"width": width}) as run:
+                for step in range(1000):
+                    run.log(step=step, loss=1 / (step + 1))
+        lake.snapshot(path)
+    os.truncate(path, path.stat().st_size - 3 * BLOCK // 4)
+    done = typed("repair", "--lake", path, "--yes")
+    assert done.exit_code == 0 and "store.schema_migrations: 4 rows lost" in done.output
+    with Lakehouse(f"{path}.salvaged") as saved:
+        counted = "SELECT count(DISTINCT run_id) AS runs, count(*) AS points FROM curves"
+        assert saved.query(counted).to_pylist() == [{"runs": 20, "points": 20_000}]
+        version = "SELECT max(version) AS v FROM store.schema_migrations"
+        assert saved.query(version).to_pylist() == [{"v": SCHEMA_VERSION}]
+
+
+@pytest.mark.parametrize("version", range(1, SCHEMA_VERSION + 1))
+def test_the_version_of_a_lake_is_seen_by_its_tables(version: int, tmp_path: Path) -> None:
+    with duckdb.connect() as con:
+        con.execute("CREATE SCHEMA store")
+        for number, script in scripts().items():
+            if number <= version:
+                con.execute(script.read_text())
+        con.execute("ALTER TABLE store.runs ADD COLUMN a_setting BIGINT")
+        assert version_by_shape(con) == version

@@ -15,9 +15,11 @@ import pytest
 
 import isoflop
 from isoflop.lakehouse import Lakehouse
+from isoflop.lakehouse.errors import RecordError
 from isoflop.lakehouse.ingest.signals import interrupts_held_back
 from isoflop.lakehouse.maintenance import find_problems
 from isoflop.lakehouse.rpc import keeper
+from isoflop.lakehouse.runs import provenance
 from tests.keepers import endpoint_of, has_keeper, kill_keeper
 
 IMPATIENT = """
@@ -169,3 +171,29 @@ def test_a_step_that_is_not_whole_is_noted_not_cut(tmp_path: Path) -> None:
         assert lake.query("SELECT count(*) AS n FROM logs WHERE message LIKE '%not a whole number%'").to_pylist() == [
             {"n": 2}
         ]
+
+
+def test_a_run_that_is_open_is_not_entered_again_and_goes_on(tmp_path: Path) -> None:
+    with isoflop.open(tmp_path / "runs.duckdb") as lake:
+        with lake.run("a", {}) as run:
+            run.log(step=1, loss=1.0)
+            with pytest.raises(RecordError, match="is open already"), run:
+                pass
+            run.log(step=2, loss=1.0)
+        assert lake.query("SELECT status, last_step FROM runs").to_pylist() == [{"status": "finished", "last_step": 2}]
+
+
+def test_what_a_summary_says_that_does_not_fit_is_named_in_the_log(tmp_path: Path) -> None:
+    with isoflop.open(tmp_path / "runs.duckdb") as lake:
+        with lake.run("a", {}) as run:
+            run.summary(tokens="abc", steps=2**70, train_seconds="x", mine="free text")
+        said = [row["message"] for row in lake.query("SELECT message FROM logs ORDER BY message").to_pylist()]
+        assert [line.split()[0] for line in said] == ["'steps'", "'tokens'", "'train_seconds'"]
+        assert all("does not take" in line for line in said)
+
+
+def test_a_process_number_of_another_container_says_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    label = provenance.process_label()
+    assert provenance.is_running(label) is True
+    monkeypatch.setattr(provenance, "process_space", lambda: f"{provenance.host_name()}+4026532999")
+    assert provenance.is_running(label) is None

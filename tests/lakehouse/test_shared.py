@@ -353,3 +353,13 @@ def test_a_migration_is_one_transaction_and_keeps_the_old_tables(
         assert find_problems(lake).records() == []
         lake.write([(f"DROP SCHEMA {kept} CASCADE", None)])
         assert lake.query("SELECT count(*) AS n FROM curves").to_pylist() == [{"n": 10}]
+
+
+def test_a_check_beside_training_waits_for_the_process_that_commits(address: str) -> None:
+    with Lakehouse(address, hold=True) as training, training.run("mine", {"a": 1}) as run:
+        for step in range(30):
+            run.log(step=step, loss=1.0)
+            if step % 10 == 9:
+                assert run._spool is not None and run._spool.flush()
+                with Lakehouse(address) as other:
+                    assert find_problems(other).records() == []

@@ -10,6 +10,8 @@ import re
 from enum import Enum
 from typing import NamedTuple
 
+from isoflop.lakehouse.sql.quoting import quoted
+
 
 class Kind(Enum):
     """What a token is."""
@@ -161,4 +163,4 @@ def quote_name(name: str) -> str:
     >>> quote_name("final loss")
     '"final loss"'
     """
-    return '"' + name.replace('"', '""') + '"'
+    return quoted(name)
