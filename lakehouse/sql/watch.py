@@ -16,6 +16,7 @@ from dataclasses import dataclass
 
 from isoflop.lakehouse.errors import Interrupted
 
+STOPPED_EVERY = 0.5  # seconds between two attempts to stop what goes on
 REPORTED_EVERY = 0.05  # seconds between two reports that are passed on
 
 
@@ -49,8 +50,9 @@ class Watch:
         self.progress = progress
         self._is_cancelled = False
         self._stops: dict[int, Callable[[], object]] = {}
-        self._lock = threading.Lock()
+        self._lock = threading.RLock()  # Ctrl-C may come while its own thread has it
         self._reported: dict[str, float] = {}
+        self._again: threading.Timer | None = None
 
     def check(self) -> None:
         """Return unless somebody asked to stop.
@@ -97,12 +99,26 @@ class Watch:
                 self._stops.pop(key, None)
 
     def cancel(self) -> None:
-        """Stop what is being answered, from any thread; whoever waits for it meets `Interrupted`."""
+        """Stop what is being answered, from any thread; whoever waits for it meets `Interrupted`.
+
+        What has not quite begun cannot be stopped, so it is told again until nobody waits for it any more.
+        """
         with self._lock:
             self._is_cancelled = True
-            for stop in self._stops.values():
+            for stop in list(self._stops.values()):
                 with contextlib.suppress(Exception):
                     stop()
+            if self._stops and self._again is None:
+                self._again = threading.Timer(STOPPED_EVERY, self._cancel_again)
+                self._again.daemon = True
+                self._again.start()
+
+    def _cancel_again(self) -> None:
+        with self._lock:
+            self._again = None
+            is_over = not self._stops
+        if not is_over:
+            self.cancel()
 
 
 class Watches:

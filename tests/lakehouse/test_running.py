@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import threading
+import time
+
 import duckdb
 import pytest
 
 from isoflop.lakehouse.sql.running import run_text
-from isoflop.lakehouse.sql.watch import Progress, watched
+from isoflop.lakehouse.sql.watch import STOPPED_EVERY, Progress, watched
 
 GOLDEN = [
     ("SELECT nope FROM range(3)", "LINE 1: SELECT nope FROM range(3)\n               ^"),
@@ -51,3 +54,20 @@ def test_a_long_query_says_how_far_it_is() -> None:
         con.execute("CREATE TABLE t AS SELECT range AS i FROM range(300000)")
         run_text(con, "SELECT count(DISTINCT md5(i::VARCHAR)) FROM t")
     assert {one.part for one in heard} <= {"percent of a query"}
+
+
+def test_what_has_not_quite_begun_is_stopped_a_moment_later() -> None:
+    asked = threading.Event()
+    told: list[float] = []
+
+    def stop() -> None:
+        told.append(time.monotonic())
+        if len(told) == 3:  # it took no notice of the first two
+            asked.set()
+
+    with watched() as watch, watch.stoppable(stop):
+        watch.cancel()
+        assert asked.wait(30)
+    count = len(told)
+    time.sleep(2 * STOPPED_EVERY)
+    assert len(told) == count  # nobody waits any more
