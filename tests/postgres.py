@@ -12,6 +12,7 @@ import subprocess
 import tempfile
 import time
 from collections.abc import Sequence
+from contextlib import suppress
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -119,9 +120,11 @@ class Postgres:
 
     def _signal(self, number: int) -> None:
         assert self._process is not None
-        children = Path(f"/proc/{self._process.pid}/task/{self._process.pid}/children").read_text().split()
-        for pid in (self._process.pid, *map(int, children)):
-            os.kill(pid, number)
+        parent = self._process.pid
+        os.kill(parent, number)
+        for pid in Path(f"/proc/{parent}/task/{parent}/children").read_text().split():
+            with suppress(ProcessLookupError):  # a backend may end between the list and the signal
+                os.kill(int(pid), number)
 
     def new_database(self) -> str:
         """Make an empty database and return its name."""
