@@ -58,11 +58,12 @@ class Profiles:
         """What a person should know of which runs and budgets were used."""
         num_budgets, num_used = len(self.params), int(np.isfinite(self.params).sum())
         chosen = (
-            f"{num_budgets} budgets: runs within {self.tolerance:.0%} in compute, {FEWEST_SIZES} sizes or more; "
+            f"{num_budgets} budget{'s' * (num_budgets != 1)}: "
+            f"runs within {self.tolerance:.0%} in compute, {FEWEST_SIZES} sizes or more; "
             f"{len(self.slices.params)} of {self.num_runs} runs share one"
         )
         if not np.isfinite(self.exponent):
-            return (chosen, f"parabolas have a minimum between the sizes trained on {num_used} budgets")
+            return (chosen, f"parabolas have a minimum between the sizes trained on {num_used} of {num_budgets}")
         return (chosen, f"params ~ flops^{self.exponent:.4f} by the parabolas of {num_used} budgets with a minimum")
 
 

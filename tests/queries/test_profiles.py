@@ -57,7 +57,7 @@ def test_every_run_counts_once_and_budgets_with_too_few_sizes_are_left_out() -> 
     found = profiles_at(spread)
     assert np.bincount(found.slices.label).tolist() == [5]
     assert found.slices.unit.tolist() == [0, 1, 2, 3, 4]
-    assert "1 budgets" in found.notes[0] and "5 of 8 runs share one" in found.notes[0]
+    assert "1 budget:" in found.notes[0] and "5 of 8 runs share one" in found.notes[0]
 
 
 def test_a_run_repeated_is_one_size() -> None:
@@ -73,7 +73,7 @@ def test_a_minimum_at_the_edge_of_the_sizes_is_no_best_size() -> None:
     distance = np.log(params / np.where(flops == 1e19, 3e8, 3e9))
     found = isoflop_profiles(params, flops / (6 * params), 2 + 0.1 * distance**2, flops)
     assert found.params[0] == pytest.approx(3e8) and np.isnan(found.params[1])
-    assert np.isnan(found.exponent) and "on 1 budgets" in found.notes[1]
+    assert np.isnan(found.exponent) and "on 1 of 2" in found.notes[1]
     assert found.loss[0] == pytest.approx(2.0)
     assert found.curve(0, params[:5]) == pytest.approx((2 + 0.1 * distance**2)[:5])
 
