@@ -25,23 +25,30 @@ class StepTime:
 
     Parameters
     ----------
-    prices : coefficient to price: c_0 [s], c_f [s/FLOP], c_m [s/byte], c_L [s/layer]
+    name : of the saved law
+    prices : coefficient of the law `step_time` to price
     """
 
     name: str
     prices: Mapping[str, float]
 
     def seconds(self, record: RunRecord) -> float | None:
-        """Return the predicted time of a run [s], None where the law's inputs are not known.
+        """Return the predicted time of a run [s], None where the law's inputs are not known."""
+        import numpy as np
 
-        Source: Inbar and Sernau 2024 (arXiv:2406.18922), with terms for arithmetic and depth.
-        """
+        from isoflop.queries.laws.step_time import STEP_TIME
+
         depth = record.config.get("depth")
-        if not isinstance(depth, int | float) or record.steps is None or record.flops is None:
+        if not isinstance(depth, int | float) or not record.steps or record.flops is None:
             return None
-        once, flop, byte, layer = (self.prices.get(name, 0.0) for name in ("c_0", "c_f", "c_m", "c_L"))
-        per_step = once + layer * depth
-        return record.steps * per_step + flop * record.flops + byte * (record.memcpy_bytes or 0.0)
+        given = {
+            "flops": record.flops / record.steps,
+            "memcpy_bytes": (record.memcpy_bytes or 0.0) / record.steps,
+            "depth": depth,
+        }
+        prices = np.array([self.prices.get(price.name, 0.0) for price in STEP_TIME.coefficients])
+        inputs = np.array([[given[column.name] for column in STEP_TIME.inputs]])
+        return float(record.steps * STEP_TIME.predict(prices, inputs)[0])
 
 
 def describe_plans(sweeps: Sequence[Sweep], address: str | None) -> Answer:

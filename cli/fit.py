@@ -121,9 +121,11 @@ def as_source(text: str) -> str:
     >>> as_source("runs"), as_source("points.csv"), as_source("SELECT * FROM runs")
     ('runs', "'points.csv'", '(SELECT * FROM runs)')
     """
+    from isoflop.lakehouse.sql.quoting import literal
+
     text = text.strip().removesuffix(";")
     if text.lower().endswith(FILES) and not text.startswith(("'", '"')) and "(" not in text:
-        return "'" + text.replace("'", "''") + "'"
+        return literal(text)
     first = text.partition(" ")[0].upper()
     return f"({text})" if first in ("SELECT", "FROM", "WITH", "VALUES") else text
 
@@ -169,4 +171,6 @@ def _split(text: str) -> list[str]:
 
 def quoted_name(name: str) -> str:
     """Return a name as a statement takes it: quoted unless it is a plain word."""
-    return name if name.isidentifier() and name.isascii() else '"' + name.replace('"', '""') + '"'
+    from isoflop.lakehouse.sql.quoting import quoted
+
+    return name if name.isidentifier() and name.isascii() else quoted(name)

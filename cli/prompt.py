@@ -19,8 +19,8 @@ from prompt_toolkit.lexers import PygmentsLexer
 from pygments.lexers.sql import PostgresLexer  # type: ignore[import-untyped]
 from pygments.token import Keyword, Name  # type: ignore[import-untyped]
 
+from isoflop.cli.conversation import Conversation, is_blank, split_ended
 from isoflop.cli.output import note, stderr_console
-from isoflop.cli.shell import Conversation, is_blank, split_ended
 from isoflop.cli.verbs import CLAUSES, COMMANDS, VERBS
 from isoflop.lakehouse.errors import IsoflopError
 from isoflop.lakehouse.units import format_seconds

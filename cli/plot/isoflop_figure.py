@@ -1,7 +1,7 @@
 """Runs of one budget side by side: loss over model size, one curve for each budget, and the best size of each.
 
-With a law, the curves are its predictions at 6 * params * tokens = budget. Without one they are parabolas in the
-logarithm of the size, fitted to the runs of that budget alone (Hoffmann et al. 2022, arXiv:2203.15556, approach 2).
+With a law, the curves are its predictions at equal compute and the best sizes are its own. Without one they are the
+parabolas of `queries.planning.profiles`, at the budgets that `COMPARE APPROACHES` finds too.
 """
 
 from __future__ import annotations
@@ -13,22 +13,20 @@ import numpy as np
 from isoflop.cli.plot.figure import Array, Axis, Figure, Line, Mark, Points, ToneScale, floats, tones
 from isoflop.cli.plot.law_card import LawCard
 from isoflop.cli.plot.law_figure import numbers, seen_runs, target_axis
-from isoflop.cli.plot.law_path import FLOPS_PER_PARAM_TOKEN, held_inputs, middles
+from isoflop.cli.plot.law_path import held_inputs, middles
 from isoflop.cli.plot.run_figures import identifier, number
 from isoflop.cli.plot.ticks import write_number
-from isoflop.lakehouse.errors import EmptySelection, UsageError
+from isoflop.lakehouse.errors import UsageError
+from isoflop.queries.planning.profiles import Profiles, isoflop_profiles
 
 if TYPE_CHECKING:
     from isoflop.lakehouse import Lakehouse
 
-APART = 0.1
-"""Runs whose compute differs by less than this, in decades, share a budget."""
-
-FEWEST = 4
-"""Runs a budget needs to be drawn."""
-
-MOST_BUDGETS = 12
 NUM_PLACES = 60
+"""Sizes at which a curve is drawn."""
+
+BEYOND_SIZES = 1.3
+"""A law is drawn this factor beyond the sizes trained with a budget, on either side."""
 
 
 def isoflop_figure(lake: Lakehouse, law: LawCard | None = None, *, condition: str = "true") -> Figure:
@@ -42,106 +40,87 @@ def isoflop_figure(lake: Lakehouse, law: LawCard | None = None, *, condition: st
     Raises
     ------
     UsageError : if the law is not one of params and tokens
-    EmptySelection : if no budget has four runs
+    EmptySelection : if no budget has four runs of different size
     """
     if law is None:
-        size, amount, target = "params", "tokens", "loss"
-        statement = f"SELECT params, tokens, loss FROM runs\nWHERE (\n{condition}\n) AND loss IS NOT NULL"
+        size, target = "params", "loss"
+        statement = f"SELECT params, tokens, loss, flops FROM runs\nWHERE (\n{condition}\n) AND loss IS NOT NULL"
         table = lake.sql(statement).table
         rows = {name: floats(table.column(name).to_pylist()) for name in table.column_names}
+        found = isoflop_profiles(rows["params"], rows["tokens"], rows["loss"], _compute(rows, size, "tokens"))
     elif law.compute is not None:
         (size, amount), target = law.compute, law.target
         statement, rows = seen_runs(lake, law)
+        found = isoflop_profiles(rows[size], rows[amount], rows[target], _compute(rows, size, amount))
     else:
         raise UsageError(f"law '{law.name}' has no isoFLOP view", hint="it needs params and tokens among its inputs")
-    known = np.isfinite(rows[size]) & np.isfinite(rows[amount]) & np.isfinite(rows[target])
-    rows = {name: values[known] for name, values in rows.items()}
-    groups = budgets(FLOPS_PER_PARAM_TOKEN * rows[size] * rows[amount])
-    if not groups:
-        raise EmptySelection(
-            "no budget has four runs of different size", hint="an isoFLOP view compares sizes at equal compute"
-        )
-    compute = np.array([budget for budget, _ in groups])
-    places = tones(compute)
-    statements = [statement]
+    statements, notes = [statement], found.notes
     if law is None:
-        curves = [_parabola(rows[size][members], rows[target][members]) for _, members in groups]
+        curves, best = _parabolas(found), (found.params, found.loss)
     else:
-        curve_statement, curves = _law_curves(lake, law, rows, groups)
+        curve_statement, curves, best = _law_curves(lake, law, rows, found)
         statements.insert(0, curve_statement)
+        notes = notes[:1]
+    budgets = found.slices.budgets
     marks: list[Mark] = []
-    for (budget, members), tone, (across, loss) in zip(groups, places.tolist(), curves, strict=True):
-        marks.append(Points(rows[size][members], rows[target][members], "", tone=tone))
-        marks.append(Line(across, loss, write_number(budget, "power", digits=2), tone, is_thin=True))
-    lowest = [int(np.argmin(loss)) for _, loss in curves]
-    inner = [n for n, at in enumerate(lowest) if 0 < at < len(curves[n][1]) - 1]
-    if len(inner) > 1:
-        best = [(curves[n][0][lowest[n]], curves[n][1][lowest[n]]) for n in inner]
-        marks.append(
-            Line(floats([size for size, _ in best]), floats([loss for _, loss in best]), "best size of a budget")
-        )
-    shown = sum(len(members) for _, members in groups)
-    notes = (f"{shown} of {len(known)} runs share a budget",) if shown < len(known) else ()
+    for budget, (tone, (across, loss)) in enumerate(zip(tones(budgets).tolist(), curves, strict=True)):
+        own = found.slices.label == budget
+        marks.append(Points(found.slices.params[own], found.slices.loss[own], "", tone=tone))
+        marks.append(Line(across, loss, write_number(float(budgets[budget]), "power", digits=2), tone, is_thin=True))
+    inside = np.isfinite(best[0])
+    if np.count_nonzero(inside) > 1:
+        marks.append(Line(best[0][inside], best[1][inside], "best size of a budget"))
     title = f"{law.name} · {target} at equal compute" if law is not None else "loss at equal compute"
     return Figure(
         title, Axis(size), target_axis(target), tuple(marks), tuple(statements), notes,
-        scale=ToneScale("training compute [FLOP]", float(compute.min()), float(compute.max())),
+        scale=ToneScale("training compute [FLOP]", float(budgets.min()), float(budgets.max())),
     )  # fmt: skip
 
 
-def budgets(compute: Array) -> list[tuple[float, Array]]:
-    """Return the budgets that runs share: (geometric mean [FLOP], indices of its runs), smallest first.
-
-    A budget is a stretch of 0.1 decades with at least four runs. The fullest stretch is taken first, then the fullest
-    of what is left and not next to a taken one, up to 12.
-    """
-    order = np.argsort(compute)
-    logs = np.log10(compute[order])
-    is_free = np.isfinite(logs)
-    found: list[tuple[float, Array]] = []
-    while len(found) < MOST_BUDGETS:
-        counts = np.array([np.count_nonzero(is_free & (logs >= low) & (logs <= low + APART)) for low in logs])
-        counts[~is_free] = 0
-        best = int(np.argmax(counts)) if counts.size else 0
-        if not counts.size or counts[best] < FEWEST:
-            break
-        members = is_free & (logs >= logs[best]) & (logs <= logs[best] + APART)
-        middle = float(logs[members].mean())
-        found.append((10.0**middle, order[members]))
-        is_free &= np.abs(logs - middle) > APART
-    return sorted(found, key=lambda each: each[0])
+def _compute(rows: dict[str, Array], size: str, amount: str) -> Array:
+    """Compute of each run, as logged where it was, else 6 params tokens (Kaplan et al. 2020, arXiv:2001.08361)."""
+    dense = 6 * rows[size] * rows[amount]
+    return np.where(np.isfinite(rows["flops"]), rows["flops"], dense) if "flops" in rows else dense
 
 
-def _parabola(params: Array, loss: Array) -> tuple[Array, Array]:
-    """Loss as a parabola in log size, over the sizes of the runs."""
-    across = np.log(params)
-    coefficients = np.polyfit(across - across.mean(), loss, 2)
-    size = np.geomspace(params.min(), params.max(), NUM_PLACES)
-    return size, np.polyval(coefficients, np.log(size) - across.mean())
+def _parabolas(found: Profiles) -> list[tuple[Array, Array]]:
+    """The parabola of every budget, over the sizes of its runs."""
+    curves = []
+    for budget in range(len(found.slices.budgets)):
+        params = found.slices.params[found.slices.label == budget]
+        size = np.geomspace(params.min(), params.max(), NUM_PLACES)
+        curves.append((size, found.curve(budget, size)))
+    return curves
 
 
 def _law_curves(
-    lake: Lakehouse, law: LawCard, rows: dict[str, Array], groups: list[tuple[float, Array]]
-) -> tuple[str, list[tuple[Array, Array]]]:
-    """The law over size at every budget, around the sizes that were trained with it."""
+    lake: Lakehouse, law: LawCard, rows: dict[str, Array], found: Profiles
+) -> tuple[str, list[tuple[Array, Array]], tuple[Array, Array]]:
+    """The law over size at every budget, around the sizes that were trained with it, and its lowest point on each."""
     assert law.compute is not None
     size, amount = law.compute
-    ranges = ", ".join(
-        f"({number(budget)}, {number(np.log10(rows[size][members].min() / 1.3))}, "
-        f"{number(np.log10(rows[size][members].max() * 1.3))})"
-        for budget, members in groups
-    )
+    slices = found.slices
+    ranges = []
+    for budget, flops in enumerate(slices.budgets):
+        params = slices.params[slices.label == budget]
+        low, high = np.log10(params.min() / BEYOND_SIZES), np.log10(params.max() * BEYOND_SIZES)
+        ranges.append(f"({number(flops)}, {number(low)}, {number(high)})")
     statement = (
         f"EXTRAPOLATE {law.sql_name} TO (\n"
         f"    SELECT 10 ** (low + (high - low) * i / {NUM_PLACES - 1}) AS {identifier(size)},\n"
-        f"        budget / (6 * {identifier(size)}) AS {identifier(amount)}{held_inputs(law, middles(rows))}\n"
-        f"    FROM (VALUES {ranges}) b(budget, low, high), range({NUM_PLACES}) t(i)\n)"
+        f"        budget / ({number(slices.per_token)} * {identifier(size)}) AS {identifier(amount)}"
+        f"{held_inputs(law, middles(rows))}\n"
+        f"    FROM (VALUES {', '.join(ranges)}) b(budget, low, high), range({NUM_PLACES}) t(i)\n)"
     )
     answer = numbers(lake.sql(statement), law)
-    compute = FLOPS_PER_PARAM_TOKEN * answer[size] * answer[amount]
-    curves = []
-    for budget, _ in groups:
-        mine = np.isclose(compute, budget, rtol=1e-4)
+    compute = slices.per_token * answer[size] * answer[amount]
+    curves, best = [], np.full((2, len(slices.budgets)), np.nan)
+    for budget, flops in enumerate(slices.budgets):
+        mine = np.isclose(compute, flops, rtol=1e-4)
         order = np.argsort(answer[size][mine])
-        curves.append((answer[size][mine][order], answer[law.predicted][mine][order]))
-    return statement, curves
+        across, loss = answer[size][mine][order], answer[law.predicted][mine][order]
+        curves.append((across, loss))
+        lowest = int(np.argmin(loss))
+        if 0 < lowest < len(loss) - 1:
+            best[:, budget] = across[lowest], loss[lowest]
+    return statement, curves, (best[0], best[1])

@@ -5,8 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from isoflop.cli.plot.run_figures import identifier, quote
+from isoflop.cli.plot.run_figures import identifier
 from isoflop.lakehouse.errors import UsageError, did_you_mean
+from isoflop.lakehouse.sql.quoting import literal
 
 if TYPE_CHECKING:
     from isoflop.lakehouse import Lakehouse
@@ -113,7 +114,7 @@ def read_law(lake: Lakehouse, name: str) -> LawCard:
     ------
     UsageError : if there is no law of this name
     """
-    rows = lake.query(f"FROM laws WHERE name = {quote(name)} ORDER BY version DESC LIMIT 1").to_pylist()
+    rows = lake.query(f"FROM laws WHERE name = {literal(name)} ORDER BY version DESC LIMIT 1").to_pylist()
     if not rows:
         known = lake.query("SELECT DISTINCT name FROM laws").column(0).to_pylist()
         raise UsageError(f"law '{name}' does not exist", hint=did_you_mean(name, known, "SHOW LAWS lists them"))

@@ -129,7 +129,7 @@ def floor_marks(law: LawCard, lowest: float) -> list[Mark]:
 
 def numbers(answer: Answer, law: LawCard) -> dict[str, Array]:
     """Return the columns of an answer that pictures need, as floats; missing values are NaN."""
-    wanted = {*law.inputs, law.target, law.predicted, "params", "residual", "lower", "upper"}
+    wanted = {*law.inputs, law.target, law.predicted, "params", "flops", "residual", "lower", "upper"}
     table: Any = answer.table
     return {name: floats(table.column(name).to_pylist()) for name in table.column_names if name in wanted}
 

@@ -10,6 +10,7 @@ import numpy as np
 
 from isoflop.cli.plot.figure import Axis, Figure, Line, Mark, ToneScale, floats, tones
 from isoflop.lakehouse.errors import EmptySelection, UsageError, did_you_mean
+from isoflop.lakehouse.sql.quoting import literal, quoted
 
 if TYPE_CHECKING:
     from isoflop.lakehouse import Lakehouse
@@ -41,17 +42,6 @@ class NamedRun:
     params: float | None
 
 
-def quote(text: str) -> str:
-    """Return the text as a SQL string.
-
-    Example
-    -------
-    >>> quote("it's")
-    "'it''s'"
-    """
-    return "'" + text.replace("'", "''") + "'"
-
-
 def identifier(name: str) -> str:
     """Return a name as it can stand in a statement: quoted when it is a keyword or holds more than word characters.
 
@@ -64,7 +54,7 @@ def identifier(name: str) -> str:
 
     if [kind.name for _, kind in duckdb.tokenize(name)] == ["identifier"] and name.isidentifier():
         return name
-    return '"' + name.replace('"', '""') + '"'
+    return quoted(name)
 
 
 def number(value: float | np.floating[Any]) -> str:
@@ -127,7 +117,7 @@ def curves_figure(lake: Lakehouse, runs: Sequence[NamedRun], *, x: str = "step")
             f"a curve has no column '{x}'", hint=did_you_mean(x, POSITIONS, f"choose {', '.join(POSITIONS)}")
         )
     shown = list(runs[:MOST_CURVES])
-    ids = ", ".join(quote(run.run_id) for run in shown)
+    ids = ", ".join(literal(run.run_id) for run in shown)
     total = int(
         lake.query(f"SELECT count(*) FROM metrics WHERE metric = 'loss' AND run_id IN ({ids})").column(0)[0].as_py()
     )

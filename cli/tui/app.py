@@ -3,31 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import Any, ClassVar
 
-from textual.app import App, SystemCommand
+from textual.app import SystemCommand
 from textual.binding import Binding, BindingType
 from textual.screen import Screen
 from textual.widget import Widget
 
 from isoflop.cli.tui.extrapolate_view import ExtrapolateView
 from isoflop.cli.tui.help_screen import HelpScreen
+from isoflop.cli.tui.interface import Interface
 from isoflop.cli.tui.laws_view import LawsView
 from isoflop.cli.tui.runs_view import RunsView
 from isoflop.cli.tui.view import View
 
-if TYPE_CHECKING:
-    from isoflop.lakehouse import Lakehouse
 
-
-class IsoflopApp(App[None]):
-    """The terminal interface of a lake.
-
-    Parameters
-    ----------
-    lake : asked in the background, never from the thread that draws
-    is_ascii : draw plots and sparklines without Braille and block characters
-    """
+class IsoflopApp(Interface):
+    """The terminal interface of a lake: its modes and the keys they share."""
 
     TITLE = "isoflop"
     MODES: ClassVar[dict[str, str | Callable[[], Screen[Any]]]] = {
@@ -42,12 +34,6 @@ class IsoflopApp(App[None]):
         Binding("question_mark", "keys", "Keys", tooltip="this page"),
         Binding("q", "quit", "Quit", tooltip="leave"),
     ]
-
-    def __init__(self, lake: Lakehouse, *, is_ascii: bool = False) -> None:
-        super().__init__()
-        self.lake = lake
-        self.is_ascii = is_ascii
-        self.law_name: str | None = None
 
     async def action_go(self, mode: str) -> None:
         """Show one of the three views; from a view opened by another, go back to the one it came from first."""

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from isoflop.cli.plot.run_figures import quote
+from isoflop.lakehouse.sql.quoting import literal
 
 if TYPE_CHECKING:
     from isoflop.lakehouse import Lakehouse
@@ -112,7 +112,7 @@ def status_word(status: str, reason: str | None) -> str:
 
 def _read_curves(lake: Lakehouse, wanted: list[CurveKey]) -> dict[CurveKey, Trace]:
     """Mean loss in evenly spaced slots of steps, one list a run."""
-    ids = ", ".join(quote(run_id) for run_id, _, _ in wanted)
+    ids = ", ".join(literal(run_id) for run_id, _, _ in wanted)
     table = lake.query(
         f"""
         WITH points AS (

@@ -12,13 +12,14 @@ from textual.containers import Horizontal, VerticalScroll
 from textual.widgets import Static
 
 from isoflop.cli.plot.figure import Figure
-from isoflop.cli.plot.run_figures import POSITIONS, curves_figure, find_runs, quote
+from isoflop.cli.plot.run_figures import POSITIONS, curves_figure, find_runs
 from isoflop.cli.tui.bars import StatementBar
 from isoflop.cli.tui.board import status_word
 from isoflop.cli.tui.plot_widget import Plot
 from isoflop.cli.tui.view import View
 from isoflop.lakehouse.answers import plain
 from isoflop.lakehouse.errors import EmptySelection
+from isoflop.lakehouse.sql.quoting import literal
 from isoflop.lakehouse.units import format_bytes, format_count, format_seconds
 from isoflop.lakehouse.visible import visible, visible_line
 
@@ -51,9 +52,9 @@ class RunCard:
 
 def read_run(lake: Lakehouse, run_id: str, x: str) -> RunCard:
     """Ask for everything the view shows of one run."""
-    row = lake.query(f"FROM runs WHERE run_id = {quote(run_id)}").to_pylist()[0]
+    row = lake.query(f"FROM runs WHERE run_id = {literal(run_id)}").to_pylist()[0]
     lines = lake.query(
-        f"SELECT level, message FROM logs WHERE run_id = {quote(run_id)} ORDER BY logged_at DESC LIMIT {NUM_LINES}"
+        f"SELECT level, message FROM logs WHERE run_id = {literal(run_id)} ORDER BY logged_at DESC LIMIT {NUM_LINES}"
     ).to_pylist()
     try:
         figure = curves_figure(lake, find_runs(lake, [run_id]), x=x)
@@ -119,7 +120,7 @@ class RunView(View):
         note.update(f"{visible_line(value.row['name'] or self.run_id)} has not logged a loss over {self.x} yet")
         self.query_one("#table", Static).update(_facts(value))
         statement = (
-            value.figure.statement if value.figure is not None else f"FROM runs WHERE run_id = {quote(self.run_id)}"
+            value.figure.statement if value.figure is not None else f"FROM runs WHERE run_id = {literal(self.run_id)}"
         )
         self.query_one(StatementBar).show(statement, status_word(value.row["status"], value.row["reason"]))
 

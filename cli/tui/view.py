@@ -16,7 +16,7 @@ from isoflop.cli.tui.asking import Answered, Failed, Question, ask, give_up, is_
 from isoflop.cli.tui.bars import KeyBar, StatementBar, TopBar, Trouble
 
 if TYPE_CHECKING:
-    from isoflop.cli.tui.app import IsoflopApp
+    from isoflop.cli.tui.interface import Interface
     from isoflop.lakehouse import Lakehouse
 
 FOLLOW_EVERY = 1.0  # seconds between two looks at the lake while a view follows it
@@ -45,9 +45,9 @@ class View(Screen[None]):
         self._is_looking = False
 
     @property
-    def interface(self) -> IsoflopApp:
+    def interface(self) -> Interface:
         """The application this view belongs to."""
-        return cast("IsoflopApp", self.app)
+        return cast("Interface", self.app)
 
     @property
     def lake(self) -> Lakehouse:

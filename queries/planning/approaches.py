@@ -61,10 +61,14 @@ def slices_of_runs(
 ) -> Slices:
     """Return the slices of finished runs.
 
+    Budgets that are not named are found among the runs: from the lowest compute up, a budget takes all runs within the
+    tolerance either way, and the next run begins another, so that every run counts once. Named or found, a budget
+    without four different sizes is left out, because neither parabola nor spline says anything of it.
+
     Parameters
     ----------
     params, tokens, loss, flops : (R,) positive
-    budgets : (M,) compute [flop], or None to take the groups that the runs form
+    budgets : (M,) compute [flop], or None to find them among the runs
     tolerance : relative distance [1] from a budget within which a run belongs to it
 
     Example
@@ -163,6 +167,53 @@ def lowest_runs(slices: Slices, weights: Array) -> Array:
     return found
 
 
+@dataclass(frozen=True, eq=False)
+class Parabola:
+    """Least-squares parabolas of loss over log size on one slice, for B resamples.
+
+    Parameters
+    ----------
+    centre, scale : the parabola's variable is (log size - centre) / scale
+    coefficients : (B, 3) constant, slope and bend
+    vertex : (B,) size at the minimum [count]; nan where the sizes drawn do not bracket one
+    """
+
+    centre: float
+    scale: float
+    coefficients: Array
+    vertex: Array
+
+
+def parabola_on(slices: Slices, budget: int, weights: Array) -> Parabola:
+    """Return the parabolas on a slice; a vertex counts where it opens upwards and smaller and larger sizes were drawn.
+
+    Parameters
+    ----------
+    budget : index of the slice
+    weights : (B, U) how often each unit was drawn
+    """
+    own = slices.label == budget
+    drawn = weights[:, slices.unit[own]]  # (B, n)
+    logs = np.log(slices.params[own])
+    centre, scale = logs.mean(), max(float(np.ptp(logs)), 1e-12) / 2
+    x = (logs - centre) / scale
+    powers = np.stack([x**k for k in range(5)])
+    moments = drawn @ powers.T  # (B, 5)
+    right = drawn @ (powers[:3] * slices.loss[own]).T  # (B, 3)
+    normal = moments[:, np.add.outer(np.arange(3), np.arange(3))]
+    usable = _num_sizes(slices.params[own], drawn) >= FEWEST_SIZES
+    normal[~usable] = np.eye(3)
+    coefficients = np.linalg.solve(normal, right[:, :, None])[:, :, 0]
+    _, slope, bend = np.moveaxis(coefficients, 1, 0)
+    with np.errstate(all="ignore"):
+        vertex = -slope / (2 * bend)
+    low = np.min(np.where(drawn > 0, x, np.inf), axis=1)
+    high = np.max(np.where(drawn > 0, x, -np.inf), axis=1)
+    inside = usable & (bend > 0) & (vertex > low) & (vertex < high)
+    sizes = np.where(inside, np.exp(centre + scale * np.where(inside, vertex, 0.0)), np.nan)
+    return Parabola(float(centre), scale, coefficients, sizes)
+
+
 def parabola_minima(slices: Slices, weights: Array) -> Array:
     """Return the size (B, M) at the vertex of a parabola of loss over log size (approach 2).
 
@@ -172,24 +223,7 @@ def parabola_minima(slices: Slices, weights: Array) -> Array:
     """
     found = np.full((len(weights), len(slices.budgets)), np.nan)
     for m in range(len(slices.budgets)):
-        own = slices.label == m
-        drawn = weights[:, slices.unit[own]]  # (B, n)
-        logs = np.log(slices.params[own])
-        centre, scale = logs.mean(), max(float(np.ptp(logs)), 1e-12) / 2
-        x = (logs - centre) / scale
-        powers = np.stack([x**k for k in range(5)])
-        moments = drawn @ powers.T  # (B, 5)
-        right = drawn @ (powers[:3] * slices.loss[own]).T  # (B, 3)
-        normal = moments[:, np.add.outer(np.arange(3), np.arange(3))]
-        usable = _num_sizes(slices.params[own], drawn) >= FEWEST_SIZES
-        normal[~usable] = np.eye(3)
-        _, slope, bend = np.moveaxis(np.linalg.solve(normal, right[:, :, None])[:, :, 0], 1, 0)
-        with np.errstate(all="ignore"):
-            vertex = -slope / (2 * bend)
-        low = np.min(np.where(drawn > 0, x, np.inf), axis=1)
-        high = np.max(np.where(drawn > 0, x, -np.inf), axis=1)
-        inside = usable & (bend > 0) & (vertex > low) & (vertex < high)
-        found[:, m] = np.where(inside, np.exp(centre + scale * np.where(inside, vertex, 0.0)), np.nan)
+        found[:, m] = parabola_on(slices, m, weights).vertex
     return found
 
 

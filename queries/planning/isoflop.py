@@ -15,12 +15,13 @@ Source: Hoffmann et al. 2022 (arXiv:2203.15556), section 3; bias of the parabola
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from isoflop.lakehouse.errors import EmptySelection, FitError, UsageError
+from isoflop.lakehouse.errors import FitError, UsageError
 from isoflop.queries.fitting import GivenWeights, fit_law
 from isoflop.queries.laws.chinchilla import CHINCHILLA
 from isoflop.queries.laws.law import Law, input_names
@@ -34,7 +35,9 @@ from isoflop.queries.planning.approaches import (
     slices_of_curves,
     slices_of_runs,
 )
+from isoflop.queries.planning.best_size import best_sizes
 from isoflop.queries.planning.comparison import Approach, Comparison, quantiles
+from isoflop.queries.planning.profiles import usable_columns
 
 Array = NDArray[np.float64]
 Labels = NDArray[np.int64]
@@ -44,8 +47,6 @@ APPROACHES: dict[str, Callable[[Slices, Array], Array]] = {
     "isoflop_parabola": parabola_minima,
     "isoflop_akima": akima_minima,
 }
-FAR = 1e3  # factor beyond the sizes given within which a law's optimum is looked for
-COARSE, FINE, ROUNDS = 81, 41, 3  # sizes per budget, first and then around the lowest
 BIASED = 0.5  # bias in units of half the interval from which it is worth a note
 MANY_FAILED = 0.2  # share of resamples without an answer worth a note
 
@@ -72,7 +73,7 @@ def compare_approaches(
     params, tokens, loss : (R,) of runs, or of points of learning curves; rows that are not positive are left out
     flops : (R,) training compute; 6 params tokens when None
     curves : (R,) label of the learning curve of each point; None when each row is a finished run
-    budgets : (M,) compute of the slices; found from the rows when None
+    budgets : (M,) compute of the slices; found from the rows when None, as `slices_of_runs` says
     tolerance : relative distance [1] from a budget within which a finished run belongs to it
     law : of params and tokens, in this order
     objective : penalty of its fit; the law's own when None
@@ -106,7 +107,7 @@ def compare_approaches(
         raise UsageError(
             f"law '{law.name}' predicts from {', '.join(input_names(law))}; expected one of params and tokens"
         )
-    rows, labels = _usable(params, tokens, loss, flops, curves)
+    rows, labels = usable_columns(params, tokens, loss, flops, curves)
     named = None if budgets is None else np.atleast_1d(np.asarray(budgets, dtype=np.float64))
     sliced = slices_of_runs(*rows, named, tolerance) if labels is None else slices_of_curves(*rows, labels, named)
     if len(sliced.budgets) < 2:
@@ -139,24 +140,6 @@ def compare_approaches(
         found.append(_judged(name, sliced, sizes[0], slopes, levels, bias, level, len(sliced.params)))
     found.append(_judged("law", sliced, best[0], exponents, factors, 0.0, level, fit.rows))
     return Comparison(tuple(found), fit, sliced, level, resamples, seed)
-
-
-def _usable(
-    params: ArrayLike, tokens: ArrayLike, loss: ArrayLike, flops: ArrayLike | None, curves: Any
-) -> tuple[tuple[Array, Array, Array, Array], Labels | None]:
-    """The rows that are positive in every column, and the integer label of each one's curve."""
-    columns = [np.asarray(one, dtype=np.float64).reshape(-1) for one in (params, tokens, loss)]
-    columns.append(6.0 * columns[0] * columns[1] if flops is None else np.asarray(flops, dtype=np.float64).reshape(-1))
-    lengths = {len(one) for one in columns} | ({len(curves)} if curves is not None else set())
-    if len(lengths) != 1:
-        raise FitError(f"columns have {', '.join(map(str, sorted(lengths)))} rows, expected the same number in each")
-    table = np.column_stack(columns)
-    good = np.isfinite(table).all(axis=1) & (table > 0).all(axis=1)
-    if not good.any():
-        raise EmptySelection("no row has positive params, tokens, loss and flops")
-    labels = None if curves is None else np.unique(np.asarray(curves)[good], return_inverse=True)[1].reshape(-1)
-    first, second, third, fourth = table[good].T
-    return (first, second, third, fourth), labels
 
 
 def _draws(
@@ -192,34 +175,17 @@ def law_minima(law: Law, coefficients: Array, sliced: Slices) -> Array:
     -------
     sizes [count]; nan where the lowest lies a thousand times beyond the sizes given
     """
-    low = np.full((len(coefficients), len(sliced.budgets)), np.log(sliced.params.min() / FAR))
-    high = np.full_like(low, np.log(sliced.params.max() * FAR))
-    edges = low.copy(), high.copy()
-    for count in (COARSE, *[FINE] * ROUNDS):
-        at, low, high = _narrowed(law, coefficients, sliced, low, high, count)
-    step = (edges[1] - edges[0]) / COARSE
-    inside = (at > edges[0] + step) & (at < edges[1] - step)
-    return np.where(inside, np.exp(at), np.nan)
+    smallest, largest = float(sliced.params.min()), float(sliced.params.max())
+    found = np.empty((len(coefficients), len(sliced.budgets)))
+    for row, drawn in zip(found, coefficients, strict=True):
+        predict = partial(_losses, law, drawn)
+        row[:] = best_sizes(predict, sliced.budgets, sliced.per_token, smallest, largest)
+    return found
 
 
-def _narrowed(
-    law: Law, coefficients: Array, sliced: Slices, low: Array, high: Array, count: int
-) -> tuple[Array, Array, Array]:
-    """The lowest of `count` log sizes per draw and budget, moved to its parabola's vertex, and its neighbours."""
-    logs = np.linspace(low, high, count, axis=-1)  # (B, M, count)
-    values = np.empty_like(logs)
-    for b in range(len(logs)):
-        sizes = np.exp(logs[b])
-        tokens = sliced.budgets[:, None] / (sliced.per_token * sizes)
-        values[b] = law.predict(coefficients[b], np.column_stack([sizes.ravel(), tokens.ravel()])).reshape(sizes.shape)
-    best = np.clip(np.argmin(np.where(np.isfinite(values), values, np.inf), axis=-1), 1, count - 2)[..., None]
-    left, middle, right = (np.take_along_axis(values, best + k, axis=-1)[..., 0] for k in (-1, 0, 1))
-    centre = np.take_along_axis(logs, best, axis=-1)[..., 0]
-    step = (high - low) / (count - 1)
-    bend = left - 2 * middle + right
-    with np.errstate(all="ignore"):
-        shift = np.where(bend > 0, 0.5 * (left - right) / bend, 0.0)
-    return centre + step * np.clip(shift, -1.0, 1.0), centre - step, centre + step
+def _losses(law: Law, coefficients: Array, params: Array, tokens: Array) -> Array:
+    """The law at N sizes and lengths."""
+    return np.asarray(law.predict(coefficients, np.column_stack([params, tokens])))
 
 
 def _judged(

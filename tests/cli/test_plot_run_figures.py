@@ -4,9 +4,10 @@ import pytest
 
 from isoflop.cli.plot import run_figures
 from isoflop.cli.plot.figure import Line
-from isoflop.cli.plot.run_figures import curves_figure, find_runs, quote, select_runs
+from isoflop.cli.plot.run_figures import curves_figure, find_runs, select_runs
 from isoflop.lakehouse import Lakehouse
 from isoflop.lakehouse.errors import EmptySelection, UsageError
+from isoflop.lakehouse.sql.quoting import literal
 
 
 def test_a_run_is_found_by_name_by_id_and_by_the_beginning_of_its_id(curves_lake: Lakehouse) -> None:
@@ -71,4 +72,4 @@ def test_an_unknown_axis_is_refused(curves_lake: Lakehouse) -> None:
 
 
 def test_quotes_in_names_stay_inside_the_string() -> None:
-    assert quote("o'neil'; DROP TABLE x") == "'o''neil''; DROP TABLE x'"
+    assert literal("o'neil'; DROP TABLE x") == "'o''neil''; DROP TABLE x'"

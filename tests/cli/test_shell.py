@@ -15,8 +15,8 @@ from prompt_toolkit.document import Document
 from prompt_toolkit.input import create_pipe_input
 from prompt_toolkit.output import DummyOutput
 
+from isoflop.cli.conversation import Conversation, is_blank, split_ended
 from isoflop.cli.prompt import NameCompleter, converse, make_prompt
-from isoflop.cli.shell import Conversation, is_blank, split_ended
 from isoflop.lakehouse import Lakehouse
 from isoflop.lakehouse.errors import IsoflopError, UsageError
 
