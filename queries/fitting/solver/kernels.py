@@ -7,9 +7,19 @@ from typing import Any
 import numba
 import numpy as np
 
-CALM_STEPS = 2
-LONGEST_STEP = 4.0
-
+from isoflop.queries.fitting.solver.steps import (
+    CALM_STEPS,
+    EASED,
+    FIRST_DAMPING,
+    FLAT,
+    HOPELESS_DAMPING,
+    LEAST_DAMPING,
+    LEAST_RAISED,
+    LONGEST_STEP,
+    NEGLIGIBLE,
+    RAISED,
+    TINY,
+)
 
 FAST = {"contract", "reassoc", "nsz", "arcp"}
 LOG2_E = 1.4426950408889634
@@ -182,7 +192,7 @@ def _step(
     largest = 0.0
     for k in range(size):
         largest = max(largest, abs(matrix[k, k]))
-    smallest = 1e-9 * largest + 1e-30
+    smallest = FLAT * largest + TINY
     is_broken = False
     for k in range(size):
         step[k] = -gradient[k]
@@ -266,8 +276,8 @@ def descend(
                           exact, logs, total, pull, both, bits, gradient, matrix)  # fmt: skip
         if not np.isfinite(value):
             continue
-        negligible = 1e-30 * own_weights.sum()
-        damping, calm = 1e-3, 0
+        negligible = NEGLIGIBLE * own_weights.sum()
+        damping, calm = FIRST_DAMPING, 0
         done = False
         for _ in range(max_steps):
             _step(point, gradient, matrix, damping, lower, upper, exact, work, step)
@@ -283,10 +293,10 @@ def descend(
                     gradient[k] = new_gradient[k]
                     for c in range(size):
                         matrix[k, c] = new_matrix[k, c]
-                damping = max(damping * 0.2, 1e-12)
+                damping = max(damping * EASED, LEAST_DAMPING)
             else:
-                damping = max(damping, 1e-8) * 8.0
-            done = calm >= CALM_STEPS or damping > 1e10 or value <= negligible
+                damping = max(damping, LEAST_RAISED) * RAISED
+            done = calm >= CALM_STEPS or damping > HOPELESS_DAMPING or value <= negligible
             if done:
                 break
         values[b] = value
