@@ -18,7 +18,8 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
+from typing import ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -29,7 +30,6 @@ from isoflop.queries.fitting.resampling import (
     FEW,
     CaseBootstrap,
     ClusterBootstrap,
-    GivenWeights,
     Resamples,
     Resampling,
     ResidualBootstrap,
@@ -62,13 +62,15 @@ class Choice:
 
 
 @dataclass(frozen=True)
-class AutoBootstrap:
+class AutoBootstrap(Resampling):
     """The bootstrap that suits the rows and what the law leaves of them, by the rule of this module."""
 
-    @property
-    def note(self) -> str | None:
-        """Nothing to say before it has seen the rows."""
-        return None
+    name: ClassVar[str | None] = "auto"
+
+    def chosen(self, rows: Rows, predicted: Array, num_free: int) -> tuple[Resampling, str]:
+        """Return the bootstrap for rows that a law predicts as `predicted` (R,), and why."""
+        found, reason = self.choose(rows, predicted, num_free)
+        return found, f"because {reason}"
 
     def choose(self, rows: Rows, predicted: Array, num_free: int) -> tuple[Resampling, str]:
         """Return the bootstrap for rows that a law predicts as `predicted` (R,), and why."""
@@ -102,19 +104,8 @@ class AutoBootstrap:
         return chosen.draw(rows, predicted, num_free, count, generator)
 
 
-BOOTSTRAPS: Mapping[str, Resampling] = {
-    "auto": AutoBootstrap(),
-    "case": CaseBootstrap(),
-    "cluster": ClusterBootstrap(),
-    "wild": WildBootstrap(),
-    "residual": ResidualBootstrap(),
-}
-_DRAWS = {
-    "case": "rows are drawn with replacement",
-    "cluster": "whole groups are drawn with replacement",
-    "wild": "residuals stay with their rows or groups and change sign and size",
-    "residual": "redrawn residuals are put back on the fit, taken for equally wide at every size",
-}
+_ALL = (AutoBootstrap(), CaseBootstrap(), ClusterBootstrap(), WildBootstrap(), ResidualBootstrap())
+BOOTSTRAPS: Mapping[str, Resampling] = {str(bootstrap.name): bootstrap for bootstrap in _ALL}
 
 
 def find_bootstrap(name: str) -> Resampling:
@@ -151,18 +142,12 @@ def choose_bootstrap(
     if wanted is None:
         chosen = default_resampling(rows)
         few = f"fewer than {FEW} {'rows' if rows.groups is None else 'rows or groups'}: {chosen.note}"
-        note = Note("small_sample", few) if isinstance(chosen, WildBootstrap | ResidualBootstrap) else None
-        return Choice(chosen, _name(chosen), note)
-    chosen, why = wanted, "as asked for"
-    if isinstance(wanted, AutoBootstrap):
-        chosen, reason = wanted.choose(rows, predicted, num_free)
-        why = f"because {reason}"
-    name = _name(chosen)
-    if name is None:
+        return Choice(chosen, chosen.name, Note("small_sample", few) if chosen.note else None)
+    chosen, why = wanted.chosen(rows, predicted, num_free)
+    if chosen.name is None:
         return Choice(chosen, None, Note("bootstrap", chosen.note) if chosen.note else None)
-    if isinstance(chosen, WildBootstrap | ResidualBootstrap) and chosen.residuals is None:
-        chosen = replace(chosen, residuals=deleted())
-    return Choice(chosen, name, Note("bootstrap", f"{name} bootstrap, {why}; {_DRAWS[name]}"))
+    note = Note("bootstrap", f"{chosen.name} bootstrap, {why}; {chosen.draws}")
+    return Choice(chosen.with_residuals(deleted), chosen.name, note)
 
 
 def spread_over_size(rows: Rows, predicted: Array) -> float:
@@ -182,9 +167,3 @@ def _ranks(values: Array) -> Array:
     _, inverse, counts = np.unique(values, return_inverse=True, return_counts=True)
     middles = np.cumsum(counts) - 0.5 * (counts - 1)
     return np.asarray(middles[inverse.reshape(-1)], dtype=np.float64)
-
-
-def _name(resampling: Resampling) -> str | None:
-    if isinstance(resampling, GivenWeights):
-        return None
-    return next((name for name, one in BOOTSTRAPS.items() if type(one) is type(resampling)), None)

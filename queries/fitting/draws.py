@@ -7,10 +7,9 @@ import numpy as np
 from isoflop.queries.fitting import diagnosis
 from isoflop.queries.fitting.bootstraps import Choice, choose_bootstrap
 from isoflop.queries.fitting.deleted import deleted_residuals
-from isoflop.queries.fitting.free_scale import for_many
 from isoflop.queries.fitting.problem import Problem
 from isoflop.queries.fitting.record import Note
-from isoflop.queries.fitting.resampling import GivenWeights, Resampling
+from isoflop.queries.fitting.resampling import Resampling
 from isoflop.queries.fitting.solver.model import Array
 from isoflop.queries.fitting.solver.replicate import replicate
 from isoflop.queries.fitting.solver.search import Found
@@ -42,7 +41,7 @@ def refit_resamples(
 
     choice = choose_bootstrap(resampling, rows, predicted, num_free, deleted)
     chosen = choice.resampling
-    objective = for_many(problem.objective)
+    objective = problem.objective.smoothed()
     parts = []
     step = max(1, RESAMPLED_TOGETHER // len(rows))
     for first in range(0, resamples, step):
@@ -50,7 +49,7 @@ def refit_resamples(
         targets = problem.model.targets(drawn.values)
         weights = np.asarray(drawn.weights * row_factors(objective, drawn.values))
         parts.append(replicate(problem.model, found, weights, targets, objective, generator))
-        if isinstance(chosen, GivenWeights):  # they are all there are
+        if chosen.is_all:
             break
     draws = problem.model.to_coefficients(np.concatenate([part.theta for part in parts]))
     _empty_floors(draws, problem)

@@ -13,8 +13,6 @@ import numpy as np
 
 from isoflop.queries.fitting.solver.newton import descend
 from isoflop.queries.fitting.solver.search import Found
-from isoflop.queries.laws.objectives import Objective
-from isoflop.queries.laws.robust_objectives import HuberLikelihood
 
 if TYPE_CHECKING:
     from isoflop.queries.fitting.problem import Problem
@@ -31,11 +29,11 @@ def with_fitted_scale(problem: Problem, found: Found) -> tuple[Problem, Found]:
 
     Parameters
     ----------
-    problem : with an objective that may have a scale of its own (`HuberLikelihood`); without one nothing changes
+    problem : with an objective that may have a scale of its own (`Objective.has_scale`); without one nothing changes
     found : its optimum at the scale the search started with
     """
     objective = problem.objective
-    if not isinstance(objective, HuberLikelihood):
+    if not objective.has_scale:
         return problem, found
     model, weights, targets = problem.model, problem.weights, problem.targets
     ends, best, value, is_settled = found.ends[:MOST_ENDS], found.theta, found.objective, found.is_settled
@@ -44,7 +42,7 @@ def with_fitted_scale(problem: Problem, found: Found) -> tuple[Problem, Found]:
         wanted = objective.rescaled(residuals[0], weights[0]).known_scale
         scale = max(wanted, objective.known_scale / LARGEST_STEP)
         is_same = abs(scale / objective.known_scale - 1) < SAME_SCALE
-        objective = replace(objective, scale=scale)
+        objective = objective.at_scale(scale)
         ended = descend(model, ends, weights, targets, objective, exact=True, max_steps=STEPS, tolerance=TIGHTEST)
         first = int(np.argmin(ended.objective))
         ends, best, value = ended.theta, ended.theta[first], float(ended.objective[first])
@@ -53,8 +51,3 @@ def with_fitted_scale(problem: Problem, found: Found) -> tuple[Problem, Found]:
             break
     settled = replace(found, theta=best, objective=value, is_settled=is_settled, second_best=None, ends=best[None])
     return replace(problem, objective=objective), settled
-
-
-def for_many(objective: Objective) -> Objective:
-    """Return the objective for resamples and folds: one with a scale of its own is smoothed a little."""
-    return objective.smoothed() if isinstance(objective, HuberLikelihood) else objective

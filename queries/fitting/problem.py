@@ -12,7 +12,6 @@ from numpy.typing import ArrayLike
 from isoflop.lakehouse.errors import FitError, UsageError, did_you_mean
 from isoflop.queries.fitting.rows import Rows, usable_rows
 from isoflop.queries.fitting.solver.choose import model_for
-from isoflop.queries.fitting.solver.general import GeneralModel
 from isoflop.queries.fitting.solver.model import Array, Model
 from isoflop.queries.fitting.solver.search import Found, search
 from isoflop.queries.laws.law import Coefficient, Law, coefficient_names
@@ -21,8 +20,6 @@ from isoflop.queries.laws.objectives import Objective, row_factors
 BEST_SEEDS = 16  # starts taken from the projection grid, best first
 MOST_PROJECTED = 64  # given starts also tried with their linear coefficients solved for
 MOST_BASINS = 4  # of those found on the screened rows
-SCREENED_ROWS = 2_000  # rows that choose among the starts of a sum of powers when there are half as many again
-FEWEST_SCREENED, ROWS_EACH = 60, 10  # the same for any other law: at least so many, and so many for each coefficient
 RANDOM_STARTS = 32  # starts spread over the rest of it, so that the share of agreeing starts means something
 
 
@@ -63,9 +60,8 @@ class Problem:
 def solve(problem: Problem, generator: np.random.Generator, given: Array | None = None) -> Found | None:
     """Return the best coordinates of a law on its rows, or None when no start has a finite objective."""
     model, weights, targets = problem.model, problem.weights, problem.targets
-    screened = max(FEWEST_SCREENED, ROWS_EACH * len(problem.free)) if isinstance(model, GeneralModel) else SCREENED_ROWS
-    if len(problem.rows) > 1.5 * screened and given is None and model.closed_form(weights, targets) is None:
-        return _screened(problem, screened, generator)
+    if len(problem.rows) > 1.5 * model.screened_rows and given is None and model.closed_form(weights, targets) is None:
+        return _screened(problem, model.screened_rows, generator)
     closed = model.closed_form(weights, targets)
     if closed is not None:
         residuals, _ = model.residuals(closed, targets, 0)

@@ -18,9 +18,11 @@ Source of the levels: Hesterberg 2015, Am. Stat. 69, 371 (expanded percentiles),
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, field
+from abc import ABC, abstractmethod
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
 from statistics import NormalDist
-from typing import Protocol
+from typing import ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -51,9 +53,21 @@ class Resamples:
     values: Array
 
 
-class Resampling(Protocol):
-    """A way to draw versions of the rows."""
+class Resampling(ABC):
+    """A way to draw versions of the rows.
 
+    Attributes
+    ----------
+    name : the word that chooses it, or None for one that is given
+    draws : what it draws, as a note says it
+    is_all : whether `draw` gives all the versions there are at once, however many are asked for
+    """
+
+    name: ClassVar[str | None] = None
+    draws: ClassVar[str] = ""
+    is_all: ClassVar[bool] = False
+
+    @abstractmethod
     def tail(self, rows: Rows, num_free: int, level: float, curved: float = 1.0) -> float:
         """Return the share [1] of resamples to leave out at each end for an interval that covers `level`.
 
@@ -64,27 +78,35 @@ class Resampling(Protocol):
         curved : share of rows [1] where the penalty is curved: all with squares, few with a sharp Huber penalty
         """
 
-    @property
-    def note(self) -> str | None:
-        """What a person should know about it, or None for the usual one."""
-
+    @abstractmethod
     def draw(
         self, rows: Rows, predicted: Array, num_free: int, count: int, generator: np.random.Generator
     ) -> Resamples:
         """Return `count` versions of the rows, whose values the law predicts as `predicted` (R,)."""
 
+    @property
+    def note(self) -> str | None:
+        """What a person should know about it, or None for the usual one."""
+        return None
+
+    def chosen(self, rows: Rows, predicted: Array, num_free: int) -> tuple[Resampling, str]:
+        """Return the bootstrap that is taken for rows that a law predicts as `predicted` (R,), and why."""
+        return self, "as asked for"
+
+    def with_residuals(self, deleted: Callable[[], Array]) -> Resampling:
+        """Return the bootstrap with the (R,) log residuals that it redraws, where it redraws any and has none."""
+        return self
+
 
 @dataclass(frozen=True)
-class CaseBootstrap:
+class CaseBootstrap(Resampling):
     """Rows drawn with replacement.
 
     Source: Efron 1979, Ann. Stat. 7, 1.
     """
 
-    @property
-    def note(self) -> str | None:
-        """Nothing to say."""
-        return None
+    name: ClassVar[str | None] = "case"
+    draws: ClassVar[str] = "rows are drawn with replacement"
 
     def tail(self, rows: Rows, num_free: int, level: float, curved: float = 1.0) -> float:
         """Return the share to leave out at each end."""
@@ -99,13 +121,11 @@ class CaseBootstrap:
 
 
 @dataclass(frozen=True)
-class ClusterBootstrap:
+class ClusterBootstrap(Resampling):
     """Whole groups drawn with replacement."""
 
-    @property
-    def note(self) -> str | None:
-        """Nothing to say."""
-        return None
+    name: ClassVar[str | None] = "cluster"
+    draws: ClassVar[str] = "whole groups are drawn with replacement"
 
     def tail(self, rows: Rows, num_free: int, level: float, curved: float = 1.0) -> float:
         """Return the share to leave out at each end."""
@@ -121,7 +141,7 @@ class ClusterBootstrap:
 
 
 @dataclass(frozen=True)
-class WildBootstrap:
+class WildBootstrap(Resampling):
     """Residuals multiplied by random signs and sizes, the same for a whole group, and put back on the fit.
 
     Below 15 rows or groups the factors take six values; from there on they are signs, under which a penalty that is
@@ -134,6 +154,9 @@ class WildBootstrap:
 
     Source: Webb 2023, Can. J. Econ. 56, 839 (six-point weights); Feng, He and Hu 2011, Biometrika 98, 995 (signs).
     """
+
+    name: ClassVar[str | None] = "wild"
+    draws: ClassVar[str] = "residuals stay with their rows or groups and change sign and size"
 
     residuals: Array | None = field(default=None, compare=False)
 
@@ -157,9 +180,13 @@ class WildBootstrap:
         residuals = _widened(rows, predicted, num_free) if self.residuals is None else self.residuals
         return Resamples(rows.weights[None], predicted * np.exp(factors * residuals))
 
+    def with_residuals(self, deleted: Callable[[], Array]) -> WildBootstrap:
+        """Return the bootstrap with residuals to redraw."""
+        return self if self.residuals is not None else replace(self, residuals=deleted())
+
 
 @dataclass(frozen=True)
-class ResidualBootstrap:
+class ResidualBootstrap(Resampling):
     """Sizes of residuals drawn with replacement and put back on the fit with random signs, for planned rows.
 
     Only the `R - K` largest of R sizes are drawn: a law with K coefficients follows the rows closely, and a robust fit
@@ -173,6 +200,9 @@ class ResidualBootstrap:
     Source: Efron 1979, Ann. Stat. 7, 1, section 7; without the K smallest it has the variance of `R - K` degrees of
     freedom, as residuals widened by `sqrt(R / (R - K))` have, and stays right for absolute residuals.
     """
+
+    name: ClassVar[str | None] = "residual"
+    draws: ClassVar[str] = "redrawn residuals are put back on the fit, taken for equally wide at every size"
 
     residuals: Array | None = field(default=None, compare=False)
 
@@ -197,9 +227,13 @@ class ResidualBootstrap:
         redrawn = generator.choice([-1.0, 1.0], size=shape) * generator.choice(sizes, size=shape)
         return Resamples(rows.weights[None], predicted * np.exp(redrawn))
 
+    def with_residuals(self, deleted: Callable[[], Array]) -> ResidualBootstrap:
+        """Return the bootstrap with residuals to redraw."""
+        return self if self.residuals is not None else replace(self, residuals=deleted())
+
 
 @dataclass(frozen=True, eq=False)
-class GivenWeights:
+class GivenWeights(Resampling):
     """Versions of the rows decided elsewhere: published index sets, folds, Bayesian weights.
 
     Parameters
@@ -207,12 +241,9 @@ class GivenWeights:
     counts : (B, R) factor of each usable row's weight in each version
     """
 
-    counts: Array
+    is_all: ClassVar[bool] = True
 
-    @property
-    def note(self) -> str | None:
-        """Nothing to say."""
-        return None
+    counts: Array
 
     def tail(self, rows: Rows, num_free: int, level: float, curved: float = 1.0) -> float:
         """Return the plain percentile: nothing is known of where the weights come from."""

@@ -12,7 +12,6 @@ from numpy.typing import ArrayLike, NDArray
 from isoflop.lakehouse.errors import EmptySelection
 from isoflop.lakehouse.sql.watch import report
 from isoflop.queries.fitting.fit import fit_law
-from isoflop.queries.fitting.free_scale import for_many
 from isoflop.queries.fitting.intervals import predict, residual_scale
 from isoflop.queries.fitting.problem import Problem, coefficients_for, solve
 from isoflop.queries.fitting.record import FittedLaw, Note
@@ -153,7 +152,7 @@ def _in_one_batch(
         return [_empty_fold(law, number, train, test, values) for number, (train, test) in enumerate(parts)]
     coefficients = coefficients_for(law, options["init"], options["fixed"])
     rows = usable_rows(law, inputs, values, weights, groups)
-    objective = for_many(full.penalty)  # with the scale the full fit gave it, where it has one
+    objective = full.penalty.smoothed()  # with the scale the full fit gave it, where it has one
     solved: Law = getattr(law, "fitted_as", None) or law
     problem = Problem(
         solved, coefficients, rows, objective, model_for(solved, coefficients, rows.inputs, rows.values, objective)

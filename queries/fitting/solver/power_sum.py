@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from isoflop.queries.fitting.solver.compiled import term_tables
 from isoflop.queries.fitting.solver.log_term import LogTerm
-from isoflop.queries.fitting.solver.model import DEAD, HUGE, Array
+from isoflop.queries.fitting.solver.model import DEAD, HUGE, SCREENED_ROWS, Array
 from isoflop.queries.fitting.solver.projection import amplitudes_at, amplitudes_on_points, exponent_points
 from isoflop.queries.laws.algebra.terms import Term
 from isoflop.queries.laws.law import Coefficient
@@ -39,6 +39,7 @@ class PowerSumModel:
     """
 
     has_curvature = True
+    screened_rows = SCREENED_ROWS
 
     def __init__(
         self,
