@@ -18,7 +18,8 @@ from numpy.typing import ArrayLike, NDArray
 from isoflop.lakehouse.errors import EmptySelection, UsageError
 from isoflop.queries.fitting.fit import fit_law
 from isoflop.queries.fitting.intervals import Prediction, predict
-from isoflop.queries.fitting.record import Fit, Note
+from isoflop.queries.fitting.note import Note
+from isoflop.queries.fitting.record import Fit
 from isoflop.queries.fitting.resampling import GivenWeights
 from isoflop.queries.laws.law import Law
 from isoflop.queries.laws.objectives import Objective

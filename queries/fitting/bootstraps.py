@@ -25,7 +25,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from isoflop.lakehouse.errors import UsageError, did_you_mean
-from isoflop.queries.fitting.record import Note
+from isoflop.queries.fitting.data import Rows
+from isoflop.queries.fitting.note import Note
 from isoflop.queries.fitting.resampling import (
     FEW,
     CaseBootstrap,
@@ -36,7 +37,6 @@ from isoflop.queries.fitting.resampling import (
     WildBootstrap,
     default_resampling,
 )
-from isoflop.queries.fitting.rows import Rows
 
 Array = NDArray[np.float64]
 

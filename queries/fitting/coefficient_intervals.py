@@ -20,8 +20,9 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from isoflop.lakehouse.errors import FitError, UsageError, did_you_mean
+from isoflop.queries.fitting.note import Note
 from isoflop.queries.fitting.quantiles import student_quantile
-from isoflop.queries.fitting.record import INTERVALS, Fit, Note
+from isoflop.queries.fitting.record import INTERVALS, Fit
 
 Array = NDArray[np.float64]
 

@@ -13,8 +13,8 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
+from isoflop.queries.fitting.data import Rows
 from isoflop.queries.fitting.residuals import slope_basis
-from isoflop.queries.fitting.rows import Rows
 from isoflop.queries.laws.law import Law
 from isoflop.queries.laws.objectives import Objective
 

@@ -11,8 +11,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from isoflop.queries.fitting.record import Note
-from isoflop.queries.fitting.rows import Rows
+from isoflop.queries.fitting.data import Rows
+from isoflop.queries.fitting.note import Note
 from isoflop.queries.fitting.solver.model import Model
 from isoflop.queries.fitting.solver.search import Found
 from isoflop.queries.laws.law import Coefficient, Law, Role, input_names

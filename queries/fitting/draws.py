@@ -7,8 +7,8 @@ import numpy as np
 from isoflop.queries.fitting import diagnosis
 from isoflop.queries.fitting.bootstraps import Choice, choose_bootstrap
 from isoflop.queries.fitting.deleted import deleted_residuals
+from isoflop.queries.fitting.note import Note
 from isoflop.queries.fitting.problem import Problem
-from isoflop.queries.fitting.record import Note
 from isoflop.queries.fitting.resampling import Resampling
 from isoflop.queries.fitting.solver.model import Array
 from isoflop.queries.fitting.solver.replicate import replicate

@@ -17,14 +17,15 @@ from numpy.typing import ArrayLike, NDArray
 from isoflop.lakehouse.errors import UsageError
 from isoflop.queries.fitting import diagnosis
 from isoflop.queries.fitting.coefficient_intervals import check_intervals, with_intervals
+from isoflop.queries.fitting.data import Rows, usable_rows
 from isoflop.queries.fitting.draws import curved_share, refit_resamples, spread_of
 from isoflop.queries.fitting.free_scale import with_fitted_scale
 from isoflop.queries.fitting.intervals import residual_scale
 from isoflop.queries.fitting.likelihood import criteria
+from isoflop.queries.fitting.note import Note
 from isoflop.queries.fitting.problem import Problem, coefficients_for, solve
-from isoflop.queries.fitting.record import Fit, Note
+from isoflop.queries.fitting.record import Fit
 from isoflop.queries.fitting.resampling import Resampling
-from isoflop.queries.fitting.rows import Rows, usable_rows
 from isoflop.queries.fitting.solver.choose import model_for
 from isoflop.queries.fitting.solver.model import Array
 from isoflop.queries.fitting.solver.search import Found

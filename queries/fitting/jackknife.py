@@ -16,10 +16,10 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from isoflop.lakehouse.errors import FitError
+from isoflop.queries.fitting.data import usable_rows
 from isoflop.queries.fitting.fit import fit_law
 from isoflop.queries.fitting.record import Fit
 from isoflop.queries.fitting.resampling import GivenWeights
-from isoflop.queries.fitting.rows import usable_rows
 
 Array = NDArray[np.float64]
 

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from isoflop.lakehouse.errors import FitError, UsageError, did_you_mean
-from isoflop.queries.fitting.rows import Rows, usable_rows
+from isoflop.queries.fitting.data import Rows, usable_rows
 from isoflop.queries.fitting.solver.choose import model_for
 from isoflop.queries.fitting.solver.model import Array, Model
 from isoflop.queries.fitting.solver.search import Found, search

@@ -19,11 +19,11 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from isoflop.lakehouse.errors import FitError, UsageError, did_you_mean
+from isoflop.queries.fitting.data import Rows, usable_rows
 from isoflop.queries.fitting.deleted import mean_slope
 from isoflop.queries.fitting.problem import Problem, coefficients_for
 from isoflop.queries.fitting.quantiles import student_quantile
 from isoflop.queries.fitting.record import Fit
-from isoflop.queries.fitting.rows import Rows, usable_rows
 from isoflop.queries.fitting.solver.choose import model_for
 from isoflop.queries.fitting.solver.newton import descend_to_rest
 from isoflop.queries.laws.law import Coefficient

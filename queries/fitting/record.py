@@ -3,37 +3,18 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
+from isoflop.queries.fitting.folds import ForwardCheck
+from isoflop.queries.fitting.note import Note
 from isoflop.queries.laws.law import Law, coefficient_names, input_names
 from isoflop.queries.laws.objectives import Objective
-
-if TYPE_CHECKING:
-    from isoflop.queries.fitting.validation import ForwardCheck
 
 Array = NDArray[np.float64]
 
 INTERVALS = ("percentile", "profile", "jackknife")  # of coefficients (`coefficient_intervals`)
-
-
-@dataclass(frozen=True)
-class Note:
-    """Something a person should know about a fit.
-
-    Parameters
-    ----------
-    code : machine-readable name, e.g. `exponent_at_bound`
-    message : one line for people
-    """
-
-    code: str
-    message: str
-
-    def __str__(self) -> str:
-        return f"{self.code}: {self.message}"
 
 
 @dataclass(frozen=True, eq=False)

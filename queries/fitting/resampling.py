@@ -28,8 +28,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from isoflop.lakehouse.errors import FitError
+from isoflop.queries.fitting.data import Rows
 from isoflop.queries.fitting.quantiles import student_quantile
-from isoflop.queries.fitting.rows import Rows
 
 Array = NDArray[np.float64]
 

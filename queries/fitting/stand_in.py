@@ -6,10 +6,11 @@ from dataclasses import replace
 
 import numpy as np
 
+from isoflop.queries.fitting.data import Rows
 from isoflop.queries.fitting.intervals import residual_scale
 from isoflop.queries.fitting.likelihood import criteria
-from isoflop.queries.fitting.record import Fit, Note
-from isoflop.queries.fitting.rows import Rows
+from isoflop.queries.fitting.note import Note
+from isoflop.queries.fitting.record import Fit
 from isoflop.queries.laws.law import Law
 from isoflop.queries.laws.objectives import row_factors
 

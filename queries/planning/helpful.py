@@ -13,7 +13,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from isoflop.queries.fitting.record import Fit, Note
+from isoflop.queries.fitting.note import Note
+from isoflop.queries.fitting.record import Fit
 from isoflop.queries.laws.law import Coefficient, Law, Role, input_names
 from isoflop.queries.planning.design import Choices
 from isoflop.queries.planning.optimise import grid

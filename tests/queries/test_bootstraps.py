@@ -12,8 +12,8 @@ from run_samples import Runs
 
 from isoflop.lakehouse.errors import UsageError
 from isoflop.queries.fitting import AutoBootstrap, Fit, find_bootstrap, fit_law
+from isoflop.queries.fitting.data import usable_rows
 from isoflop.queries.fitting.deleted import deleted_residuals, mean_slope
-from isoflop.queries.fitting.rows import usable_rows
 from isoflop.queries.laws import CHINCHILLA, POWER, Huber, Law, LeastSquares, parse_formula
 
 Array = NDArray[np.float64]

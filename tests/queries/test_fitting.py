@@ -10,9 +10,9 @@ from run_samples import Runs
 
 from isoflop.lakehouse.errors import EmptySelection, FitError, UsageError
 from isoflop.queries.fitting import FittedLaw, fit_law, predict, residuals
+from isoflop.queries.fitting.data import usable_rows
 from isoflop.queries.fitting.intervals import residual_scale
 from isoflop.queries.fitting.likelihood import criteria
-from isoflop.queries.fitting.rows import usable_rows
 from isoflop.queries.laws import CHINCHILLA, POWER, Huber, LeastSquares
 
 TRUTH = np.array([1.8, 400.0, 2000.0, 0.34, 0.36])

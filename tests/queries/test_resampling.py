@@ -16,8 +16,8 @@ from isoflop.queries.fitting import (
     WildBootstrap,
     fit_law,
 )
+from isoflop.queries.fitting.data import usable_rows
 from isoflop.queries.fitting.resampling import default_resampling, expanded_tail
-from isoflop.queries.fitting.rows import usable_rows
 from isoflop.queries.laws import CHINCHILLA, POWER
 
 

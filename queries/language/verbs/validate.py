@@ -11,8 +11,9 @@ from numpy.typing import NDArray
 
 from isoflop.lakehouse.errors import EmptySelection, FitError, StatementError, UsageError
 from isoflop.queries.fitting.averaging import LawAverage, average_laws
+from isoflop.queries.fitting.folds import Fold
 from isoflop.queries.fitting.splits import KFold, LargestHoldout, LeaveOneOut
-from isoflop.queries.fitting.validation import Fold, cross_validate
+from isoflop.queries.fitting.validation import cross_validate
 from isoflop.queries.language.bind import Bound, bind_candidate
 from isoflop.queries.language.options import RESAMPLES, FitOptions, read_compare_options, read_fit_options
 from isoflop.queries.language.question import Own, Question
