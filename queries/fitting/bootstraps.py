@@ -25,7 +25,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from isoflop.lakehouse.errors import UsageError, did_you_mean
-from isoflop.queries.fitting.data import Rows
+from isoflop.queries.fitting.data import Data
 from isoflop.queries.fitting.note import Note
 from isoflop.queries.fitting.resampling import (
     FEW,
@@ -67,16 +67,16 @@ class AutoBootstrap(Resampling):
 
     name: ClassVar[str | None] = "auto"
 
-    def chosen(self, rows: Rows, predicted: Array, num_free: int) -> tuple[Resampling, str]:
+    def chosen(self, rows: Data, predicted: Array, num_free: int) -> tuple[Resampling, str]:
         """Return the bootstrap for rows that a law predicts as `predicted` (R,), and why."""
-        found, reason = self.choose(rows, predicted, num_free)
+        found, reason = self._choose(rows, predicted, num_free)
         return found, f"because {reason}"
 
-    def choose(self, rows: Rows, predicted: Array, num_free: int) -> tuple[Resampling, str]:
+    def _choose(self, rows: Data, predicted: Array, num_free: int) -> tuple[Resampling, str]:
         """Return the bootstrap for rows that a law predicts as `predicted` (R,), and why."""
         count = len(rows)
-        if rows.groups is not None:
-            groups = int(rows.groups.max()) + 1
+        if rows.group is not None:
+            groups = rows.num_groups
             if groups < FEW:
                 return WildBootstrap(), f"{count} rows come in {groups} groups, too few to draw from"
             return ClusterBootstrap(), f"{count} rows come in {groups} groups, and rows of a group share their luck"
@@ -92,15 +92,15 @@ class AutoBootstrap(Resampling):
             return ResidualBootstrap(), f"a resample of {count} rows would hold {different}"
         return CaseBootstrap(), f"{count} rows on their own, with residuals about equally wide at every size"
 
-    def tail(self, rows: Rows, num_free: int, level: float, curved: float = 1.0) -> float:
+    def tail(self, rows: Data, num_free: int, level: float, curved: float = 1.0) -> float:
         """Return the plain percentile: which bootstrap it is shows only once it is chosen."""
         return (1 - level) / 2
 
     def draw(
-        self, rows: Rows, predicted: Array, num_free: int, count: int, generator: np.random.Generator
+        self, rows: Data, predicted: Array, num_free: int, count: int, generator: np.random.Generator
     ) -> Resamples:
         """Return what the chosen bootstrap draws."""
-        chosen, _ = self.choose(rows, predicted, num_free)
+        chosen, _ = self._choose(rows, predicted, num_free)
         return chosen.draw(rows, predicted, num_free, count, generator)
 
 
@@ -127,7 +127,7 @@ def find_bootstrap(name: str) -> Resampling:
 
 
 def choose_bootstrap(
-    wanted: Resampling | None, rows: Rows, predicted: Array, num_free: int, deleted: Callable[[], Array]
+    wanted: Resampling | None, rows: Data, predicted: Array, num_free: int, deleted: Callable[[], Array]
 ) -> Choice:
     """Return the bootstrap of a fit, and what is to be said about it.
 
@@ -141,7 +141,7 @@ def choose_bootstrap(
     """
     if wanted is None:
         chosen = default_resampling(rows)
-        few = f"fewer than {FEW} {'rows' if rows.groups is None else 'rows or groups'}: {chosen.note}"
+        few = f"fewer than {FEW} {'rows' if rows.group is None else 'rows or groups'}: {chosen.note}"
         return Choice(chosen, chosen.name, Note("small_sample", few) if chosen.note else None)
     chosen, why = wanted.chosen(rows, predicted, num_free)
     if chosen.name is None:
@@ -150,11 +150,11 @@ def choose_bootstrap(
     return Choice(chosen.with_residuals(deleted), chosen.name, note)
 
 
-def spread_over_size(rows: Rows, predicted: Array) -> float:
+def spread_over_size(rows: Data, predicted: Array) -> float:
     """Return the rank correlation [1] of absolute log residual and size, the product of the positive inputs."""
     with np.errstate(all="ignore"):
         size = np.sum(np.log(np.where(rows.inputs > 0, rows.inputs, 1.0)), axis=1)
-        spread = np.abs(np.log(rows.values / predicted))
+        spread = np.abs(np.log(rows.target / predicted))
     if len(rows) < 3 or not np.isfinite(spread).all():
         return 0.0
     first, second = _ranks(size), _ranks(spread)

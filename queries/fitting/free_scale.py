@@ -7,15 +7,13 @@ scale of the rows as they are, as is usual for the bootstrap of a robust fit.
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import TYPE_CHECKING
 
 import numpy as np
 
+from isoflop.queries.fitting.problem import Problem
 from isoflop.queries.fitting.solver.newton import descend
 from isoflop.queries.fitting.solver.search import Found
-
-if TYPE_CHECKING:
-    from isoflop.queries.fitting.problem import Problem
+from isoflop.queries.laws.objectives import Objective
 
 MOST_ROUNDS = 60
 LARGEST_STEP = 10**0.5  # factor by which the scale shrinks at most between two descents: kinks move with it
@@ -24,8 +22,8 @@ STEPS, TIGHTEST = 60, 1e-12  # of each descent: along kinks the objective decrea
 MOST_ENDS = 8  # basins followed
 
 
-def with_fitted_scale(problem: Problem, found: Found) -> tuple[Problem, Found]:
-    """Return a solved problem with its objective at the most likely scale, and its optimum there.
+def with_fitted_scale(problem: Problem, found: Found) -> tuple[Objective, Found]:
+    """Return the objective of a solved problem at its most likely scale, and the optimum there.
 
     Parameters
     ----------
@@ -34,7 +32,7 @@ def with_fitted_scale(problem: Problem, found: Found) -> tuple[Problem, Found]:
     """
     objective = problem.objective
     if not objective.has_scale:
-        return problem, found
+        return objective, found
     model, weights, targets = problem.model, problem.weights, problem.targets
     ends, best, value, is_settled = found.ends[:MOST_ENDS], found.theta, found.objective, found.is_settled
     for _ in range(MOST_ROUNDS):
@@ -50,4 +48,4 @@ def with_fitted_scale(problem: Problem, found: Found) -> tuple[Problem, Found]:
         if is_same:
             break
     settled = replace(found, theta=best, objective=value, is_settled=is_settled, second_best=None, ends=best[None])
-    return replace(problem, objective=objective), settled
+    return objective, settled

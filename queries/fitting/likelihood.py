@@ -30,13 +30,15 @@ class Criteria:
     rmse_log : root mean square of the log residuals [1]
     log_likelihood : at the best scale [nat]
     aicc, bic : criteria [1], lower is better; aicc is inf when there are too few rows for it
+
+    All are nan where there is no fit.
     """
 
-    r2: float
-    rmse_log: float
-    log_likelihood: float
-    aicc: float
-    bic: float
+    r2: float = math.nan
+    rmse_log: float = math.nan
+    log_likelihood: float = math.nan
+    aicc: float = math.nan
+    bic: float = math.nan
 
 
 def criteria(
