@@ -54,7 +54,6 @@ def _criteria(problem: Problem, solution: Solution) -> Criteria:
     """How well the law describes the rows; nan where there are no coefficients."""
     if not solution.is_found:
         return Criteria()
-    log_target, weight = np.log(problem.data.target), problem.data.weight
-    return criteria(
-        log_target, solution.residuals, weight, solution.penalty, solution.objective, len(problem.free)
-    )  # fmt: skip
+    data, num_free = problem.data, len(problem.free)
+    log_target, objective = np.log(data.target), solution.objective
+    return criteria(log_target, solution.residuals, data.weight, solution.penalty, objective, num_free)
