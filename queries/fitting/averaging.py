@@ -8,17 +8,21 @@ Source: Buckland, Burnham and Augustin 1997, Biometrics 53, 603.
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from isoflop.lakehouse.errors import EmptySelection, UsageError
-from isoflop.queries.fitting.fit import fit_law
+from isoflop.queries.fitting.data import Data, usable_rows
+from isoflop.queries.fitting.fit import fit_data
 from isoflop.queries.fitting.intervals import Prediction, predict
-from isoflop.queries.fitting.record import Fit, Note
+from isoflop.queries.fitting.note import Note
+from isoflop.queries.fitting.options import FOLD_OPTIONS, FitOptions
+from isoflop.queries.fitting.record import Fit
 from isoflop.queries.fitting.resampling import GivenWeights
 from isoflop.queries.laws.law import Law
 from isoflop.queries.laws.objectives import Objective
@@ -53,7 +57,7 @@ class LawAverage:
 
         Parameters
         ----------
-        X : inputs as for `average_laws`
+        X : inputs as for `shared_data`
         level, kind : as for `predict`
         """
         own = [predict(fit, _inputs_of(X, name), level, kind) for fit, name in zip(self.fits, self.names, strict=True)]
@@ -85,87 +89,101 @@ class LawAverage:
         return np.asarray(np.exp(0.5 * (low + high)))
 
 
-def average_laws(
+def shared_data(
     laws: Sequence[Law],
     X: Inputs,
     y: ArrayLike,
     *,
     names: Sequence[str] | None = None,
-    weighing: str = "resamples",
     sample_weight: ArrayLike | None = None,
     groups: Sequence[Any] | NDArray[Any] | None = None,
-    objective: Objective | None = None,
-    resamples: int = 200,
-    seed: int = 0,
-    level: float = 0.95,
-    forward: bool = False,
+) -> list[Data]:
+    """Return the rows that every law can be fitted to, as the data of each.
+
+    Parameters
+    ----------
+    laws : with the same target
+    X : (R, P) inputs that all of them take, or the inputs of each by its name
+    y : (R,) measured values
+    names : what the inputs of each law go by; their own names when None
+    sample_weight : (R,) weights >= 0
+    groups : (R,) labels of rows that are resampled together
+
+    Raises
+    ------
+    UsageError : if there are no inputs for a law
+    FitError : if shapes do not match or a weight is negative
+    EmptySelection : if no row can be used by all of them
+    """
+    titles = [law.name for law in laws] if names is None else names
+    inputs = [_inputs_of(X, name) for name in titles]
+    try:
+        read = [usable_rows(law, own, y, sample_weight, groups) for law, own in zip(laws, inputs, strict=True)]
+    except EmptySelection as error:
+        raise EmptySelection("no row can be used by every law") from error
+    kept = functools.reduce(np.intersect1d, [data.kept for data in read])
+    if not len(kept):
+        raise EmptySelection("no row can be used by every law")
+    return [data.take(np.searchsorted(data.kept, kept)) for data in read]
+
+
+def average_laws(
+    laws: Sequence[Law],
+    data: Sequence[Data],
+    options: FitOptions = FOLD_OPTIONS,
+    *,
+    names: Sequence[str] | None = None,
+    weighing: str = WEIGHINGS[0],
 ) -> LawAverage:
     """Fit several laws to the same rows and resamples and weigh them.
 
     Parameters
     ----------
     laws : two or more, with the same target
-    X : (R, P) inputs that all of them take, or the inputs of each by its name
-    y : (R,) measured values
+    data : the same rows for each (`shared_data`)
+    options : how they are fitted, with 200 resamples unless they say otherwise. Without an objective the first law's
+        is minimised for all, because laws are compared by it
     names : what the laws are called, all different; their own names when None
     weighing : `resamples` for the share of resamples whose left-out rows a law predicts best, `aicc` for
         exp(-aicc / 2), which trusts the density of the residuals
-    sample_weight : (R,) weights >= 0
-    groups : (R,) labels of rows that are resampled together
-    objective : penalty for all; when None the first law's, because laws are compared by it
-    resamples, seed, level, forward : as for `fit_law`
 
     Raises
     ------
-    UsageError : if there are fewer than two laws, two of one name, or the weighing does not exist
-    EmptySelection : if no row can be used by all of them, or no law could be fitted
+    UsageError : if there are fewer than two laws, two of one name, rows that differ, or no such weighing
+    EmptySelection : if no law could be fitted
     """
     titles = tuple(law.name for law in laws) if names is None else tuple(names)
-    if len(laws) < 2 or len(set(titles)) < len(laws):
-        raise UsageError(f"cannot average {', '.join(titles) or 'no laws'}; name two or more, each once")
-    if weighing not in WEIGHINGS:
-        raise UsageError(f"weighing '{weighing}' does not exist; choose from {', '.join(WEIGHINGS)}")
-    if weighing == "resamples" and not resamples:
-        raise UsageError("weighing 'resamples' needs resamples, got 0", hint="weigh by 'aicc', or take 200 resamples")
-    values = np.asarray(y, dtype=np.float64).reshape(-1)
-    weight = np.ones(len(values)) if sample_weight is None else np.asarray(sample_weight, dtype=np.float64).reshape(-1)
-    inputs = [_inputs_of(X, name) for name in titles]
-    usable = np.isfinite(values) & (values > 0) & np.isfinite(weight) & (weight > 0)
-    for law, columns in zip(laws, inputs, strict=True):
-        usable &= np.isfinite(columns).all(axis=1)
-        usable &= np.array([columns[:, p] > 0 for p, one in enumerate(law.inputs) if one.positive] or [usable]).all(
-            axis=0
-        )
-    if not usable.any():
-        raise EmptySelection("no row can be used by every law")
-    kept = np.flatnonzero(usable)
-    labels = _labels(groups, kept)
-    own = None if groups is None else labels
-    counts = _paired_counts(labels, resamples, seed)
-    penalty = objective or laws[0].objective
-    fits = [
-        fit_law(law, columns[kept], values[kept], sample_weight=weight[kept], objective=penalty, groups=own,
-                resampling=GivenWeights(counts) if resamples else None, resamples=resamples, seed=seed, level=level,
-                forward=forward)
-        for law, columns in zip(laws, inputs, strict=True)
-    ]  # fmt: skip
+    _check_average(titles, data, options, weighing)
+    counts = _paired_counts(data[0], options.resamples, options.seed)
+    penalty = options.objective or laws[0].objective
+    how = replace(options, objective=penalty, resampling=GivenWeights(counts) if options.resamples else None)
+    fits = [fit_data(law, own, how) for law, own in zip(laws, data, strict=True)]
     found = [k for k, fit in enumerate(fits) if not np.isnan(fit.coefficients).any()]
     if not found:
         raise EmptySelection(f"none of the laws could be fitted: {'; '.join(str(fit.reason) for fit in fits)}")
     fitted = [fits[k] for k in found]
     notes = [Note("law_left_out", f"{titles[k]}: {fits[k].reason}") for k in range(len(fits)) if k not in found]
     if weighing == "resamples":
-        rows = [inputs[k][kept] for k in found]
-        weights = _share_of_wins(fitted, rows, values[kept], weight[kept], counts, penalty)
-        how = f"share of {len(counts)} paired resamples whose left-out rows each predicts best"
+        weights = _share_of_wins(fitted, counts, penalty)
+        how_weighed = f"share of {len(counts)} paired resamples whose left-out rows each predicts best"
     else:
-        excess = np.array([fit.aicc for fit in fitted]) - min(fit.aicc for fit in fitted)
-        weights = np.exp(-0.5 * np.nan_to_num(excess, nan=np.inf))
-        weights = weights / weights.sum() if weights.sum() > 0 else np.full(len(fitted), 1 / len(fitted))
-        how = "exp(-aicc / 2)"
+        weights = _by_criterion(fitted)
+        how_weighed = "exp(-aicc / 2)"
     shown = ", ".join(f"{titles[k]} {share:.0%}" for k, share in zip(found, weights, strict=True))
-    notes.append(Note("weighed_by", f"{shown}: {how}"))
+    notes.append(Note("weighed_by", f"{shown}: {how_weighed}"))
     return LawAverage(tuple(fitted), tuple(titles[k] for k in found), weights, weighing, tuple(notes))
+
+
+def _check_average(titles: Sequence[str], data: Sequence[Data], options: FitOptions, weighing: str) -> None:
+    """Check that laws can be averaged."""
+    if len(titles) < 2 or len(set(titles)) < len(titles):
+        raise UsageError(f"cannot average {', '.join(titles) or 'no laws'}; name two or more, each once")
+    if weighing not in WEIGHINGS:
+        raise UsageError(f"weighing '{weighing}' does not exist; choose from {', '.join(WEIGHINGS)}")
+    if weighing == "resamples" and not options.resamples:
+        raise UsageError("weighing 'resamples' needs resamples, got 0", hint="weigh by 'aicc', or take 200 resamples")
+    if any(not np.array_equal(own.kept, data[0].kept) for own in data):
+        raise UsageError("the laws are given different rows", hint="take those of shared_data(laws, X, y)")
 
 
 def _inputs_of(X: Inputs, name: str) -> Array:
@@ -178,33 +196,31 @@ def _inputs_of(X: Inputs, name: str) -> Array:
     return columns[:, None] if columns.ndim == 1 else columns
 
 
-def _labels(groups: Sequence[Any] | NDArray[Any] | None, kept: NDArray[np.int64]) -> NDArray[np.int64]:
-    if groups is None:
-        return np.arange(len(kept))
-    seen: dict[Any, int] = {}
-    return np.array([seen.setdefault(groups[int(k)], len(seen)) for k in kept], dtype=np.int64)
-
-
-def _paired_counts(labels: NDArray[np.int64], resamples: int, seed: int) -> Array:
-    """(B, R) how often each row stands in each resample of groups."""
-    count = int(labels.max()) + 1
+def _paired_counts(data: Data, resamples: int, seed: int) -> Array:
+    """(B, R) how often each row stands in each resample of rows, or of groups where rows belong together."""
+    count = data.num_groups
     drawn = np.random.default_rng(seed).multinomial(count, np.full(count, 1 / count), resamples)
-    return np.asarray(drawn[:, labels], dtype=np.float64)
+    return np.asarray(drawn[:, data.labels], dtype=np.float64)
 
 
-def _share_of_wins(
-    fits: Sequence[Fit], inputs: Sequence[Array], values: Array, weight: Array, counts: Array, penalty: Objective
-) -> Array:
+def _by_criterion(fits: Sequence[Fit]) -> Array:
+    """Weights by aicc, 1 together."""
+    criterion = np.array([fit.criteria.aicc for fit in fits])
+    excess = criterion - min(criterion.tolist())
+    weights = np.exp(-0.5 * np.nan_to_num(excess, nan=np.inf))
+    return np.asarray(weights / weights.sum() if weights.sum() > 0 else np.full(len(fits), 1 / len(fits)))
+
+
+def _share_of_wins(fits: Sequence[Fit], counts: Array, penalty: Objective) -> Array:
     """How often each law predicts the rows that a resample left out best."""
-    measured = np.log(values)
     costs = np.full((len(fits), len(counts)), np.inf)
-    for k, (fit, columns) in enumerate(zip(fits, inputs, strict=True)):
+    for k, fit in enumerate(fits):
         if len(fit.draws) != len(counts):  # some resamples fell apart: they cannot be paired any more
             continue
         with np.errstate(all="ignore"):
-            left = measured - np.log(np.asarray(fit.law.predict(fit.draws, columns)))
+            left = np.log(fit.data.target) - np.log(np.asarray(fit.law.predict(fit.draws, fit.data.inputs)))
         cost, _, _ = penalty.weigh(left, True)
-        costs[k] = np.nan_to_num(np.where(counts == 0, weight * cost, 0.0), nan=np.inf).sum(axis=1)
+        costs[k] = np.nan_to_num(np.where(counts == 0, fit.data.weight * cost, 0.0), nan=np.inf).sum(axis=1)
     if not np.isfinite(costs).any():
         return np.full(len(fits), 1 / len(fits))
     wins = np.bincount(np.argmin(costs, axis=0), minlength=len(fits))

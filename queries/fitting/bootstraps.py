@@ -18,25 +18,25 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
+from typing import ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 from isoflop.lakehouse.errors import UsageError, did_you_mean
-from isoflop.queries.fitting.record import Note
+from isoflop.queries.fitting.data import Data
+from isoflop.queries.fitting.note import Note
 from isoflop.queries.fitting.resampling import (
     FEW,
     CaseBootstrap,
     ClusterBootstrap,
-    GivenWeights,
     Resamples,
     Resampling,
     ResidualBootstrap,
     WildBootstrap,
     default_resampling,
 )
-from isoflop.queries.fitting.rows import Rows
 
 Array = NDArray[np.float64]
 
@@ -62,19 +62,21 @@ class Choice:
 
 
 @dataclass(frozen=True)
-class AutoBootstrap:
+class AutoBootstrap(Resampling):
     """The bootstrap that suits the rows and what the law leaves of them, by the rule of this module."""
 
-    @property
-    def note(self) -> str | None:
-        """Nothing to say before it has seen the rows."""
-        return None
+    name: ClassVar[str | None] = "auto"
 
-    def choose(self, rows: Rows, predicted: Array, num_free: int) -> tuple[Resampling, str]:
+    def chosen(self, rows: Data, predicted: Array, num_free: int) -> tuple[Resampling, str]:
+        """Return the bootstrap for rows that a law predicts as `predicted` (R,), and why."""
+        found, reason = self._choose(rows, predicted, num_free)
+        return found, f"because {reason}"
+
+    def _choose(self, rows: Data, predicted: Array, num_free: int) -> tuple[Resampling, str]:
         """Return the bootstrap for rows that a law predicts as `predicted` (R,), and why."""
         count = len(rows)
-        if rows.groups is not None:
-            groups = int(rows.groups.max()) + 1
+        if rows.group is not None:
+            groups = rows.num_groups
             if groups < FEW:
                 return WildBootstrap(), f"{count} rows come in {groups} groups, too few to draw from"
             return ClusterBootstrap(), f"{count} rows come in {groups} groups, and rows of a group share their luck"
@@ -90,31 +92,20 @@ class AutoBootstrap:
             return ResidualBootstrap(), f"a resample of {count} rows would hold {different}"
         return CaseBootstrap(), f"{count} rows on their own, with residuals about equally wide at every size"
 
-    def tail(self, rows: Rows, num_free: int, level: float, curved: float = 1.0) -> float:
+    def tail(self, rows: Data, num_free: int, level: float, curved: float = 1.0) -> float:
         """Return the plain percentile: which bootstrap it is shows only once it is chosen."""
         return (1 - level) / 2
 
     def draw(
-        self, rows: Rows, predicted: Array, num_free: int, count: int, generator: np.random.Generator
+        self, rows: Data, predicted: Array, num_free: int, count: int, generator: np.random.Generator
     ) -> Resamples:
         """Return what the chosen bootstrap draws."""
-        chosen, _ = self.choose(rows, predicted, num_free)
+        chosen, _ = self._choose(rows, predicted, num_free)
         return chosen.draw(rows, predicted, num_free, count, generator)
 
 
-BOOTSTRAPS: Mapping[str, Resampling] = {
-    "auto": AutoBootstrap(),
-    "case": CaseBootstrap(),
-    "cluster": ClusterBootstrap(),
-    "wild": WildBootstrap(),
-    "residual": ResidualBootstrap(),
-}
-_DRAWS = {
-    "case": "rows are drawn with replacement",
-    "cluster": "whole groups are drawn with replacement",
-    "wild": "residuals stay with their rows or groups and change sign and size",
-    "residual": "redrawn residuals are put back on the fit, taken for equally wide at every size",
-}
+_ALL = (AutoBootstrap(), CaseBootstrap(), ClusterBootstrap(), WildBootstrap(), ResidualBootstrap())
+BOOTSTRAPS: Mapping[str, Resampling] = {str(bootstrap.name): bootstrap for bootstrap in _ALL}
 
 
 def find_bootstrap(name: str) -> Resampling:
@@ -136,7 +127,7 @@ def find_bootstrap(name: str) -> Resampling:
 
 
 def choose_bootstrap(
-    wanted: Resampling | None, rows: Rows, predicted: Array, num_free: int, deleted: Callable[[], Array]
+    wanted: Resampling | None, rows: Data, predicted: Array, num_free: int, deleted: Callable[[], Array]
 ) -> Choice:
     """Return the bootstrap of a fit, and what is to be said about it.
 
@@ -150,26 +141,20 @@ def choose_bootstrap(
     """
     if wanted is None:
         chosen = default_resampling(rows)
-        few = f"fewer than {FEW} {'rows' if rows.groups is None else 'rows or groups'}: {chosen.note}"
-        note = Note("small_sample", few) if isinstance(chosen, WildBootstrap | ResidualBootstrap) else None
-        return Choice(chosen, _name(chosen), note)
-    chosen, why = wanted, "as asked for"
-    if isinstance(wanted, AutoBootstrap):
-        chosen, reason = wanted.choose(rows, predicted, num_free)
-        why = f"because {reason}"
-    name = _name(chosen)
-    if name is None:
+        few = f"fewer than {FEW} {'rows' if rows.group is None else 'rows or groups'}: {chosen.note}"
+        return Choice(chosen, chosen.name, Note("small_sample", few) if chosen.note else None)
+    chosen, why = wanted.chosen(rows, predicted, num_free)
+    if chosen.name is None:
         return Choice(chosen, None, Note("bootstrap", chosen.note) if chosen.note else None)
-    if isinstance(chosen, WildBootstrap | ResidualBootstrap) and chosen.residuals is None:
-        chosen = replace(chosen, residuals=deleted())
-    return Choice(chosen, name, Note("bootstrap", f"{name} bootstrap, {why}; {_DRAWS[name]}"))
+    note = Note("bootstrap", f"{chosen.name} bootstrap, {why}; {chosen.draws}")
+    return Choice(chosen.with_residuals(deleted), chosen.name, note)
 
 
-def spread_over_size(rows: Rows, predicted: Array) -> float:
+def spread_over_size(rows: Data, predicted: Array) -> float:
     """Return the rank correlation [1] of absolute log residual and size, the product of the positive inputs."""
     with np.errstate(all="ignore"):
         size = np.sum(np.log(np.where(rows.inputs > 0, rows.inputs, 1.0)), axis=1)
-        spread = np.abs(np.log(rows.values / predicted))
+        spread = np.abs(np.log(rows.target / predicted))
     if len(rows) < 3 or not np.isfinite(spread).all():
         return 0.0
     first, second = _ranks(size), _ranks(spread)
@@ -182,9 +167,3 @@ def _ranks(values: Array) -> Array:
     _, inverse, counts = np.unique(values, return_inverse=True, return_counts=True)
     middles = np.cumsum(counts) - 0.5 * (counts - 1)
     return np.asarray(middles[inverse.reshape(-1)], dtype=np.float64)
-
-
-def _name(resampling: Resampling) -> str | None:
-    if isinstance(resampling, GivenWeights):
-        return None
-    return next((name for name, one in BOOTSTRAPS.items() if type(one) is type(resampling)), None)

@@ -13,8 +13,8 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from isoflop.queries.fitting.residuals import slope_basis
-from isoflop.queries.fitting.rows import Rows
+from isoflop.queries.fitting.data import Data
+from isoflop.queries.fitting.slopes import slope_basis
 from isoflop.queries.laws.law import Law
 from isoflop.queries.laws.objectives import Objective
 
@@ -24,7 +24,7 @@ LARGEST_SHARE = 0.9  # of a group in its own prediction [1]; beyond it nothing i
 
 
 def deleted_residuals(
-    law: Law, coefficients: Array, free: list[int], rows: Rows, residuals: Array, penalty: Objective
+    law: Law, coefficients: Array, free: list[int], rows: Data, residuals: Array, penalty: Objective
 ) -> Array:
     """Return log residuals (R,) of each row about the fit without its group.
 
@@ -36,13 +36,13 @@ def deleted_residuals(
     residuals : (R,) log residuals of the fit [1]
     penalty : what the fit minimised
     """
-    root = np.sqrt(rows.weights)
+    root = np.sqrt(rows.weight)
     basis = slope_basis(law, coefficients, rows.inputs, free, root)  # (R, rank)
     if basis is None:
         return residuals
-    pull = root * penalty.weigh(residuals, True)[1] / mean_slope(residuals, rows.weights, penalty, len(free))
-    labels = np.arange(len(rows)) if rows.groups is None else rows.groups
-    share = np.zeros((int(labels.max()) + 1, basis.shape[1], basis.shape[1]))
+    pull = root * penalty.weigh(residuals, True)[1] / mean_slope(residuals, rows.weight, penalty, len(free))
+    labels = rows.labels
+    share = np.zeros((rows.num_groups, basis.shape[1], basis.shape[1]))
     moment = np.zeros((len(share), basis.shape[1]))
     np.add.at(share, labels, basis[:, :, None] * basis[:, None, :])
     np.add.at(moment, labels, basis * pull[:, None])

@@ -11,8 +11,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from isoflop.queries.fitting.record import Note
-from isoflop.queries.fitting.rows import Rows
+from isoflop.queries.fitting.data import Data
+from isoflop.queries.fitting.note import Note
 from isoflop.queries.fitting.solver.model import Model
 from isoflop.queries.fitting.solver.search import Found
 from isoflop.queries.laws.law import Coefficient, Law, Role, input_names
@@ -46,7 +46,7 @@ class Identification:
     dead: tuple[str, ...]
 
 
-def notes_on_rows(law: Law, rows: Rows) -> list[Note]:
+def notes_on_rows(law: Law, rows: Data) -> list[Note]:
     """Return notes on what the rows lack before anything is fitted."""
     notes = [
         Note("rows_dropped", f"{count} row{'s' * (count > 1)} dropped: {reason}")
@@ -74,9 +74,9 @@ def notes_on_rows(law: Law, rows: Rows) -> list[Note]:
                 )
             )
     notes += _proportional(rows, names, constant)
-    if np.ptp(np.log(rows.values)) < 1e-12 and len(rows) > 1:
+    if np.ptp(np.log(rows.target)) < 1e-12 and len(rows) > 1:
         notes.append(Note("constant_target", f"{law.target} is the same in all rows: there is nothing to explain"))
-    repeats = len(rows) - len(np.unique(np.column_stack([rows.inputs, rows.values]), axis=0))
+    repeats = len(rows) - len(np.unique(np.column_stack([rows.inputs, rows.target]), axis=0))
     if repeats:
         notes.append(
             Note(
@@ -88,7 +88,7 @@ def notes_on_rows(law: Law, rows: Rows) -> list[Note]:
     return notes
 
 
-def _proportional(rows: Rows, names: tuple[str, ...], constant: list[str]) -> list[Note]:
+def _proportional(rows: Data, names: tuple[str, ...], constant: list[str]) -> list[Note]:
     notes = []
     for j, first in enumerate(names):
         for k in range(j + 1, len(names)):

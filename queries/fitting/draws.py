@@ -1,19 +1,21 @@
-"""The resamples of a fit: the law refitted to each, and what their spread says of its coefficients."""
+"""The second step of a fit: the law refitted to resamples, and what their spread says of its coefficients."""
 
 from __future__ import annotations
+
+from dataclasses import dataclass
 
 import numpy as np
 
 from isoflop.queries.fitting import diagnosis
-from isoflop.queries.fitting.bootstraps import Choice, choose_bootstrap
+from isoflop.queries.fitting.bootstraps import choose_bootstrap
 from isoflop.queries.fitting.deleted import deleted_residuals
-from isoflop.queries.fitting.free_scale import for_many
+from isoflop.queries.fitting.note import Note
+from isoflop.queries.fitting.options import FitOptions
 from isoflop.queries.fitting.problem import Problem
-from isoflop.queries.fitting.record import Note
-from isoflop.queries.fitting.resampling import GivenWeights, Resampling
+from isoflop.queries.fitting.resampling import Resampling
+from isoflop.queries.fitting.solution import Solution
 from isoflop.queries.fitting.solver.model import Array
-from isoflop.queries.fitting.solver.replicate import replicate
-from isoflop.queries.fitting.solver.search import Found
+from isoflop.queries.fitting.solver.replicate import Replicates, replicate
 from isoflop.queries.laws.law import Role
 from isoflop.queries.laws.objectives import row_factors
 
@@ -21,37 +23,65 @@ RESAMPLED_TOGETHER = 10_000_000  # weights held at once, 80 MB: resamples of man
 UNSEEN = 1e-9  # floor in units of the smallest value [1] below which it counts as none
 
 
-def refit_resamples(
-    problem: Problem,
-    found: Found,
-    predicted: Array,
-    resamples: int,
-    resampling: Resampling | None,
-    generator: np.random.Generator,
-) -> tuple[Array, Choice | None, list[Note]]:
-    """Coefficients (B, K_all) of the resamples that could be fitted, their bootstrap, and notes on them."""
-    empty = np.empty((0, len(problem.coefficients)))
-    rows, num_free = problem.rows, len(problem.free)
-    if resamples == 0 or len(rows) <= num_free:  # a law through every row leaves no residual to resample
-        return empty, None, []
+@dataclass(frozen=True, eq=False)
+class Resampled:
+    """A law refitted to resamples of its data.
+
+    Parameters
+    ----------
+    draws : (B, K) coefficients of the resamples that could be fitted; B may be 0
+    bootstrap : name of the bootstrap behind them; None without any, or with weights that were given
+    tail : share of them [1] to leave out at each end of an interval
+    notes : what a person should know
+    """
+
+    draws: Array
+    bootstrap: str | None
+    tail: float
+    notes: tuple[Note, ...]
+
+
+@dataclass(frozen=True, eq=False)
+class Intervals:
+    """Intervals of coefficients.
+
+    Parameters
+    ----------
+    kind : one of `INTERVALS`
+    std_errors : (K,) standard deviations over the resamples, or of the jackknife; nan without either
+    lower, upper : (K,) ends of the intervals
+    bias : (K,) by which the jackknife estimates the coefficients to lie off; None with other intervals
+    """
+
+    kind: str
+    std_errors: Array
+    lower: Array
+    upper: Array
+    bias: Array | None = None
+
+
+def resample(problem: Problem, solution: Solution, options: FitOptions, generator: np.random.Generator) -> Resampled:
+    """Return the law refitted to resamples.
+
+    Parameters
+    ----------
+    problem, solution : law and data, and their best coefficients
+    options : number and kind of the resamples, and the coverage of the intervals
+    generator : of the resamples
+    """
+    data, num_free = problem.data, len(problem.free)
+    # A law through every row leaves no residual to resample.
+    if not solution.is_found or options.resamples == 0 or len(data) <= num_free:
+        return Resampled(np.empty((0, len(problem.coefficients))), None, (1 - options.level) / 2, ())
+    predicted = np.asarray(problem.law.predict(solution.coefficients, data.inputs))
 
     def deleted() -> Array:
-        coefficients = problem.model.to_coefficients(found.theta)
-        residuals = np.log(rows.values / predicted)
-        return deleted_residuals(problem.law, coefficients, list(problem.free), rows, residuals, problem.objective)
+        coefficients = problem.model.to_coefficients(solution.search.theta)
+        residuals = np.log(data.target / predicted)
+        return deleted_residuals(problem.law, coefficients, list(problem.free), data, residuals, solution.penalty)
 
-    choice = choose_bootstrap(resampling, rows, predicted, num_free, deleted)
-    chosen = choice.resampling
-    objective = for_many(problem.objective)
-    parts = []
-    step = max(1, RESAMPLED_TOGETHER // len(rows))
-    for first in range(0, resamples, step):
-        drawn = chosen.draw(rows, predicted, num_free, min(step, resamples - first), generator)
-        targets = problem.model.targets(drawn.values)
-        weights = np.asarray(drawn.weights * row_factors(objective, drawn.values))
-        parts.append(replicate(problem.model, found, weights, targets, objective, generator))
-        if isinstance(chosen, GivenWeights):  # they are all there are
-            break
+    choice = choose_bootstrap(options.resampling, data, predicted, num_free, deleted)
+    parts = _refitted(problem, solution, predicted, choice.resampling, options.resamples, generator)
     draws = problem.model.to_coefficients(np.concatenate([part.theta for part in parts]))
     _empty_floors(draws, problem)
     usable = np.isfinite(draws).all(axis=1)
@@ -59,26 +89,52 @@ def refit_resamples(
     beaten = float(np.average([part.beaten for part in parts], weights=[len(part.theta) for part in parts]))
     failed = int(np.count_nonzero(~usable | ~settled))
     notes = [choice.note] if choice.note is not None and len(draws) else []
-    return draws[usable], choice, [*notes, *diagnosis.notes_on_resamples(len(draws), failed, beaten)]
+    notes += diagnosis.notes_on_resamples(len(draws), failed, beaten)
+    tail = choice.resampling.tail(data, num_free, options.level, _curved_share(problem, solution))
+    return Resampled(draws[usable], choice.name, tail, tuple(notes))
 
 
-def curved_share(problem: Problem, found: Found) -> float:
+def _refitted(
+    problem: Problem,
+    solution: Solution,
+    predicted: Array,
+    chosen: Resampling,
+    resamples: int,
+    generator: np.random.Generator,
+) -> list[Replicates]:
+    """The law, which predicts the rows as `predicted` (R,), refitted to resamples in parts that fit in memory."""
+    data, num_free = problem.data, len(problem.free)
+    objective = solution.penalty.smoothed()
+    parts = []
+    step = max(1, RESAMPLED_TOGETHER // len(data))
+    for first in range(0, resamples, step):
+        drawn = chosen.draw(data, predicted, num_free, min(step, resamples - first), generator)
+        targets = problem.model.targets(drawn.values)
+        weights = np.asarray(drawn.weights * row_factors(objective, drawn.values))
+        parts.append(replicate(problem.model, solution.search, weights, targets, objective, generator))
+        if chosen.is_all:
+            break
+    return parts
+
+
+def _curved_share(problem: Problem, solution: Solution) -> float:
     """Share of rows where the penalty is curved: all with squares, few where a Huber penalty is mostly linear."""
-    residuals, _ = problem.model.residuals(found.theta[None], problem.targets, 0)
-    return float(np.mean(problem.objective.weigh(residuals, True)[2] > 0))
+    residuals, _ = problem.model.residuals(solution.search.theta[None], problem.targets, 0)
+    return float(np.mean(solution.penalty.weigh(residuals, True)[2] > 0))
 
 
 def _empty_floors(draws: Array, problem: Problem) -> None:
     """Set floors that no row can show to zero, where their domain begins."""
     for k, one in enumerate(problem.coefficients):
         if one.role is Role.FLOOR and one.lower == 0.0 and one.fixed is None:
-            draws[draws[:, k] < UNSEEN * problem.rows.values.min(), k] = 0.0
+            draws[draws[:, k] < UNSEEN * problem.data.target.min(), k] = 0.0
 
 
-def spread_of(draws: Array, count: int, tail: float) -> tuple[Array, Array, Array]:
-    """Standard errors (K,) of the draws and their quantiles a tail from either end; nan without draws."""
-    nothing = np.full(count, np.nan)
+def percentiles(resampled: Resampled) -> Intervals:
+    """Return the quantiles of the resamples a tail from either end, and their spread; nan without any."""
+    draws = resampled.draws
     if len(draws) < 2:
-        return nothing, nothing, nothing
-    lower, upper = np.quantile(draws, [tail, 1 - tail], axis=0)
-    return draws.std(axis=0, ddof=1), lower, upper
+        nothing = np.full(draws.shape[1], np.nan)
+        return Intervals("percentile", nothing, nothing, nothing)
+    lower, upper = np.quantile(draws, [resampled.tail, 1 - resampled.tail], axis=0)
+    return Intervals("percentile", draws.std(axis=0, ddof=1), lower, upper)

@@ -7,17 +7,13 @@ scale of the rows as they are, as is usual for the bootstrap of a robust fit.
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import TYPE_CHECKING
 
 import numpy as np
 
+from isoflop.queries.fitting.problem import Problem
 from isoflop.queries.fitting.solver.newton import descend
 from isoflop.queries.fitting.solver.search import Found
 from isoflop.queries.laws.objectives import Objective
-from isoflop.queries.laws.robust_objectives import HuberLikelihood
-
-if TYPE_CHECKING:
-    from isoflop.queries.fitting.problem import Problem
 
 MOST_ROUNDS = 60
 LARGEST_STEP = 10**0.5  # factor by which the scale shrinks at most between two descents: kinks move with it
@@ -26,17 +22,17 @@ STEPS, TIGHTEST = 60, 1e-12  # of each descent: along kinks the objective decrea
 MOST_ENDS = 8  # basins followed
 
 
-def with_fitted_scale(problem: Problem, found: Found) -> tuple[Problem, Found]:
-    """Return a solved problem with its objective at the most likely scale, and its optimum there.
+def with_fitted_scale(problem: Problem, found: Found) -> tuple[Objective, Found]:
+    """Return the objective of a solved problem at its most likely scale, and the optimum there.
 
     Parameters
     ----------
-    problem : with an objective that may have a scale of its own (`HuberLikelihood`); without one nothing changes
+    problem : with an objective that may have a scale of its own (`Objective.has_scale`); without one nothing changes
     found : its optimum at the scale the search started with
     """
     objective = problem.objective
-    if not isinstance(objective, HuberLikelihood):
-        return problem, found
+    if not objective.has_scale:
+        return objective, found
     model, weights, targets = problem.model, problem.weights, problem.targets
     ends, best, value, is_settled = found.ends[:MOST_ENDS], found.theta, found.objective, found.is_settled
     for _ in range(MOST_ROUNDS):
@@ -44,7 +40,7 @@ def with_fitted_scale(problem: Problem, found: Found) -> tuple[Problem, Found]:
         wanted = objective.rescaled(residuals[0], weights[0]).known_scale
         scale = max(wanted, objective.known_scale / LARGEST_STEP)
         is_same = abs(scale / objective.known_scale - 1) < SAME_SCALE
-        objective = replace(objective, scale=scale)
+        objective = objective.at_scale(scale)
         ended = descend(model, ends, weights, targets, objective, exact=True, max_steps=STEPS, tolerance=TIGHTEST)
         first = int(np.argmin(ended.objective))
         ends, best, value = ended.theta, ended.theta[first], float(ended.objective[first])
@@ -52,9 +48,4 @@ def with_fitted_scale(problem: Problem, found: Found) -> tuple[Problem, Found]:
         if is_same:
             break
     settled = replace(found, theta=best, objective=value, is_settled=is_settled, second_best=None, ends=best[None])
-    return replace(problem, objective=objective), settled
-
-
-def for_many(objective: Objective) -> Objective:
-    """Return the objective for resamples and folds: one with a scale of its own is smoothed a little."""
-    return objective.smoothed() if isinstance(objective, HuberLikelihood) else objective
+    return objective, settled

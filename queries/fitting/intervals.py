@@ -133,28 +133,3 @@ def _normal_quantiles(count: int) -> Array:
     normal = NormalDist()
     quantiles = np.array([normal.inv_cdf((k + 0.5) / count) for k in range(count)])
     return quantiles[np.random.default_rng(count).permutation(count)]
-
-
-def residual_scale(residuals: Array, weights: Array, num_free: int) -> float:
-    """Return the spread of log residuals as the scale of a normal whose central 95 % hold 95 % of them.
-
-    Parameters
-    ----------
-    residuals : (R,) log residuals [1]
-    weights : (R,) row weights
-    num_free : coefficients that were fitted, for which the spread is widened by sqrt(R / (R - K))
-
-    Returns
-    -------
-    float >= 0. A few wild rows do not widen it; fat tails do. Below 40 rows it is the root mean square.
-    """
-    count = len(residuals)
-    if count <= num_free:
-        return float("nan")
-    widened = np.sqrt(count / (count - num_free))
-    size = np.abs(residuals)
-    if count < 40:
-        return float(widened * np.sqrt(np.average(size**2, weights=weights)))
-    order = np.argsort(size)
-    reached = np.cumsum(weights[order]) / weights.sum()
-    return float(widened * size[order][np.searchsorted(reached, 0.95)] / NormalDist().inv_cdf(0.975))

@@ -8,18 +8,18 @@ Source: Efron and Tibshirani 1993, ch. 11; without groups Quenouille 1956, Biome
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import NDArray
 
 from isoflop.lakehouse.errors import FitError
-from isoflop.queries.fitting.fit import fit_law
+from isoflop.queries.fitting.draws import resample
+from isoflop.queries.fitting.options import FitOptions
+from isoflop.queries.fitting.problem import Problem
 from isoflop.queries.fitting.record import Fit
 from isoflop.queries.fitting.resampling import GivenWeights
-from isoflop.queries.fitting.rows import usable_rows
+from isoflop.queries.fitting.solution import solve
 
 Array = NDArray[np.float64]
 
@@ -42,44 +42,38 @@ class Jackknife:
     influence: Array
 
 
-def jackknife(
-    fit: Fit,
-    X: ArrayLike,
-    y: ArrayLike,
-    *,
-    sample_weight: ArrayLike | None = None,
-    groups: Sequence[Any] | NDArray[Any] | None = None,
-    fixed: Mapping[str, float] | None = None,
-) -> Jackknife:
-    """Return the jackknife of a fit.
+def jackknife(fit: Fit) -> Jackknife:
+    """Return the jackknife of a fit, which leaves out whole groups where its rows come in groups.
 
     Parameters
     ----------
-    fit : of the rows
-    X, y, sample_weight, groups : the rows, as for `fit_law`; whole groups are left out
-    fixed : coefficient values that the fit kept
+    fit : of a law to data
 
     Raises
     ------
     FitError : if a fit without a row cannot be made: there are no more rows than coefficients
     """
-    rows = usable_rows(fit.law, X, y, sample_weight, groups)
-    labels = np.arange(len(rows)) if rows.groups is None else rows.groups
-    count = int(labels.max()) + 1
+    labels, count = fit.data.labels, fit.data.num_groups
     if np.isnan(fit.coefficients).any() or count <= len(fit.coefficients):
         raise FitError(f"{count} rows or groups are too few to leave one out of {fit.law.name}")
     masks = (labels[None, :] != np.arange(count)[:, None]).astype(np.float64)
-    own = {name: float(value) for name, value in zip(fit.names, fit.coefficients, strict=True)}
-    again = fit_law(
-        fit.law, rows.inputs, rows.values, sample_weight=rows.weights, objective=fit.penalty,
-        resampling=GivenWeights(masks), resamples=count, starts=fit.coefficients[None],
-        init={name: value for name, value in own.items() if np.isfinite(value)}, seed=fit.seed, fixed=fixed,
-    )  # fmt: skip
-    if len(again.draws) < count:
-        raise FitError(f"{count - len(again.draws)} of {count} fits without a row fell apart")
-    left_out = again.draws
+    left_out = _refitted(fit, masks)
+    if len(left_out) < count:
+        raise FitError(f"{count - len(left_out)} of {count} fits without a row fell apart")
     middle = left_out.mean(axis=0)
     errors = np.sqrt((count - 1) / count * ((left_out - middle) ** 2).sum(axis=0))
     with np.errstate(all="ignore"):
         influence = np.where(errors > 0, (fit.coefficients - left_out) / errors, 0.0)
     return Jackknife(left_out, errors, (count - 1) * (middle - fit.coefficients), influence)
+
+
+def _refitted(fit: Fit, masks: Array) -> Array:
+    """Coefficients (G, K) of the fit to rows with weights times masks (G, R); fewer where some fell apart."""
+    options = FitOptions(
+        objective=fit.solution.penalty, resamples=len(masks), resampling=GivenWeights(masks), seed=fit.options.seed,
+        init={name: value for name, value in fit.values.items() if np.isfinite(value)}, fixed=fit.options.fixed,
+        starts=fit.coefficients[None],
+    )  # fmt: skip
+    problem = Problem.of(fit.law, fit.data, options)
+    generator = np.random.default_rng(options.seed)
+    return resample(problem, solve(problem, options, generator), options, generator).draws

@@ -16,7 +16,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from isoflop.queries.laws.objectives import Objective
-from isoflop.queries.laws.robust_objectives import HuberLikelihood
 
 Array = NDArray[np.float64]
 
@@ -31,13 +30,15 @@ class Criteria:
     rmse_log : root mean square of the log residuals [1]
     log_likelihood : at the best scale [nat]
     aicc, bic : criteria [1], lower is better; aicc is inf when there are too few rows for it
+
+    All are nan where there is no fit.
     """
 
-    r2: float
-    rmse_log: float
-    log_likelihood: float
-    aicc: float
-    bic: float
+    r2: float = math.nan
+    rmse_log: float = math.nan
+    log_likelihood: float = math.nan
+    aicc: float = math.nan
+    bic: float = math.nan
 
 
 def criteria(
@@ -75,7 +76,7 @@ def greatest_log_likelihood(objective: Objective, mean_penalty: float, count: in
     """Return the greatest log likelihood [nat] over the scale, for `count` rows of a given mean penalty."""
     if not (0 < mean_penalty < math.inf):
         return math.inf if mean_penalty == 0 else math.nan
-    if isinstance(objective, HuberLikelihood):  # its scale is fitted already and part of the penalty
+    if objective.has_scale:  # its scale is fitted already and part of the penalty
         return -count * (mean_penalty + objective.log_normaliser(1.0))
 
     def negative(log_scale: float) -> float:

@@ -1,7 +1,8 @@
-"""What a fit solves: a law on usable rows, and the search for its best coefficients."""
+"""What a fit solves: a law on its data, and the search for the best coefficients."""
 
 from __future__ import annotations
 
+import functools
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
@@ -10,9 +11,9 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from isoflop.lakehouse.errors import FitError, UsageError, did_you_mean
-from isoflop.queries.fitting.rows import Rows, usable_rows
+from isoflop.queries.fitting.data import Data, usable_rows
+from isoflop.queries.fitting.options import FitOptions
 from isoflop.queries.fitting.solver.choose import model_for
-from isoflop.queries.fitting.solver.general import GeneralModel
 from isoflop.queries.fitting.solver.model import Array, Model
 from isoflop.queries.fitting.solver.search import Found, search
 from isoflop.queries.laws.law import Coefficient, Law, coefficient_names
@@ -21,28 +22,42 @@ from isoflop.queries.laws.objectives import Objective, row_factors
 BEST_SEEDS = 16  # starts taken from the projection grid, best first
 MOST_PROJECTED = 64  # given starts also tried with their linear coefficients solved for
 MOST_BASINS = 4  # of those found on the screened rows
-SCREENED_ROWS = 2_000  # rows that choose among the starts of a sum of powers when there are half as many again
-FEWEST_SCREENED, ROWS_EACH = 60, 10  # the same for any other law: at least so many, and so many for each coefficient
 RANDOM_STARTS = 32  # starts spread over the rest of it, so that the share of agreeing starts means something
 
 
 @dataclass(frozen=True)
 class Problem:
-    """A law on usable rows, ready to solve.
+    """A law on its data, ready to solve.
 
     Parameters
     ----------
     law, coefficients : the law, and its coefficients as they hold for this fit
-    rows : usable rows
+    data : R usable rows
     objective : the penalty
-    model : the law on the rows, in the solver's coordinates
     """
 
     law: Law
     coefficients: tuple[Coefficient, ...]
-    rows: Rows
+    data: Data
     objective: Objective
-    model: Model
+
+    @classmethod
+    def of(cls, law: Law, data: Data, options: FitOptions) -> Problem:
+        """Return the problem of a fit; of the law that is fitted in its place, where a law has one.
+
+        Raises
+        ------
+        UsageError : if the options name a coefficient that the law does not have, or a value that is not finite
+        FitError : if nothing is left to fit
+        """
+        law = getattr(law, "fitted_as", None) or law
+        coefficients = coefficients_for(law, options.init, options.fixed)
+        return cls(law, coefficients, data, options.objective or law.objective)
+
+    @functools.cached_property
+    def model(self) -> Model:
+        """The law on the rows, in the solver's coordinates."""
+        return model_for(self.law, self.coefficients, self.data.inputs, self.data.target, self.objective)
 
     @property
     def free(self) -> tuple[int, ...]:
@@ -52,20 +67,25 @@ class Problem:
     @property
     def weights(self) -> Array:
         """(1, R) row weights, as the objective counts them."""
-        return np.asarray(self.rows.weights * row_factors(self.objective, self.rows.values))[None]
+        return np.asarray(self.data.weight * row_factors(self.objective, self.data.target))[None]
 
     @property
     def targets(self) -> Array:
         """(1, R) targets in the model's units."""
-        return self.model.targets(self.rows.values)[None]
+        return self.model.targets(self.data.target)[None]
 
 
-def solve(problem: Problem, generator: np.random.Generator, given: Array | None = None) -> Found | None:
-    """Return the best coordinates of a law on its rows, or None when no start has a finite objective."""
+def optimum(problem: Problem, generator: np.random.Generator, given: ArrayLike | None = None) -> Found | None:
+    """Return the best coordinates of a law on its data, or None when no start has a finite objective.
+
+    Parameters
+    ----------
+    generator : of random starts
+    given : (S, K_all) coefficients to start from instead of the built-in seeds
+    """
     model, weights, targets = problem.model, problem.weights, problem.targets
-    screened = max(FEWEST_SCREENED, ROWS_EACH * len(problem.free)) if isinstance(model, GeneralModel) else SCREENED_ROWS
-    if len(problem.rows) > 1.5 * screened and given is None and model.closed_form(weights, targets) is None:
-        return _screened(problem, screened, generator)
+    if len(problem.data) > 1.5 * model.screened_rows and given is None and model.closed_form(weights, targets) is None:
+        return _screened(problem, model.screened_rows, generator)
     closed = model.closed_form(weights, targets)
     if closed is not None:
         residuals, _ = model.residuals(closed, targets, 0)
@@ -73,7 +93,7 @@ def solve(problem: Problem, generator: np.random.Generator, given: Array | None 
         value = float((penalty * weights).sum())
         return Found(closed[0], value, bool(np.isfinite(value)), 1.0, None, 1, closed)
     if given is not None:
-        theta = model.from_coefficients(np.atleast_2d(given))
+        theta = model.from_coefficients(np.atleast_2d(np.asarray(given, dtype=np.float64)))
         some = theta[np.unique(np.linspace(0, len(theta) - 1, MOST_PROJECTED).astype(int))]
         theta = np.concatenate([theta, model.projected(some, weights, targets)])
     else:
@@ -98,21 +118,20 @@ def planned_starts(law: Law, X: ArrayLike, y: ArrayLike, objective: Objective | 
     """
     law = getattr(law, "fitted_as", None) or law
     objective = objective or law.objective
-    rows = usable_rows(law, X, y)
-    model = model_for(law, law.coefficients, rows.inputs, rows.values, objective)
-    if model.closed_form(rows.weights[None], model.targets(rows.values)[None]) is not None:
+    data = usable_rows(law, X, y)
+    model = model_for(law, law.coefficients, data.inputs, data.target, objective)
+    if model.closed_form(data.weight[None], model.targets(data.target)[None]) is not None:
         return 1
     return BEST_SEEDS + RANDOM_STARTS + any(one.init is not None for one in law.coefficients)
 
 
 def _screened(problem: Problem, count: int, generator: np.random.Generator) -> Found | None:
     """Search on some of many rows, then follow every basin found there on all of them."""
-    some = problem.rows.thinned(count)
-    model = model_for(problem.law, problem.coefficients, some.inputs, some.values, problem.objective)
-    found = solve(replace(problem, rows=some, model=model), generator)
+    some = replace(problem, data=problem.data.thinned(count))
+    found = optimum(some, generator)
     if found is None:
         return None
-    ends = problem.model.from_coefficients(model.to_coefficients(found.ends[:MOST_BASINS]))
+    ends = problem.model.from_coefficients(some.model.to_coefficients(found.ends[:MOST_BASINS]))
     whole = search(problem.model, ends, problem.weights, problem.targets, problem.objective, is_near=True)
     return None if whole is None else replace(whole, share=found.share, starts=found.starts)
 

@@ -11,20 +11,17 @@ Source: Bates and Watts 1988, ch. 6 (profile t); Schrader and Hettmansperger 198
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
-from typing import Any
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import NDArray
 
 from isoflop.lakehouse.errors import FitError, UsageError, did_you_mean
 from isoflop.queries.fitting.deleted import mean_slope
 from isoflop.queries.fitting.problem import Problem, coefficients_for
 from isoflop.queries.fitting.quantiles import student_quantile
 from isoflop.queries.fitting.record import Fit
-from isoflop.queries.fitting.rows import Rows, usable_rows
-from isoflop.queries.fitting.solver.choose import model_for
 from isoflop.queries.fitting.solver.newton import descend_to_rest
 from isoflop.queries.laws.law import Coefficient
 from isoflop.queries.laws.objectives import row_factors
@@ -57,25 +54,13 @@ class ProfileInterval:
     is_open: tuple[bool, bool]
 
 
-def profile_intervals(
-    fit: Fit,
-    X: ArrayLike,
-    y: ArrayLike,
-    names: Iterable[str] | None = None,
-    *,
-    sample_weight: ArrayLike | None = None,
-    groups: Sequence[Any] | NDArray[Any] | None = None,
-    fixed: Mapping[str, float] | None = None,
-) -> list[ProfileInterval]:
+def profile_intervals(fit: Fit, names: Iterable[str] | None = None) -> list[ProfileInterval]:
     """Return profile likelihood intervals of coefficients.
 
     Parameters
     ----------
-    fit : of the rows
-    X, y, sample_weight, groups : the rows, as for `fit_law`. With groups of correlated rows the intervals count
-        groups instead of rows
+    fit : of a law to data. With groups of correlated rows the intervals count groups instead of rows
     names : coefficients; all that are free when None
-    fixed : coefficient values that the fit kept
 
     Raises
     ------
@@ -84,33 +69,32 @@ def profile_intervals(
     """
     if np.isnan(fit.coefficients).any():
         raise FitError(f"{fit.law.name} has no coefficients to profile: {fit.reason}")
-    rows = usable_rows(fit.law, X, y, sample_weight, groups)
-    coefficients = coefficients_for(fit.law, None, fixed)
+    coefficients = coefficients_for(fit.law, None, fit.options.fixed)
     held = {one.name for one in coefficients if one.fixed is not None}
     wanted = [name for name in fit.names if name not in held] if names is None else list(names)
     for name in wanted:
         if name not in fit.names:
             hint = did_you_mean(name, fit.names, f"it has {', '.join(fit.names)}")
             raise UsageError(f"{fit.law.name} has no coefficient '{name}'", hint=hint)
-    count = len(rows) if rows.groups is None else int(rows.groups.max()) + 1
-    spare = count - (len(fit.names) - len(held))
+    count, num_free = fit.data.num_groups, len(fit.names) - len(held)
+    spare = count - num_free
     if spare < 1:
-        raise FitError(f"{count} rows or groups for {len(fit.names) - len(held)} coefficients leave none to profile by")
-    return [_Profile(fit, coefficients, rows, name, spare).interval() for name in wanted]
+        raise FitError(f"{count} rows or groups for {num_free} coefficients leave none to profile by")
+    problem = Problem(fit.law, coefficients, fit.data, fit.solution.penalty)
+    return [_Profile(fit, problem, name, spare).interval() for name in wanted]
 
 
 class _Profile:
     """The least objective over all coefficients but one."""
 
-    def __init__(self, fit: Fit, coefficients: tuple[Coefficient, ...], rows: Rows, name: str, spare: int) -> None:
-        self.fit, self.coefficients, self.rows, self.name = fit, coefficients, rows, name
+    def __init__(self, fit: Fit, problem: Problem, name: str, spare: int) -> None:
+        self.fit, self.problem, self.name = fit, problem, name
         self.position = fit.names.index(name)
         self.one: Coefficient = fit.law.coefficients[self.position]
         self.estimate = float(fit.coefficients[self.position])
-        num_free = sum(one.fixed is None for one in coefficients)
         quantile = student_quantile((1 + fit.level) / 2, spare)
-        self.threshold = quantile**2 / (2 * _sharpness(fit, rows, num_free) * spare / len(rows))
-        self.best = fit.objective
+        self.threshold = quantile**2 / (2 * _sharpness(fit, len(problem.free)) * spare / len(fit.data))
+        self.best = fit.solution.objective
         self.last = fit.coefficients
 
     def interval(self) -> ProfileInterval:
@@ -121,10 +105,10 @@ class _Profile:
 
     def _rise(self, value: float) -> float:
         """How much the objective rises when the coefficient is held at a value and the others make up for it."""
-        coefficients = tuple(replace(one, fixed=value) if one.name == self.name else one for one in self.coefficients)
-        rows = self.rows
-        model = model_for(self.fit.law, coefficients, rows.inputs, rows.values, self.fit.penalty)
-        problem = Problem(self.fit.law, coefficients, rows, self.fit.penalty, model)
+        held = self.problem.coefficients
+        coefficients = tuple(replace(one, fixed=value) if one.name == self.name else one for one in held)
+        problem = replace(self.problem, coefficients=coefficients)
+        model = problem.model
         if not model.names:
             total, _ = self._at(problem, np.empty((1, 0)))
             return total - self.best
@@ -134,7 +118,7 @@ class _Profile:
             moved[self.position] = value
             starts.append(model.from_coefficients(moved[None])[0])
         theta = np.array([*starts, *model.projected(np.array(starts), problem.weights, problem.targets)])
-        ended = descend_to_rest(model, theta, problem.weights, problem.targets, self.fit.penalty)
+        ended = descend_to_rest(model, theta, problem.weights, problem.targets, problem.objective)
         first = int(np.argmin(ended.objective))
         if np.isfinite(ended.objective[first]):
             self.last = model.to_coefficients(ended.theta[first])
@@ -142,7 +126,7 @@ class _Profile:
 
     def _at(self, problem: Problem, theta: Array) -> tuple[float, Array]:
         residuals, _ = problem.model.residuals(theta, problem.targets, 0)
-        penalty, _, _ = self.fit.penalty.weigh(residuals, True)
+        penalty, _, _ = problem.objective.weigh(residuals, True)
         return float((penalty * problem.weights).sum()), residuals
 
     def _end(self, sign: float, edge: float) -> tuple[float, bool]:
@@ -174,10 +158,11 @@ class _Profile:
         return self.estimate + sign * 0.5 * (inner + outer), False
 
 
-def _sharpness(fit: Fit, rows: Rows, num_free: int) -> float:
+def _sharpness(fit: Fit, num_free: int) -> float:
     """Mean slope of the influence over its mean square: the inverse of the variance that the penalty acts on."""
-    weights = rows.weights * row_factors(fit.penalty, rows.values)
-    influence = fit.penalty.weigh(fit.residuals, True)[1]
+    penalty, residuals = fit.solution.penalty, fit.solution.residuals
+    weights = fit.data.weight * row_factors(penalty, fit.data.target)
+    influence = penalty.weigh(residuals, True)[1]
     square = float(weights**2 @ influence**2)
-    slope = mean_slope(fit.residuals, weights, fit.penalty, num_free) * float(weights.sum())
+    slope = mean_slope(residuals, weights, penalty, num_free) * float(weights.sum())
     return slope / square if square > 0 else math.inf

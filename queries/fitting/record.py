@@ -2,38 +2,25 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
+import functools
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
 
+from isoflop.queries.fitting.data import Data
+from isoflop.queries.fitting.draws import Intervals, Resampled
+from isoflop.queries.fitting.folds import ForwardCheck
+from isoflop.queries.fitting.judge import Verdict
+from isoflop.queries.fitting.likelihood import Criteria
+from isoflop.queries.fitting.note import Note
+from isoflop.queries.fitting.options import FitOptions
+from isoflop.queries.fitting.solution import Solution
+from isoflop.queries.fitting.widening import size_edge
 from isoflop.queries.laws.law import Law, coefficient_names, input_names
-from isoflop.queries.laws.objectives import Objective
-
-if TYPE_CHECKING:
-    from isoflop.queries.fitting.validation import ForwardCheck
 
 Array = NDArray[np.float64]
-
-INTERVALS = ("percentile", "profile", "jackknife")  # of coefficients (`coefficient_intervals`)
-
-
-@dataclass(frozen=True)
-class Note:
-    """Something a person should know about a fit.
-
-    Parameters
-    ----------
-    code : machine-readable name, e.g. `exponent_at_bound`
-    message : one line for people
-    """
-
-    code: str
-    message: str
-
-    def __str__(self) -> str:
-        return f"{self.code}: {self.message}"
 
 
 @dataclass(frozen=True, eq=False)
@@ -67,78 +54,80 @@ class Fit:
     Parameters
     ----------
     law : with K coefficients and P inputs
-    coefficients : (K,) in the law's order; nan when there was nothing to return
-    std_errors : (K,) standard deviations over the resamples; nan without resamples
-    lower, upper : (K,) ends of the coefficients' intervals at `level`; percentiles are expanded where rows are few
-    level : coverage of all intervals [1]
-    at_bound : (K,) whether a coefficient lies on the edge of its domain
-    draws : (B, K) coefficients of the resamples
-    residuals : (R,) log measured minus log predicted [1], in the order of the usable rows
-    residual_scale : spread of the residuals [1], as the scale of a normal with the same central range
-    penalty : what was minimised
-    objective : its sum over rows, with weights
-    rows : number of usable rows
-    dropped : number of unusable rows
-    status : `converged`, `not_converged`, `singular` or `too_few_rows`
-    reason : why the status is not `converged`, else None
-    notes : what a person should know
-    condition : condition number [1] of the coefficients' curvature, scaled to unit diagonal
-    basin_share : fraction of starts that reached the best objective
-    second_best : objective of the next basin, or None when all starts agree
-    starts : number of starts
-    support : (P, 2) lowest and largest value of each input among the rows
-    data_hash : 16 hexadecimal digits that identify the rows, in any order
-    r2, rmse_log : of log values [1]
-    log_likelihood, aicc, bic : under the density whose negative logarithm is the penalty, its scale fitted
-    seed : of the starts and the resamples
+    data : the R usable rows
+    options : how it was fitted
+    solution : the best coefficients, what they leave of each row, and how sure the search is of them
+    resampled : the law refitted to resamples
+    intervals : of the coefficients
+    criteria : how well the law describes the rows
+    verdict : whether the coefficients can be used
     forward : the forward check, if one was asked for
-    kept : (R,) positions of the usable rows among those given
-    edge : lowest and largest log of the product of a row's inputs
-    bootstrap : name of the bootstrap behind the draws; None without draws, or with weights that were given
-    intervals : what `lower` and `upper` are, one of `INTERVALS`
-    bias : (K,) by which the jackknife estimates the coefficients to lie off; None with other intervals
     """
 
     law: Law
-    coefficients: Array
-    std_errors: Array
-    lower: Array
-    upper: Array
-    level: float
-    at_bound: NDArray[np.bool_]
-    draws: Array
-    residuals: Array
-    residual_scale: float
-    penalty: Objective
-    objective: float
-    rows: int
-    dropped: int
-    status: str
-    reason: str | None
-    notes: tuple[Note, ...]
-    condition: float
-    basin_share: float
-    second_best: float | None
-    starts: int
-    support: Array
-    data_hash: str
-    r2: float
-    rmse_log: float
-    log_likelihood: float
-    aicc: float
-    bic: float
-    seed: int
-    kept: NDArray[np.int64]
+    data: Data
+    options: FitOptions
+    solution: Solution
+    resampled: Resampled
+    intervals: Intervals
+    criteria: Criteria
+    verdict: Verdict
     forward: ForwardCheck | None = None
-    edge: tuple[float, float] | None = None
-    bootstrap: str | None = None
-    intervals: str = "percentile"
-    bias: Array | None = None
+
+    @property
+    def coefficients(self) -> Array:
+        """(K,) in the law's order; nan when there was nothing to return."""
+        return self.solution.coefficients
+
+    @property
+    def objective(self) -> float:
+        """Sum of what was minimised over rows, with weights."""
+        return self.solution.objective
+
+    @property
+    def draws(self) -> Array:
+        """(B, K) coefficients of the resamples."""
+        return self.resampled.draws
+
+    @property
+    def std_errors(self) -> Array:
+        """(K,) standard errors of the coefficients; nan without resamples."""
+        return self.intervals.std_errors
+
+    @property
+    def lower(self) -> Array:
+        """(K,) lower ends of the coefficients' intervals."""
+        return self.intervals.lower
+
+    @property
+    def upper(self) -> Array:
+        """(K,) upper ends of the coefficients' intervals."""
+        return self.intervals.upper
+
+    @property
+    def level(self) -> float:
+        """Coverage of all intervals [1]."""
+        return self.options.level
+
+    @property
+    def status(self) -> str:
+        """`converged`, `not_converged`, `singular` or `too_few_rows`."""
+        return self.verdict.status
+
+    @property
+    def reason(self) -> str | None:
+        """Why the status is not `converged`, else None."""
+        return self.verdict.reason
+
+    @property
+    def notes(self) -> tuple[Note, ...]:
+        """What a person should know, of the forward check last."""
+        return self.verdict.notes if self.forward is None else (*self.verdict.notes, *self.forward.notes)
 
     @property
     def is_converged(self) -> bool:
         """Whether the coefficients are the optimum and told apart by the rows."""
-        return self.status == "converged"
+        return self.verdict.status == "converged"
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -160,12 +149,22 @@ class Fit:
         """Factor by which intervals far beyond the rows are widened; 1 without a forward check."""
         return 1.0 if self.forward is None else self.forward.widening
 
-    @property
+    @functools.cached_property
     def fitted(self) -> FittedLaw:
         """What predictions need of this fit."""
         return FittedLaw(
-            self.law, self.coefficients, self.draws, self.residual_scale, self.support, self.widening, self.edge
+            law=self.law,
+            coefficients=self.coefficients,
+            draws=self.draws,
+            residual_scale=self.solution.residual_scale,
+            support=self.data.support,
+            widening=self.widening,
+            edge=size_edge(self.law, self.data.inputs),
         )
+
+    def noting(self, notes: Iterable[Note]) -> Fit:
+        """Return the fit with more notes."""
+        return replace(self, verdict=replace(self.verdict, notes=(*self.verdict.notes, *notes)))
 
     def macro(self, name: str) -> str:
         """Return the statement that creates this fit as an SQL macro (formulas only)."""
@@ -177,19 +176,22 @@ class Fit:
         rows: list[tuple[str, ...]] = [("coefficient", "estimate", "std_error", "lower", "upper", "")]
         for k, name in enumerate(self.names):
             numbers = (self.coefficients[k], self.std_errors[k], self.lower[k], self.upper[k])
-            rows.append((name, *(_shown(one) for one in numbers), "at bound" if self.at_bound[k] else ""))
+            rows.append((name, *(_shown(one) for one in numbers), "at bound" if self.solution.at_bound[k] else ""))
         widths = [max(len(row[c]) for row in rows) for c in range(len(rows[0]))]
         table = ["  ".join(cell.ljust(w) for cell, w in zip(row, widths, strict=True)).rstrip() for row in rows]
-        second = "none" if self.second_best is None else f"{self.second_best:.6g}"
+        solution, search, criteria = self.solution, self.solution.search, self.criteria
+        second = "none" if search.second_best is None else f"{search.second_best:.6g}"
         ranges = ", ".join(
             f"{name} {low:.3g} to {high:.3g}"
-            for name, (low, high) in zip(input_names(self.law), self.support.tolist(), strict=True)
+            for name, (low, high) in zip(input_names(self.law), self.data.support.tolist(), strict=True)
         )
+        dropped = self.data.num_dropped
         health = [
-            f"objective {self.objective:.8g} ({self.penalty.name}), {self.rows} rows, {self.dropped} dropped",
-            f"{self.basin_share:.0%} of {self.starts} starts agree, next basin {second}",
-            f"condition {self.condition:.2g}, residuals {self.residual_scale:.2%}",
-            f"r2 {self.r2:.5f}, rmse_log {self.rmse_log:.3g}, aicc {self.aicc:.2f}, {len(self.draws)} resamples",
+            f"objective {solution.objective:.8g} ({solution.penalty.name}), {len(self.data)} rows, {dropped} dropped",
+            f"{search.share:.0%} of {search.starts} starts agree, next basin {second}",
+            f"condition {solution.identified.condition:.2g}, residuals {solution.residual_scale:.2%}",
+            f"r2 {criteria.r2:.5f}, rmse_log {criteria.rmse_log:.3g}, aicc {criteria.aicc:.2f}, "
+            f"{len(self.draws)} resamples",
             f"fitted on {ranges}",
         ]
         if self.forward is not None:

@@ -18,16 +18,18 @@ Source of the levels: Hesterberg 2015, Am. Stat. 69, 371 (expanded percentiles),
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, field
+from abc import ABC, abstractmethod
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
 from statistics import NormalDist
-from typing import Protocol
+from typing import ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 from isoflop.lakehouse.errors import FitError
+from isoflop.queries.fitting.data import Data
 from isoflop.queries.fitting.quantiles import student_quantile
-from isoflop.queries.fitting.rows import Rows
 
 Array = NDArray[np.float64]
 
@@ -51,10 +53,22 @@ class Resamples:
     values: Array
 
 
-class Resampling(Protocol):
-    """A way to draw versions of the rows."""
+class Resampling(ABC):
+    """A way to draw versions of the rows.
 
-    def tail(self, rows: Rows, num_free: int, level: float, curved: float = 1.0) -> float:
+    Attributes
+    ----------
+    name : the word that chooses it, or None for one that is given
+    draws : what it draws, as a note says it
+    is_all : whether `draw` gives all the versions there are at once, however many are asked for
+    """
+
+    name: ClassVar[str | None] = None
+    draws: ClassVar[str] = ""
+    is_all: ClassVar[bool] = False
+
+    @abstractmethod
+    def tail(self, rows: Data, num_free: int, level: float, curved: float = 1.0) -> float:
         """Return the share [1] of resamples to leave out at each end for an interval that covers `level`.
 
         Parameters
@@ -64,64 +78,69 @@ class Resampling(Protocol):
         curved : share of rows [1] where the penalty is curved: all with squares, few with a sharp Huber penalty
         """
 
-    @property
-    def note(self) -> str | None:
-        """What a person should know about it, or None for the usual one."""
-
+    @abstractmethod
     def draw(
-        self, rows: Rows, predicted: Array, num_free: int, count: int, generator: np.random.Generator
+        self, rows: Data, predicted: Array, num_free: int, count: int, generator: np.random.Generator
     ) -> Resamples:
         """Return `count` versions of the rows, whose values the law predicts as `predicted` (R,)."""
 
+    @property
+    def note(self) -> str | None:
+        """What a person should know about it, or None for the usual one."""
+        return None
+
+    def chosen(self, rows: Data, predicted: Array, num_free: int) -> tuple[Resampling, str]:
+        """Return the bootstrap that is taken for rows that a law predicts as `predicted` (R,), and why."""
+        return self, "as asked for"
+
+    def with_residuals(self, deleted: Callable[[], Array]) -> Resampling:
+        """Return the bootstrap with the (R,) log residuals that it redraws, where it redraws any and has none."""
+        return self
+
 
 @dataclass(frozen=True)
-class CaseBootstrap:
+class CaseBootstrap(Resampling):
     """Rows drawn with replacement.
 
     Source: Efron 1979, Ann. Stat. 7, 1.
     """
 
-    @property
-    def note(self) -> str | None:
-        """Nothing to say."""
-        return None
+    name: ClassVar[str | None] = "case"
+    draws: ClassVar[str] = "rows are drawn with replacement"
 
-    def tail(self, rows: Rows, num_free: int, level: float, curved: float = 1.0) -> float:
+    def tail(self, rows: Data, num_free: int, level: float, curved: float = 1.0) -> float:
         """Return the share to leave out at each end."""
         return expanded_tail(level, len(rows), num_free, curved)
 
     def draw(
-        self, rows: Rows, predicted: Array, num_free: int, count: int, generator: np.random.Generator
+        self, rows: Data, predicted: Array, num_free: int, count: int, generator: np.random.Generator
     ) -> Resamples:
         """Return counts of each row times its weight."""
         counts = _counts(len(rows), count, generator)
-        return Resamples(counts * rows.weights, rows.values[None])
+        return Resamples(counts * rows.weight, rows.target[None])
 
 
 @dataclass(frozen=True)
-class ClusterBootstrap:
+class ClusterBootstrap(Resampling):
     """Whole groups drawn with replacement."""
 
-    @property
-    def note(self) -> str | None:
-        """Nothing to say."""
-        return None
+    name: ClassVar[str | None] = "cluster"
+    draws: ClassVar[str] = "whole groups are drawn with replacement"
 
-    def tail(self, rows: Rows, num_free: int, level: float, curved: float = 1.0) -> float:
+    def tail(self, rows: Data, num_free: int, level: float, curved: float = 1.0) -> float:
         """Return the share to leave out at each end."""
-        return expanded_tail(level, num_labels(rows), 1, curved)
+        return expanded_tail(level, rows.num_groups, 1, curved)
 
     def draw(
-        self, rows: Rows, predicted: Array, num_free: int, count: int, generator: np.random.Generator
+        self, rows: Data, predicted: Array, num_free: int, count: int, generator: np.random.Generator
     ) -> Resamples:
         """Return counts of each row's group times its weight."""
-        labels = np.arange(len(rows)) if rows.groups is None else rows.groups
-        counts = _counts(int(labels.max()) + 1, count, generator)
-        return Resamples(counts[:, labels] * rows.weights, rows.values[None])
+        counts = _counts(rows.num_groups, count, generator)
+        return Resamples(counts[:, rows.labels] * rows.weight, rows.target[None])
 
 
 @dataclass(frozen=True)
-class WildBootstrap:
+class WildBootstrap(Resampling):
     """Residuals multiplied by random signs and sizes, the same for a whole group, and put back on the fit.
 
     Below 15 rows or groups the factors take six values; from there on they are signs, under which a penalty that is
@@ -135,6 +154,9 @@ class WildBootstrap:
     Source: Webb 2023, Can. J. Econ. 56, 839 (six-point weights); Feng, He and Hu 2011, Biometrika 98, 995 (signs).
     """
 
+    name: ClassVar[str | None] = "wild"
+    draws: ClassVar[str] = "residuals stay with their rows or groups and change sign and size"
+
     residuals: Array | None = field(default=None, compare=False)
 
     @property
@@ -142,24 +164,27 @@ class WildBootstrap:
         """What it draws."""
         return "intervals come from a wild bootstrap of the residuals"
 
-    def tail(self, rows: Rows, num_free: int, level: float, curved: float = 1.0) -> float:
+    def tail(self, rows: Data, num_free: int, level: float, curved: float = 1.0) -> float:
         """Return the share to leave out at each end."""
-        taken = num_free if rows.groups is None else 1
-        return expanded_tail(level, num_labels(rows), taken, 0.0)
+        taken = num_free if rows.group is None else 1
+        return expanded_tail(level, rows.num_groups, taken, 0.0)
 
     def draw(
-        self, rows: Rows, predicted: Array, num_free: int, count: int, generator: np.random.Generator
+        self, rows: Data, predicted: Array, num_free: int, count: int, generator: np.random.Generator
     ) -> Resamples:
         """Return measured values redrawn around the prediction."""
-        labels = np.arange(len(rows)) if rows.groups is None else rows.groups
-        size = int(labels.max()) + 1
-        factors = generator.choice(WEBB if size < FEW else SIGNS, size=(count, size))[:, labels]
+        size = rows.num_groups
+        factors = generator.choice(WEBB if size < FEW else SIGNS, size=(count, size))[:, rows.labels]
         residuals = _widened(rows, predicted, num_free) if self.residuals is None else self.residuals
-        return Resamples(rows.weights[None], predicted * np.exp(factors * residuals))
+        return Resamples(rows.weight[None], predicted * np.exp(factors * residuals))
+
+    def with_residuals(self, deleted: Callable[[], Array]) -> WildBootstrap:
+        """Return the bootstrap with residuals to redraw."""
+        return self if self.residuals is not None else replace(self, residuals=deleted())
 
 
 @dataclass(frozen=True)
-class ResidualBootstrap:
+class ResidualBootstrap(Resampling):
     """Sizes of residuals drawn with replacement and put back on the fit with random signs, for planned rows.
 
     Only the `R - K` largest of R sizes are drawn: a law with K coefficients follows the rows closely, and a robust fit
@@ -174,6 +199,9 @@ class ResidualBootstrap:
     freedom, as residuals widened by `sqrt(R / (R - K))` have, and stays right for absolute residuals.
     """
 
+    name: ClassVar[str | None] = "residual"
+    draws: ClassVar[str] = "redrawn residuals are put back on the fit, taken for equally wide at every size"
+
     residuals: Array | None = field(default=None, compare=False)
 
     @property
@@ -181,25 +209,29 @@ class ResidualBootstrap:
         """What it assumes."""
         return "intervals come from redrawn residuals, taken for equally wide at every size"
 
-    def tail(self, rows: Rows, num_free: int, level: float, curved: float = 1.0) -> float:
+    def tail(self, rows: Data, num_free: int, level: float, curved: float = 1.0) -> float:
         """Return the share to leave out at each end."""
         return expanded_tail(level, len(rows), num_free, 0.0)
 
     def draw(
-        self, rows: Rows, predicted: Array, num_free: int, count: int, generator: np.random.Generator
+        self, rows: Data, predicted: Array, num_free: int, count: int, generator: np.random.Generator
     ) -> Resamples:
         """Return measured values redrawn around the prediction."""
         shape = (count, len(rows))
         if self.residuals is not None:
-            residuals = self.residuals - np.average(self.residuals, weights=rows.weights)
-            return Resamples(rows.weights[None], predicted * np.exp(generator.choice(residuals, size=shape)))
-        sizes = np.sort(np.abs(np.log(rows.values / predicted)))[min(num_free, len(rows) - 1) :]
+            residuals = self.residuals - np.average(self.residuals, weights=rows.weight)
+            return Resamples(rows.weight[None], predicted * np.exp(generator.choice(residuals, size=shape)))
+        sizes = np.sort(np.abs(np.log(rows.target / predicted)))[min(num_free, len(rows) - 1) :]
         redrawn = generator.choice([-1.0, 1.0], size=shape) * generator.choice(sizes, size=shape)
-        return Resamples(rows.weights[None], predicted * np.exp(redrawn))
+        return Resamples(rows.weight[None], predicted * np.exp(redrawn))
+
+    def with_residuals(self, deleted: Callable[[], Array]) -> ResidualBootstrap:
+        """Return the bootstrap with residuals to redraw."""
+        return self if self.residuals is not None else replace(self, residuals=deleted())
 
 
 @dataclass(frozen=True, eq=False)
-class GivenWeights:
+class GivenWeights(Resampling):
     """Versions of the rows decided elsewhere: published index sets, folds, Bayesian weights.
 
     Parameters
@@ -207,19 +239,16 @@ class GivenWeights:
     counts : (B, R) factor of each usable row's weight in each version
     """
 
+    is_all: ClassVar[bool] = True
+
     counts: Array
 
-    @property
-    def note(self) -> str | None:
-        """Nothing to say."""
-        return None
-
-    def tail(self, rows: Rows, num_free: int, level: float, curved: float = 1.0) -> float:
+    def tail(self, rows: Data, num_free: int, level: float, curved: float = 1.0) -> float:
         """Return the plain percentile: nothing is known of where the weights come from."""
         return (1 - level) / 2
 
     def draw(
-        self, rows: Rows, predicted: Array, num_free: int, count: int, generator: np.random.Generator
+        self, rows: Data, predicted: Array, num_free: int, count: int, generator: np.random.Generator
     ) -> Resamples:
         """Return the given weights, however many there are.
 
@@ -230,19 +259,14 @@ class GivenWeights:
         counts = np.atleast_2d(np.asarray(self.counts, dtype=np.float64))
         if counts.shape[1] != len(rows):
             raise FitError(f"resampling weights have {counts.shape[1]} columns for {len(rows)} usable rows")
-        return Resamples(counts * rows.weights, rows.values[None])
+        return Resamples(counts * rows.weight, rows.target[None])
 
 
-def default_resampling(rows: Rows) -> Resampling:
+def default_resampling(rows: Data) -> Resampling:
     """Return the bootstrap that suits the number of rows and their groups."""
-    if rows.groups is None:
+    if rows.group is None:
         return ResidualBootstrap() if len(rows) < FEW else CaseBootstrap()
-    return WildBootstrap() if num_labels(rows) < FEW else ClusterBootstrap()
-
-
-def num_labels(rows: Rows) -> int:
-    """Return the number of rows, or of groups where rows belong together."""
-    return len(rows) if rows.groups is None else int(rows.groups.max()) + 1
+    return WildBootstrap() if rows.num_groups < FEW else ClusterBootstrap()
 
 
 def expanded_tail(level: float, count: int, taken: int, curved: float) -> float:
@@ -265,9 +289,9 @@ def expanded_tail(level: float, count: int, taken: int, curved: float) -> float:
     return NormalDist().cdf(-reach * math.sqrt(count / max(count - curved * taken, 1.0)))
 
 
-def _widened(rows: Rows, predicted: Array, num_free: int) -> Array:
+def _widened(rows: Data, predicted: Array, num_free: int) -> Array:
     """Log residuals (R,), widened for the coefficients that follow the rows."""
-    return np.asarray(np.sqrt(len(rows) / max(len(rows) - num_free, 1)) * np.log(rows.values / predicted))
+    return np.asarray(np.sqrt(len(rows) / max(len(rows) - num_free, 1)) * np.log(rows.target / predicted))
 
 
 def _counts(size: int, count: int, generator: np.random.Generator) -> Array:

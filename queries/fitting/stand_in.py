@@ -6,33 +6,33 @@ from dataclasses import replace
 
 import numpy as np
 
-from isoflop.queries.fitting.intervals import residual_scale
 from isoflop.queries.fitting.likelihood import criteria
-from isoflop.queries.fitting.record import Fit, Note
-from isoflop.queries.fitting.rows import Rows
+from isoflop.queries.fitting.note import Note
+from isoflop.queries.fitting.record import Fit
+from isoflop.queries.fitting.scale import residual_scale
 from isoflop.queries.laws.law import Law
 from isoflop.queries.laws.objectives import row_factors
 
 
-def as_fit_of(law: Law, plain: Fit, rows: Rows) -> Fit:
+def as_fit_of(law: Law, plain: Fit) -> Fit:
     """Return the fit of one law as that of another with the same coefficients, judged by its own predictions.
 
     Parameters
     ----------
     law : predicts with the coefficients
     plain : the fit of `law.fitted_as`
-    rows : that were fitted
     """
     note = Note("fitted_as", f"the coefficients are those of {plain.law.name}; {law.name} predicts with them")
     if np.isnan(plain.coefficients).any():
-        return replace(plain, law=law, notes=(*plain.notes, note))
+        return replace(plain, law=law).noting([note])
+    data, penalty = plain.data, plain.solution.penalty
     with np.errstate(all="ignore"):
-        residuals = np.log(rows.values / np.asarray(law.predict(plain.coefficients, rows.inputs)))
+        residuals = np.log(data.target / np.asarray(law.predict(plain.coefficients, data.inputs)))
     num_free = len(plain.coefficients) - int(np.count_nonzero(plain.std_errors == 0))
-    total = float(plain.penalty.weigh(residuals, True)[0] @ (rows.weights * row_factors(plain.penalty, rows.values)))
-    judged = criteria(np.log(rows.values), residuals, rows.weights, plain.penalty, total, num_free)
-    return replace(
-        plain, law=law, residuals=residuals, residual_scale=residual_scale(residuals, rows.weights, num_free),
-        objective=total, r2=judged.r2, rmse_log=judged.rmse_log, log_likelihood=judged.log_likelihood,
-        aicc=judged.aicc, bic=judged.bic, notes=(*plain.notes, note),
+    total = float(penalty.weigh(residuals, True)[0] @ (data.weight * row_factors(penalty, data.target)))
+    solution = replace(
+        plain.solution, residuals=residuals, residual_scale=residual_scale(residuals, data.weight, num_free),
+        search=replace(plain.solution.search, objective=total),
     )  # fmt: skip
+    judged = criteria(np.log(data.target), residuals, data.weight, penalty, total, num_free)
+    return replace(plain, law=law, solution=solution, criteria=judged).noting([note])

@@ -7,10 +7,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from isoflop.lakehouse.errors import UnknownName, did_you_mean
+from isoflop.queries.fitting import options as fitting
 from isoflop.queries.fitting.averaging import WEIGHINGS
 from isoflop.queries.fitting.bootstraps import BOOTSTRAPS, find_bootstrap
-from isoflop.queries.fitting.record import INTERVALS
-from isoflop.queries.fitting.resampling import Resampling
 from isoflop.queries.language.question import Question
 from isoflop.queries.language.syntax.nodes import Expression, Name, Option
 from isoflop.queries.language.syntax.tokens import Kind
@@ -24,44 +23,26 @@ OPTIMUM_RESAMPLES = 100  # of the law, each with an optimum of its own
 
 
 @dataclass(frozen=True)
-class FitOptions:
-    """How a law is fitted.
+class FitOptions(fitting.FitOptions):
+    """How a law is fitted, and what a statement may say beyond that.
 
     Parameters
     ----------
-    objective : what is minimised; None takes the law's own
-    resamples : how many bootstrap resamples give the intervals
-    seed : of starts and resamples
-    level : share that intervals cover
-    forward : whether the large rows are predicted from the small ones, to widen intervals beyond the rows until
-        they would have held; None does so where there are intervals
+    forward : as for any fit; one that says nothing does so where there are intervals
     cluster : value that rows which belong together share, or None
     compiled : whether all of the fit runs compiled; None where that pays. Its last digits depend on it
-    bootstrap : how rows are redrawn, one of `BOOTSTRAPS`; None goes by the numbers of rows and groups alone
-    intervals : what the coefficients' intervals are, one of `INTERVALS`
     is_asked : whether bootstrap or intervals were named, so that the answer shows them
     """
 
-    objective: Objective | None = None
-    resamples: int = 1000
-    seed: int = 0
-    level: float = 0.95
     forward: bool | None = None
     cluster: Expression | None = None
     compiled: bool | None = None
-    bootstrap: str | None = None
-    intervals: str = "percentile"
     is_asked: bool = False
 
     @property
-    def resampling(self) -> Resampling | None:
-        """The bootstrap, as `fit_law` takes it."""
-        return None if self.bootstrap is None else find_bootstrap(self.bootstrap)
-
-    @property
-    def checks_forward(self) -> bool:
-        """Whether the large rows are predicted from the small ones."""
-        return self.resamples > 0 if self.forward is None else self.forward
+    def bootstrap(self) -> str | None:
+        """How rows are redrawn, one of `BOOTSTRAPS`; None goes by the numbers of rows and groups alone."""
+        return None if self.resampling is None else self.resampling.name
 
 
 @dataclass(frozen=True)
@@ -170,13 +151,15 @@ def read_fit_options(
     keys = [key for key in _FIT_KEYS if key not in leave_out]
     values = _read_values(question, options, keys, verb)
     places = {option.key.text.lower(): option for option in options}
-    for key, names in (("bootstrap", tuple(BOOTSTRAPS)), ("intervals", INTERVALS)):
+    for key, names in (("bootstrap", tuple(BOOTSTRAPS)), ("intervals", fitting.INTERVALS)):
         if key in values:
             values[key] = _one_of(question, places[key].value, key, values[key], names)
             values["is_asked"] = True
     if values.get("bootstrap") == "cluster" and "cluster" not in values:
         hint = "say which rows belong together: WITH (bootstrap = 'cluster', cluster = run_id)"
         raise question.error("Binder", "a cluster bootstrap needs groups of rows", places["bootstrap"].value, hint)
+    if "bootstrap" in values:
+        values["resampling"] = find_bootstrap(values.pop("bootstrap"))
     return FitOptions(objective=_objective(question, options, values, law), **values)
 
 
@@ -353,7 +336,7 @@ MEANINGS: Mapping[str, tuple[str, str]] = {
     "bootstrap": ("by the rows", f"how rows are redrawn: {', '.join(f'`{name}`' for name in BOOTSTRAPS)}"),
     "intervals": (
         f"`'{FitOptions.intervals}'`",
-        f"what the coefficients' intervals are: {', '.join(f'`{name}`' for name in INTERVALS)}",
+        f"what the coefficients' intervals are: {', '.join(f'`{name}`' for name in fitting.INTERVALS)}",
     ),
     "weighing": (
         f"`'{WEIGHINGS[0]}'` in an average",

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from isoflop.lakehouse.errors import EmptySelection, StatementError
-from isoflop.queries.fitting.rows import usable_rows
+from isoflop.queries.fitting.data import usable_rows
 from isoflop.queries.language.bind import bind_candidate, is_plain
 from isoflop.queries.language.catalogue import mark_stale
 from isoflop.queries.language.question import Question

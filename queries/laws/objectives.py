@@ -17,8 +17,8 @@ from __future__ import annotations
 
 import enum
 import math
+from abc import ABC, abstractmethod
 from dataclasses import dataclass
-from typing import Protocol
 
 import numpy as np
 
@@ -39,17 +39,24 @@ class Link(enum.Enum):
     PLAIN = "plain"
 
 
-class Objective(Protocol):
-    """A penalty on residuals."""
+class Objective(ABC):
+    """A penalty on residuals.
+
+    One with a scale of its own, which is fitted with the law, says so by `has_scale` and has the methods that speak
+    of it; the others keep those of this class.
+    """
 
     @property
+    @abstractmethod
     def name(self) -> str:
         """The word a statement uses for it."""
 
     @property
+    @abstractmethod
     def link(self) -> Link:
         """What the residual is."""
 
+    @abstractmethod
     def weigh(self, residuals: Array, exact: bool) -> tuple[Array, Array, Array]:
         """Return penalty, its first derivative and a curvature, each of the shape of `residuals`.
 
@@ -57,15 +64,39 @@ class Objective(Protocol):
         and lies above it (iteratively reweighted least squares).
         """
 
+    @abstractmethod
     def graduation(self) -> tuple[Objective, ...]:
         """Return smoother objectives to descend first, widest first; empty when this one has a single bowl."""
 
+    @abstractmethod
     def log_normaliser(self, scale: float) -> float:
         """Return log of the integral of `exp(-penalty / scale)` over all residuals."""
 
+    @property
+    def has_scale(self) -> bool:
+        """Whether it has a scale of its own, which is part of the penalty and fitted with the law."""
+        return False
+
+    @property
+    def known_scale(self) -> float:
+        """The scale [1] that it carries."""
+        return 1.0
+
+    def rescaled(self, residuals: Array, weights: Array) -> Objective:
+        """Return the objective at the scale that makes residuals (R,) of rows with weights (R,) most likely."""
+        return self
+
+    def at_scale(self, scale: float) -> Objective:
+        """Return the objective at a scale [1]."""
+        return self
+
+    def smoothed(self) -> Objective:
+        """Return the objective for resamples and folds, where thousands have to come to rest."""
+        return self
+
 
 @dataclass(frozen=True)
-class Huber:
+class Huber(Objective):
     """Half the square of a log residual up to `delta`, linear beyond.
 
     Parameters
@@ -125,7 +156,7 @@ class Huber:
 
 
 @dataclass(frozen=True)
-class LeastSquares:
+class LeastSquares(Objective):
     """Half the square of the log residual."""
 
     @property
@@ -152,7 +183,7 @@ class LeastSquares:
 
 
 @dataclass(frozen=True)
-class LeastAbsolute:
+class LeastAbsolute(Objective):
     """Absolute log residual, rounded off below `smoothing` so that it has derivatives.
 
     Parameters
@@ -187,7 +218,7 @@ class LeastAbsolute:
 
 
 @dataclass(frozen=True)
-class RelativeSquares:
+class RelativeSquares(Objective):
     """Half the square of the relative residual, `1 - predicted / measured`; for laws linear in their coefficients.
 
     Source: Inbar and Sernau 2024 (arXiv:2406.18922) fit step times this way, with non-negative coefficients.

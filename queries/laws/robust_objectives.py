@@ -24,7 +24,7 @@ SMALLEST_KNEE = 1e-12  # log residual [1]: rounding of the logarithms themselves
 
 
 @dataclass(frozen=True)
-class HuberLikelihood:
+class HuberLikelihood(Objective):
     """Negative log of the Huber density of a log residual in units of a scale, which is fitted with the law.
 
     The density is `exp(-rho(r / scale)) / (scale Z)` with rho the Huber penalty. `weigh` returns rho at the scale
@@ -64,6 +64,15 @@ class HuberLikelihood:
     def known_scale(self) -> float:
         """The scale [1], or before a fit the one that makes the penalty linear beyond 0.1 %."""
         return FIRST_KNEE / self.delta if self.scale is None else self.scale
+
+    @property
+    def has_scale(self) -> bool:
+        """Yes."""
+        return True
+
+    def at_scale(self, scale: float) -> HuberLikelihood:
+        """Return the objective at a scale [1]."""
+        return replace(self, scale=scale)
 
     def smoothed(self) -> HuberLikelihood:
         """Return the objective with a knee that thousands of resamples can be brought to.
@@ -108,7 +117,7 @@ class HuberLikelihood:
 
 
 @dataclass(frozen=True)
-class AsymmetricHuber:
+class AsymmetricHuber(Objective):
     """Huber on log residuals, with rows above the curve counted less.
 
     Parameters

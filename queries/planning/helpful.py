@@ -13,7 +13,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from isoflop.queries.fitting.record import Fit, Note
+from isoflop.queries.fitting.note import Note
+from isoflop.queries.fitting.record import Fit
 from isoflop.queries.laws.law import Coefficient, Law, Role, input_names
 from isoflop.queries.planning.design import Choices
 from isoflop.queries.planning.optimise import grid
@@ -86,7 +87,8 @@ def most_helpful_run(
     if not free or not np.isfinite(fit.coefficients).all():
         return None
     is_log, prior = _coordinates(law, fit.coefficients, free)
-    noise = fit.residual_scale if fit.residual_scale > NO_NOISE else USUAL_NOISE
+    scale = fit.solution.residual_scale
+    noise = scale if scale > NO_NOISE else USUAL_NOISE
     weight = np.ones(len(inputs)) if weights is None else weights
     slopes = _slopes(law, fit.coefficients, free, is_log, inputs) * prior  # (R, F), in units of the prior
     if not np.isfinite(slopes).all():
@@ -116,18 +118,12 @@ def most_helpful_run(
     return HelpfulRun(points[usable][best], chosen[int(np.argmax(times))], float(times.max()), law)
 
 
-def notes_on_help(fit: Fit, inputs: Array, weights: Array | None = None) -> list[Note]:
-    """Return a note on the run that would help, for a fit whose rows do not determine all its coefficients.
-
-    Parameters
-    ----------
-    inputs, weights : (M, P) and (M,) of all the rows that the fit was given
-    """
+def notes_on_help(fit: Fit) -> list[Note]:
+    """Return a note on the run that would help, for a fit whose rows do not determine all its coefficients."""
     if "not_identified" not in fit.codes or fit.reason is None:
         return []
-    kept = fit.kept
     among = [name for name in fit.names if name in fit.reason.replace(",", " ").split()]
-    found = most_helpful_run(fit, inputs[kept], None if weights is None else weights[kept], among=among or None)
+    found = most_helpful_run(fit, fit.data.inputs, fit.data.weight, among=among or None)
     if found is None or found.times < WORTH_SAYING:
         return []
     return [Note("what_would_help", str(found))]

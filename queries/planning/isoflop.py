@@ -138,7 +138,7 @@ def compare_approaches(
         slopes, levels = power_through(sliced.budgets, sizes)
         bias = float(power_through(sliced.budgets, approach(clean, everything))[0][0] - exponents[0])
         found.append(_judged(name, sliced, sizes[0], slopes, levels, bias, level, len(sliced.params)))
-    found.append(_judged("law", sliced, best[0], exponents, factors, 0.0, level, fit.rows))
+    found.append(_judged("law", sliced, best[0], exponents, factors, 0.0, level, len(fit.data)))
     return Comparison(tuple(found), fit, sliced, level, resamples, seed)
 
 

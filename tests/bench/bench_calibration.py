@@ -67,7 +67,7 @@ def coverage(
     in_plain = (plain.lower <= measured) & (measured <= plain.upper)
     in_wide = (wide.lower <= measured) & (measured <= wide.upper)
     wider = np.median(np.log(wide.upper / wide.lower) / np.log(plain.upper / plain.lower))
-    reached = reach(law, inputs, fit.support, fit.edge)
+    reached = reach(law, inputs, fit.data.support, fit.fitted.edge)
     return Coverage(float(in_plain.mean()), float(in_wide.mean()), float(wider), reached, in_wide, in_plain)
 
 

@@ -21,7 +21,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from isoflop.lakehouse.exchange.published import find_published
-from isoflop.queries.fitting import LeaveOneOut, cross_validate, fit_law, forward_check
+from isoflop.queries.fitting import FitOptions, LeaveOneOut, cross_validate, fit_law, forward_check, usable_rows
 from isoflop.queries.fitting.solver import compiled
 from isoflop.queries.laws import BNSL, CHINCHILLA, KAPLAN, NQS, Law
 from isoflop.queries.planning import compare_approaches
@@ -92,7 +92,7 @@ def both_paths(inputs: Array, loss: Array, starts: Array) -> list[str]:
             point = cpu_seconds(lambda: fit_law(CHINCHILLA, inputs, loss, resamples=0), 9)
             wall, cpu = time.perf_counter(), time.process_time()
             fit_law(CHINCHILLA, inputs, loss, resamples=4000, starts=starts)
-            forward_check(CHINCHILLA, inputs, loss, shares=shares, resamples=1000)
+            forward_check(CHINCHILLA, usable_rows(CHINCHILLA, inputs, loss), FitOptions(resamples=1000), shares=shares)
             wall, cpu = time.perf_counter() - wall, time.process_time() - cpu
         budget = "budget 1 s" if wanted else "budget 10 s"
         lines.append(
@@ -159,7 +159,7 @@ def draw_growth(path: Path, by_rows: list[tuple[int, float]], by_resamples: list
 def bench(write: bool = False) -> None:
     """Print the table; with `write`, put it and the growth of cost into docs/fitting.md."""
     inputs, loss = published_runs()
-    grid = hoffmann_grid()
+    data, grid = usable_rows(CHINCHILLA, inputs, loss), hoffmann_grid()
     as_coefficients = np.column_stack([np.exp(grid[:, 2]), np.exp(grid[:, :2]), grid[:, 3:]])
     fit_law(CHINCHILLA, inputs, loss, resamples=0)  # imports and first parse are not what is timed
 
@@ -172,12 +172,12 @@ def bench(write: bool = False) -> None:
         ),
         "10 forward cuts x 1,000": cpu_seconds(
             lambda: forward_check(
-                CHINCHILLA, inputs, loss, shares=tuple(np.linspace(0.35, 0.9, 10).tolist()), resamples=1000
+                CHINCHILLA, data, FitOptions(resamples=1000), shares=tuple(np.linspace(0.35, 0.9, 10).tolist())
             ),
             1,
         ),
         "leave one out, 240 fits": cpu_seconds(
-            lambda: cross_validate(CHINCHILLA, inputs, loss, LeaveOneOut().split(inputs), resamples=0), 2
+            lambda: cross_validate(CHINCHILLA, data, LeaveOneOut().split(inputs), FitOptions(resamples=0)), 2
         ),
         "three approaches to the best size": cpu_seconds(
             lambda: compare_approaches(*inputs.T, loss, 6 * inputs.prod(axis=1), budgets=BUDGETS, tolerance=0.2), 1
@@ -200,6 +200,7 @@ def bench(write: bool = False) -> None:
     }
 
     fit = fit_law(CHINCHILLA, inputs, loss, resamples=0)
+    search = fit.solution.search
     reached = sum(value <= fit.objective * 1.0001 for value, _ in ends) / TIMED_STARTS
     lines = [f"{'':34}{'isoflop':>12}{'L-BFGS-B loop':>16}{'times':>9}     CPU seconds"]
     for name, seconds in (ours | other_laws()).items():
@@ -209,7 +210,7 @@ def bench(write: bool = False) -> None:
     lines += both_paths(inputs, loss, as_coefficients)
     lines += [
         f"L-BFGS-B: best of {TIMED_STARTS} starts {best[0]:.10e}, {reached:.0%} of them within 1e-4 of ours",
-        f"isoflop: objective {fit.objective:.10e}, {fit.basin_share:.0%} of {fit.starts} starts agree",
+        f"isoflop: objective {fit.objective:.10e}, {search.share:.0%} of {search.starts} starts agree",
     ]
     by_rows, by_resamples = growth()
     lines.append("rows:      " + ", ".join(f"{count:,}: {seconds:.3f}" for count, seconds in by_rows))

@@ -55,13 +55,13 @@ def _objective(coefficients: list[float], runs: tuple[Array, Array]) -> float:
 
 def test_the_point_fit_is_the_published_optimum(runs: tuple[Array, Array]) -> None:
     fit = fit_law(CHINCHILLA, *runs, resamples=0)
-    assert fit.is_converged and fit.rows == 240
+    assert fit.is_converged and len(fit.data) == 240
     assert fit.objective <= 1.01828e-3
     assert fit.objective == pytest.approx(1.0182740e-3, rel=1e-7)
     assert fit.objective == pytest.approx(_objective(fit.coefficients.tolist(), runs), rel=1e-9)
     np.testing.assert_allclose(fit.coefficients[[0, 3, 4]], [1.8172355, 0.3473127, 0.3671826], rtol=1e-4)
     np.testing.assert_allclose(fit.coefficients[[1, 2]], [477.84171, 2143.86379], rtol=1e-2)
-    assert fit.basin_share > 0.5 and fit.condition < 1e5
+    assert fit.solution.search.share > 0.5 and fit.solution.identified.condition < 1e5
 
 
 def test_published_coefficients_score_what_was_published(runs: tuple[Array, Array]) -> None:

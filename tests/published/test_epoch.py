@@ -20,7 +20,7 @@ import pytest
 from numpy.typing import NDArray
 
 from isoflop.lakehouse import Lakehouse
-from isoflop.queries.fitting import GivenWeights, LeaveOneOut, cross_validate, fit_law
+from isoflop.queries.fitting import FitOptions, GivenWeights, LeaveOneOut, cross_validate, fit_law, usable_rows
 from isoflop.queries.laws import CHINCHILLA, Huber, HuberLikelihood
 
 Array = NDArray[np.float64]
@@ -39,13 +39,13 @@ def runs() -> tuple[Array, Array]:
 
 def test_the_likelihood_with_a_free_scale_gives_the_headline_row(runs: tuple[Array, Array]) -> None:
     fit = fit_law(CHINCHILLA, *runs, objective=HuberLikelihood(1e-3), resamples=0)
-    assert fit.is_converged and isinstance(fit.penalty, HuberLikelihood)
+    assert fit.is_converged and isinstance(fit.solution.penalty, HuberLikelihood)
     np.testing.assert_allclose(fit.coefficients[[1, 2]], [482.00572, 2085.43420], rtol=1e-5)
     np.testing.assert_allclose(fit.coefficients[[0, 3, 4]], [1.81686, 0.34781, 0.36585], atol=5.1e-6)
-    assert fit.penalty.known_scale == pytest.approx(4.7e-6, abs=5e-8)
+    assert fit.solution.penalty.known_scale == pytest.approx(4.7e-6, abs=5e-8)
     residuals = np.log(runs[1] / CHINCHILLA.predict(fit.coefficients, runs[0]))
     assert np.abs(residuals).sum() <= 1.1294947
-    assert fit.log_likelihood > fit_law(CHINCHILLA, *runs, resamples=0).log_likelihood - 40
+    assert fit.criteria.log_likelihood > fit_law(CHINCHILLA, *runs, resamples=0).criteria.log_likelihood - 40
 
 
 def test_the_sum_of_huber_terms_gives_the_other_row(runs: tuple[Array, Array]) -> None:
@@ -66,7 +66,8 @@ def test_resamples_and_folds_of_the_likelihood_are_close_to_those_of_the_sum(run
     fit = fit_law(CHINCHILLA, *runs, objective=HuberLikelihood(1e-3), resamples=300)
     np.testing.assert_allclose(fit.std_errors[[0, 1, 3, 4]], [0.02566, 124.52, 0.01540, 0.02060], rtol=0.2)
     splits = list(LeaveOneOut().split(runs[0]))[::12]
-    folds = cross_validate(CHINCHILLA, *runs, splits, objective=HuberLikelihood(), resamples=0)
+    how = FitOptions(objective=HuberLikelihood(), resamples=0)
+    folds = cross_validate(CHINCHILLA, usable_rows(CHINCHILLA, *runs), splits, how)
     assert max(fold.mape for fold in folds) < 0.05
     np.testing.assert_allclose([fold.coefficients[3] for fold in folds], 0.348, atol=0.02)
 

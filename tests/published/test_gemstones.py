@@ -58,4 +58,4 @@ def test_width_and_depth_explain_more_than_parameters(points: Array) -> None:
     shape = fit_law(WIDTH_DEPTH, points[:, [2, 3, 1]], points[:, 4], resamples=0)
     size = fit_law(CHINCHILLA, points[:, :2], points[:, 4], resamples=0)
     assert shape.is_converged, shape
-    assert shape.objective < size.objective and shape.bic < size.bic
+    assert shape.objective < size.objective and shape.criteria.bic < size.criteria.bic

@@ -12,8 +12,8 @@ from run_samples import Runs
 
 from isoflop.lakehouse.errors import UsageError
 from isoflop.queries.fitting import AutoBootstrap, Fit, find_bootstrap, fit_law
+from isoflop.queries.fitting.data import usable_rows
 from isoflop.queries.fitting.deleted import deleted_residuals, mean_slope
-from isoflop.queries.fitting.rows import usable_rows
 from isoflop.queries.laws import CHINCHILLA, POWER, Huber, Law, LeastSquares, parse_formula
 
 Array = NDArray[np.float64]
@@ -82,7 +82,7 @@ def test_the_rule_takes_what_suits_the_rows_and_says_why(
 ) -> None:
     fit = fitted(world(3), "auto", resamples=40)
     (note,) = [note for note in fit.notes if note.code == "bootstrap"]
-    assert fit.bootstrap == bootstrap and why in note.message
+    assert fit.resampled.bootstrap == bootstrap and why in note.message
     assert note.message.startswith(f"{bootstrap} bootstrap, because ")
     named = fitted(world(3), bootstrap, resamples=40)
     np.testing.assert_array_equal(named.draws, fit.draws)
@@ -92,15 +92,15 @@ def test_the_rule_takes_what_suits_the_rows_and_says_why(
 def test_few_groups_turn_together() -> None:
     law, truth, inputs, noise, _ = grouped(0)
     fit = fitted((law, truth, inputs, noise, np.repeat(np.arange(5), 20)), "auto", resamples=20)
-    assert fit.bootstrap == "wild" and "5 groups, too few to draw from" in str(fit.notes)
+    assert fit.resampled.bootstrap == "wild" and "5 groups, too few to draw from" in str(fit.notes)
 
 
 def test_without_a_name_nothing_changes_and_the_bootstrap_is_recorded(planted_rows: Runs) -> None:
     plain = fit_law(CHINCHILLA, planted_rows.inputs, planted_rows.loss, resamples=20)
     named = fit_law(CHINCHILLA, planted_rows.inputs, planted_rows.loss, resamples=20, resampling=find_bootstrap("case"))
-    assert plain.bootstrap == named.bootstrap == "case" and "bootstrap" not in plain.codes
+    assert plain.resampled.bootstrap == named.resampled.bootstrap == "case" and "bootstrap" not in plain.codes
     np.testing.assert_array_equal(plain.draws, named.draws)
-    assert fit_law(CHINCHILLA, planted_rows.inputs, planted_rows.loss, resamples=0).bootstrap is None
+    assert fit_law(CHINCHILLA, planted_rows.inputs, planted_rows.loss, resamples=0).resampled.bootstrap is None
 
 
 def test_names_that_do_not_exist_are_refused(planted_rows: Runs) -> None:
@@ -119,7 +119,7 @@ def test_a_deleted_residual_is_that_of_the_fit_without_its_row_or_group() -> Non
     for groups in (None, np.arange(24) // 4):
         rows = usable_rows(law, x, y, None, groups)
         fit = fit_law(law, x, y, resamples=0)
-        found = deleted_residuals(law, fit.coefficients, [0, 1], rows, fit.residuals, LeastSquares())
+        found = deleted_residuals(law, fit.coefficients, [0, 1], rows, fit.solution.residuals, LeastSquares())
         labels = np.arange(24) if groups is None else groups
         for label in (0, 3):
             out = labels == label
@@ -144,8 +144,12 @@ def test_intervals_of_another_kind_come_with_the_fit(planted_rows: Runs) -> None
         assert (fit.lower < fit.coefficients).all() and (fit.coefficients < fit.upper).all()
         np.testing.assert_array_equal(fit.draws, plain.draws)
         assert "intervals" in fit.codes
-    assert (profile.intervals, jackknife.intervals, plain.intervals) == ("profile", "jackknife", "percentile")
-    assert jackknife.bias is not None and profile.bias is None
+    assert (profile.intervals.kind, jackknife.intervals.kind, plain.intervals.kind) == (
+        "profile",
+        "jackknife",
+        "percentile",
+    )
+    assert jackknife.intervals.bias is not None and profile.intervals.bias is None
     np.testing.assert_array_equal(profile.std_errors, plain.std_errors)
 
 
@@ -158,7 +162,7 @@ def test_a_coefficient_that_is_kept_has_no_interval(planted_rows: Runs) -> None:
 def test_intervals_that_cannot_be_made_are_said() -> None:
     x = np.geomspace(1e6, 1e9, 3)
     fit = fit_law(POWER, x, POWER.predict(POWER_TRUTH, x[:, None]), resamples=0, intervals="profile")
-    assert "no_intervals" in fit.codes and np.isnan(fit.lower).all() and fit.intervals == "percentile"
+    assert "no_intervals" in fit.codes and np.isnan(fit.lower).all() and fit.intervals.kind == "percentile"
 
 
 @pytest.mark.parametrize("world", [growing, grouped])

@@ -30,7 +30,7 @@ OBJECTIVES = [Huber(1e-3), Huber(0.1), LeastSquares(), LeastAbsolute(1e-3), Hube
 @pytest.mark.parametrize("objective", OBJECTIVES, ids=repr)
 @pytest.mark.parametrize("exact", [True, False])
 def test_objective_gradient_and_curvature_agree(published: Runs, objective: Objective, exact: bool) -> None:
-    from isoflop.queries.fitting.solver.kernels import _evaluate
+    from isoflop.queries.fitting.solver.kernels import _evaluate, _room
 
     model = model_for(CHINCHILLA, CHINCHILLA.coefficients, published.inputs, published.loss, objective)
     targets, generator = model.targets(published.loss)[None], np.random.default_rng(0)
@@ -40,13 +40,9 @@ def test_objective_gradient_and_curvature_agree(published: Runs, objective: Obje
         residuals, state = model.residuals(theta[None], targets, 2)
         penalty, influence, curvature = objective.weigh(residuals, exact)
         gradient, matrix = model.expand(state, influence * weights, curvature * weights, exact)
-        found, slopes, bends = np.empty((3, 240)), np.empty(5), np.empty((5, 5))
-        buffers = [np.empty(240) for _ in range(3)]
-        delta, factor = compiled.penalty_of(objective)  # type: ignore[misc]
-        value = _evaluate(
-            theta, weights[0], targets[0], *model.tables, delta, factor, exact, found, *buffers,  # type: ignore[attr-defined]
-            np.empty(240, dtype=np.int64), slopes, bends,
-        )  # fmt: skip
+        slopes, bends, rows = np.empty(5), np.empty((5, 5)), (weights[0], targets[0])
+        room, wanted = _room(3, 240), compiled.penalty_of(objective)
+        value = _evaluate(theta, rows, model.tables, wanted, exact, room, slopes, bends)  # type: ignore[attr-defined]
         assert value == pytest.approx(float((penalty * weights).sum()), rel=1e-10)
         np.testing.assert_allclose(slopes, gradient[0], rtol=1e-10, atol=1e-10 * np.abs(gradient).max())
         np.testing.assert_allclose(bends, matrix[0], rtol=1e-10, atol=1e-10 * np.abs(matrix).max())
@@ -70,7 +66,7 @@ def test_whole_fits_agree(published: Runs, objective: Objective) -> None:
     with compiled.switched(False):
         plain = fit_law(CHINCHILLA, published.inputs, published.loss, objective=objective, resamples=200)
     assert fast.objective == pytest.approx(plain.objective, rel=1e-10)
-    assert fast.status == plain.status and fast.starts == plain.starts
+    assert fast.status == plain.status and fast.solution.search.starts == plain.solution.search.starts
     np.testing.assert_allclose(fast.coefficients, plain.coefficients, rtol=1e-7)
     np.testing.assert_allclose(fast.std_errors, plain.std_errors, rtol=1e-5)
 

@@ -82,7 +82,7 @@ def test_the_cloud_is_as_wide_as_the_resamples() -> None:
     features = belief.features(TARGET)
     logs = np.log(CHINCHILLA.predict(fit.draws, TARGET))
     assert np.sqrt((features**2).sum()) == pytest.approx(logs.std(), rel=0.05)
-    assert belief.noise == fit.residual_scale
+    assert belief.noise == fit.solution.residual_scale
 
 
 def test_conditions_and_budgets_hold_and_lists_and_whole_numbers_are_kept() -> None:

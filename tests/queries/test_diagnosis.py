@@ -28,7 +28,7 @@ def _messages(fit: Fit, code: str) -> list[str]:
 
 def test_good_rows_give_no_notes(planted_rows: Runs) -> None:
     fit = _fit(planted_rows.inputs, planted_rows.loss)
-    assert fit.codes == () and fit.is_converged and fit.reason is None and fit.condition < 1e5
+    assert fit.codes == () and fit.is_converged and fit.reason is None and fit.solution.identified.condition < 1e5
 
 
 @pytest.mark.parametrize(
@@ -38,12 +38,12 @@ def test_bad_losses_are_dropped_and_counted(planted_rows: Runs, value: float, re
     loss = planted_rows.loss.copy()
     loss[[4, 9]] = value
     fit = _fit(planted_rows.inputs, loss, 0)
-    assert (fit.rows, fit.dropped) == (58, 2)
+    assert (len(fit.data), fit.data.num_dropped) == (58, 2)
     assert _messages(fit, "rows_dropped") == [f"2 rows dropped: loss is {reason}"]
     kept = np.delete(np.arange(60), [4, 9])
-    assert fit.kept.tolist() == kept.tolist()
+    assert fit.data.kept.tolist() == kept.tolist()
     clean = _fit(planted_rows.inputs[kept], planted_rows.loss[kept], 0)
-    assert (fit.data_hash, fit.objective) == (clean.data_hash, clean.objective)
+    assert (fit.data.data_hash, fit.objective) == (clean.data.data_hash, clean.objective)
 
 
 @pytest.mark.parametrize(("value", "reason"), [(np.nan, "missing"), (0.0, "zero or less"), (-np.inf, "infinite")])
@@ -161,7 +161,12 @@ def test_a_price_of_zero_is_named_in_a_linear_law() -> None:
     inputs = np.exp(generator.uniform([14, 14, 0], [23, 20, 2.5], (40, 3)))
     times = STEP_TIME.predict(np.array([1e-3, 1e-11, 1e-10, 0.0]), inputs) * np.exp(generator.normal(0, 0.01, 40))
     fit = fit_law(STEP_TIME, inputs, times - 1e-6 * inputs[:, 2], resamples=20)
-    assert fit.coefficients[3] == 0 and "dead_term" in fit.codes and fit.starts == 1 and fit.basin_share == 1.0
+    assert (
+        fit.coefficients[3] == 0
+        and "dead_term" in fit.codes
+        and fit.solution.search.starts == 1
+        and fit.solution.search.share == 1.0
+    )
 
 
 def test_no_finite_start_is_a_fit_that_says_so() -> None:
@@ -274,7 +279,7 @@ def test_counts_beyond_64_bits_are_numbers_like_others(planted_rows: Runs) -> No
 def test_a_floor_that_the_rows_do_not_show_is_exactly_zero() -> None:
     x = np.exp(np.random.default_rng(7).uniform(17.5, 24, 60))
     fit = fit_law(POWER, x, 400 / x**0.3 - 1e-3, resamples=50)
-    assert fit.coefficients[0] == 0.0 and fit.at_bound[0] and fit.lower[0] == 0.0 and "dead_term" in fit.codes
+    assert fit.coefficients[0] == 0.0 and fit.solution.at_bound[0] and fit.lower[0] == 0.0 and "dead_term" in fit.codes
     assert (fit.draws[:, 0] == 0.0).any() and fit.is_converged
     left = fit_law(POWER, x, 400 / x**0.3 - 1e-3, resamples=0, fixed={"E": 0.0})
     assert fit.objective == pytest.approx(left.objective, rel=1e-6)
@@ -284,8 +289,8 @@ def test_another_basin_that_fits_as_well_is_named() -> None:
     generator = np.random.default_rng(16)
     x = np.exp(generator.uniform(14, 18, 9))
     fit = fit_law(BNSL, x, (1.5 + 60 / x**0.25) * np.exp(generator.normal(0, 0.01, 9)), resamples=0)
-    assert "rival_basin" in fit.codes and fit.second_best is not None
-    assert fit.objective < fit.second_best < 1.01 * fit.objective
+    assert "rival_basin" in fit.codes and fit.solution.search.second_best is not None
+    assert fit.objective < fit.solution.search.second_best < 1.01 * fit.objective
 
 
 def test_coefficients_that_trade_off_are_named_with_the_condition(planted_rows: Runs) -> None:
@@ -293,7 +298,7 @@ def test_coefficients_that_trade_off_are_named_with_the_condition(planted_rows: 
     x = planted_rows.inputs[:, 0]
     fit = fit_law(law, x, 1.8 + 300 / x**0.34 + 100 / x**0.33, resamples=0, init={"a": 0.34, "b": 0.33})
     assert {"ill_conditioned", "not_identified", "dead_term"} & set(fit.codes)
-    assert fit.condition > 1e6 or "dead_term" in fit.codes
+    assert fit.solution.identified.condition > 1e6 or "dead_term" in fit.codes
 
 
 def test_more_amplitudes_than_can_be_solved_for_are_refused_with_what_to_do() -> None:
@@ -304,7 +309,7 @@ def test_more_amplitudes_than_can_be_solved_for_are_refused_with_what_to_do() ->
     with pytest.raises(FitError, match="12 free amplitudes, and at most 10") as caught:
         fit_law(law, x, 1.5 + 400 / x**0.3, resamples=0)
     assert caught.value.hint is not None and "fix 2 of them" in caught.value.hint
-    assert fit_law(law, x, 1.5 + 400 / x**0.3, resamples=0, fixed={"a12": 0.0, "a11": 0.0}).rows == 40
+    assert fit_law(law, x, 1.5 + 400 / x**0.3, resamples=0, fixed={"a12": 0.0, "a11": 0.0}).data.target.size == 40
 
 
 def test_outliers_are_called_what_the_caller_calls_them(planted_rows: Runs) -> None:

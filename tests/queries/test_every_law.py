@@ -56,7 +56,7 @@ def test_planted_coefficients_lie_within_four_standard_errors_with_noise(planted
     assert fit.is_converged, fit
     assert np.all(np.abs(fit.coefficients - coefficients) <= 4 * fit.std_errors), fit
     assert np.all((fit.lower < fit.coefficients) & (fit.coefficients < fit.upper)), fit
-    assert fit.residual_scale == pytest.approx(0.003, rel=0.4)
+    assert fit.solution.residual_scale == pytest.approx(0.003, rel=0.4)
 
 
 def test_predictions_are_finite_and_positive_on_the_domain(planted: tuple[Law, Array, Array]) -> None:

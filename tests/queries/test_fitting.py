@@ -10,9 +10,9 @@ from run_samples import Runs
 
 from isoflop.lakehouse.errors import EmptySelection, FitError, UsageError
 from isoflop.queries.fitting import FittedLaw, fit_law, predict, residuals
-from isoflop.queries.fitting.intervals import residual_scale
+from isoflop.queries.fitting.data import usable_rows
 from isoflop.queries.fitting.likelihood import criteria
-from isoflop.queries.fitting.rows import usable_rows
+from isoflop.queries.fitting.scale import residual_scale
 from isoflop.queries.laws import CHINCHILLA, POWER, Huber, LeastSquares
 
 TRUTH = np.array([1.8, 400.0, 2000.0, 0.34, 0.36])
@@ -45,14 +45,14 @@ def test_the_same_seed_gives_the_same_fit_and_another_seed_other_resamples(plant
     np.testing.assert_array_equal(first.draws, again.draws)
     assert first.objective == pytest.approx(other.objective, rel=1e-9)
     assert not np.array_equal(first.draws, other.draws)
-    assert first.seed == 3
+    assert first.options.seed == 3
 
 
 def test_the_order_of_the_rows_does_not_matter(planted_rows: Runs) -> None:
     order = np.random.default_rng(0).permutation(60)
     first = fit_law(CHINCHILLA, planted_rows.inputs, planted_rows.loss, resamples=0)
     second = fit_law(CHINCHILLA, planted_rows.inputs[order], planted_rows.loss[order], resamples=0)
-    assert first.data_hash == second.data_hash
+    assert first.data.data_hash == second.data.data_hash
     np.testing.assert_allclose(first.coefficients, second.coefficients, rtol=1e-5)
 
 
@@ -84,7 +84,7 @@ def test_fixed_values_stay_and_starting_values_do_no_harm(planted_rows: Runs) ->
     assert (fixed.draws[:, 0] == 1.8).all() and fixed.objective >= free.objective
     assert fixed.std_errors[1] < free.std_errors[1]
     assert started.objective == pytest.approx(free.objective, rel=1e-8)
-    assert started.starts == free.starts + 1
+    assert started.solution.search.starts == free.solution.search.starts + 1
 
 
 def test_fixing_a_term_at_zero_leaves_it_out(planted_rows: Runs) -> None:
@@ -188,7 +188,9 @@ def test_ratio_and_support_tell_how_far_a_prediction_reaches() -> None:
 
 def test_a_stored_law_predicts_what_its_fit_predicts(planted_rows: Runs) -> None:
     fit = fit_law(CHINCHILLA, planted_rows.inputs, planted_rows.loss, resamples=100)
-    stored = FittedLaw(CHINCHILLA, fit.coefficients, np.array(fit.draws.tolist()), fit.residual_scale, fit.support)
+    stored = FittedLaw(
+        CHINCHILLA, fit.coefficients, np.array(fit.draws.tolist()), fit.solution.residual_scale, fit.data.support
+    )
     first, second = predict(fit, [[1e10, 1e12]]), predict(stored, [[1e10, 1e12]])
     assert (first.predicted, first.lower, first.upper) == (second.predicted, second.lower, second.upper)
 
@@ -201,7 +203,9 @@ def test_without_resamples_intervals_are_missing_not_zero(planted_rows: Runs) ->
 
 def test_widening_acts_beyond_the_support_only(planted_rows: Runs) -> None:
     fit = fit_law(CHINCHILLA, planted_rows.inputs, planted_rows.loss, resamples=100)
-    wider = FittedLaw(CHINCHILLA, fit.coefficients, fit.draws, fit.residual_scale, fit.support, widening=2.0)
+    wider = FittedLaw(
+        CHINCHILLA, fit.coefficients, fit.draws, fit.solution.residual_scale, fit.data.support, widening=2.0
+    )
     inside, beyond = planted_rows.inputs[:1], np.array([[1e13, 1e15]])
     assert predict(wider, inside).lower == predict(fit, inside).lower
     plain, wide = predict(fit, beyond), predict(wider, beyond)
@@ -231,7 +235,7 @@ def test_many_rows_are_predicted_in_pieces(planted_rows: Runs) -> None:
 def test_residuals_and_leverage_of_the_training_rows(planted_rows: Runs) -> None:
     fit = fit_law(CHINCHILLA, planted_rows.inputs, planted_rows.loss, resamples=0)
     found = residuals(fit, planted_rows.inputs, planted_rows.loss)
-    np.testing.assert_allclose(found.residual, fit.residuals)
+    np.testing.assert_allclose(found.residual, fit.solution.residuals)
     assert found.leverage.sum() == pytest.approx(5, rel=1e-6)
     assert ((found.leverage > 0) & (found.leverage < 1)).all()
     assert np.isnan(residuals(fit, planted_rows.inputs[:1], [np.nan]).residual).all()
@@ -265,7 +269,7 @@ def test_criteria_of_least_squares_are_the_gaussian_ones() -> None:
 def test_criteria_prefer_the_law_that_made_the_rows(published: Runs) -> None:
     full = fit_law(CHINCHILLA, published.inputs, published.loss, resamples=0)
     less = fit_law(CHINCHILLA, published.inputs, published.loss, resamples=0, fixed={"E": 0.0})
-    assert full.aicc < less.aicc - 100 and full.bic < less.bic - 100
+    assert full.criteria.aicc < less.criteria.aicc - 100 and full.criteria.bic < less.criteria.bic - 100
 
 
 def test_a_few_wild_rows_do_not_decide_between_laws(planted_rows: Runs) -> None:
@@ -273,5 +277,5 @@ def test_a_few_wild_rows_do_not_decide_between_laws(planted_rows: Runs) -> None:
     loss[[3, 30]] *= 10
     robust = fit_law(CHINCHILLA, planted_rows.inputs, loss, resamples=0, objective=Huber())
     floorless = fit_law(CHINCHILLA, planted_rows.inputs, loss, resamples=0, objective=Huber(), fixed={"E": 0.0})
-    assert robust.aicc < floorless.aicc
+    assert robust.criteria.aicc < floorless.criteria.aicc
     np.testing.assert_allclose(robust.coefficients[[0, 3, 4]], TRUTH[[0, 3, 4]], rtol=0.1)

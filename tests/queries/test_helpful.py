@@ -20,7 +20,7 @@ def sample(params: np.ndarray, tokens: np.ndarray, seed: int = 0):  # type: igno
 def test_a_fit_at_one_size_is_told_to_run_another() -> None:
     rows, loss = sample(np.array([1e8]), np.geomspace(1e9, 1e11, 20))
     fit = fit_law(CHINCHILLA, rows, loss, resamples=0)
-    (note,) = notes_on_help(fit, rows)
+    (note,) = notes_on_help(fit)
     assert note.code == "what_would_help" and "a run at params ≈" in note.message
     found = most_helpful_run(fit, rows, among=("A", "alpha"))
     assert found is not None and abs(np.log(found.inputs[0] / 1e8)) > np.log(2) and found.times > 1.1
@@ -46,4 +46,4 @@ def test_the_run_lies_within_reach_of_the_rows_and_helps_when_it_is_made() -> No
 
 def test_a_fit_that_is_identified_has_no_such_note() -> None:
     rows, loss = sample(np.repeat(np.geomspace(1e7, 1e9, 4), 5), np.tile(np.geomspace(1e9, 1e11, 5), 4))
-    assert notes_on_help(fit_law(CHINCHILLA, rows, loss, resamples=0), rows) == []
+    assert notes_on_help(fit_law(CHINCHILLA, rows, loss, resamples=0)) == []

@@ -74,7 +74,7 @@ def test_adding_terms_that_take_over_from_one_another_biases_their_exponents() -
     smooth = fit_law(SMOOTH_MAX, rows, loss, resamples=0)
     added = fit_law(ADDITIVE, rows, loss, resamples=0)
     np.testing.assert_allclose(smooth.coefficients[2:], [0.5, 0.75, 2.2], rtol=1e-6)
-    assert added.coefficients[3] > 0.55 and added.rmse_log > 0.03 and added.bic > smooth.bic
+    assert added.coefficients[3] > 0.55 and added.criteria.rmse_log > 0.03 and added.criteria.bic > smooth.criteria.bic
 
 
 def test_losses_in_time_are_predicted_for_shapes_held_out() -> None:

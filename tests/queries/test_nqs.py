@@ -158,7 +158,7 @@ def test_a_fit_predicts_much_larger_runs_and_beats_a_law_without_batch(
 ) -> None:
     inputs, loss, larger, measured = planted
     fit = fit_law(NQS, inputs, loss, resamples=200)
-    assert fit.is_converged and fit.rmse_log < 0.0065 and fit.basin_share > 0.01
+    assert fit.is_converged and fit.criteria.rmse_log < 0.0065 and fit.solution.search.share > 0.01
     error = np.sqrt(np.mean(np.log(predict(fit, larger).predicted / measured) ** 2))
     tokens = np.column_stack([inputs[:, 0], inputs[:, 1] * inputs[:, 2] * 128])
     other = fit_law(CHINCHILLA, tokens, loss, resamples=0)
@@ -176,7 +176,7 @@ def test_the_regularised_law_predicts_with_the_coefficients_of_the_plain_one(
     np.testing.assert_array_equal(plain.coefficients, other.coefficients)
     assert other.law is NQS_REGULARISED and "fitted_as" in other.codes
     np.testing.assert_allclose(
-        other.residuals, np.log(loss[::2] / NQS_REGULARISED.predict(plain.coefficients, inputs[::2]))
+        other.solution.residuals, np.log(loss[::2] / NQS_REGULARISED.predict(plain.coefficients, inputs[::2]))
     )
 
 

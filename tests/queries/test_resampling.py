@@ -16,8 +16,8 @@ from isoflop.queries.fitting import (
     WildBootstrap,
     fit_law,
 )
+from isoflop.queries.fitting.data import usable_rows
 from isoflop.queries.fitting.resampling import default_resampling, expanded_tail
-from isoflop.queries.fitting.rows import usable_rows
 from isoflop.queries.laws import CHINCHILLA, POWER
 
 
@@ -34,7 +34,7 @@ def test_the_default_depends_on_rows_and_groups(planted_rows: Runs) -> None:
 
 def test_case_resamples_keep_the_number_of_rows(planted_rows: Runs) -> None:
     rows = usable_rows(CHINCHILLA, planted_rows.inputs, planted_rows.loss)
-    drawn = CaseBootstrap().draw(rows, rows.values, 5, 700, np.random.default_rng(0))
+    drawn = CaseBootstrap().draw(rows, rows.target, 5, 700, np.random.default_rng(0))
     assert drawn.weights.shape == (700, 60) and (drawn.weights.sum(axis=1) == 60).all()
     assert drawn.weights.mean() == pytest.approx(1) and drawn.weights.var() == pytest.approx(1, rel=0.05)
 
@@ -42,7 +42,7 @@ def test_case_resamples_keep_the_number_of_rows(planted_rows: Runs) -> None:
 def test_cluster_resamples_move_whole_groups(planted_rows: Runs) -> None:
     labels = [f"run {k // 4}" for k in range(60)]
     rows = usable_rows(CHINCHILLA, planted_rows.inputs, planted_rows.loss, None, labels)
-    drawn = ClusterBootstrap().draw(rows, rows.values, 5, 50, np.random.default_rng(0)).weights
+    drawn = ClusterBootstrap().draw(rows, rows.target, 5, 50, np.random.default_rng(0)).weights
     assert (drawn.reshape(50, 15, 4) == drawn.reshape(50, 15, 4)[:, :, :1]).all()
     assert (drawn.reshape(50, 15, 4)[:, :, 0].sum(axis=1) == 15).all()
 
@@ -52,7 +52,7 @@ def test_wild_resamples_keep_the_rows_and_turn_their_residuals(planted_rows: Run
     predicted = CHINCHILLA.predict(np.array([1.8, 400.0, 2000.0, 0.34, 0.36]), rows.inputs)
     drawn = WildBootstrap().draw(rows, predicted, 5, 400, np.random.default_rng(0))
     assert drawn.weights.shape == (1, 60)
-    factors = np.log(drawn.values / predicted) / (np.sqrt(60 / 55) * np.log(rows.values / predicted))
+    factors = np.log(drawn.values / predicted) / (np.sqrt(60 / 55) * np.log(rows.target / predicted))
     np.testing.assert_allclose(factors[:, ::2], factors[:, 1::2], rtol=1e-6)
     assert factors.mean() == pytest.approx(0, abs=0.03) and factors.var() == pytest.approx(1, rel=0.05)
 
@@ -70,8 +70,8 @@ def test_groups_widen_the_intervals_of_correlated_rows() -> None:
 def test_redrawn_residuals_leave_out_the_rows_that_the_fit_goes_through(planted_rows: Runs) -> None:
     rows = usable_rows(CHINCHILLA, planted_rows.inputs[:12], planted_rows.loss[:12])
     sizes = np.array([1e-9, 1e-9, 1e-9, 2e-9, 2e-9, *np.linspace(0.01, 0.07, 7)])
-    drawn = ResidualBootstrap().draw(rows, rows.values * np.exp(sizes), 5, 2000, np.random.default_rng(0))
-    found = np.log(drawn.values / (rows.values * np.exp(sizes)))
+    drawn = ResidualBootstrap().draw(rows, rows.target * np.exp(sizes), 5, 2000, np.random.default_rng(0))
+    found = np.log(drawn.values / (rows.target * np.exp(sizes)))
     assert np.abs(found).min() > 0.0099 and found.mean() == pytest.approx(0, abs=1e-3)
     assert found.var() == pytest.approx(np.mean(sizes[5:] ** 2), rel=0.05)
 

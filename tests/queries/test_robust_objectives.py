@@ -78,7 +78,7 @@ def test_a_wide_delta_makes_the_likelihood_least_squares(planted_rows: Runs) -> 
     wide = fit_law(CHINCHILLA, planted_rows.inputs, planted_rows.loss, objective=HuberLikelihood(50.0), resamples=0)
     squares = fit_law(CHINCHILLA, planted_rows.inputs, planted_rows.loss, objective=Huber(10.0), resamples=0)
     np.testing.assert_allclose(wide.coefficients, squares.coefficients, rtol=1e-5)
-    assert wide.log_likelihood == pytest.approx(squares.log_likelihood, abs=0.01)
+    assert wide.criteria.log_likelihood == pytest.approx(squares.criteria.log_likelihood, abs=0.01)
 
 
 def test_rows_without_noise_come_back_whatever_the_scale(planted_rows: Runs) -> None:

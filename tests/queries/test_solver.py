@@ -175,7 +175,7 @@ def test_default_seeds_reach_the_best_known_objective_whatever_the_seed(publishe
     for seed in range(5):
         fit = fit_law(CHINCHILLA, published.inputs, published.loss, resamples=0, seed=seed)
         assert fit.objective <= BEST * (1 + 1e-8)
-        assert fit.basin_share > 0.5 and fit.is_converged
+        assert fit.solution.search.share > 0.5 and fit.is_converged
 
 
 def _hoffmann_grid() -> Array:
@@ -189,14 +189,14 @@ def test_a_tenth_of_the_hoffmann_grid_reaches_the_best_known_objective(published
     starts = _hoffmann_grid()[np.random.default_rng(0).choice(4500, 450, replace=False)]
     fit = fit_law(CHINCHILLA, published.inputs, published.loss, resamples=0, starts=starts)
     assert fit.objective <= BEST * (1 + 1e-8)
-    assert fit.starts == 450 + 64 and 0.3 < fit.basin_share < 1
-    assert fit.second_best is not None and fit.second_best > 1.5 * fit.objective
+    assert fit.solution.search.starts == 450 + 64 and 0.3 < fit.solution.search.share < 1
+    assert fit.solution.search.second_best is not None and fit.solution.search.second_best > 1.5 * fit.objective
 
 
 @pytest.mark.slow
 def test_the_whole_hoffmann_grid_reaches_the_best_known_objective(published: Runs) -> None:
     fit = fit_law(CHINCHILLA, published.inputs, published.loss, resamples=0, starts=_hoffmann_grid())
-    assert fit.objective <= BEST * (1 + 1e-8) and fit.starts == 4500 + 64
+    assert fit.objective <= BEST * (1 + 1e-8) and fit.solution.search.starts == 4500 + 64
 
 
 def test_every_one_of_a_hundred_random_boxes_reaches_the_best_known_objective(published: Runs) -> None:
@@ -357,12 +357,12 @@ def test_domains_hold(published: Runs) -> None:
     fit = fit_law(narrow, published.inputs, published.loss, resamples=50)
     assert fit.coefficients[0] <= 1.7 + 1e-9 and fit.coefficients[3] <= 0.3 + 1e-12
     assert (fit.draws[:, 0] <= 1.7 + 1e-9).all() and (fit.draws[:, 3] <= 0.3 + 1e-12).all()
-    assert "coefficient_at_bound" in fit.codes and fit.at_bound[0]
+    assert "coefficient_at_bound" in fit.codes and fit.solution.at_bound[0]
 
 
 def test_a_bounded_law_prefers_the_inner_optimum_when_there_is_one(planted_rows: Runs) -> None:
     fit = fit_law(BOUNDED, planted_rows.inputs, planted_rows.loss, resamples=0)
-    assert fit.coefficients[2] == 2000.0 and 1.0 < fit.coefficients[1] < 1e4 and not fit.at_bound.any()
+    assert fit.coefficients[2] == 2000.0 and 1.0 < fit.coefficients[1] < 1e4 and not fit.solution.at_bound.any()
 
 
 def test_the_chart_of_kaplan_is_used_only_when_its_domains_allow(published: Runs) -> None:
@@ -384,7 +384,7 @@ def test_inputs_with_zeros_are_allowed_where_the_law_has_no_power_of_them() -> N
     x = np.arange(10.0)[:, None]
     fit = fit_law(law, x, 2 + 0.5 * x[:, 0], resamples=0)
     np.testing.assert_allclose(fit.coefficients, [2, 0.5], rtol=1e-8)
-    assert fit.dropped == 0 and input_names(law) == ("x",)
+    assert fit.data.num_dropped == 0 and input_names(law) == ("x",)
 
 
 def test_a_power_law_without_a_floor_is_a_straight_line_in_logs() -> None:

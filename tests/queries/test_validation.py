@@ -9,6 +9,7 @@ from run_samples import Runs
 
 from isoflop.lakehouse.errors import EmptySelection, UsageError
 from isoflop.queries.fitting import (
+    FitOptions,
     ForwardCuts,
     KFold,
     LargestHoldout,
@@ -17,6 +18,7 @@ from isoflop.queries.fitting import (
     fit_law,
     forward_check,
     predict,
+    usable_rows,
 )
 from isoflop.queries.laws import CHINCHILLA, POWER
 
@@ -87,9 +89,8 @@ def test_impossible_splits_say_why(make: object, message: str) -> None:
 
 
 def test_folds_report_error_bias_and_coverage_of_rows_they_have_not_seen(planted_rows: Runs) -> None:
-    folds = cross_validate(
-        CHINCHILLA, planted_rows.inputs, planted_rows.loss, KFold(4).split(planted_rows.inputs), resamples=100
-    )
+    data = usable_rows(CHINCHILLA, planted_rows.inputs, planted_rows.loss)
+    folds = cross_validate(CHINCHILLA, data, KFold(4).split(planted_rows.inputs), FitOptions(resamples=100))
     assert [fold.n_test for fold in folds] == [15, 15, 15, 15] and all(fold.n_train == 45 for fold in folds)
     assert all(fold.status == "converged" and fold.mape < 0.01 and abs(fold.bias) < 0.005 for fold in folds)
     assert np.mean([fold.coverage for fold in folds]) > 0.8
@@ -100,9 +101,8 @@ def test_folds_report_error_bias_and_coverage_of_rows_they_have_not_seen(planted
 
 
 def test_many_folds_in_one_batch_are_the_fits_one_by_one(planted_rows: Runs) -> None:
-    folds = cross_validate(
-        CHINCHILLA, planted_rows.inputs, planted_rows.loss, LeaveOneOut().split(planted_rows.inputs), resamples=60
-    )
+    data = usable_rows(CHINCHILLA, planted_rows.inputs, planted_rows.loss)
+    folds = cross_validate(CHINCHILLA, data, LeaveOneOut().split(planted_rows.inputs), FitOptions(resamples=60))
     assert len(folds) == 60
     for fold in folds[::15]:
         alone = fit_law(CHINCHILLA, planted_rows.inputs[fold.train], planted_rows.loss[fold.train], resamples=0)
@@ -114,27 +114,27 @@ def test_unusable_rows_are_left_out_of_every_fold(planted_rows: Runs) -> None:
     loss = planted_rows.loss.copy()
     loss[[0, 1]] = np.nan
     for splitter in (KFold(3), LeaveOneOut()):
-        folds = cross_validate(CHINCHILLA, planted_rows.inputs, loss, splitter.split(planted_rows.inputs), resamples=0)
+        data = usable_rows(CHINCHILLA, planted_rows.inputs, loss)
+        folds = cross_validate(CHINCHILLA, data, splitter.split(planted_rows.inputs), FitOptions(resamples=0))
         assert sum(fold.n_test for fold in folds) == 58
         assert all(0 not in fold.train and 1 not in fold.train for fold in folds)
         assert all(np.isnan(fold.coverage) for fold in folds)
 
 
 def test_a_fold_without_enough_rows_says_so(planted_rows: Runs) -> None:
-    folds = cross_validate(
-        CHINCHILLA, planted_rows.inputs, planted_rows.loss, [(np.arange(3), np.arange(3, 60)), ([], [1])]
-    )
+    data = usable_rows(CHINCHILLA, planted_rows.inputs, planted_rows.loss)
+    folds = cross_validate(CHINCHILLA, data, [(np.arange(3), np.arange(3, 60)), ([], [1])])
     assert [fold.status for fold in folds] == ["too_few_rows", "too_few_rows"]
     assert all(np.isnan(fold.mape) for fold in folds)
 
 
 def test_validation_needs_a_split(planted_rows: Runs) -> None:
     with pytest.raises(EmptySelection, match="no split"):
-        cross_validate(CHINCHILLA, planted_rows.inputs, planted_rows.loss, [])
+        cross_validate(CHINCHILLA, usable_rows(CHINCHILLA, planted_rows.inputs, planted_rows.loss), [])
 
 
 def test_the_forward_check_widens_intervals_that_are_too_narrow(published: Runs) -> None:
-    checked = forward_check(CHINCHILLA, published.inputs, published.loss)
+    checked = forward_check(CHINCHILLA, usable_rows(CHINCHILLA, published.inputs, published.loss))
     assert len(checked.folds) == 3 and checked.coverage < 0.9 and checked.widening > 1.2
     assert 0.002 < checked.median_error < 0.02 < 10 * checked.p90_error
     assert [note.code for note in checked.notes] == ["intervals_widened"]
@@ -150,14 +150,15 @@ def test_the_forward_check_widens_intervals_that_are_too_narrow(published: Runs)
 
 
 def test_the_forward_check_can_order_by_anything(published: Runs) -> None:
-    checked = forward_check(CHINCHILLA, published.inputs, published.loss, by=0, shares=(0.6,), resamples=50)
+    data = usable_rows(CHINCHILLA, published.inputs, published.loss)
+    checked = forward_check(CHINCHILLA, data, FitOptions(resamples=50), by=0, shares=(0.6,))
     fold = checked.folds[0]
     assert published.inputs[fold.train, 0].max() <= published.inputs[fold.test, 0].min()
 
 
 def test_the_forward_check_says_when_there_are_not_enough_rows() -> None:
     x = np.logspace(5, 8, 4)
-    checked = forward_check(POWER, x, 1 + 30 / x**0.3)
+    checked = forward_check(POWER, usable_rows(POWER, x, 1 + 30 / x**0.3))
     assert checked.folds == () and checked.widening == 1.0 and np.isnan(checked.coverage)
     assert [note.code for note in checked.notes] == ["no_forward_check"]
 

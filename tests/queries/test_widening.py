@@ -113,7 +113,7 @@ def test_a_stored_law_keeps_its_widening_and_edge(lakehouse: Lakehouse, chinchil
     )
     (kept,) = lakehouse.query("SELECT diagnosis FROM store.laws").to_pydict()["diagnosis"]
     diagnosis = json.loads(kept)
-    assert diagnosis["edge"] == pytest.approx(fit.edge)
+    assert diagnosis["edge"] == pytest.approx(fit.fitted.edge)
     assert diagnosis["widening"] == pytest.approx(fit.widening, rel=0.05)  # the order of rows decides the resamples
     wide, plain = predict(fit, inputs), predict(replace(fit.fitted, widening=1.0), inputs)
     uppers = np.array([row["upper"] for row in rows])

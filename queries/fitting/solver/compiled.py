@@ -115,7 +115,7 @@ def descend_compiled(
         own = slice(first, first + BLOCK)
         found: Descended = run(
             start[own], weights if len(weights) == 1 else weights[own], targets if len(targets) == 1 else targets[own],
-            model.lower, model.upper, *tables, *penalty, exact, max_steps, tolerance,
+            (model.lower, model.upper), tables, penalty, (exact, max_steps, tolerance),
         )  # fmt: skip
         return found
 

@@ -23,6 +23,7 @@ from isoflop.queries.laws.law import Coefficient, Law, Role, coefficient_names, 
 from isoflop.queries.laws.objectives import Link
 
 DIFFERENCE = 6e-6  # relative step [1] of central differences: the cube root of the rounding error
+FEWEST_SCREENED, ROWS_EACH = 60, 10  # rows that choose among starts: at least so many, and so many a coefficient
 POINTS = 512  # Latin-hypercube points over the coefficients that are not linear
 
 
@@ -63,6 +64,7 @@ class GeneralModel:
         self.link = link
         self.chart_of = chart_of
         self.free = tuple(k for k, one in enumerate(coefficients) if one.fixed is None)
+        self.screened_rows = max(FEWEST_SCREENED, ROWS_EACH * len(self.free))
         self.names = tuple((chart_of.coefficients if chart_of else coefficients)[k].name for k in self.free)
         self.has_curvature = isinstance(law, Formula)
         self.is_costly = bool(getattr(law, "is_costly", False))

@@ -7,9 +7,19 @@ from typing import Any
 import numba
 import numpy as np
 
-CALM_STEPS = 2
-LONGEST_STEP = 4.0
-
+from isoflop.queries.fitting.solver.steps import (
+    CALM_STEPS,
+    EASED,
+    FIRST_DAMPING,
+    FLAT,
+    HOPELESS_DAMPING,
+    LEAST_DAMPING,
+    LEAST_RAISED,
+    LONGEST_STEP,
+    NEGLIGIBLE,
+    RAISED,
+    TINY,
+)
 
 FAST = {"contract", "reassoc", "nsz", "arcp"}
 LOG2_E = 1.4426950408889634
@@ -73,10 +83,17 @@ def _log_into(x: Any, found: Any, bits: Any) -> None:
 
 @numba.njit(cache=True, fastmath=FAST)
 def _evaluate(
-    theta: Any, weights: Any, targets: Any, widths: Any, indices: Any, regressors: Any, offsets: Any, delta: float,
-    factor: float, exact: bool, logs: Any, total: Any, pull: Any, both: Any, bits: Any, gradient: Any, matrix: Any,
-) -> float:  # fmt: skip
-    """Objective of one problem; gradient (K,) and matrix (K, K) are written in place."""
+    theta: Any, rows: Any, tables: Any, penalty: Any, exact: bool, room: Any, gradient: Any, matrix: Any
+) -> float:
+    """Objective of one problem; gradient (K,) and matrix (K, K) are written in place.
+
+    rows : weights and targets (R,); tables : as of `term_tables`, on those rows; penalty : as of `penalty_of`;
+    room : of `_room`, in which the rows of each term are worked out
+    """
+    weights, targets = rows
+    widths, indices, regressors, offsets = tables
+    delta, factor = penalty
+    logs, total, pull, both, bits = room
     num_terms, num_rows = offsets.shape
     total[:] = 0.0
     for j in range(num_terms):
@@ -174,15 +191,17 @@ def _solve(matrix: Any, right: Any) -> bool:
 
 
 @numba.njit(cache=True)
-def _step(
-    theta: Any, gradient: Any, matrix: Any, damping: float, lower: Any, upper: Any, exact: bool, work: Any, step: Any
-) -> None:
-    """Levenberg-Marquardt step with coordinates frozen that press against their bound."""
+def _step(theta: Any, gradient: Any, matrix: Any, damping: float, box: Any, exact: bool, work: Any, step: Any) -> None:
+    """Levenberg-Marquardt step with coordinates frozen that press against their bound.
+
+    box : lowest and highest coordinates (K,); work (K, K) is overwritten, step (K,) is the answer
+    """
+    lower, upper = box
     size = len(theta)
     largest = 0.0
     for k in range(size):
         largest = max(largest, abs(matrix[k, k]))
-    smallest = 1e-9 * largest + 1e-30
+    smallest = FLAT * largest + TINY
     is_broken = False
     for k in range(size):
         step[k] = -gradient[k]
@@ -237,12 +256,25 @@ def _weighted_rows(weights: Any, targets: Any, regressors: Any, offsets: Any) ->
     return own_weights, own_targets, own_regressors, own_offsets
 
 
+@numba.njit(cache=True)
+def _room(num_terms: int, num_rows: int) -> tuple[Any, Any, Any, Any, Any]:
+    """Room to evaluate a problem in: (J, R) of the terms, three of (R,), and the bits of (R,) numbers."""
+    total, pull, both = np.empty(num_rows), np.empty(num_rows), np.empty(num_rows)
+    return np.empty((num_terms, num_rows)), total, pull, both, np.empty(num_rows, dtype=np.int64)
+
+
 @numba.njit(cache=True, nogil=True)
 def descend(
-    theta: Any, weights: Any, targets: Any, lower: Any, upper: Any, widths: Any, indices: Any, regressors: Any,
-    offsets: Any, delta: float, factor: float, exact: bool, max_steps: int, tolerance: float,
-) -> tuple[Any, Any, Any]:  # fmt: skip
-    """Ends (B, K), objectives (B,) and whether each descent came to rest."""
+    theta: Any, weights: Any, targets: Any, box: Any, tables: Any, penalty: Any, how: Any
+) -> tuple[Any, Any, Any]:
+    """Ends (B, K), objectives (B,) and whether each descent came to rest.
+
+    box : lowest and highest coordinates (K,); tables : as of `term_tables`; penalty : as of `penalty_of`;
+    how : exact, max_steps and tolerance as for `newton.descend`
+    """
+    lower, upper = box
+    widths, indices, regressors, offsets = tables
+    exact, max_steps, tolerance = how
     count, size = theta.shape
     num_terms = len(offsets)
     ends = theta.copy()
@@ -253,28 +285,24 @@ def descend(
             weights[b] if len(weights) > 1 else weights[0], targets[b] if len(targets) > 1 else targets[0],
             regressors, offsets,
         )  # fmt: skip
-        num_rows = len(own_weights)
-        logs = np.empty((num_terms, num_rows))
-        total, pull, both = np.empty(num_rows), np.empty(num_rows), np.empty(num_rows)
-        bits = np.empty(num_rows, dtype=np.int64)
+        rows, own_tables = (own_weights, own_targets), (widths, indices, own_regressors, own_offsets)
+        room = _room(num_terms, len(own_weights))
         gradient, new_gradient, step, trial = np.empty(size), np.empty(size), np.empty(size), np.empty(size)
         matrix, new_matrix, work = np.empty((size, size)), np.empty((size, size)), np.empty((size, size))
         point = ends[b]
         if not np.isfinite(point).all():
             continue
-        value = _evaluate(point, own_weights, own_targets, widths, indices, own_regressors, own_offsets, delta, factor,
-                          exact, logs, total, pull, both, bits, gradient, matrix)  # fmt: skip
+        value = _evaluate(point, rows, own_tables, penalty, exact, room, gradient, matrix)
         if not np.isfinite(value):
             continue
-        negligible = 1e-30 * own_weights.sum()
-        damping, calm = 1e-3, 0
+        negligible = NEGLIGIBLE * own_weights.sum()
+        damping, calm = FIRST_DAMPING, 0
         done = False
         for _ in range(max_steps):
-            _step(point, gradient, matrix, damping, lower, upper, exact, work, step)
+            _step(point, gradient, matrix, damping, box, exact, work, step)
             for k in range(size):
                 trial[k] = min(max(point[k] + step[k], lower[k]), upper[k])
-            new_value = _evaluate(trial, own_weights, own_targets, widths, indices, own_regressors, own_offsets, delta,
-                                  factor, exact, logs, total, pull, both, bits, new_gradient, new_matrix)  # fmt: skip
+            new_value = _evaluate(trial, rows, own_tables, penalty, exact, room, new_gradient, new_matrix)
             if new_value < value:
                 calm = calm + 1 if value - new_value <= tolerance * value else 0
                 value = new_value
@@ -283,10 +311,10 @@ def descend(
                     gradient[k] = new_gradient[k]
                     for c in range(size):
                         matrix[k, c] = new_matrix[k, c]
-                damping = max(damping * 0.2, 1e-12)
+                damping = max(damping * EASED, LEAST_DAMPING)
             else:
-                damping = max(damping, 1e-8) * 8.0
-            done = calm >= CALM_STEPS or damping > 1e10 or value <= negligible
+                damping = max(damping, LEAST_RAISED) * RAISED
+            done = calm >= CALM_STEPS or damping > HOPELESS_DAMPING or value <= negligible
             if done:
                 break
         values[b] = value

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from isoflop.queries.fitting.solver.model import Array
+from isoflop.queries.fitting.solver.model import SCREENED_ROWS, Array
 from isoflop.queries.fitting.solver.nonnegative import solve_nonnegative
 from isoflop.queries.laws.law import Coefficient, Law
 
@@ -25,6 +25,7 @@ class LinearModel:
     """
 
     has_curvature = True
+    screened_rows = SCREENED_ROWS
 
     def __init__(self, law: Law, coefficients: tuple[Coefficient, ...], inputs: Array, values: Array) -> None:
         self.coefficients = coefficients

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 Array = NDArray[np.float64]
 
 DEAD = -40.0  # log of a term's share [1] at which it is held: e-17 of the target, invisible in double precision
+SCREENED_ROWS = 2_000  # rows that choose among the starts of a law that is quick to evaluate
 HUGE = 30.0  # log of a term's size over the target [1] that no fit reaches
 
 
@@ -33,6 +34,8 @@ class Model(Protocol):
     """(K,) which coordinates are logarithms of their coefficient"""
     has_curvature: bool
     """whether `expand` knows second derivatives"""
+    screened_rows: int
+    """rows that choose among its starts, where there are half as many again"""
 
     def targets(self, values: Array) -> Array:
         """Return the targets in the units of `residuals`, for measured values (..., R) in the target's unit."""

@@ -14,13 +14,24 @@ from numpy.typing import NDArray
 from isoflop.lakehouse.sql.watch import check, report
 from isoflop.queries.fitting.solver.compiled import descend_compiled
 from isoflop.queries.fitting.solver.model import Array, Model
+from isoflop.queries.fitting.solver.steps import (
+    CALM_STEPS,
+    EASED,
+    FIRST_DAMPING,
+    FLAT,
+    HOPELESS_DAMPING,
+    LEAST_DAMPING,
+    LEAST_RAISED,
+    LONGEST_STEP,
+    NEGLIGIBLE,
+    RAISED,
+    TINY,
+)
 from isoflop.queries.laws.objectives import Objective
 
 BLOCK_VALUES = 16_384  # B * R per block: 128 KiB an array
-LONGEST_STEP = 4.0  # in theta, or in multiples of theta where that is larger
 LAST_STEPS, PATIENT_STEPS = 80, 400
 TIGHT = 1e-9  # relative decrease [1] that ends the last stage
-CALM_STEPS = 2  # consecutive steps with a relative decrease below the tolerance that end a descent
 
 
 @dataclass(frozen=True)
@@ -161,9 +172,9 @@ def _descend_block(
     final, final_value, settled = theta.copy(), np.full(count, np.inf), np.zeros(count, dtype=bool)
     active = np.arange(count)
     value, gradient, matrix = _derivatives(model, theta, weights, targets, objective, exact)
-    damping = np.full(count, 1e-3)
+    damping = np.full(count, FIRST_DAMPING)
     calm = np.zeros(count, dtype=int)
-    negligible = 1e-30 * np.sum(weights, axis=1)  # residuals of 1e-15: rounding, not misfit
+    negligible = NEGLIGIBLE * np.sum(weights, axis=1)
     negligible = np.broadcast_to(negligible, (count,))
     for _ in range(max_steps):
         check()
@@ -175,8 +186,9 @@ def _descend_block(
         calm = np.where(better, np.where(decrease <= tolerance * value, calm + 1, 0), calm)
         theta[better], value[better] = trial[better], new_value[better]
         gradient[better], matrix[better] = new_gradient[better], new_matrix[better]
-        damping = np.where(better, np.maximum(damping * 0.2, 1e-12), np.maximum(damping, 1e-8) * 8.0)
-        done = (calm >= CALM_STEPS) | (damping > 1e10) | (value <= negligible) | ~np.isfinite(value)
+        eased, raised = np.maximum(damping * EASED, LEAST_DAMPING), np.maximum(damping, LEAST_RAISED) * RAISED
+        damping = np.where(better, eased, raised)
+        done = (calm >= CALM_STEPS) | (damping > HOPELESS_DAMPING) | (value <= negligible) | ~np.isfinite(value)
         if done.any() and (done.all() or np.count_nonzero(done) * 8 >= len(done)):
             ended = active[done]
             final[ended], final_value[ended], settled[ended] = theta[done], value[done], np.isfinite(value[done])
@@ -189,7 +201,7 @@ def _descend_block(
             weights = weights if len(weights) == 1 else weights[left]
             targets = targets if len(targets) == 1 else targets[left]
     final[active], final_value[active] = theta, value
-    settled[active] = (calm >= CALM_STEPS) | (damping > 1e10) | (value <= negligible)
+    settled[active] = (calm >= CALM_STEPS) | (damping > HOPELESS_DAMPING) | (value <= negligible)
     return final, final_value, settled
 
 
@@ -198,7 +210,7 @@ def _damped_step(theta: Array, gradient: Array, matrix: Array, damping: Array, m
     size = gradient.shape[1]
     eye = np.arange(size)
     diagonal = np.abs(matrix[:, eye, eye])
-    diagonal = np.maximum(diagonal, 1e-9 * diagonal.max(axis=1, keepdims=True) + 1e-30)
+    diagonal = np.maximum(diagonal, FLAT * diagonal.max(axis=1, keepdims=True) + TINY)
     damped = matrix.copy()
     damped[:, eye, eye] += damping[:, None] * diagonal
     frozen = np.asarray(((theta <= model.lower) & (gradient > 0)) | ((theta >= model.upper) & (gradient < 0)))

@@ -11,42 +11,19 @@ from __future__ import annotations
 import functools
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
 from isoflop.queries.fitting.solver.compiled import term_tables
-from isoflop.queries.fitting.solver.model import DEAD, HUGE, Array
+from isoflop.queries.fitting.solver.log_term import LogTerm
+from isoflop.queries.fitting.solver.model import DEAD, HUGE, SCREENED_ROWS, Array
 from isoflop.queries.fitting.solver.projection import amplitudes_at, amplitudes_on_points, exponent_points
 from isoflop.queries.laws.algebra.terms import Term
 from isoflop.queries.laws.law import Coefficient
 
 STEEPEST = 50.0  # exponent [1] beyond which a power is a step function on any data
 SAFE = 600.0  # |log| up to which exp neither overflows nor vanishes
-
-
-@dataclass(frozen=True)
-class LogTerm:
-    """`u = offset + theta[indices] @ regressors`: the log of one term on the rows.
-
-    Parameters
-    ----------
-    indices : (d,) positions in theta; the amplitude first, when it is free
-    regressors : (d, R) log inputs, centred; ones for the amplitude
-    offset : (R,) part that no coefficient moves, or None when it is zero
-    has_amplitude : whether the amplitude is free
-    """
-
-    indices: tuple[int, ...]
-    regressors: Array
-    offset: Array | None
-    has_amplitude: bool
-
-    @property
-    def is_flat(self) -> bool:
-        """Whether the term is the same on all rows."""
-        return self.has_amplitude and len(self.indices) == 1 and self.offset is None
 
 
 class PowerSumModel:
@@ -62,6 +39,7 @@ class PowerSumModel:
     """
 
     has_curvature = True
+    screened_rows = SCREENED_ROWS
 
     def __init__(
         self,

@@ -9,16 +9,14 @@ Source: Golub and Pereyra 1973, SIAM J. Numer. Anal. 10, 413.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
+from isoflop.queries.fitting.solver.log_term import LogTerm
 from isoflop.queries.fitting.solver.model import Array
 from isoflop.queries.fitting.solver.nonnegative import solve_nonnegative
-
-if TYPE_CHECKING:
-    from isoflop.queries.fitting.solver.power_sum import LogTerm, PowerSumModel
 
 Indices = NDArray[np.int64]
 
@@ -29,7 +27,24 @@ FAINTEST = 1e-6  # share [1] at which a term starts that the solve left out: a d
 MOST_ROWS = 2000  # rows that choose the seeds; the descent uses all of them
 
 
-def exponent_points(model: PowerSumModel, generator: np.random.Generator, *, dense: bool) -> Array:
+class PowerSum(Protocol):
+    """What is needed of a sum of powers on R rows, with J terms and Q free exponents among K coordinates."""
+
+    names: tuple[str, ...]
+    """the K free coefficients"""
+    lower: Array
+    """(K,) lowest coordinates"""
+    upper: Array
+    """(K,) highest coordinates"""
+    terms: tuple[LogTerm, ...]
+    """the J terms"""
+    exponents: tuple[int, ...]
+    """the Q positions of the exponents in theta"""
+    num_rows: int
+    """R"""
+
+
+def exponent_points(model: PowerSum, generator: np.random.Generator, *, dense: bool) -> Array:
     """Return (G, Q) exponents to solve the amplitudes at: a grid for Q <= 2, else a Latin hypercube."""
     axes = []
     for k in model.exponents:
@@ -47,7 +62,7 @@ def exponent_points(model: PowerSumModel, generator: np.random.Generator, *, den
     return np.stack([np.quantile(axis, spread[:, q]) for q, axis in enumerate(axes)], axis=1)
 
 
-def amplitudes_on_points(model: PowerSumModel, points: Array, weights: Array, targets: Array, count: int) -> Array:
+def amplitudes_on_points(model: PowerSum, points: Array, weights: Array, targets: Array, count: int) -> Array:
     """Return the best (B, count, K) coordinates over exponent points (G, Q), amplitudes solved for.
 
     Parameters
@@ -70,7 +85,7 @@ def amplitudes_on_points(model: PowerSumModel, points: Array, weights: Array, ta
     return _pick(model, points, solved, misfit, count)
 
 
-def amplitudes_at(model: PowerSumModel, points: Array, weights: Array, targets: Array) -> Array:
+def amplitudes_at(model: PowerSum, points: Array, weights: Array, targets: Array) -> Array:
     """Return coordinates (G, K) at exponent points (G, Q) with the amplitudes solved for, in the order given."""
     keep = _representative_rows(model.num_rows)
     solved, _ = _Projection(model, points, keep).solve(weights[:, keep], np.exp(targets[:, keep]))
@@ -87,7 +102,7 @@ def _representative_rows(num_rows: int) -> Indices | slice:
 class _Projection:
     """The terms of the law at every point, and the normal equations of their amplitudes."""
 
-    def __init__(self, model: PowerSumModel, points: Array, keep: Indices | slice) -> None:
+    def __init__(self, model: PowerSum, points: Array, keep: Indices | slice) -> None:
         self.model = model
         self.with_amplitude = [term for term in model.terms if term.has_amplitude]
         self.features: list[Array] = []
@@ -159,7 +174,7 @@ class _Projection:
         return np.asarray(total if self.known is None else total + self.known[point])
 
 
-def _pick(model: PowerSumModel, points: Array, solved: Array, misfit: Array, count: int) -> Array:
+def _pick(model: PowerSum, points: Array, solved: Array, misfit: Array, count: int) -> Array:
     """The best points per problem that are not neighbours of a better one, as coordinates (B, count, K)."""
     order = np.argsort(misfit, axis=1, kind="stable")
     chosen = np.empty((len(solved), count), dtype=int)
@@ -169,7 +184,7 @@ def _pick(model: PowerSumModel, points: Array, solved: Array, misfit: Array, cou
     return _coordinates(model, points[chosen], solved[rows, chosen])
 
 
-def _coordinates(model: PowerSumModel, points: Array, solved: Array) -> Array:
+def _coordinates(model: PowerSum, points: Array, solved: Array) -> Array:
     """Coordinates (B, G, K) of exponents (B, G, Q) and amplitudes (B, G, J)."""
     theta = np.zeros((*solved.shape[:2], len(model.names)))
     theta[:, :, list(model.exponents)] = points

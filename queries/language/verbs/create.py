@@ -116,20 +116,20 @@ def _call(record: LawRecord) -> str:
 
 def _about(question: Question, node: CreateLaw, fitted: Fitted, found: FitRecord, record: LawRecord) -> dict[str, Any]:
     """Return what `store.laws` keeps of a fit beyond its numbers."""
-    law = fitted.bound.law
+    law, search = fitted.bound.law, found.solution.search
     is_built_in = fitted.bound.is_built_in
     options = {
         "kind": BUILT_IN if is_built_in else TYPED,
         "is_changed": is_built_in and law.coefficients != find_law(fitted.bound.form).coefficients,
         "domains": [_domain(one) for one in law.coefficients],
-        "objective": found.penalty.name,
-        "delta": getattr(found.penalty, "delta", 1e-3),
+        "objective": found.solution.penalty.name,
+        "delta": getattr(found.solution.penalty, "delta", 1e-3),
         "resamples": fitted.options.resamples,
         "compiled": fitted.options.compiled,
         "forward": fitted.options.forward,
         "level": fitted.options.level,
-        "bootstrap": found.bootstrap,
-        "intervals": found.intervals,
+        "bootstrap": found.resampled.bootstrap,
+        "intervals": found.intervals.kind,
         "arguments": list(record.arguments),
         "target": record.target_sql,
         "values": question.values_in(node.start, node.end),
@@ -137,26 +137,26 @@ def _about(question: Question, node: CreateLaw, fitted: Fitted, found: FitRecord
     }
     diagnosis = {
         "reason": found.reason,
-        "condition": _finite(found.condition),
-        "basin_share": _finite(found.basin_share),
-        "second_best": found.second_best,
-        "starts": found.starts,
-        "r2": _finite(found.r2),
-        "rmse_log": _finite(found.rmse_log),
-        "aicc": _finite(found.aicc),
-        "bic": _finite(found.bic),
+        "condition": _finite(found.solution.identified.condition),
+        "basin_share": _finite(search.share),
+        "second_best": search.second_best,
+        "starts": search.starts,
+        "r2": _finite(found.criteria.r2),
+        "rmse_log": _finite(found.criteria.rmse_log),
+        "aicc": _finite(found.criteria.aicc),
+        "bic": _finite(found.criteria.bic),
         "widening": found.fitted.widening,
-        "edge": found.edge,
+        "edge": found.fitted.edge,
     }
     source = node.fit.source
     return {
         "source": question.text[source.start : source.end],
         "options": json.dumps(options, default=_plain),
-        "seed": found.seed,
-        "objective": known(found.objective),
-        "rows": found.rows,
-        "dropped": fitted.rows.matched - found.rows,
-        "data_hash": found.data_hash,
+        "seed": found.options.seed,
+        "objective": known(found.solution.objective),
+        "rows": len(found.data),
+        "dropped": fitted.rows.matched - len(found.data),
+        "data_hash": found.data.data_hash,
         "diagnosis": json.dumps(diagnosis),
     }
 

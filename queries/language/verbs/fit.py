@@ -10,10 +10,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from isoflop.lakehouse.errors import EmptySelection, FitError, StatementError, UsageError
-from isoflop.queries.fitting.fit import fit_law
+from isoflop.queries.fitting.data import usable_rows
+from isoflop.queries.fitting.fit import fit_data
 from isoflop.queries.fitting.record import Fit as FitRecord
 from isoflop.queries.fitting.solver import compiled
-from isoflop.queries.fitting.validation import FORWARD_RESAMPLES, forward_check
 from isoflop.queries.language.bind import Bound, Column, bind_candidate, tidy
 from isoflop.queries.language.options import FitOptions, read_fit_options
 from isoflop.queries.language.question import Own, Question
@@ -117,25 +117,10 @@ def fit_rows(question: Question, bound: Bound, rows: Rows, options: FitOptions) 
     ------
     StatementError : when there is nothing to fit
     """
-    how: dict[str, Any] = {
-        "sample_weight": rows.weight,
-        "objective": options.objective,
-        "groups": groups_of(rows, options),
-        "seed": options.seed,
-        "level": options.level,
-    }
     try:
-        found = fit_law(
-            bound.law, rows.inputs, rows.target, resamples=options.resamples, resampling=options.resampling,
-            intervals=options.intervals, row_name=rows.name, **how,
-        )  # fmt: skip
-        found = replace(found, notes=(*found.notes, *notes_on_help(found, rows.inputs, rows.weight)))
-        if not options.checks_forward or not np.isfinite(found.coefficients).all():
-            return found
-        # A fit with few resamples is meant to be quick, so its check has no more.
-        resamples = min(options.resamples, FORWARD_RESAMPLES) or FORWARD_RESAMPLES
-        checked = forward_check(bound.law, rows.inputs, rows.target, resamples=resamples, **how)
-        return replace(found, forward=checked, notes=(*found.notes, *checked.notes))
+        data = usable_rows(bound.law, rows.inputs, rows.target, rows.weight, groups_of(rows, options), rows.name)
+        found = fit_data(bound.law, data, options)
+        return found.noting(notes_on_help(found))
     except (EmptySelection, FitError, UsageError) as error:
         if isinstance(error, StatementError):
             raise
@@ -191,10 +176,10 @@ def record_of(question: Question, bound: Bound, found: FitRecord) -> LawRecord:
         std_errors=found.std_errors,
         lower=found.lower,
         upper=found.upper,
-        at_bound=tuple(bool(one) for one in found.at_bound),
-        residuals=found.residuals,
+        at_bound=tuple(bool(one) for one in found.solution.at_bound),
+        residuals=found.solution.residuals,
         level=found.level,
-        penalty=found.penalty,
+        penalty=found.solution.penalty,
         status=found.status,
         notes=tuple(str(note) for note in found.notes),
     )
@@ -278,17 +263,19 @@ def _glance_row(fitted: Fitted, rows: Rows, found: FitRecord | None, name: str |
     row: dict[str, Any] = {"law": name, "form": fitted.bound.form, "rows": len(rows.kept), "dropped": rows.dropped}
     if found is None:
         return {**row, "status": "too_few_rows", "notes": [f"rows_dropped: {reason}" for reason in rows.reasons]}
-    numbers = ("objective", "r2", "rmse_log", "aicc", "bic", "condition")
-    row |= {key: known(getattr(found, key)) for key in numbers}
+    row["objective"] = known(found.solution.objective)
+    row |= {key: known(getattr(found.criteria, key)) for key in ("r2", "rmse_log", "aicc", "bic")}
+    row["condition"] = known(found.solution.identified.condition)
     row |= {"status": found.status, "notes": [str(note) for note in found.notes]}
     row["coefficients"] = _by_name(law, found.coefficients)
     if fitted.options.is_asked:
-        row |= {"bootstrap": found.bootstrap, "intervals": found.intervals}
-        ends = {"std_error": found.std_errors, "lower": found.lower, "upper": found.upper, "bias": found.bias}
-        row |= {name: _by_name(law, values) for name, values in ends.items() if values is not None}
+        ends = found.intervals
+        row |= {"bootstrap": found.resampled.bootstrap, "intervals": ends.kind}
+        numbers = {"std_error": ends.std_errors, "lower": ends.lower, "upper": ends.upper, "bias": ends.bias}
+        row |= {name: _by_name(law, values) for name, values in numbers.items() if values is not None}
     row["support"] = {
         one.name: {"lowest": known(low), "largest": known(high)}
-        for one, (low, high) in zip(law.inputs, found.support, strict=True)
+        for one, (low, high) in zip(law.inputs, found.data.support, strict=True)
     }
     return row
 

@@ -8,8 +8,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from isoflop.lakehouse.errors import StatementError
+from isoflop.queries.fitting.data import usable_rows
 from isoflop.queries.fitting.residuals import residuals as unexplained
-from isoflop.queries.fitting.rows import usable_rows
 from isoflop.queries.language.options import IntervalOptions, read_interval_options
 from isoflop.queries.language.provenance import statement_of
 from isoflop.queries.language.question import Own, Question

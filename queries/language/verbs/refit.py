@@ -46,10 +46,12 @@ def refit_law(question: Question, node: RefitLaw) -> pa.Table:
     fitted = fitted_once(own, made, {**kept, "seed": record.seed})
     ((_, found),), (new,) = fitted.parts, fitted.records
     assert found is not None and new is not None
-    rows_changed = found.data_hash != record.data_hash
+    rows_changed = found.data.data_hash != record.data_hash
     bit_equal = is_bit_equal(record, new)
     if bit_equal and not rows_changed:
-        question.note(f"law '{name}' comes out of its {found.rows} rows bit for bit as it was: nothing new is kept")
+        question.note(
+            f"law '{name}' comes out of its {len(found.data)} rows bit for bit as it was: nothing new is kept"
+        )
     else:
         keep_fit(own, made, fitted, name, is_new=False)
         question.note(f"version {version + 1} of law '{name}' {_difference(record, new, rows_changed=rows_changed)}")

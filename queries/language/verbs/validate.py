@@ -10,9 +10,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from isoflop.lakehouse.errors import EmptySelection, FitError, StatementError, UsageError
-from isoflop.queries.fitting.averaging import LawAverage, average_laws
+from isoflop.queries.fitting.averaging import LawAverage, average_laws, shared_data
+from isoflop.queries.fitting.data import usable_rows
+from isoflop.queries.fitting.folds import Fold
 from isoflop.queries.fitting.splits import KFold, LargestHoldout, LeaveOneOut
-from isoflop.queries.fitting.validation import Fold, cross_validate
+from isoflop.queries.fitting.validation import cross_validate
 from isoflop.queries.language.bind import Bound, bind_candidate
 from isoflop.queries.language.options import RESAMPLES, FitOptions, read_compare_options, read_fit_options
 from isoflop.queries.language.question import Own, Question
@@ -97,7 +99,7 @@ def compare(question: Question, node: Compare) -> pa.Table:
     for name, bound, own in zip(names, bounds, rows, strict=True):
         found = fit_rows(question, bound, own, replace(options, resamples=0))
         free = sum(one.fixed is None for one in bound.law.coefficients)
-        row: dict[str, Any] = {"law": name, "k": free, "status": found.status, "aicc": known(found.aicc)}
+        row: dict[str, Any] = {"law": name, "k": free, "status": found.status, "aicc": known(found.criteria.aicc)}
         row |= {"cv_mape": None, "cv_coverage": None}
         if node.holdout is not None:
             folds = run_folds(question, bound, own, split_rows(question, node.holdout, own, options.seed), options)
@@ -182,20 +184,11 @@ def averaged(
     """
     first = rows[0]
     try:
-        return average_laws(
-            [bound.law for bound in bounds],
-            {name: own.inputs for name, own in zip(names, rows, strict=True)},
-            first.target,
-            names=names,
-            weighing=weighing,
-            sample_weight=first.weight,
-            groups=first.column(CLUSTER) if CLUSTER in first.extra.column_names else None,
-            objective=options.objective,
-            resamples=options.resamples,
-            seed=options.seed,
-            level=options.level,
-            forward=forward,
-        )
+        laws = [bound.law for bound in bounds]
+        inputs = {name: own.inputs for name, own in zip(names, rows, strict=True)}
+        groups = first.column(CLUSTER) if CLUSTER in first.extra.column_names else None
+        data = shared_data(laws, inputs, first.target, names=names, sample_weight=first.weight, groups=groups)
+        return average_laws(laws, data, replace(options, forward=forward), names=names, weighing=weighing)
     except (EmptySelection, FitError, UsageError) as error:
         if isinstance(error, StatementError):
             raise
@@ -350,18 +343,9 @@ def run_folds(question: Question, bound: Bound, rows: Rows, splits: Splits, opti
     StatementError : when there is nothing to fit
     """
     try:
-        return cross_validate(
-            bound.law,
-            rows.inputs,
-            rows.target,
-            splits.parts,
-            sample_weight=rows.weight,
-            objective=options.objective,
-            groups=rows.column(CLUSTER) if options.cluster is not None else None,
-            resamples=options.resamples,
-            seed=options.seed,
-            level=options.level,
-        )
+        groups = rows.column(CLUSTER) if options.cluster is not None else None
+        data = usable_rows(bound.law, rows.inputs, rows.target, rows.weight, groups)
+        return cross_validate(bound.law, data, splits.parts, options)
     except (EmptySelection, FitError, UsageError) as error:
         if isinstance(error, StatementError):
             raise

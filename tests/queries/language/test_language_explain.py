@@ -139,8 +139,7 @@ def test_every_verb_is_explained_and_nothing_is_done(
         planted.sql(f"CREATE LAW solo AS FIT loss ~ power(params) FROM points {QUICK}")
     before = state(planted)
     for place in (
-        "fit.fit_law",
-        "fit.forward_check",
+        "fit.fit_data",
         "validate.cross_validate",
         "prediction.predict",
         "optimize.optimise",

@@ -10,7 +10,7 @@ import pytest
 
 from isoflop.lakehouse import Lakehouse
 from isoflop.lakehouse.errors import StatementError
-from isoflop.queries.fitting import average_laws, find_bootstrap, fit_law
+from isoflop.queries.fitting import FitOptions, average_laws, find_bootstrap, fit_law, shared_data
 from isoflop.queries.laws import CHINCHILLA, KAPLAN
 
 GLANCE = [
@@ -62,7 +62,7 @@ def test_a_statement_gives_what_python_gives(lake: Lakehouse, bootstrap: str) ->
     rows = lake.query("SELECT params, tokens, loss FROM points ORDER BY loss, params, tokens")
     inputs = np.column_stack([rows.column("params"), rows.column("tokens")])
     fit = fit_law(CHINCHILLA, inputs, rows.column("loss"), resamples=30, resampling=find_bootstrap(bootstrap))
-    assert fit.bootstrap == row["bootstrap"]
+    assert fit.resampled.bootstrap == row["bootstrap"]
     np.testing.assert_allclose(list(row["upper"].values()), fit.upper, rtol=1e-9)
 
 
@@ -92,7 +92,8 @@ def test_an_average_answers_as_extrapolate_does_and_says_its_weights(lake: Lakeh
     assert answer.notes[-1].startswith("extrapolates 100x beyond the largest params")
     rows = lake.query("SELECT params, tokens, loss FROM points ORDER BY loss, params, tokens")
     inputs = np.column_stack([rows.column("params"), rows.column("tokens")])
-    found = average_laws([CHINCHILLA, KAPLAN], inputs, rows.column("loss"), resamples=30)
+    laws = [CHINCHILLA, KAPLAN]
+    found = average_laws(laws, shared_data(laws, inputs, rows.column("loss")), FitOptions(resamples=30))
     predicted = found.predict([[1e11, 2e12], [1e12, 2e13]])
     np.testing.assert_allclose(answer.table.column("predicted_loss"), predicted.predicted, rtol=1e-9)
     np.testing.assert_allclose(answer.table.column("lower"), predicted.lower, rtol=1e-9)

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import functools
 import hashlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,29 +17,36 @@ from isoflop.queries.laws.law import Law, input_names
 Array = NDArray[np.float64]
 
 
-@dataclass(frozen=True)
-class Rows:
-    """Usable rows of a fit.
+@dataclass(frozen=True, eq=False)
+class Data:
+    """The usable rows of a fit; `usable_rows` makes them of what was measured.
 
     Parameters
     ----------
     inputs : (R, P) float array, in the law's order
-    values : (R,) positive measured values, in the target's unit
-    weights : (R,) positive row weights
-    groups : (R,) integer label of the group of each row, or None
+    target : (R,) positive measured values, in the target's unit
+    weight : (R,) positive row weights
+    group : (R,) integer label of the group of each row, or None
+    label : what a note calls the row at a position among those given; `row` and the position from 0 when None
     kept : (R,) positions of the rows among those given
     dropped : number of rows left out, by reason
     """
 
     inputs: Array
-    values: Array
-    weights: Array
-    groups: NDArray[np.int64] | None
+    target: Array
+    weight: Array
+    group: NDArray[np.int64] | None
+    label: Callable[[int], str] | None
     kept: NDArray[np.int64]
-    dropped: dict[str, int]
+    dropped: Mapping[str, int]
 
     def __len__(self) -> int:
-        return len(self.values)
+        return len(self.target)
+
+    @property
+    def num_dropped(self) -> int:
+        """Number of rows left out."""
+        return sum(self.dropped.values())
 
     @property
     def num_distinct(self) -> int:
@@ -46,25 +54,40 @@ class Rows:
         return len(np.unique(self.inputs, axis=0))
 
     @property
+    def labels(self) -> NDArray[np.int64]:
+        """(R,) label of the group of each row; a row without groups is a group of its own."""
+        return np.arange(len(self)) if self.group is None else self.group
+
+    @property
+    def num_groups(self) -> int:
+        """Number of rows, or of groups where rows belong together."""
+        return len(self) if self.group is None else int(self.group.max()) + 1
+
+    @functools.cached_property
     def support(self) -> Array:
         """(P, 2) lowest and largest value of each input."""
         return np.stack([self.inputs.min(axis=0), self.inputs.max(axis=0)], axis=1)
 
-    def thinned(self, count: int) -> Rows:
+    @functools.cached_property
+    def data_hash(self) -> str:
+        """16 hexadecimal digits of the inputs, targets and weights, whatever order the rows came in."""
+        table = np.column_stack([self.inputs, self.target, self.weight]) + 0.0  # turns -0 into 0
+        ordered = table[np.lexsort(table.T[::-1])]
+        return hashlib.sha256(np.ascontiguousarray(ordered, dtype="<f8").tobytes()).hexdigest()[:16]
+
+    def take(self, rows: NDArray[np.int64]) -> Data:
+        """Return some of the rows, by their positions among these; groups are numbered anew."""
+        group = None if self.group is None else _numbered(self.group[rows].tolist())
+        return Data(
+            self.inputs[rows], self.target[rows], self.weight[rows], group, self.label, self.kept[rows], dropped={}
+        )
+
+    def thinned(self, count: int) -> Data:
         """Return `count` of the rows, spread evenly over their sizes."""
         with np.errstate(all="ignore"):
             size = np.sum(np.log(np.where(self.inputs > 0, self.inputs, 1.0)), axis=1)
-        order = np.lexsort((self.values, size))
-        some = np.sort(order[np.linspace(0, len(self) - 1, count).astype(int)])
-        groups = None if self.groups is None else self.groups[some]
-        return Rows(self.inputs[some], self.values[some], self.weights[some], groups, self.kept[some], self.dropped)
-
-    @property
-    def data_hash(self) -> str:
-        """16 hexadecimal digits of the inputs, values and weights, whatever order the rows came in."""
-        table = np.column_stack([self.inputs, self.values, self.weights]) + 0.0  # turns -0 into 0
-        ordered = table[np.lexsort(table.T[::-1])]
-        return hashlib.sha256(np.ascontiguousarray(ordered, dtype="<f8").tobytes()).hexdigest()[:16]
+        order = np.lexsort((self.target, size))
+        return self.take(np.sort(order[np.linspace(0, len(self) - 1, count).astype(int)]))
 
 
 def usable_rows(
@@ -73,7 +96,8 @@ def usable_rows(
     y: ArrayLike,
     sample_weight: ArrayLike | None = None,
     groups: Sequence[Any] | NDArray[Any] | None = None,
-) -> Rows:
+    label: Callable[[int], str] | None = None,
+) -> Data:
     """Return the rows a law can be fitted to, with the others counted by reason.
 
     Parameters
@@ -83,6 +107,7 @@ def usable_rows(
     y : (R,) measured values in the target's unit; missing is nan
     sample_weight : (R,) weights >= 0, or None for ones
     groups : (R,) labels of rows that belong together, e.g. the run of a point of a curve
+    label : what notes call the row at a position; `row` and the position from 0 when None
 
     Raises
     ------
@@ -113,7 +138,8 @@ def usable_rows(
         why = "; ".join(f"{count} because {reason}" for reason, count in dropped.items())
         raise EmptySelection(f"no usable rows: {why}" if why else "no usable rows: none were given")
     kept = np.flatnonzero(usable)
-    return Rows(inputs[kept], values[kept], weights[kept], _labels(groups, len(values), kept), kept, dropped)
+    group = _group(groups, len(values), kept)
+    return Data(inputs[kept], values[kept], weights[kept], group, label, kept, dropped)
 
 
 def _defects(law: Law, inputs: Array, values: Array, weights: Array) -> Iterator[tuple[str, NDArray[np.bool_]]]:
@@ -131,7 +157,7 @@ def _defects(law: Law, inputs: Array, values: Array, weights: Array) -> Iterator
     yield "weight is zero", weights == 0
 
 
-def _labels(
+def _group(
     groups: Sequence[Any] | NDArray[Any] | None, count: int, kept: NDArray[np.int64]
 ) -> NDArray[np.int64] | None:
     """Integer labels of the groups of the kept rows."""
@@ -139,5 +165,10 @@ def _labels(
         return None
     if len(groups) != count:
         raise FitError(f"there are {len(groups)} group labels for {count} rows")
+    return _numbered(groups[int(k)] for k in kept)
+
+
+def _numbered(labels: Iterable[Any]) -> NDArray[np.int64]:
+    """Integers from 0 for labels, in order of first appearance."""
     seen: dict[Any, int] = {}
-    return np.array([seen.setdefault(groups[int(k)], len(seen)) for k in kept], dtype=np.int64)
+    return np.array([seen.setdefault(label, len(seen)) for label in labels], dtype=np.int64)

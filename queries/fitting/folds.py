@@ -1,0 +1,88 @@
+"""What a law makes of rows it has not seen: a fold, and the forward check from small runs to large ones."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from isoflop.queries.fitting.note import Note
+from isoflop.queries.fitting.splits import Indices
+
+Array = NDArray[np.float64]
+
+
+@dataclass(frozen=True, eq=False)
+class Fold:
+    """A law fitted to some rows and judged on others.
+
+    Parameters
+    ----------
+    fold : number of the fold, from 0
+    train, test : positions among the given rows; unusable rows are left out
+    coefficients : (K,) fitted to the training rows; nan when they are too few
+    predicted, lower, upper : (T,) for the test rows, with prediction intervals
+    measured : (T,) test values
+    mape : mean of |predicted / measured - 1| [1]
+    rmse_log : root mean square of log predicted - log measured [1]
+    bias : mean of log predicted - log measured [1]; positive when the law is pessimistic about loss
+    coverage : share of test rows inside their interval [1]
+    status : of the fit
+    """
+
+    fold: int
+    train: Indices
+    test: Indices
+    coefficients: Array
+    predicted: Array
+    lower: Array
+    upper: Array
+    measured: Array
+    mape: float
+    rmse_log: float
+    bias: float
+    coverage: float
+    status: str
+
+    @property
+    def n_train(self) -> int:
+        """Number of training rows."""
+        return len(self.train)
+
+    @property
+    def n_test(self) -> int:
+        """Number of test rows."""
+        return len(self.test)
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class ForwardCheck:
+    """How well the small runs foretold the large ones.
+
+    Parameters
+    ----------
+    folds : one per cut, from little to learn from to much
+    median_error, p90_error : quantiles of |log predicted - log measured| over all held-out rows [1]
+    coverage : share of them inside their intervals [1]
+    level : what it should be [1]
+    widening : factor >= 1 on intervals far beyond the rows (`widening_factor`)
+    notes : what a person should know
+    """
+
+    folds: tuple[Fold, ...]
+    median_error: float
+    p90_error: float
+    coverage: float
+    level: float
+    widening: float
+    notes: tuple[Note, ...]
+
+    def __repr__(self) -> str:
+        if not self.folds:
+            return "forward check: not enough rows"
+        return (
+            f"forward check over {len(self.folds)} cuts: median error {self.median_error:.2%}, "
+            f"p90 {self.p90_error:.2%}, {self.coverage:.0%} inside the {self.level:.0%} interval, "
+            f"widened up to {self.widening:.2f} times beyond the rows"
+        )

@@ -1,0 +1,59 @@
+"""The line that every fit goes through: solve, resample, intervals, judge."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from isoflop.queries.fitting.coefficient_intervals import with_intervals
+from isoflop.queries.fitting.data import Data
+from isoflop.queries.fitting.draws import percentiles, resample
+from isoflop.queries.fitting.judge import judge
+from isoflop.queries.fitting.likelihood import Criteria, criteria
+from isoflop.queries.fitting.options import FitOptions
+from isoflop.queries.fitting.problem import Problem
+from isoflop.queries.fitting.record import Fit
+from isoflop.queries.fitting.solution import Solution, solve
+from isoflop.queries.fitting.stand_in import as_fit_of
+from isoflop.queries.laws.law import Law
+
+
+def run(law: Law, data: Data, options: FitOptions) -> Fit:
+    """Return a law fitted to data, without a forward check.
+
+    Parameters
+    ----------
+    law : what to fit
+    data : usable rows
+    options : how
+
+    Raises
+    ------
+    FitError : if nothing is free to fit
+    UsageError : if the options name a coefficient the law does not have
+    """
+    problem = Problem.of(law, data, options)
+    generator = np.random.default_rng(options.seed)
+    solution = solve(problem, options, generator)
+    resampled = resample(problem, solution, options, generator)
+    intervals = percentiles(resampled)
+    found = Fit(
+        law=problem.law,
+        data=data,
+        options=options,
+        solution=solution,
+        resampled=resampled,
+        intervals=intervals,
+        criteria=_criteria(problem, solution),
+        verdict=judge(problem, solution, resampled, intervals),
+    )
+    found = with_intervals(found, options.intervals)
+    return found if problem.law is law else as_fit_of(law, found)
+
+
+def _criteria(problem: Problem, solution: Solution) -> Criteria:
+    """How well the law describes the rows; nan where there are no coefficients."""
+    if not solution.is_found:
+        return Criteria()
+    data, num_free = problem.data, len(problem.free)
+    log_target, objective = np.log(data.target), solution.objective
+    return criteria(log_target, solution.residuals, data.weight, solution.penalty, objective, num_free)

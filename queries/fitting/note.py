@@ -1,0 +1,22 @@
+"""A note: what a person should know about a fit."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Note:
+    """Something a person should know about a fit.
+
+    Parameters
+    ----------
+    code : machine-readable name, e.g. `exponent_at_bound`
+    message : one line for people
+    """
+
+    code: str
+    message: str
+
+    def __str__(self) -> str:
+        return f"{self.code}: {self.message}"
