@@ -9,7 +9,7 @@ gives the exponent; every approach sees the same resamples.
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
@@ -17,8 +17,15 @@ import numpy as np
 
 from isoflop.lakehouse.errors import EmptySelection, FitError, StatementError, UsageError
 from isoflop.queries.language.bind import Bound, Column, bind_candidate
+from isoflop.queries.language.describe import (
+    bound_steps,
+    interval_steps,
+    numbers_on_one_line,
+    row_steps,
+    search_steps,
+)
+from isoflop.queries.language.fits import group_names
 from isoflop.queries.language.options import ApproachOptions, read_approach_options
-from isoflop.queries.language.plans.fit import group_names
 from isoflop.queries.language.question import Own, Question
 from isoflop.queries.language.records import known
 from isoflop.queries.language.rows import (
@@ -52,31 +59,59 @@ OPTIMA = COLUMNS[COLUMNS.index("flops") :]  # only with AT
 _FLOPS, _CURVES = "flops", "curves"
 
 
-def compare_approaches(question: Question, node: CompareApproaches) -> pa.Table:
-    """Return a row for each approach, group and budget that is asked for.
+class ApproachesPlan:
+    """The law of approach 3, the rows that all approaches look at, and the budgets that are asked for.
 
     Raises
     ------
-    StatementError : when the law is not one of params and tokens, or the rows hold no slices of equal compute
+    StatementError : when the law is not one of params and tokens, or no row can be used
     """
-    bound = bound_approaches(question, node)
-    options = read_approach_options(question, node.options, "COMPARE APPROACHES", bound.law)
-    wanted = wanted_budgets(question, node)
-    rows, groups = approach_rows(question, node, bound, options)
-    note = describe_dropped(rows)
-    if note is not None:
-        question.note(note)
-    keys = rows.extra.select([str(position) for position in range(len(groups))])
-    chosen = group_rows(keys) if groups else [np.arange(rows.matched)]
-    found: list[dict[str, Any]] = []
-    parts: list[int] = []
-    for indices in chosen:
-        part = rows.take(indices) if groups else rows
-        records = _compared(question, node, bound, part, options, wanted, is_alone=not groups)
-        found += records
-        parts += [int(indices[0])] * len(records)
-    _note_units(question, is_at=wanted is not None)
-    return _table(found, keys.take(parts).rename_columns(groups), is_at=wanted is not None)
+
+    def __init__(self, question: Question, node: CompareApproaches) -> None:
+        self._question, self._node = question, node
+        self._bound = bound_approaches(question, node)
+        self._options = read_approach_options(question, node.options, "COMPARE APPROACHES", self._bound.law)
+        self._wanted = wanted_budgets(question, node)
+        self._rows, self._groups = approach_rows(question, node, self._bound, self._options)
+
+    def steps(self) -> Steps:
+        """Return the law of approach 3, the rows that all approaches look at, and the budgets."""
+        rows, options = self._rows, self._options
+        steps = [*bound_steps(self._bound), *row_steps(self._node.source, rows)]
+        steps += [("group by", group.text) for group in self._node.source.groups]
+        if self._groups:
+            keys = rows.extra.select([str(position) for position in range(len(self._groups))])
+            steps.append(("comparisons", f"{len(group_rows(keys))}, one for each group"))
+        steps += search_steps(self._bound, rows, options.fit)
+        budgets = numbers_on_one_line(options.budgets) or "the budgets found"
+        steps.append(("slices", f"of {budgets}, within {options.tolerance:.0%}"))
+        if self._wanted is not None:
+            steps.append(("best sizes at", numbers_on_one_line(self._wanted)))
+        return steps + interval_steps(options.fit)
+
+    def run(self) -> pa.Table:
+        """Return a row for each approach, group and budget that is asked for.
+
+        Raises
+        ------
+        StatementError : when the rows hold no slices of equal compute
+        """
+        question, node, bound, options = self._question, self._node, self._bound, self._options
+        wanted, rows, groups = self._wanted, self._rows, self._groups
+        note = describe_dropped(rows)
+        if note is not None:
+            question.note(note)
+        keys = rows.extra.select([str(position) for position in range(len(groups))])
+        chosen = group_rows(keys) if groups else [np.arange(rows.matched)]
+        found: list[dict[str, Any]] = []
+        parts: list[int] = []
+        for indices in chosen:
+            part = rows.take(indices) if groups else rows
+            records = _compared(question, node, bound, part, options, wanted, is_alone=not groups)
+            found += records
+            parts += [int(indices[0])] * len(records)
+        _note_units(question, is_at=wanted is not None)
+        return _table(found, keys.take(parts).rename_columns(groups), is_at=wanted is not None)
 
 
 def bound_approaches(question: Question, node: CompareApproaches) -> Bound:
@@ -210,21 +245,3 @@ def _table(rows: list[dict[str, Any]], keys: pa.Table, *, is_at: bool) -> pa.Tab
     for position, name in enumerate(keys.column_names):
         table = table.add_column(position, name, keys.column(name))
     return table
-
-
-@dataclass(frozen=True)
-class ApproachesPlan:
-    """What compare_approaches is to do."""
-
-    question: Question
-    node: CompareApproaches
-
-    def steps(self) -> Steps:
-        """Return what EXPLAIN shows."""
-        from isoflop.queries.language.plans.explain import explained
-
-        return explained(self.question, self.node)
-
-    def run(self) -> pa.Table:
-        """Do it."""
-        return compare_approaches(self.question, self.node)

@@ -9,7 +9,7 @@ fitted again, to the same resamples; saved coefficients come from resamples of t
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -17,23 +17,24 @@ from numpy.typing import NDArray
 
 from isoflop.lakehouse.units import UNITS
 from isoflop.queries.language.bind import Bound, tidy
+from isoflop.queries.language.describe import interval_steps, search_steps
+from isoflop.queries.language.fits import arguments_of, record_of
 from isoflop.queries.language.options import FitOptions, read_average_options
-from isoflop.queries.language.plans.extrapolate import columns_for, target_points
-from isoflop.queries.language.plans.fit import arguments_of, record_of
-from isoflop.queries.language.plans.predict import note_change
-from isoflop.queries.language.plans.prediction import (
+from isoflop.queries.language.points import columns_for, target_points
+from isoflop.queries.language.prediction import (
     beside,
     distinct_names,
     forward_messages,
+    note_change,
     note_ratios,
     prediction_columns,
     read_inputs,
 )
-from isoflop.queries.language.plans.validate import averaged, bind_subject, bound_of, candidate_name, common_rows
 from isoflop.queries.language.provenance import statement_of
 from isoflop.queries.language.question import Own, Question
 from isoflop.queries.language.records import LawRecord, load_law
 from isoflop.queries.language.rows import CLUSTER, Rows, no_rows, read_rows
+from isoflop.queries.language.select import averaged, bind_subject, bound_of, candidate_name, common_rows
 from isoflop.queries.language.syntax.nodes import Expression, ExtrapolateAverage, Name, Source
 from isoflop.queries.language.verb import Steps
 
@@ -44,56 +45,83 @@ Array = NDArray[np.float64]
 VERB = "EXTRAPOLATE AVERAGE"
 
 
-def extrapolate_average(question: Question, node: ExtrapolateAverage) -> pa.Table:
-    """Return the target points with the averaged prediction for each.
+class AveragePlan:
+    """Several laws, the rows that all of them are fitted to again, and the points they are asked about.
 
     Raises
     ------
     StatementError : when the laws predict different things or were fitted to different rows, or an input is missing
     """
-    names, bounds = bound_average(question, node)
-    targets, columns = average_points(question, node, names, bounds)
-    options, weighing, interval = read_average_options(question, node.options, VERB, bounds[0].law)
-    options, rows = average_rows(question, node, bounds, options)
-    average = averaged(question, names, bounds, rows, options, weighing, forward=options.checks_forward)
-    for note in average.notes:
-        question.note(note.message)
-    kept = [names.index(name) for name in average.names]
-    records = [record_of(question, bounds[k], fit) for k, fit in zip(kept, average.fits, strict=True)]
-    for k, record in zip(kept, records, strict=True):
-        if record.status != "converged":
-            question.note(f"{names[k]} is {record.status.replace('_', ' ')}")
 
-    inputs: dict[str, Array] = {}
-    ratios: dict[str, Array] = {}
-    fault = np.full(targets.num_rows, "", dtype=object)
-    for name, record in zip(average.names, records, strict=True):
-        inputs[name], own = read_inputs(question, record, columns[name], node.target)
-        fault = np.where(fault == "", own, fault)
-        with np.errstate(all="ignore"):
-            ratios |= dict(zip(record.inputs, (inputs[name] / record.fitted.support[:, 1]).T, strict=True))
-        question.units.update({one.name: one.unit for one in record.law.inputs if one.unit not in ("", "any")})
-    usable = fault == ""
-    if not usable.any():
-        raise question.error("Data", f"there is no point to predict: {fault[0]}", node.target)
-    if not usable.all():
-        reasons = ", ".join(dict.fromkeys(fault[~usable].tolist()))
-        question.note(f"{np.count_nonzero(~usable)} of {len(fault)} points have no prediction: {reasons}")
-    safe = {
-        name: np.where(usable[:, None], inputs[name], record.fitted.support[:, 1])
-        for name, record in zip(average.names, records, strict=True)
-    }
-    with np.errstate(all="ignore"):
-        found = average.predict(safe, options.level, interval.interval)
-    if not np.isfinite(found.lower).any():
-        question.note("the average has no resamples, so its predictions have no interval")
-    if note_ratios(question, ratios, usable, "the average"):
+    def __init__(self, question: Question, node: ExtrapolateAverage) -> None:
+        self._question, self._node = question, node
+        self._names, self._bounds = bound_average(question, node)
+        self._targets, self._columns = average_points(question, node, self._names, self._bounds)
+        options, self._weighing, self._interval = read_average_options(
+            question, node.options, VERB, self._bounds[0].law
+        )
+        self._options, self._rows = average_rows(question, node, self._bounds, options)
+
+    def steps(self) -> Steps:
+        """Return the laws that are averaged, the rows they are fitted to again, and the points."""
+        steps: Steps = []
+        for name, bound in zip(self._names, self._bounds, strict=True):
+            free = sum(one.fixed is None for one in bound.law.coefficients)
+            steps.append((f"law {name}", f"{bound.target_name} ~ {bound.law.formula}; {free} free coefficients"))
+        source, rows = self._node.source, self._rows[0]
+        whose = "those that the laws were fitted to" if source is None else "which every law can use"
+        steps.append(("rows", f"{len(rows.kept)} of {rows.matched}, {whose}"))
+        if source is not None and source.weight is not None:
+            steps.append(("weight by", source.weight.text))
+        steps += search_steps(self._bounds[0], rows, self._options)
+        steps.append(("points", f"{self._targets.num_rows} with {', '.join(self._targets.column_names)}"))
+        steps += [("weighed by", self._weighing), ("interval", self._interval.interval)]
+        return steps + interval_steps(self._options)
+
+    def run(self) -> pa.Table:
+        """Return the target points with the averaged prediction for each."""
+        question, node, names, bounds = self._question, self._node, self._names, self._bounds
+        targets, columns, interval = self._targets, self._columns, self._interval
+        options, rows, weighing = self._options, self._rows, self._weighing
+        average = averaged(question, names, bounds, rows, options, weighing, forward=options.checks_forward)
+        for note in average.notes:
+            question.note(note.message)
+        kept = [names.index(name) for name in average.names]
+        records = [record_of(question, bounds[k], fit) for k, fit in zip(kept, average.fits, strict=True)]
+        for k, record in zip(kept, records, strict=True):
+            if record.status != "converged":
+                question.note(f"{names[k]} is {record.status.replace('_', ' ')}")
+
+        inputs: dict[str, Array] = {}
+        ratios: dict[str, Array] = {}
+        fault = np.full(targets.num_rows, "", dtype=object)
         for name, record in zip(average.names, records, strict=True):
-            for message in forward_messages(record):
-                question.note(f"{name}: {message}")
-    first = bounds[0]
-    table = prediction_columns(question, first.target_name, first.law.unit, found, ratios, usable)
-    return distinct_names(beside(question, targets, table, node.target, VERB))
+            inputs[name], own = read_inputs(question, record, columns[name], node.target)
+            fault = np.where(fault == "", own, fault)
+            with np.errstate(all="ignore"):
+                ratios |= dict(zip(record.inputs, (inputs[name] / record.fitted.support[:, 1]).T, strict=True))
+            question.units.update({one.name: one.unit for one in record.law.inputs if one.unit not in ("", "any")})
+        usable = fault == ""
+        if not usable.any():
+            raise question.error("Data", f"there is no point to predict: {fault[0]}", node.target)
+        if not usable.all():
+            reasons = ", ".join(dict.fromkeys(fault[~usable].tolist()))
+            question.note(f"{np.count_nonzero(~usable)} of {len(fault)} points have no prediction: {reasons}")
+        safe = {
+            name: np.where(usable[:, None], inputs[name], record.fitted.support[:, 1])
+            for name, record in zip(average.names, records, strict=True)
+        }
+        with np.errstate(all="ignore"):
+            found = average.predict(safe, options.level, interval.interval)
+        if not np.isfinite(found.lower).any():
+            question.note("the average has no resamples, so its predictions have no interval")
+        if note_ratios(question, ratios, usable, "the average"):
+            for name, record in zip(average.names, records, strict=True):
+                for message in forward_messages(record):
+                    question.note(f"{name}: {message}")
+        first = bounds[0]
+        table = prediction_columns(question, first.target_name, first.law.unit, found, ratios, usable)
+        return distinct_names(beside(question, targets, table, node.target, VERB))
 
 
 def bound_average(question: Question, node: ExtrapolateAverage) -> tuple[list[str], list[Bound]]:
@@ -199,6 +227,7 @@ def _own_rows(question: Question, node: ExtrapolateAverage, options: FitOptions)
     subjects = [subject for subject in node.subjects if isinstance(subject, Name)]
     records = [load_law(question, subject) for subject in subjects]
     own, made = statement_of(question, records[0])
+    own.sent = question.sent
     source = made.fit.source
     for subject, record in zip(subjects[1:], records[1:], strict=True):
         other, again = statement_of(question, record)
@@ -207,7 +236,6 @@ def _own_rows(question: Question, node: ExtrapolateAverage, options: FitOptions)
     at = source.relation.first
     bounds = [bound_of(record, at, subject) for record, subject in zip(records, subjects, strict=True)]
     rows = _rows_of(own, bounds, source, cluster)
-    question.sent += own.sent
     for note in own.notes:
         question.note(note)
     if source.weight is None:
@@ -235,21 +263,3 @@ def _check_source(question: Question, first: _Made, second: _Made) -> None:
     if differs or (record.values or {}) != (record_again.values or {}):
         message = f"law '{place.text}' was fitted to other rows of {text(one, source.relation)} than '{name.text}'"
         raise question.error("Binder", message, place, hint)
-
-
-@dataclass(frozen=True)
-class AveragePlan:
-    """What extrapolate_average is to do."""
-
-    question: Question
-    node: ExtrapolateAverage
-
-    def steps(self) -> Steps:
-        """Return what EXPLAIN shows."""
-        from isoflop.queries.language.plans.explain import explained
-
-        return explained(self.question, self.node)
-
-    def run(self) -> pa.Table:
-        """Do it."""
-        return extrapolate_average(self.question, self.node)

@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from isoflop.queries.fitting.intervals import Prediction, predict
-from isoflop.queries.language.options import DESIGN_KEYS, PlanOptions, read_plan_options
-from isoflop.queries.language.plans.extrapolate import inputs_among, target_points
-from isoflop.queries.language.plans.optimize import check_used, title_of, variable_of
-from isoflop.queries.language.plans.prediction import laws_of
+from isoflop.queries.language.choices import check_used, title_of, variable_of
+from isoflop.queries.language.describe import interval_step, over_steps
+from isoflop.queries.language.options import DESIGN_KEYS, read_plan_options
+from isoflop.queries.language.points import inputs_among, target_points
+from isoflop.queries.language.prediction import ChosenLaws, with_keys
 from isoflop.queries.language.question import Question
 from isoflop.queries.language.records import LawRecord, load_law
 from isoflop.queries.language.rows import faults_of, first_fault, numbers
@@ -21,6 +21,7 @@ from isoflop.queries.language.scope import Scope
 from isoflop.queries.language.syntax.nodes import Design, Expression, OverList, OverRange, Span
 from isoflop.queries.language.syntax.tokens import Kind
 from isoflop.queries.language.verb import Steps
+from isoflop.queries.laws import Law
 from isoflop.queries.planning.belief import DrawnBelief
 from isoflop.queries.planning.plan import Budget, NothingToChoose, NothingToNarrow, Plan, plan_runs
 from isoflop.queries.planning.problem import Condition, Function, Variable
@@ -35,46 +36,102 @@ FEWEST_RESAMPLES = 20
 ADDED = ("run", "flops", "seconds", "cost", "width_before", "width_after", "ratio", "level", "interval")
 
 
-def design(question: Question, node: Design) -> pa.Table:
-    """Return one row for each run to train, the one first that narrows the forecast most.
+class DesignPlan:
+    """A law, the forecast that is to be narrowed, what can be chosen, and the budgets."""
 
-    `width_before` and `width_after` are the widths of the forecast's interval without and with the run and those
-    above it, in the target's unit, as they are expected to be; over several targets, the mean. `ratio` is how many
-    times narrower the forecast is by then than it was before all of them. `cost` is what SUM(…) or `per` counts.
+    def __init__(self, question: Question, node: Design) -> None:
+        self._question, self._node = question, node
+        self._options = options = read_plan_options(question, node.options, "DESIGN", DESIGN_KEYS)
+        self._laws = laws = ChosenLaws(question, node.target.law)
+        self._count = _count(question, node.count)
+        self._variables = tuple(_variable(question, one) for one in node.ranges)
+        self._time_law = load_law(question, options.time_law) if options.time_law else None
+        self._targets = target_points(question, node.target)
+        _check_names(question, node, laws.target)
+        columns = inputs_among(question, laws, self._targets, node.target.target)
+        self._forecast = _forecast_inputs(question, node, laws.law, columns)
+        self._budgets = tuple(question.number(one.right, "a budget") for one in node.conditions if one.is_total)
 
-    Raises
-    ------
-    StatementError : with a caret, for a law, a name or a range that is none, and when no run is possible
+    def steps(self) -> Steps:
+        """Return what is chosen among, for which forecast, and what a run costs."""
+        node, targets, saved = self._node, self._targets, self._laws.saved
+        steps = [*self._laws.steps(), ("runs", node.count.text)]
+        steps.append(("forecast", f"{targets.num_rows} with {', '.join(targets.column_names)}"))
+        steps += over_steps(self._question, node, self._time_law)
+        if self._options.per is not None:
+            steps.append(("per", self._options.per.text))
+        return steps if saved is None else [*steps, interval_step(saved, self._options)]
 
-    Example
-    -------
-    For a law of runs up to 1e10 params, `DESIGN 3 RUNS FOR chin TO params = 1e12, tokens = 2e13 OVER params IN
-    [1e8, 1e11] LOG, tokens IN [1e9, 1e12] LOG SUBJECT TO SUM(flops) <= 1e22` answers, some columns left out,
+    def run(self) -> pa.Table:
+        """Return one row for each run to train, the one first that narrows the forecast most.
 
-        run  params       tokens     predicted_loss  flops        width_before  width_after  ratio
-        1    7.8415e+08   9.995e+11  2.259           4.7026e+21   0.022371      0.020263     1.104
-        2    7.8286e+08   1e+12      2.2591          4.6972e+21   0.020263      0.018919     1.1824
-        3    1e+11        1e+09      3.0124          6e+20        0.018919      0.017897     1.25
-    """
-    import pyarrow as pa
+        `width_before` and `width_after` are the widths of the forecast's interval without and with the run and those
+        above it, in the target's unit, as they are expected to be; over several targets, the mean. `ratio` is how many
+        times narrower the forecast is by then than it was before all of them. `cost` is what SUM(…) or `per` counts.
 
-    options = read_plan_options(question, node.options, "DESIGN", DESIGN_KEYS)
-    keys, records = laws_of(question, node.target.law)
-    count = _count(question, node.count)
-    variables = tuple(_variable(question, one) for one in node.ranges)
-    time_law = load_law(question, options.time_law) if options.time_law else None
-    targets = target_points(question, node.target)
-    found = []
-    for position, record in enumerate(records):
-        _check_names(question, node, record)
-        columns = inputs_among(question, node.target, record, targets)
-        forecast = _forecast_inputs(question, node, record, columns)
-        table = _planned(question, node, record, time_law, variables, count, forecast, options)
-        for column in reversed(keys.column_names):
-            value = keys.column(column).take(pa.array([position] * table.num_rows, pa.int64()))
-            table = table.add_column(0, column, value)
-        found.append(table)
-    return pa.concat_tables(found)
+        Raises
+        ------
+        StatementError : with a caret, for a law, a name or a range that is none, and when no run is possible
+
+        Example
+        -------
+        For a law of runs up to 1e10 params, `DESIGN 3 RUNS FOR chin TO params = 1e12, tokens = 2e13 OVER params IN
+        [1e8, 1e11] LOG, tokens IN [1e9, 1e12] LOG SUBJECT TO SUM(flops) <= 1e22` answers, some columns left out,
+
+            run  params       tokens     predicted_loss  flops        width_before  width_after  ratio
+            1    7.8415e+08   9.995e+11  2.259           4.7026e+21   0.022371      0.020263     1.104
+            2    7.8286e+08   1e+12      2.2591          4.6972e+21   0.020263      0.018919     1.1824
+            3    1e+11        1e+09      3.0124          6e+20        0.018919      0.017897     1.25
+        """
+        import pyarrow as pa
+
+        keys, records = self._laws.read()
+        found = [self._planned(record) for record in records]
+        return pa.concat_tables([with_keys(keys, position, table) for position, table in enumerate(found)])
+
+    def _planned(self, record: LawRecord) -> pa.Table:
+        """Return the runs for one law."""
+        question, node, options, forecast = self._question, self._node, self._options, self._forecast
+        variables, count = self._variables, self._count
+        place = Span(node.ranges[0].name.start, node.ranges[-1].name.end)
+        fitted = record.fitted
+        if np.isfinite(fitted.draws).all(axis=1).sum() < FEWEST_RESAMPLES:
+            message = f"{record.title} has {len(fitted.draws)} resamples, and DESIGN needs to know how sure it is"
+            raise question.error("Fit", message, node.target.law, "fit it WITH (resamples = 1000)")
+        scope = Scope(question, record, [one.name for one in variables], None, place, node.values, self._time_law)
+        conditions = tuple(
+            Condition(title_of(one), scope.function(one.left), scope.function(one.right), one.relation)
+            for one in node.conditions
+            if not one.is_total
+        )
+        budgets = tuple(
+            Budget(title_of(one), scope.function(one.left), limit)
+            for one, limit in zip((one for one in node.conditions if one.is_total), self._budgets, strict=True)
+        )
+        per = None if options.per is None else _cost(question, scope, options.per)
+        check_used(question, scope, node.ranges, "DESIGN")
+        try:
+            plan = plan_runs(
+                lambda places: DrawnBelief.of(fitted, places), scope.inputs, forecast, variables, count,
+                conditions=conditions, budgets=budgets, per=per, seed=options.seed,
+                is_slow=getattr(record.law, "is_costly", False),
+            )  # fmt: skip
+        except NothingToNarrow as error:
+            raise question.error("Data", str(error), node.target.target) from None
+        except NothingToChoose as error:
+            at = node.conditions[0] if node.conditions else place
+            raise question.error(
+                "Data", str(error), Span(at.start, node.end if not node.conditions else at.end)
+            ) from None
+        if not budgets and per is None:
+            question.note(
+                "runs are chosen by how much they narrow the forecast, whatever they cost; "
+                "SUBJECT TO SUM(6 * params * tokens) <= 1e21 sets a budget"
+            )
+        level = record.level if options.level is None else options.level
+        now = predict(fitted, forecast, level=level, kind=options.interval)
+        counted = per or (budgets[0].cost if budgets else None)
+        return _table(record, scope, variables, plan, now, counted)
 
 
 def _count(question: Question, expression: Expression) -> int:
@@ -100,9 +157,9 @@ def _variable(question: Question, one: OverRange | OverList) -> Variable:
     )
 
 
-def _check_names(question: Question, node: Design, record: LawRecord) -> None:
+def _check_names(question: Question, node: Design, target: str) -> None:
     """Check that no name is that of a column of the answer, unless it is the same thing."""
-    own = {f"predicted_{record.target}".lower(), *ADDED} - {"flops", "seconds"}
+    own = {f"predicted_{target}".lower(), *ADDED} - {"flops", "seconds"}
     for one in (*node.ranges, *node.values):
         if one.name.text.lower() in own:
             raise question.error("Binder", f"DESIGN answers with a column '{one.name.text}' of its own", one.name)
@@ -112,68 +169,17 @@ def _check_names(question: Question, node: Design, record: LawRecord) -> None:
             raise question.error("Binder", "DESIGN takes conditions with <= and >=", condition, hint)
 
 
-def _forecast_inputs(question: Question, node: Design, record: LawRecord, columns: list[pa.ChunkedArray]) -> Array:
+def _forecast_inputs(question: Question, node: Design, law: Law, columns: list[pa.ChunkedArray]) -> Array:
     """Return the (T, P) inputs of what is forecast."""
     inputs = np.empty((len(columns[0]), len(columns)))
     faults = {}
-    for p, (one, column) in enumerate(zip(record.law.inputs, columns, strict=True)):
+    for p, (one, column) in enumerate(zip(law.inputs, columns, strict=True)):
         inputs[:, p] = numbers(question, column, one.name, node.target.target)
         faults[one.name] = faults_of(inputs[:, p], column, needs_positive=one.positive)
     wrong = [fault for fault in first_fault(faults, len(inputs)) if fault]
     if wrong:
         raise question.error("Data", f"there is no forecast to narrow: {wrong[0]}", node.target.target)
     return inputs
-
-
-def _planned(
-    question: Question,
-    node: Design,
-    record: LawRecord,
-    time_law: LawRecord | None,
-    variables: tuple[Variable, ...],
-    count: int,
-    forecast: Array,
-    options: PlanOptions,
-) -> pa.Table:
-    """Return the runs for one law."""
-    place = Span(node.ranges[0].name.start, node.ranges[-1].name.end)
-    fitted = record.fitted
-    if np.isfinite(fitted.draws).all(axis=1).sum() < FEWEST_RESAMPLES:
-        message = f"{record.title} has {len(fitted.draws)} resamples, and DESIGN needs to know how sure it is"
-        raise question.error("Fit", message, node.target.law, "fit it WITH (resamples = 1000)")
-    scope = Scope(question, record, [one.name for one in variables], None, place, node.values, time_law)
-    conditions = tuple(
-        Condition(title_of(one), scope.function(one.left), scope.function(one.right), one.relation)
-        for one in node.conditions
-        if not one.is_total
-    )
-    budgets = tuple(
-        Budget(title_of(one), scope.function(one.left), question.number(one.right, "a budget"))
-        for one in node.conditions
-        if one.is_total
-    )
-    per = None if options.per is None else _cost(question, scope, options.per)
-    check_used(question, scope, node.ranges, "DESIGN")
-    try:
-        plan = plan_runs(
-            lambda places: DrawnBelief.of(fitted, places), scope.inputs, forecast, variables, count,
-            conditions=conditions, budgets=budgets, per=per, seed=options.seed,
-            is_slow=getattr(record.law, "is_costly", False),
-        )  # fmt: skip
-    except NothingToNarrow as error:
-        raise question.error("Data", str(error), node.target.target) from None
-    except NothingToChoose as error:
-        at = node.conditions[0] if node.conditions else place
-        raise question.error("Data", str(error), Span(at.start, node.end if not node.conditions else at.end)) from None
-    if not budgets and per is None:
-        question.note(
-            "runs are chosen by how much they narrow the forecast, whatever they cost; "
-            "SUBJECT TO SUM(6 * params * tokens) <= 1e21 sets a budget"
-        )
-    level = record.level if options.level is None else options.level
-    now = predict(fitted, forecast, level=level, kind=options.interval)
-    counted = per or (budgets[0].cost if budgets else None)
-    return _table(record, scope, variables, plan, now, counted)
 
 
 def _cost(question: Question, scope: Scope, expression: Expression) -> Function:
@@ -239,21 +245,3 @@ def _widths(narrowing: Array, now: Prediction, noise: float) -> Array:
         upper = now.predicted * (now.upper / now.predicted) ** shrunk
     found: Array = (upper - lower).mean(axis=1)
     return found
-
-
-@dataclass(frozen=True)
-class DesignPlan:
-    """What design is to do."""
-
-    question: Question
-    node: Design
-
-    def steps(self) -> Steps:
-        """Return what EXPLAIN shows."""
-        from isoflop.queries.language.plans.explain import explained
-
-        return explained(self.question, self.node)
-
-    def run(self) -> pa.Table:
-        """Do it."""
-        return design(self.question, self.node)

@@ -4,20 +4,20 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from isoflop.queries.language.choices import check_used, title_of, variable_of
+from isoflop.queries.language.describe import interval_step, over_steps
 from isoflop.queries.language.options import OPTIMIZE_KEYS, PlanOptions, read_plan_options
-from isoflop.queries.language.plans.prediction import laws_of, note_distance, predictions
+from isoflop.queries.language.prediction import ChosenLaws, note_distance, predictions, with_keys
 from isoflop.queries.language.question import Question
 from isoflop.queries.language.records import LawRecord, load_law
 from isoflop.queries.language.rows import numbers
 from isoflop.queries.language.scope import Scope
-from isoflop.queries.language.syntax.nodes import Comparison, Optimize, OverList, OverRange, Span
+from isoflop.queries.language.syntax.nodes import Optimize, Span
 from isoflop.queries.language.verb import Steps
 from isoflop.queries.planning.optimise import Optimum, optimise
 from isoflop.queries.planning.optimum_spread import FEWEST_FOUND, OptimumSpread, optimum_spread
@@ -34,61 +34,57 @@ ADDED = (
 )  # fmt: skip
 
 
-def optimize(question: Question, node: Optimize) -> pa.Table:
-    """Return one row for each FOR EACH value: the best point, what the law predicts there, and which conditions bind.
+class OptimizePlan:
+    """A law, what can be chosen, and the values that it is chosen for."""
 
-    `slack` is how far each condition is from its edge, in its own unit; `multiplier` the change of the optimum for
-    each unit that a right-hand side is raised by. `status` is `optimal`, `not_converged` or `infeasible`. Behind these
-    come the best value itself, `optimum`, and how sure it and each variable are, `…_lower` and `…_upper`: the central
-    part of the optima of the law's resamples.
+    def __init__(self, question: Question, node: Optimize) -> None:
+        self._question, self._node = question, node
+        self._options = options = read_plan_options(question, node.options, "OPTIMIZE", OPTIMIZE_KEYS)
+        self._time_law = load_law(question, options.time_law) if options.time_law else None
+        self._laws = ChosenLaws(question, node.law)
+        self._variables = tuple(variable_of(question, one) for one in node.ranges)
+        self._values = _each_values(question, node)
+        _check_names(question, node, self._laws.target)
 
-    Raises
-    ------
-    StatementError : with a caret, for a law, a name or a range that is none
+    def steps(self) -> Steps:
+        """Return what is chosen, within which ranges and under which conditions."""
+        node, saved = self._node, self._laws.saved
+        steps = [*self._laws.steps(), ("maximize" if node.maximize else "minimize", node.objective.text)]
+        steps += over_steps(self._question, node, self._time_law)
+        if node.each is not None:
+            steps.append((f"for each {node.each.name.text}", " ".join(node.each.values.text.split())))
+        return steps if saved is None else [*steps, interval_step(saved, self._options)]
 
-    Example
-    -------
-    For a law of runs up to 1e10 params, `OPTIMIZE chin MINIMIZE loss OVER params IN [1e7, 1e12] LOG, tokens IN
-    [1e9, 1e14] LOG SUBJECT TO 6 * params * tokens <= budget FOR EACH budget IN [1e21, 1e22]` answers, with a
-    `binding` of `[6 * params * tokens <= budget]` and a `slack` of 0 in both rows,
+    def run(self) -> pa.Table:
+        """Return one row for each FOR EACH value: the best point, what the law predicts there, which conditions bind.
 
-        budget  params       tokens       predicted_loss  lower    upper    multiplier    status
-        1e+21   1.77175e+09  9.4069e+10   2.33536         2.32709  2.34329  -9.68804e-23  optimal
-        1e+22   4.99829e+09  3.33447e+11  2.14753         2.13893  2.15527  -6.7971e-24   optimal
-    """
-    import pyarrow as pa
+        `slack` is how far each condition is from its edge, in its own unit; `multiplier` the change of the optimum
+        for each unit that a right-hand side is raised by. `status` is `optimal`, `not_converged` or `infeasible`.
+        Behind these come the best value itself, `optimum`, and how sure it and each variable are, `…_lower` and
+        `…_upper`: the central part of the optima of the law's resamples.
 
-    options = read_plan_options(question, node.options, "OPTIMIZE", OPTIMIZE_KEYS)
-    time_law = load_law(question, options.time_law) if options.time_law else None
-    keys, records = laws_of(question, node.law)
-    variables = tuple(variable_of(question, one) for one in node.ranges)
-    values = _each_values(question, node)
-    _check_names(question, node, records[0])
-    found = []
-    for position, record in enumerate(records):
-        table = _solved(question, node, record, time_law, variables, values, options)
-        for column in reversed(keys.column_names):
-            value = keys.column(column).take(pa.array([position] * table.num_rows, pa.int64()))
-            table = table.add_column(0, column, value)
-        found.append(table)
-    return pa.concat_tables(found)
+        Raises
+        ------
+        StatementError : with a caret, for a name in a formula that is none
 
+        Example
+        -------
+        For a law of runs up to 1e10 params, `OPTIMIZE chin MINIMIZE loss OVER params IN [1e7, 1e12] LOG, tokens IN
+        [1e9, 1e14] LOG SUBJECT TO 6 * params * tokens <= budget FOR EACH budget IN [1e21, 1e22]` answers, with a
+        `binding` of `[6 * params * tokens <= budget]` and a `slack` of 0 in both rows,
 
-def variable_of(question: Question, one: OverRange) -> Variable:
-    """Return a range of OVER with its numbers."""
-    name = one.name.text
-    lower = question.number(one.lower, f"the lower end of '{name}'")
-    upper = question.number(one.upper, f"the upper end of '{name}'")
-    ends = Span(one.lower.start, one.upper.end)
-    if not (math.isfinite(lower) and math.isfinite(upper)):
-        raise question.error("Binder", f"'{name}' needs finite ends, got {lower:g} and {upper:g}", ends)
-    if not lower < upper:
-        raise question.error("Binder", f"'{name}' has no values between {lower:g} and {upper:g}", ends)
-    if one.is_log and lower <= 0:
-        raise question.error("Binder", f"a LOG range begins above 0, got {lower:g}", one.lower)
-    if one.is_integer and math.ceil(lower) > math.floor(upper):
-        raise question.error("Binder", f"'{name}' has no whole numbers between {lower:g} and {upper:g}", ends)
-    return Variable(name, lower, upper, one.is_log, one.is_integer)
+            budget  params       tokens       predicted_loss  lower    upper    multiplier    status
+            1e+21   1.77175e+09  9.4069e+10   2.33536         2.32709  2.34329  -9.68804e-23  optimal
+            1e+22   4.99829e+09  3.33447e+11  2.14753         2.13893  2.15527  -6.7971e-24   optimal
+        """
+        import pyarrow as pa
+
+        keys, records = self._laws.read()
+        found = [
+            _solved(self._question, self._node, record, self._time_law, self._variables, self._values, self._options)
+            for record in records
+        ]
+        return pa.concat_tables([with_keys(keys, position, table) for position, table in enumerate(found)])
 
 
 def _each_values(question: Question, node: Optimize) -> list[float]:
@@ -118,9 +114,9 @@ def _each_values(question: Question, node: Optimize) -> list[float]:
     return found
 
 
-def _check_names(question: Question, node: Optimize, record: LawRecord) -> None:
+def _check_names(question: Question, node: Optimize, target: str) -> None:
     """Check that no name is that of a column of the answer, and no condition is said twice."""
-    own = {f"predicted_{record.target}".lower(), *ADDED}
+    own = {f"predicted_{target}".lower(), *ADDED}
     own |= {f"{one.name.text.lower()}_{end}" for one in node.ranges for end in ("lower", "upper")}
     names = [one.name for one in node.ranges] + [one.name for one in node.values]
     for name in (*names, *([node.each.name] if node.each else [])):
@@ -130,13 +126,6 @@ def _check_names(question: Question, node: Optimize, record: LawRecord) -> None:
     for one in node.conditions:
         if counts[title_of(one)] > 1:
             raise question.error("Binder", "the condition is given twice", one)
-
-
-def title_of(condition: Comparison) -> str:
-    """Return a condition as it is called in the answer: as typed, on one line."""
-    left, right = (" ".join(side.text.split()) for side in (condition.left, condition.right))
-    left = f"SUM({left})" if condition.is_total else left
-    return f"{left} {condition.relation} {right}"
 
 
 def _solved(
@@ -210,14 +199,6 @@ def _solved(
     return pa.table(table)
 
 
-def check_used(question: Question, scope: Scope, ranges: Sequence[OverRange | OverList], verb: str) -> None:
-    """Check that the choice of every name matters to something."""
-    for one in ranges:
-        if one.name.text not in scope.used:
-            message = f"nothing in {verb} depends on '{one.name.text}'"
-            raise question.error("Binder", message, one.name, "leave it out")
-
-
 def _some_draws(record: LawRecord, count: int) -> Array:
     """Return up to `count` of a law's resamples, spread evenly; the slow laws get fewer."""
     draws = record.fitted.draws[np.isfinite(record.fitted.draws).all(axis=1)]
@@ -258,21 +239,3 @@ def _note_failures(question: Question, node: Optimize, found: list[Optimum]) -> 
     edges = Counter(name for one in found if one.status != "infeasible" for name in one.edges)
     for name, count in edges.items():
         question.note(f"'{name}' ends at the edge of its range in {count} of {len(found)} rows: OVER decides there")
-
-
-@dataclass(frozen=True)
-class OptimizePlan:
-    """What optimize is to do."""
-
-    question: Question
-    node: Optimize
-
-    def steps(self) -> Steps:
-        """Return what EXPLAIN shows."""
-        from isoflop.queries.language.plans.explain import explained
-
-        return explained(self.question, self.node)
-
-    def run(self) -> pa.Table:
-        """Do it."""
-        return optimize(self.question, self.node)

@@ -2,28 +2,29 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
-from isoflop.lakehouse.errors import StatementError
 from isoflop.queries.fitting.residuals import residuals as unexplained
-from isoflop.queries.fitting.rows import usable_rows
+from isoflop.queries.language.describe import distance_steps, interval_step, usable_steps
 from isoflop.queries.language.options import IntervalOptions, read_interval_options
-from isoflop.queries.language.plans.prediction import (
+from isoflop.queries.language.prediction import (
     beside,
-    distinct_names,
-    laws_of,
+    note_change,
     note_distance,
+    one_law,
     predictions,
+    read_beside,
+    read_inputs,
 )
 from isoflop.queries.language.provenance import statement_of
-from isoflop.queries.language.question import Own, Question
+from isoflop.queries.language.question import Question
 from isoflop.queries.language.records import LawRecord
-from isoflop.queries.language.rows import Piece, faults_of, first_fault, numbers, source_pieces
-from isoflop.queries.language.syntax.nodes import Fit, Name, Predict, Residuals, Source, Span
+from isoflop.queries.language.rows import faults_of, first_fault, numbers
+from isoflop.queries.language.syntax.nodes import Fit, Predict, Residuals, Source
 from isoflop.queries.language.verb import Steps
 
 if TYPE_CHECKING:
@@ -32,61 +33,110 @@ if TYPE_CHECKING:
 Array = NDArray[np.float64]
 
 
-def predict_rows(question: Question, node: Predict) -> pa.Table:
-    """Return the rows of a source with the prediction for each."""
-    options = read_interval_options(question, node.options, "PREDICT")
-    record = _one_law(question, node.law, "PREDICT")
-    whole, columns = read_beside(question, record, node.source, needs_target=False)
-    table, prediction, fault = predictions(question, record, columns, options, node.source.relation)
-    usable = fault == ""
-    if len(fault) and not usable.all():
-        reasons = ", ".join(dict.fromkeys(fault[~usable].tolist()))
-        question.note(f"{np.count_nonzero(~usable)} of {len(fault)} rows have no prediction: {reasons}")
-    note_distance(question, record, prediction, usable)
-    return beside(question, whole, table, node.source.relation, "PREDICT")
+class PredictPlan:
+    """A law, and the rows that its prediction is to stand beside."""
+
+    def __init__(self, question: Question, node: Predict) -> None:
+        self._question, self._source = question, node.source
+        self._options = read_interval_options(question, node.options, "PREDICT")
+        self._laws = one_law(question, node.law, "PREDICT")
+        self._rows, self._columns = read_beside(question, self._laws, node.source, needs_target=False)
+
+    def steps(self) -> Steps:
+        """Return the law, the rows, and how far beyond its own rows they lie."""
+        steps, saved = self._laws.steps(), self._laws.saved
+        if saved is None:
+            return steps
+        steps += beside_steps(self._question, saved, self._source, self._rows, self._columns)
+        return [*steps, interval_step(saved, self._options)]
+
+    def run(self) -> pa.Table:
+        """Return the rows with the prediction for each."""
+        question, place = self._question, self._source.relation
+        _, (record,) = self._laws.read()
+        table, prediction, fault = predictions(question, record, self._columns, self._options, place)
+        usable = fault == ""
+        if len(fault) and not usable.all():
+            reasons = ", ".join(dict.fromkeys(fault[~usable].tolist()))
+            question.note(f"{np.count_nonzero(~usable)} of {len(fault)} rows have no prediction: {reasons}")
+        note_distance(question, record, prediction, usable)
+        return beside(question, self._rows, table, place, "PREDICT")
 
 
-def residuals(question: Question, node: Residuals) -> pa.Table:
-    """Return the rows of a source, or those the law was fitted to, with what the law leaves unexplained of each."""
-    read_interval_options(question, node.options, "RESIDUALS")
-    record = _one_law(question, node.law, "RESIDUALS")
-    source = node.source
-    if source is None and isinstance(node.law, Fit):
-        source = node.law.source
-    if source is not None:
-        return _residuals(question, record, source)
-    return _own_residuals(question, record)
+class ResidualsPlan:
+    """A law, and the rows of a source or those it was fitted to, with their measured values."""
+
+    def __init__(self, question: Question, node: Residuals) -> None:
+        read_interval_options(question, node.options, "RESIDUALS")
+        self._question = self._asking = question
+        self._laws = one_law(question, node.law, "RESIDUALS")
+        self._is_own = node.source is None and self._laws.saved is not None
+        if node.source is not None:
+            self._source = node.source
+        elif isinstance(node.law, Fit):
+            self._source = node.law.source
+        else:
+            assert self._laws.saved is not None
+            self._asking, made = statement_of(question, self._laws.saved)
+            self._asking.sent = question.sent
+            self._source = made.fit.source
+        self._rows, self._columns = read_beside(self._asking, self._laws, self._source, needs_target=True)
+
+    def steps(self) -> Steps:
+        """Return the law, the rows, and how far beyond its own rows they lie."""
+        steps, saved = self._laws.steps(), self._laws.saved
+        if saved is None:
+            return steps
+        return steps + beside_steps(self._asking, saved, self._source, self._rows, self._columns[:-1])
+
+    def run(self) -> pa.Table:
+        """Return the rows with what the law leaves unexplained of each."""
+        question, asking = self._question, self._asking
+        _, (record,) = self._laws.read(says_stale=False)  # it says so itself
+        *columns, target = self._columns
+        table = _residuals(asking, record, self._source, self._rows, columns, target, is_own=self._is_own)
+        if asking is not question:
+            for note in asking.notes:
+                question.note(note)
+            question.units.update(asking.units)
+        return table
 
 
-def _own_residuals(question: Question, record: LawRecord) -> pa.Table:
-    """Return the residuals of the rows that a saved law was fitted to, read again as its statement says."""
-    own, made = statement_of(question, record)
-    table = _residuals(own, record, made.fit.source, is_own=True)
-    for note in own.notes:
-        question.note(note)
-    question.units.update(own.units)
-    return table
+def beside_steps(
+    question: Question, record: LawRecord, source: Source, rows: pa.Table, columns: Sequence[pa.ChunkedArray]
+) -> Steps:
+    """Return which rows a law is put beside.
+
+    Parameters
+    ----------
+    columns : the inputs of the law, R values each
+    """
+    inputs, fault = read_inputs(question, record, columns, source.relation)
+    steps = [("rows", f"{rows.num_rows} of {' '.join(source.relation.text.split())}"), *usable_steps(fault)]
+    return steps + distance_steps(record, inputs[fault == ""])
 
 
-def note_change(question: Question, record: LawRecord, inputs: Array, measured: Array) -> None:
-    """Say when the rows behind a law are not what they were."""
-    if record.data_hash and usable_rows(record.law, inputs, measured).data_hash != record.data_hash:
-        counts = f"{len(record.residuals)} then, {len(measured)} now"
-        question.note(f"the rows behind {record.title} have changed since it was fitted: {counts}")
-
-
-def _residuals(question: Question, record: LawRecord, source: Source, *, is_own: bool = False) -> pa.Table:
+def _residuals(
+    question: Question,
+    record: LawRecord,
+    source: Source,
+    whole: pa.Table,
+    columns: list[pa.ChunkedArray],
+    target: pa.ChunkedArray,
+    *,
+    is_own: bool,
+) -> pa.Table:
     """Return rows with prediction, residual, standardised residual and leverage; unusable rows are left out.
 
     Parameters
     ----------
+    whole : the M rows of the source
+    columns, target : the law's inputs and its target, computed from them
     is_own : whether these should be the rows that the law was fitted to
     """
     import pyarrow as pa
 
-    whole, columns = read_beside(question, record, source, needs_target=True)
     place = source.relation
-    target = columns.pop()
     measured = numbers(question, target, record.target, place)
     fault = first_fault({record.target: faults_of(measured, target, needs_positive=True)}, len(measured))
     table, found, input_fault = predictions(question, record, columns, IntervalOptions(), place)
@@ -123,72 +173,3 @@ def _residuals(question: Question, record: LawRecord, source: Source, *, is_own:
         }
     )
     return beside(question, rows, added, place, "RESIDUALS")
-
-
-def _one_law(question: Question, reference: Name | Fit, verb: str) -> LawRecord:
-    """Return the law that a verb names, which is one."""
-    if isinstance(reference, Fit) and reference.source.groups:
-        raise question.error(
-            "Binder", f"{verb} takes one law, and GROUP BY fits several", reference.source.groups[0],
-            "choose one group with WHERE",
-        )  # fmt: skip
-    _, (record,) = laws_of(question, reference, says_stale=verb != "RESIDUALS")  # which says so itself
-    return record
-
-
-def read_beside(
-    question: Question, record: LawRecord, source: Source, *, needs_target: bool
-) -> tuple[pa.Table, list[pa.ChunkedArray]]:
-    """Return the rows of a source, and the law's inputs computed from them; with the target as the last if needed."""
-    at = source.relation.first
-    wanted = [*record.arguments, *([record.target_sql] if needs_target else [])]
-    pieces: list[Piece] = ["SELECT *"]
-    for position, sql in enumerate(wanted):
-        pieces += [", (", Own(sql, at), f") AS _isoflop_x{position}"]
-    try:
-        table = question.run(*pieces, *source_pieces(source), place=source.relation)
-    except StatementError as error:
-        if error.start != source.relation.start or "not found" not in error.message or error.hint:
-            raise
-        message = error.message.partition("\n\nLINE ")[0].partition(" Error: ")[2]
-        hint = f"{record.title} takes {', '.join(record.inputs)}"
-        raise question.error(error.kind, message, Span(error.start, error.end), hint) from error
-    rest = table.num_columns - len(wanted)
-    columns = [table.column(rest + position) for position in range(len(wanted))]
-    return distinct_names(table.select(list(range(rest)))), columns
-
-
-@dataclass(frozen=True)
-class PredictPlan:
-    """What predict_rows is to do."""
-
-    question: Question
-    node: Predict
-
-    def steps(self) -> Steps:
-        """Return what EXPLAIN shows."""
-        from isoflop.queries.language.plans.explain import explained
-
-        return explained(self.question, self.node)
-
-    def run(self) -> pa.Table:
-        """Do it."""
-        return predict_rows(self.question, self.node)
-
-
-@dataclass(frozen=True)
-class ResidualsPlan:
-    """What residuals is to do."""
-
-    question: Question
-    node: Residuals
-
-    def steps(self) -> Steps:
-        """Return what EXPLAIN shows."""
-        from isoflop.queries.language.plans.explain import explained
-
-        return explained(self.question, self.node)
-
-    def run(self) -> pa.Table:
-        """Do it."""
-        return residuals(self.question, self.node)

@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from isoflop.lakehouse.runs.provenance import code_version
-from isoflop.queries.language.plans.create import fitted_once, keep_fit
-from isoflop.queries.language.plans.fit import glance
+from isoflop.queries.language.describe import law_steps
+from isoflop.queries.language.fits import glance
 from isoflop.queries.language.provenance import statement_of
 from isoflop.queries.language.question import Question
 from isoflop.queries.language.records import LawRecord, load_law
+from isoflop.queries.language.saving import PlannedLaw, keep_fit
 from isoflop.queries.language.syntax.nodes import RefitLaw
 from isoflop.queries.language.verb import Steps
 
@@ -27,42 +27,64 @@ KEPT = (
 )  # options that hold as they were, even where others are usual by now
 
 
-def refit_law(question: Question, node: RefitLaw) -> pa.Table:
-    """Fit a saved law again from what is kept of how it was made; what comes out otherwise is its next version.
-
-    Returns
-    -------
-    what FIT answers, and `version` of the law now, `rows_changed`, and `bit_equal`: whether coefficients, resamples
-    and intervals are those of the version before to the last bit, in which case nothing new is kept
+class RefitPlan:
+    """A saved law that is to be fitted again, in the words of the statement that made it.
 
     Raises
     ------
-    StatementError : when there is no such law, or its statement finds no law any more; then with its text
+    StatementError : when there is no such law, or its statement cannot be asked any more; then with its text
     """
-    import pyarrow as pa
 
-    record = load_law(question, node.name)
-    name, version = str(record.name), record.version or 1
-    own, made = statement_of(question, record)
-    kept = {key: record.options[key] for key in KEPT if key in record.options}
-    fitted = fitted_once(own, made, {**kept, "seed": record.seed})
-    ((_, found),), (new,) = fitted.parts, fitted.records
-    assert found is not None and new is not None
-    rows_changed = found.data_hash != record.data_hash
-    bit_equal = is_bit_equal(record, new)
-    if bit_equal and not rows_changed:
-        question.note(f"law '{name}' comes out of its {found.rows} rows bit for bit as it was: nothing new is kept")
-    else:
-        keep_fit(own, made, fitted, name, is_new=False)
-        question.note(f"version {version + 1} of law '{name}' {_difference(record, new, rows_changed=rows_changed)}")
-    table = glance(own, fitted, name)
-    for note in own.notes:
-        question.note(note)
-    question.units.update(own.units)
-    after = version if bit_equal and not rows_changed else version + 1
-    for column, value in (("version", after), ("rows_changed", rows_changed), ("bit_equal", bit_equal)):
-        table = table.append_column(column, pa.array([value]))
-    return table
+    def __init__(self, question: Question, node: RefitLaw) -> None:
+        self._question = question
+        self._record = record = load_law(question, node.name)
+        self._own, self._made = statement_of(question, record)
+        self._own.sent = question.sent
+        kept = {key: record.options[key] for key in KEPT if key in record.options}
+        self._law = PlannedLaw.of(self._own, self._made, {**kept, "seed": record.seed})
+
+    def steps(self) -> Steps:
+        """Return the law as it is, and how it is fitted again."""
+        version = (self._record.version or 1) + 1
+        keep = ("keep", f"as version {version}, unless it comes out bit for bit as it was")
+        return [*law_steps(self._question, self._record), *self._law.fit.steps(), keep]
+
+    def run(self) -> pa.Table:
+        """Fit the law; what comes out otherwise is its next version.
+
+        Returns
+        -------
+        what FIT answers, and `version` of the law now, `rows_changed`, and `bit_equal`: whether coefficients,
+        resamples and intervals are those of the version before to the last bit, in which case nothing new is kept
+
+        Raises
+        ------
+        StatementError : when its statement finds no law any more; then with its text
+        """
+        import pyarrow as pa
+
+        question, own, record = self._question, self._own, self._record
+        name, version = str(record.name), record.version or 1
+        fitted = self._law.find()
+        ((_, found),), (new,) = fitted.parts, fitted.records
+        assert found is not None and new is not None
+        rows_changed = found.data_hash != record.data_hash
+        bit_equal = is_bit_equal(record, new)
+        if bit_equal and not rows_changed:
+            question.note(f"law '{name}' comes out of its {found.rows} rows bit for bit as it was: nothing new is kept")
+        else:
+            keep_fit(own, self._made, fitted, name, self._law.checked, is_new=False)
+            question.note(
+                f"version {version + 1} of law '{name}' {_difference(record, new, rows_changed=rows_changed)}"
+            )
+        table = glance(own, fitted, name)
+        for note in own.notes:
+            question.note(note)
+        question.units.update(own.units)
+        after = version if bit_equal and not rows_changed else version + 1
+        for column, value in (("version", after), ("rows_changed", rows_changed), ("bit_equal", bit_equal)):
+            table = table.append_column(column, pa.array([value]))
+        return table
 
 
 def is_bit_equal(one: LawRecord, other: LawRecord) -> bool:
@@ -86,21 +108,3 @@ def _difference(before: LawRecord, now: LawRecord, *, rows_changed: bool) -> str
     by = f"its coefficients differ by up to {np.nanmax(off):.1g}" if np.nanmax(off) else "its resamples differ"
     then = before.code_version or "unknown"
     return f"is fitted to the same rows, and {by}: isoflop {then} then, {code_version()} now"
-
-
-@dataclass(frozen=True)
-class RefitPlan:
-    """What refit_law is to do."""
-
-    question: Question
-    node: RefitLaw
-
-    def steps(self) -> Steps:
-        """Return what EXPLAIN shows."""
-        from isoflop.queries.language.plans.explain import explained
-
-        return explained(self.question, self.node)
-
-    def run(self) -> pa.Table:
-        """Do it."""
-        return refit_law(self.question, self.node)

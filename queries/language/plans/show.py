@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from isoflop.queries.language.catalogue import coefficient_rows
+from isoflop.queries.language.describe import law_steps
+from isoflop.queries.language.listing import Listing
 from isoflop.queries.language.provenance import note_stale, staleness
 from isoflop.queries.language.question import Question
 from isoflop.queries.language.records import LawRecord, load_law
@@ -23,20 +24,25 @@ WHERE $pattern IS NULL OR name ILIKE $pattern
 QUALIFY row_number() OVER (PARTITION BY lower(name) ORDER BY version DESC) = 1
 ORDER BY name
 """
+_FORMS = "FROM _forms WHERE $pattern IS NULL OR form ILIKE $pattern ORDER BY form"
 
 
-def show_laws(question: Question, node: Show) -> pa.Table:
-    """Return the newest version of every saved law; `stale` is whether its rows have changed since, null if unknown."""
-    return question.lake.query(_LAWS, {"pattern": pattern_of(question, node)})
+class ShowLawsPlan(Listing):
+    """The newest version of every saved law; `stale` is whether its rows have changed since, null if unknown."""
+
+    def __init__(self, question: Question, node: Show) -> None:
+        super().__init__(question, node, "the newest version of every saved law", _LAWS)
 
 
-def pattern_of(question: Question, node: Show) -> str | None:
-    """Return the pattern after LIKE, or None without one."""
-    return None if node.pattern is None else question.text_of(node.pattern, "a pattern")
+class ShowFormsPlan(Listing):
+    """The laws that have names, with their formulas and sources."""
+
+    def __init__(self, question: Question, node: Show) -> None:
+        super().__init__(question, node, "the laws that have names", _FORMS, {"_forms": _forms()})
 
 
-def show_law_forms(question: Question, node: Show) -> pa.Table:
-    """Return the laws that have names, with their formulas and sources."""
+def _forms() -> pa.Table:
+    """Return the laws that have names, one row each."""
     import pyarrow as pa
 
     text = pa.string()
@@ -61,51 +67,58 @@ def show_law_forms(question: Question, node: Show) -> pa.Table:
         }
         for name, law in sorted(known_laws().items())
     ]
-    table = pa.Table.from_pylist(rows, schema=schema)
-    if node.pattern is None:
-        return table
-    return question.lake.query(
-        "FROM _forms WHERE form ILIKE $1 ORDER BY form", [pattern_of(question, node)], {"_forms": table}
-    )
-
-
-def describe_law(question: Question, node: DescribeLaw) -> pa.Table:
-    """Return the coefficients of a saved law with their errors and intervals.
-
-    `stale` is whether the rows that the law was fitted to have changed since, null where that is unknown.
-    """
-    import pyarrow as pa
-
-    record = load_law(question, node.name, _version(question, node))
-    for note in record.notes:
-        question.note(note)
-    if record.status != "converged":
-        question.note(f"law '{record.name}' is {record.status.replace('_', ' ')}: do not rely on its numbers")
-    number, text = pa.float64(), pa.string()
-    schema = pa.schema(
-        {
-            "coefficient": text,
-            "estimate": number,
-            "std_error": number,
-            "lower": number,
-            "upper": number,
-            "level": number,
-            "at_bound": pa.bool_(),
-            "unit": text,
-            "stale": pa.bool_(),
-        }
-    )
-    found = staleness(question, record)
-    if node.version is None:
-        note_stale(question, record, found)
-    if found.is_stale is None:
-        question.note(f"whether law '{record.name}' is stale is unknown: {found.reason}")
-    units = coefficient_units(record)
-    rows = [
-        {**row, "level": record.level, "unit": units[row["coefficient"]], "stale": found.is_stale}
-        for row in coefficient_rows(record)
-    ]
     return pa.Table.from_pylist(rows, schema=schema)
+
+
+class DescribePlan:
+    """A saved law, or one version of it."""
+
+    def __init__(self, question: Question, node: DescribeLaw) -> None:
+        self._question, self._node = question, node
+        self._record = load_law(question, node.name, _version(question, node))
+
+    def steps(self) -> Steps:
+        """Return what the law is, and that its coefficients are listed."""
+        record = self._record
+        return [*law_steps(self._question, record), ("list", f"its {len(record.law.coefficients)} coefficients")]
+
+    def run(self) -> pa.Table:
+        """Return the coefficients of the law with their errors and intervals.
+
+        `stale` is whether the rows that the law was fitted to have changed since, null where that is unknown.
+        """
+        import pyarrow as pa
+
+        question, node, record = self._question, self._node, self._record
+        found = staleness(question, record)
+        for note in record.notes:
+            question.note(note)
+        if record.status != "converged":
+            question.note(f"law '{record.name}' is {record.status.replace('_', ' ')}: do not rely on its numbers")
+        number, text = pa.float64(), pa.string()
+        schema = pa.schema(
+            {
+                "coefficient": text,
+                "estimate": number,
+                "std_error": number,
+                "lower": number,
+                "upper": number,
+                "level": number,
+                "at_bound": pa.bool_(),
+                "unit": text,
+                "stale": pa.bool_(),
+            }
+        )
+        if node.version is None:
+            note_stale(question, record, found)
+        if found.is_stale is None:
+            question.note(f"whether law '{record.name}' is stale is unknown: {found.reason}")
+        units = coefficient_units(record)
+        rows = [
+            {**row, "level": record.level, "unit": units[row["coefficient"]], "stale": found.is_stale}
+            for row in coefficient_rows(record)
+        ]
+        return pa.Table.from_pylist(rows, schema=schema)
 
 
 def _version(question: Question, node: DescribeLaw) -> int | None:
@@ -122,57 +135,3 @@ def coefficient_units(record: LawRecord) -> dict[str, str | None]:
     """Return the unit of each coefficient where it is known: of floors the target's, of exponents none (1)."""
     known = {Role.FLOOR: record.law.unit or None, Role.EXPONENT: "1"}
     return {one.name: known.get(one.role) for one in record.law.coefficients}
-
-
-@dataclass(frozen=True)
-class ShowLawsPlan:
-    """What show_laws is to do."""
-
-    question: Question
-    node: Show
-
-    def steps(self) -> Steps:
-        """Return what EXPLAIN shows."""
-        from isoflop.queries.language.plans.explain import explained
-
-        return explained(self.question, self.node)
-
-    def run(self) -> pa.Table:
-        """Do it."""
-        return show_laws(self.question, self.node)
-
-
-@dataclass(frozen=True)
-class ShowFormsPlan:
-    """What show_law_forms is to do."""
-
-    question: Question
-    node: Show
-
-    def steps(self) -> Steps:
-        """Return what EXPLAIN shows."""
-        from isoflop.queries.language.plans.explain import explained
-
-        return explained(self.question, self.node)
-
-    def run(self) -> pa.Table:
-        """Do it."""
-        return show_law_forms(self.question, self.node)
-
-
-@dataclass(frozen=True)
-class DescribePlan:
-    """What describe_law is to do."""
-
-    question: Question
-    node: DescribeLaw
-
-    def steps(self) -> Steps:
-        """Return what EXPLAIN shows."""
-        from isoflop.queries.language.plans.explain import explained
-
-        return explained(self.question, self.node)
-
-    def run(self) -> pa.Table:
-        """Do it."""
-        return describe_law(self.question, self.node)

@@ -69,7 +69,7 @@ def _cross_validate(reader: TokenReader) -> CrossValidate:
 
 
 def _cross_validate_plan(question: Question, node: CrossValidate) -> Plan:
-    from isoflop.queries.language.plans.validate import CrossValidatePlan
+    from isoflop.queries.language.plans.cross_validate import CrossValidatePlan
 
     return CrossValidatePlan(question, node)
 
@@ -138,7 +138,7 @@ def _compare(reader: TokenReader) -> Compare:
 
 
 def _compare_plan(question: Question, node: Compare) -> Plan:
-    from isoflop.queries.language.plans.validate import ComparePlan
+    from isoflop.queries.language.plans.compare import ComparePlan
 
     return ComparePlan(question, node)
 

@@ -1,4 +1,4 @@
-"""CROSS VALIDATE and COMPARE: laws judged on rows they have not seen."""
+"""Laws to be fitted to the same rows, and how these rows are split: what verbs that judge or average laws share."""
 
 from __future__ import annotations
 
@@ -15,14 +15,12 @@ from isoflop.queries.fitting.splits import KFold, LargestHoldout, LeaveOneOut
 from isoflop.queries.fitting.validation import Fold, cross_validate
 from isoflop.queries.language.bind import Bound, bind_candidate
 from isoflop.queries.language.defaults import RESAMPLES
-from isoflop.queries.language.options import FitOptions, read_compare_options, read_fit_options
-from isoflop.queries.language.plans.fit import fit_rows
+from isoflop.queries.language.options import FitOptions, read_fit_options
 from isoflop.queries.language.question import Own, Question
-from isoflop.queries.language.records import LawRecord, known, load_law
+from isoflop.queries.language.records import LawRecord, load_law
 from isoflop.queries.language.rows import CLUSTER, Rows, describe_dropped, no_rows, read_rows
 from isoflop.queries.language.syntax.nodes import (
     Candidate,
-    Compare,
     CrossValidate,
     Expression,
     Holdout,
@@ -30,13 +28,12 @@ from isoflop.queries.language.syntax.nodes import (
     Source,
     Span,
 )
-from isoflop.queries.language.verb import Steps
 
 if TYPE_CHECKING:
-    import pyarrow as pa
+    pass
 
 Split = tuple[NDArray[np.int64], NDArray[np.int64]]
-_BY = "by"
+BY = "by"
 
 
 @dataclass(frozen=True)
@@ -51,113 +48,6 @@ class Splits:
 
     parts: tuple[Split, ...]
     order: list[Any] | None
-
-
-def cross_validation(question: Question, node: CrossValidate) -> pa.Table:
-    """Return one row for each fold: what the law, fitted to the other rows, makes of it."""
-    import pyarrow as pa
-
-    bound = bind_subject(question, node.subject)
-    options = fold_options(question, node, bound, "CROSS VALIDATE")
-    rows = read_usable(question, bound, node.source, node.holdout, options, "CROSS VALIDATE")
-    splits = split_rows(question, node.holdout, rows, options.seed)
-    folds = run_folds(question, bound, rows, splits, options)
-    number = pa.float64()
-    order_type = rows.extra.column(_BY).type if splits.order is not None else number
-    schema = pa.schema(
-        {
-            "fold": pa.int64(),
-            "n_train": pa.int64(),
-            "n_test": pa.int64(),
-            "train_max": order_type,
-            "test_max": order_type,
-            "mape": number,
-            "rmse_log": number,
-            "bias": number,
-            "coverage": number,
-            "status": pa.string(),
-            "coefficients": pa.struct([(one.name, number) for one in bound.law.coefficients]),
-        }
-    )
-    return pa.Table.from_pylist([_fold_row(bound, splits, fold) for fold in folds], schema=schema)
-
-
-def compare(question: Question, node: Compare) -> pa.Table:
-    """Return one row for each candidate, the best first, all fitted to the same rows.
-
-    Raises
-    ------
-    StatementError : when the candidates do not have one target, or leave no common rows
-    """
-    import pyarrow as pa
-
-    names, bounds = bound_candidates(question, node)
-    options, weighing = read_compare_options(question, node.options, "COMPARE", bounds[0].law)
-    read = [read_usable(question, bound, node.source, node.holdout, options, "COMPARE") for bound in bounds]
-    rows = common_rows(question, node.source, read, "COMPARE")
-    results = []
-    for name, bound, own in zip(names, bounds, rows, strict=True):
-        found = fit_rows(question, bound, own, replace(options, resamples=0))
-        free = sum(one.fixed is None for one in bound.law.coefficients)
-        row: dict[str, Any] = {"law": name, "k": free, "status": found.status, "aicc": known(found.aicc)}
-        row |= {"cv_mape": None, "cv_coverage": None}
-        if node.holdout is not None:
-            folds = run_folds(question, bound, own, split_rows(question, node.holdout, own, options.seed), options)
-            row |= {"cv_mape": _mean(folds, "mape"), "cv_coverage": _mean(folds, "coverage")}
-        results.append(row)
-    ranked = _ranked(results, by_error=node.holdout is not None)
-    if weighing is not None:
-        weights = _weights(question, node, names, bounds, rows, options, weighing)
-        ranked = [{**row, "weight": weights.get(row["law"])} for row in ranked]
-    number = pa.float64()
-    schema = pa.schema(
-        {
-            "rank": pa.int64(),
-            "law": pa.string(),
-            "k": pa.int64(),
-            "aicc": number,
-            "cv_mape": number,
-            "cv_coverage": number,
-            "delta_aicc": number,
-            "weight": number,
-            "status": pa.string(),
-        }
-    )
-    return pa.Table.from_pylist(ranked, schema=schema)
-
-
-def bound_candidates(question: Question, node: Compare) -> tuple[list[str], list[Bound]]:
-    """Return what the candidates of COMPARE are called, and what they are.
-
-    Raises
-    ------
-    StatementError : when they predict different things
-    """
-    bounds = [bind_subject(question, subject) for subject in node.subjects]
-    for subject, bound in zip(node.subjects, bounds, strict=True):
-        if bound.target_name != bounds[0].target_name:
-            message = f"the candidates of COMPARE predict '{bounds[0].target_name}' and '{bound.target_name}'"
-            raise question.error("Binder", message, subject, "compare laws of one target")
-    return [candidate_name(question, subject) for subject in node.subjects], bounds
-
-
-def _weights(
-    question: Question,
-    node: Compare,
-    names: Sequence[str],
-    bounds: Sequence[Bound],
-    rows: Sequence[Rows],
-    options: FitOptions,
-    weighing: str,
-) -> dict[str, float]:
-    """Return the weight that each candidate has in their average."""
-    for position, name in enumerate(names):
-        if name in names[:position]:
-            raise question.error("Binder", f"{name} stands twice, and weights go by name", node.subjects[position])
-    average = averaged(question, names, bounds, rows, options, weighing)
-    for note in average.notes:
-        question.note(note.message)
-    return dict(zip(average.names, average.weights.tolist(), strict=True))
 
 
 def averaged(
@@ -235,21 +125,6 @@ def candidate_name(question: Question, subject: Name | Candidate) -> str:
     return question.text[subject.form.start : subject.form.end]
 
 
-def _ranked(rows: list[dict[str, Any]], *, by_error: bool) -> list[dict[str, Any]]:
-    """Return candidates best first: by error on rows held out, else by information criterion."""
-    key = "cv_mape" if by_error else "aicc"
-    ordered = sorted(rows, key=lambda row: (row["status"] != "converged", row[key] is None, row[key] or 0.0))
-    criteria = [row["aicc"] for row in rows if row["aicc"] is not None]
-    least = min(criteria, default=None)
-    weights = [0.0 if row["aicc"] is None or least is None else np.exp((least - row["aicc"]) / 2) for row in ordered]
-    total = sum(weights)
-    for rank, (row, weight) in enumerate(zip(ordered, weights, strict=True), 1):
-        row["rank"] = rank
-        row["delta_aicc"] = None if row["aicc"] is None or least is None else row["aicc"] - least
-        row["weight"] = weight / total if total else None
-    return ordered
-
-
 def common_rows(question: Question, source: Source, read: Sequence[Rows], verb: str) -> list[Rows]:
     """Return the rows that every candidate can use."""
     faults = read[0].faults.copy()
@@ -280,12 +155,12 @@ def read_usable(
     """Return the rows of a source, those without a value to split by among the unusable."""
     extra: dict[str, Expression] = {}
     if holdout is not None and holdout.by is not None:
-        extra[_BY] = holdout.by
+        extra[BY] = holdout.by
     if options.cluster is not None:
         extra[CLUSTER] = options.cluster
     rows = read_rows(question, bound, source, extra)
     if holdout is not None and holdout.by is not None:
-        missing = rows.extra.column(_BY).is_null().to_numpy()
+        missing = rows.extra.column(BY).is_null().to_numpy()
         rows = replace(rows, faults=np.where((rows.faults == "") & missing, f"{holdout.by.text} is NULL", rows.faults))
     if not len(rows.kept):
         raise no_rows(question, verb, source, rows)
@@ -304,7 +179,7 @@ def split_rows(question: Question, holdout: Holdout, rows: Rows, seed: int) -> S
     StatementError : when the rows cannot be split so
     """
     amount = None if holdout.amount is None else question.number(holdout.amount, "how much is held out")
-    by = rows.column(_BY) if holdout.by is not None else None
+    by = rows.column(BY) if holdout.by is not None else None
     count = np.arange(len(rows.kept))
     try:
         match holdout.kind:
@@ -368,60 +243,3 @@ def run_folds(question: Question, bound: Bound, rows: Rows, splits: Splits, opti
         if isinstance(error, StatementError):
             raise
         raise question.error("Fit", error.message, bound.span, error.hint) from error
-
-
-def _fold_row(bound: Bound, splits: Splits, fold: Fold) -> dict[str, Any]:
-    def largest(positions: NDArray[np.int64]) -> Any:
-        if splits.order is None or not len(positions):
-            return None
-        return max(splits.order[int(position)] for position in positions)
-
-    row: dict[str, Any] = {"fold": fold.fold, "n_train": fold.n_train, "n_test": fold.n_test, "status": fold.status}
-    row |= {"train_max": largest(fold.train), "test_max": largest(fold.test)}
-    row |= {name: known(getattr(fold, name)) for name in ("mape", "rmse_log", "bias", "coverage")}
-    values = zip(bound.law.coefficients, fold.coefficients, strict=True)
-    return {**row, "coefficients": {one.name: known(value) for one, value in values}}
-
-
-def _mean(folds: Sequence[Fold], name: str) -> float | None:
-    """Return the mean of a measure over the rows held out."""
-    values = np.array([getattr(fold, name) for fold in folds], dtype=np.float64)
-    weights = np.array([fold.n_test for fold in folds], dtype=np.float64)
-    is_known = np.isfinite(values)
-    return float(np.average(values[is_known], weights=weights[is_known])) if is_known.any() else None
-
-
-@dataclass(frozen=True)
-class CrossValidatePlan:
-    """What cross_validation is to do."""
-
-    question: Question
-    node: CrossValidate
-
-    def steps(self) -> Steps:
-        """Return what EXPLAIN shows."""
-        from isoflop.queries.language.plans.explain import explained
-
-        return explained(self.question, self.node)
-
-    def run(self) -> pa.Table:
-        """Do it."""
-        return cross_validation(self.question, self.node)
-
-
-@dataclass(frozen=True)
-class ComparePlan:
-    """What compare is to do."""
-
-    question: Question
-    node: Compare
-
-    def steps(self) -> Steps:
-        """Return what EXPLAIN shows."""
-        from isoflop.queries.language.plans.explain import explained
-
-        return explained(self.question, self.node)
-
-    def run(self) -> pa.Table:
-        """Do it."""
-        return compare(self.question, self.node)
