@@ -48,8 +48,7 @@ class DesignPlan:
         self._time_law = load_law(question, options.time_law) if options.time_law else None
         self._targets = target_points(question, node.target)
         _check_names(question, node, laws.target)
-        columns = inputs_among(question, laws, self._targets, node.target.target)
-        self._forecast = _forecast_inputs(question, node, laws.law, columns)
+        self._columns = inputs_among(question, laws, self._targets, node.target.target)
         self._budgets = tuple(question.number(one.right, "a budget") for one in node.conditions if one.is_total)
 
     def steps(self) -> Steps:
@@ -86,12 +85,13 @@ class DesignPlan:
         import pyarrow as pa
 
         keys, records = self._laws.read()
-        found = [self._planned(record) for record in records]
+        forecast = _forecast_inputs(self._question, self._node, self._laws.law, self._columns)
+        found = [self._planned(record, forecast) for record in records]
         return pa.concat_tables([with_keys(keys, position, table) for position, table in enumerate(found)])
 
-    def _planned(self, record: LawRecord) -> pa.Table:
+    def _planned(self, record: LawRecord, forecast: Array) -> pa.Table:
         """Return the runs for one law."""
-        question, node, options, forecast = self._question, self._node, self._options, self._forecast
+        question, node, options = self._question, self._node, self._options
         variables, count = self._variables, self._count
         place = Span(node.ranges[0].name.start, node.ranges[-1].name.end)
         fitted = record.fitted
