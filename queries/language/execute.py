@@ -17,8 +17,10 @@ from isoflop.lakehouse.session import Session
 from isoflop.lakehouse.sql.reads import MEND
 from isoflop.lakehouse.sql.running import check_encodable
 from isoflop.queries.language.question import Question
-from isoflop.queries.language.syntax.clauses import Clause, find_clauses, split_statements
+from isoflop.queries.language.services import Services
+from isoflop.queries.language.syntax.clauses import Clause, split_statements
 from isoflop.queries.language.syntax.tokens import Kind, Token, tokenize
+from isoflop.queries.language.text import Text
 from isoflop.queries.language.verbs import words
 
 if TYPE_CHECKING:
@@ -51,23 +53,24 @@ def execute(
     duckdb.Error : for plain SQL, as DuckDB words it
     """
     check_encodable(text)
-    tokens = tokenize(text) if words().may_be_in(text) else []
-    statements = split_statements(tokens) if tokens else []
-    clauses = [find_clauses(words(), tokens, first, last, is_statement=True) for first, last in statements]
-    if not any(clauses):
-        if tokens:
-            _bring_up_to_date(Question(lake, text, tokens, None, answer_clause, words()), 0, len(tokens))
+    typed = Text.of(text, words())
+    services = Services(lake, relations or {})
+    if not typed.clauses:
+        if typed.tokens:
+            _bring_up_to_date(Question(typed, services, None, answer_clause), 0, len(typed.tokens))
         return Answer(_nothing() if _is_blank(text) else lake.query(text, parameters, relations), statement=text)
     _check_characters(text)
     table = None
     with contextlib.nullcontext(lake) if isinstance(lake, Session) else lake.session() as session:
-        question = Question(session, text, tokens, parameters, answer_clause, words(), relations)
-        for (first, last), found in zip(statements, clauses, strict=True):
-            _check_statement(question, first, last, found, may_begin=isinstance(lake, Session))
+        services.lake = session
+        question = Question(typed, services, parameters, answer_clause)
+        for first, last in typed.statements:
+            clauses = typed.outermost(first, last)
+            _check_statement(question, first, last, clauses, may_begin=isinstance(lake, Session))
             _bring_up_to_date(question, first, last)
-            table = _answer_statement(question, session, first, last, found)
+            table = _answer_statement(question, session, first, last, clauses)
     assert table is not None
-    return Answer(table, statement=text, notes=tuple(question.notes), units=dict(question.units))
+    return Answer(table, statement=text, notes=tuple(services.notes), units=dict(services.units))
 
 
 def _answer_statement(
@@ -76,7 +79,8 @@ def _answer_statement(
     """Return the answer to one statement; all that it reads is one state of the lake."""
     tokens = question.tokens
     is_clause = len(clauses) == 1 and (clauses[0].first, clauses[0].last) == (first, last)
-    question.keeps_forecasts = not (tokens[first].upper == "EXPLAIN" and tokens[first + 1].upper != "ANALYZE")
+    is_described = tokens[first].upper == "EXPLAIN" and tokens[first + 1].upper != "ANALYZE"
+    question.services.keeps_forecasts = not is_described
 
     def answer() -> pa.Table:
         question.begin(first)
@@ -94,7 +98,7 @@ def _bring_up_to_date(question: Question, first: int, last: int) -> None:
     Before the statement rather than in it, because this writes, and the statement is to see it.
     """
     tokens = question.tokens[first:last]
-    question.looked.clear()
+    question.services.looked.clear()
     read = {
         token.name.lower()
         for before, token in pairwise(tokens)
@@ -139,7 +143,7 @@ def answer_clause(question: Question, first: int, last: int) -> pa.Table:
     """
     from isoflop.queries.language.parse import parse_clause
 
-    clause = parse_clause(question.text, question.tokens, first, last, words())
+    clause = parse_clause(question.text, question.tokens, first, last, question.typed.words)
     return clause.verb.plan(question, clause.node).run()
 
 
@@ -160,14 +164,14 @@ def _check_statement(question: Question, first: int, last: int, clauses: Sequenc
             "each verb that changes laws is a transaction of its own; in a session, lake.session(), they share one",
         )  # fmt: skip
     for clause in clauses:
-        opening = words().at(tokens, clause.first)
+        opening = question.typed.words.at(tokens, clause.first)
         if opening is not None and opening.verb.changes and question.lake.is_read_only:
             message = f"the lake is open for reading only, and {opening.called} writes into it"
             raise question.error("Permission", message, tokens[clause.first], MEND)
     if not clauses:
         return
     place = tokens[clauses[0].first]
-    opening = words().at(tokens, clauses[0].first)
+    opening = question.typed.words.at(tokens, clauses[0].first)
     kept = _kept(tokens[first:last])
     if kept is not None and opening is not None and not opening.verb.is_statement:
         message = f"a {kept} cannot hold {opening.called}, which is answered once"

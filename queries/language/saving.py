@@ -15,7 +15,7 @@ from isoflop.queries.language.fits import Fitted, PlannedFit
 from isoflop.queries.language.macros import macros_of
 from isoflop.queries.language.question import Question
 from isoflop.queries.language.records import BUILT_IN, TYPED, LawRecord, known, load_law
-from isoflop.queries.language.rows import checksum
+from isoflop.queries.language.rows import checksum, checksum_sql
 from isoflop.queries.language.syntax.nodes import CreateLaw, Name
 from isoflop.queries.language.syntax.tokens import quote_name
 from isoflop.queries.laws import Coefficient, find_law
@@ -129,6 +129,7 @@ def _about(question: Question, node: CreateLaw, fitted: Fitted, checked: str) ->
         "target": record.target_sql,
         "values": question.values_in(node.start, node.end),
         "checksum": checked,
+        "checksum_sql": checksum_sql(question, fitted.bound, node.fit.source),
     }
     diagnosis = {
         "reason": found.reason,

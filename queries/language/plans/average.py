@@ -226,8 +226,7 @@ def _own_rows(question: Question, node: ExtrapolateAverage, options: FitOptions)
         raise question.error("Binder", "cluster reads rows, and no FROM says which", options.cluster, hint)
     subjects = [subject for subject in node.subjects if isinstance(subject, Name)]
     records = [load_law(question, subject) for subject in subjects]
-    own, made = statement_of(question, records[0])
-    own.sent = question.sent
+    own, made = statement_of(question, records[0], is_shown=True)
     source = made.fit.source
     for subject, record in zip(subjects[1:], records[1:], strict=True):
         other, again = statement_of(question, record)
@@ -236,7 +235,7 @@ def _own_rows(question: Question, node: ExtrapolateAverage, options: FitOptions)
     at = source.relation.first
     bounds = [bound_of(record, at, subject) for record, subject in zip(records, subjects, strict=True)]
     rows = _rows_of(own, bounds, source, cluster)
-    for note in own.notes:
+    for note in own.services.notes:
         question.note(note)
     if source.weight is None:
         for record, part in zip(records, rows, strict=True):

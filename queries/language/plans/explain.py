@@ -23,7 +23,7 @@ class ExplainPlan:
 
     def __init__(self, question: Question, node: Explain) -> None:
         self._question, self._is_analyzed = question, node.is_analyzed
-        self._before, self._began = len(question.sent), time.perf_counter()
+        self._before, self._began = len(question.services.sent), time.perf_counter()
         self._plan = node.clause.verb.plan(question, node.clause.node)
 
     def steps(self) -> Steps:
@@ -43,7 +43,7 @@ class ExplainPlan:
 
         table = self._plan.run() if self._is_analyzed else None
         seconds = time.perf_counter() - self._began
-        sent = self._question.sent[self._before :]
+        sent = self._question.services.sent[self._before :]
         steps = self.steps()
         if table is not None:
             asked = sum(one.seconds for one in sent)

@@ -69,7 +69,7 @@ class ForecastPlan:
         keys, records = self._laws.read()
         table = self._points.predict(keys, records)
         kept = _forecasts(question, self._points.columns, records[0], table, place)
-        if question.keeps_forecasts:
+        if question.services.keeps_forecasts:
             keep_forecasts(question.lake, [one for one in kept if one is not None])
             question.note("kept; SHOW FORECASTS scores each once a run with its inputs has finished")
         ids = pa.table({"forecast_id": pa.array([one and one.forecast_id for one in kept], pa.string())})

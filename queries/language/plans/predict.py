@@ -77,8 +77,7 @@ class ResidualsPlan:
             self._source = node.law.source
         else:
             assert self._laws.saved is not None
-            self._asking, made = statement_of(question, self._laws.saved)
-            self._asking.sent = question.sent
+            self._asking, made = statement_of(question, self._laws.saved, is_shown=True)
             self._source = made.fit.source
         self._rows, self._columns = read_beside(self._asking, self._laws, self._source, needs_target=True)
 
@@ -96,7 +95,7 @@ class ResidualsPlan:
         *columns, target = self._columns
         table = _residuals(asking, record, self._source, self._rows, columns, target, is_own=self._is_own)
         if asking is not question:
-            for note in asking.notes:
+            for note in asking.services.notes:
                 question.note(note)
             question.units.update(asking.units)
         return table

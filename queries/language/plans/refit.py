@@ -38,8 +38,7 @@ class RefitPlan:
     def __init__(self, question: Question, node: RefitLaw) -> None:
         self._question = question
         self._record = record = load_law(question, node.name)
-        self._own, self._made = statement_of(question, record)
-        self._own.sent = question.sent
+        self._own, self._made = statement_of(question, record, is_shown=True)
         kept = {key: record.options[key] for key in KEPT if key in record.options}
         self._law = PlannedLaw.of(self._own, self._made, {**kept, "seed": record.seed})
 
@@ -78,7 +77,7 @@ class RefitPlan:
                 f"version {version + 1} of law '{name}' {_difference(record, new, rows_changed=rows_changed)}"
             )
         table = glance(own, fitted, name)
-        for note in own.notes:
+        for note in own.services.notes:
             question.note(note)
         question.units.update(own.units)
         after = version if bit_equal and not rows_changed else version + 1

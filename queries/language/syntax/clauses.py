@@ -6,7 +6,7 @@ what follows reads like its clause; everywhere else `fit`, `predict` or `law` is
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -44,7 +44,7 @@ class WithQuery:
     is_recursive: bool
 
 
-def split_statements(tokens: list[Token]) -> list[tuple[int, int]]:
+def split_statements(tokens: Sequence[Token]) -> list[tuple[int, int]]:
     """Return the token ranges of the statements between semicolons, empty ones left out."""
     ranges, first = [], 0
     for index, token in enumerate(tokens):
@@ -55,35 +55,43 @@ def split_statements(tokens: list[Token]) -> list[tuple[int, int]]:
     return ranges
 
 
-def find_clauses(words: Words[Any], tokens: list[Token], first: int, last: int, *, is_statement: bool) -> list[Clause]:
-    """Return the outermost verb clauses of a token range, in order.
+def find_clauses(words: Words[Any], tokens: Sequence[Token], first: int, last: int) -> dict[int, Clause]:
+    """Return the verb clauses of a statement by their first token, those inside others among them.
+
+    A verb may stand at the start of the statement, behind its WITH list, behind `CREATE TABLE … AS`, and wherever a
+    parenthesis opens a query.
 
     Parameters
     ----------
     words : of the verbs there are
     tokens : the tokens of the whole text
-    first, last : the range that is searched, without `last`
-    is_statement : whether the range is a whole statement, so that a verb may stand at its start,
-        behind its WITH list, or behind `CREATE TABLE … AS`
+    first, last : the range of the statement, without `last`
     """
-    starts = _query_starts(tokens, first, last) if is_statement else set()
+    starts = _query_starts(tokens, first, last)
+    found: dict[int, Clause] = {}
+    for index in range(first, last):
+        opening = words.at(tokens, index) if index in starts else None
+        if opening is not None and (not opening.verb.is_statement or index == first):
+            found[index] = Clause(index, _clause_end(tokens, index, last))
+        elif index > 0 and _opens_query(tokens, index - 1) and _reads_like_clause(words, tokens, index):
+            found[index] = Clause(index, _clause_end(tokens, index, last))
+    return found
+
+
+def outermost(clauses: Mapping[int, Clause], first: int, last: int) -> list[Clause]:
+    """Return the clauses in a token range that are inside no other one of it, in order."""
     found: list[Clause] = []
     index = first
     while index < last:
-        end = None
-        opening = words.at(tokens, index) if index in starts else None
-        if opening is not None and (not opening.verb.is_statement or index == first):
-            end = _clause_end(tokens, index, last)
-        elif index > 0 and _opens_query(tokens, index - 1) and _reads_like_clause(words, tokens, index):
-            end = _clause_end(tokens, index, last)
-        if end is not None:
-            found.append(Clause(index, end))
-            index = end
+        clause = clauses.get(index)
+        if clause is not None:
+            found.append(clause)
+            index = clause.last
         index += 1
     return found
 
 
-def _query_starts(tokens: list[Token], first: int, last: int) -> set[int]:
+def _query_starts(tokens: Sequence[Token], first: int, last: int) -> set[int]:
     """Return where a query begins that no parenthesis opens: statement, after WITH, after CREATE TABLE AS."""
     start = first
     if tokens[first].upper == "CREATE":
@@ -100,7 +108,7 @@ def _query_starts(tokens: list[Token], first: int, last: int) -> set[int]:
     return starts
 
 
-def _opens_query(tokens: list[Token], index: int) -> bool:
+def _opens_query(tokens: Sequence[Token], index: int) -> bool:
     """Return whether the token is a parenthesis in which a query may stand."""
     if tokens[index].text != "(":
         return False
@@ -112,7 +120,7 @@ def _opens_query(tokens: list[Token], index: int) -> bool:
     return before.kind is Kind.OPERATOR and before.text not in (")", "]", ".")
 
 
-def _reads_like_clause(words: Words[Any], tokens: list[Token], index: int) -> bool:
+def _reads_like_clause(words: Words[Any], tokens: Sequence[Token], index: int) -> bool:
     """Return whether the tokens after a parenthesis are a verb clause, not an expression over a column called so."""
     opening = words.at(tokens, index)
     if opening is None or opening.verb.is_statement:
@@ -131,7 +139,7 @@ def _reads_like_clause(words: Words[Any], tokens: list[Token], index: int) -> bo
     return not (following.is_name and (third.upper in _JOINS or is_list))
 
 
-def _clause_end(tokens: list[Token], index: int, last: int) -> int:
+def _clause_end(tokens: Sequence[Token], index: int, last: int) -> int:
     """Return the index of the token that ends a clause: the bracket it stands in, or the end of the range."""
     depth = 0
     for position in range(index, last):
@@ -145,7 +153,7 @@ def _clause_end(tokens: list[Token], index: int, last: int) -> int:
     return last
 
 
-def visible_queries(tokens: list[Token], first: int, position: int) -> list[WithQuery]:
+def visible_queries(tokens: Sequence[Token], first: int, position: int) -> list[WithQuery]:
     """Return the WITH queries that a clause at token `position` of the statement at `first` can name, outermost first.
 
     Those are the finished ones of every WITH list around it; of two with one name the inner one counts.
@@ -164,7 +172,7 @@ def visible_queries(tokens: list[Token], first: int, position: int) -> list[With
     return sorted(by_name.values(), key=lambda query: query.first)
 
 
-def _read_with(tokens: list[Token], index: int) -> tuple[list[WithQuery], int]:
+def _read_with(tokens: Sequence[Token], index: int) -> tuple[list[WithQuery], int]:
     """Return the queries of the WITH list at a token, and the index behind the list; none when it is no such list."""
     found: list[WithQuery] = []
     last = index
@@ -186,7 +194,7 @@ def _read_with(tokens: list[Token], index: int) -> tuple[list[WithQuery], int]:
     return found, last
 
 
-def _bodies(tokens: list[Token], index: int) -> Iterator[int]:
+def _bodies(tokens: Sequence[Token], index: int) -> Iterator[int]:
     """Yield the index of the parenthesis after `AS`, past a column list, a key and a materialisation word."""
     if tokens[index].text == "(":
         index = matching(tokens, index) + 1

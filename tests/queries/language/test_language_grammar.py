@@ -10,7 +10,7 @@ import pytest
 
 from isoflop.lakehouse.errors import IsoflopError
 from isoflop.queries.language.parse import Parsed, parse_clause
-from isoflop.queries.language.syntax.clauses import find_clauses
+from isoflop.queries.language.syntax.clauses import find_clauses, outermost
 from isoflop.queries.language.syntax.grammar import SLICES
 from isoflop.queries.language.syntax.tokens import tokenize
 from isoflop.queries.language.verb import Verb
@@ -76,7 +76,7 @@ def test_what_a_rule_makes_parses(verb: Verb[Any]) -> None:
         except IsoflopError as error:
             # What only a look at more than one part can tell, and the rules do not say.
             assert re.search("is given twice|declared twice|leaves nothing to choose", str(error)), f"{text}\n{error}"
-        (clause,) = find_clauses(words(), tokens, 0, last, is_statement=True)
+        (clause,) = outermost(find_clauses(words(), tokens, 0, last), 0, last)
         assert (clause.first, clause.last) == (0, last)
 
 
