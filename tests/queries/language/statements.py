@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 from collections.abc import Sequence as Many
 
+from isoflop.queries.language import verbs
 from isoflop.queries.language.syntax.grammar import (
     SLICES,
     Choice,
@@ -147,7 +148,7 @@ def make(name: str, chance: random.Random, depth: int = 0, verb: str = "") -> st
         return _options(chance, verb)
     if name == "explained":
         usual = ("fit", "extrapolate", "predict")
-        others = [verb.key for verb in VERBS if not verb.is_prefix]
+        others = [verb.key for verb in verbs.VERBS if not verb.is_prefix]
         return make(chance.choice(usual if chance.random() < 0.7 else others), chance, depth)
     if name == "law" and chance.random() < 0.7:  # a fit takes longest
         return make("saved_law", chance)
