@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -81,7 +82,7 @@ def names_of(layer: str) -> dict[str, Path]:
     }
 
 
-@pytest.mark.parametrize("layer", ["lakehouse", "cli", "queries.planning", "queries.fitting"])
+@pytest.mark.parametrize("layer", ["lakehouse", "cli", "queries.planning", "queries.fitting", "queries.language"])
 def test_no_modules_import_one_another_in_a_circle(layer: str) -> None:
     files = names_of(layer)
     reached = {name: imported(path) & files.keys() - {name} for name, path in files.items()}
@@ -94,3 +95,15 @@ def test_no_modules_import_one_another_in_a_circle(layer: str) -> None:
                 seen.add(each)
                 waiting += reached[each]
         assert name not in seen, f"{name} is imported by what it imports"
+
+
+def test_a_verb_imports_no_other_verb() -> None:
+    language = ROOT / "queries" / "language"
+    for folder in ("verbs", "plans"):  # what a verb is, and what it does; what verbs share lies under them
+        for path in (language / folder).glob("*.py"):
+            others = {name for name in imported(path) if name.startswith(f"isoflop.queries.language.{folder}.")}
+            assert path.name == "__init__.py" or not others, f"{path.relative_to(ROOT)} imports {others}"
+    for path in language.rglob("*.py"):
+        if path.parent.name not in ("verbs", "plans") and path.name != "execute.py":
+            above = {name for name in imported(path) if re.match(r"isoflop\.queries\.language\.(verbs|plans)\b", name)}
+            assert not above, f"{path.relative_to(ROOT)} imports {above}"

@@ -17,15 +17,11 @@ from isoflop.lakehouse.session import Session
 from isoflop.lakehouse.sql.reads import MEND
 from isoflop.lakehouse.sql.running import check_encodable
 from isoflop.queries.language.question import Question
-from isoflop.queries.language.syntax.clauses import (
-    CHANGES,
-    Clause,
-    find_clauses,
-    may_hold_verb,
-    split_statements,
-    verb_at,
-)
+from isoflop.queries.language.services import Services
+from isoflop.queries.language.syntax.clauses import Clause, split_statements
 from isoflop.queries.language.syntax.tokens import Kind, Token, tokenize
+from isoflop.queries.language.text import Text
+from isoflop.queries.language.verbs import words
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -57,23 +53,24 @@ def execute(
     duckdb.Error : for plain SQL, as DuckDB words it
     """
     check_encodable(text)
-    tokens = tokenize(text) if may_hold_verb(text) else []
-    statements = split_statements(tokens) if tokens else []
-    clauses = [find_clauses(tokens, first, last, is_statement=True) for first, last in statements]
-    if not any(clauses):
-        if tokens:
-            _bring_up_to_date(Question(lake, text, tokens, None, answer_clause), 0, len(tokens))
+    typed = Text.of(text, words())
+    services = Services(lake, relations or {})
+    if not typed.clauses:
+        if typed.tokens:
+            _bring_up_to_date(Question(typed, services, None, answer_clause), 0, len(typed.tokens))
         return Answer(_nothing() if _is_blank(text) else lake.query(text, parameters, relations), statement=text)
     _check_characters(text)
     table = None
     with contextlib.nullcontext(lake) if isinstance(lake, Session) else lake.session() as session:
-        question = Question(session, text, tokens, parameters, answer_clause, relations)
-        for (first, last), found in zip(statements, clauses, strict=True):
-            _check_statement(question, first, last, found, may_begin=isinstance(lake, Session))
+        services.lake = session
+        question = Question(typed, services, parameters, answer_clause)
+        for first, last in typed.statements:
+            clauses = typed.outermost(first, last)
+            _check_statement(question, first, last, clauses, may_begin=isinstance(lake, Session))
             _bring_up_to_date(question, first, last)
-            table = _answer_statement(question, session, first, last, found)
+            table = _answer_statement(question, session, first, last, clauses)
     assert table is not None
-    return Answer(table, statement=text, notes=tuple(question.notes), units=dict(question.units))
+    return Answer(table, statement=text, notes=tuple(services.notes), units=dict(services.units))
 
 
 def _answer_statement(
@@ -82,7 +79,8 @@ def _answer_statement(
     """Return the answer to one statement; all that it reads is one state of the lake."""
     tokens = question.tokens
     is_clause = len(clauses) == 1 and (clauses[0].first, clauses[0].last) == (first, last)
-    question.keeps_forecasts = not (tokens[first].upper == "EXPLAIN" and tokens[first + 1].upper != "ANALYZE")
+    is_described = tokens[first].upper == "EXPLAIN" and tokens[first + 1].upper != "ANALYZE"
+    question.services.keeps_forecasts = not is_described
 
     def answer() -> pa.Table:
         question.begin(first)
@@ -100,7 +98,7 @@ def _bring_up_to_date(question: Question, first: int, last: int) -> None:
     Before the statement rather than in it, because this writes, and the statement is to see it.
     """
     tokens = question.tokens[first:last]
-    question.looked.clear()
+    question.services.looked.clear()
     read = {
         token.name.lower()
         for before, token in pairwise(tokens)
@@ -143,11 +141,10 @@ def answer_clause(question: Question, first: int, last: int) -> pa.Table:
     ------
     StatementError : when it does not parse or cannot be answered
     """
-    # The engine and NumPy are imported with the first verb, not with the first statement.
-    from isoflop.queries.language.syntax.parse import parse_clause
-    from isoflop.queries.language.verbs import answer_verb
+    from isoflop.queries.language.parse import parse_clause
 
-    return answer_verb(question, parse_clause(question.text, question.tokens, first, last))
+    clause = parse_clause(question.text, question.tokens, first, last, question.typed.words)
+    return clause.verb.plan(question, clause.node).run()
 
 
 def _check_characters(text: str) -> None:
@@ -167,18 +164,18 @@ def _check_statement(question: Question, first: int, last: int, clauses: Sequenc
             "each verb that changes laws is a transaction of its own; in a session, lake.session(), they share one",
         )  # fmt: skip
     for clause in clauses:
-        changing = verb_at(tokens, clause.first)
-        if changing in (*CHANGES, "FORECAST") and question.lake.is_read_only:
-            message = f"the lake is open for reading only, and {changing} writes into it"
+        opening = question.typed.words.at(tokens, clause.first)
+        if opening is not None and opening.verb.changes and question.lake.is_read_only:
+            message = f"the lake is open for reading only, and {opening.called} writes into it"
             raise question.error("Permission", message, tokens[clause.first], MEND)
     if not clauses:
         return
     place = tokens[clauses[0].first]
-    verb = verb_at(tokens, clauses[0].first) or place.text
+    opening = question.typed.words.at(tokens, clauses[0].first)
     kept = _kept(tokens[first:last])
-    if kept is not None and verb not in CHANGES:
-        message = f"a {kept} cannot hold {verb}, which is answered once"
-        raise question.error("Binder", message, place, f"CREATE TABLE … AS {verb} … keeps the answer")
+    if kept is not None and opening is not None and not opening.verb.is_statement:
+        message = f"a {kept} cannot hold {opening.called}, which is answered once"
+        raise question.error("Binder", message, place, f"CREATE TABLE … AS {opening.called} … keeps the answer")
 
 
 def _kept(tokens: Sequence[Token]) -> str | None:

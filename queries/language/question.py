@@ -6,23 +6,21 @@ clauses in them first, sends it, and shows errors in the text that people typed.
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from isoflop.lakehouse.errors import QuerySyntaxError, StatementError
+from isoflop.lakehouse.errors import StatementError
 from isoflop.queries.language.rewrite import Composed
-from isoflop.queries.language.syntax.clauses import find_clauses, visible_queries
+from isoflop.queries.language.services import Services
+from isoflop.queries.language.syntax.clauses import visible_queries
 from isoflop.queries.language.syntax.nodes import Expression, Span
-from isoflop.queries.language.syntax.tokens import Kind, Token
+from isoflop.queries.language.syntax.tokens import Kind, tokenize
+from isoflop.queries.language.text import Text
 from isoflop.queries.laws.algebra.expression import sql_number
 
 if TYPE_CHECKING:
     import pyarrow as pa
-
-    from isoflop.lakehouse import Asked
-    from isoflop.queries.language.provenance import Staleness
 
     Answerer = Callable[["Question", int, int], pa.Table]
 
@@ -41,43 +39,27 @@ class Own:
     stands_for: int
 
 
-@dataclass(frozen=True)
-class Sent:
-    """A query as DuckDB got it, on one line, and the wall time [s] that its answer took."""
-
-    sql: str
-    seconds: float
-
-
 class Question:
     """One text, its statements answered one after another.
 
     Parameters
     ----------
-    lake : whom DuckDB's part goes to
-    text, tokens : what was typed
+    typed : the text
+    services : the lake, and what is gathered for people
     parameters : values for `?` and `$1` in order, or for `$name` by name
     answer : answers the verb clause in a token range with a table
-    relations : tables that the text names
     """
 
     def __init__(
         self,
-        lake: Asked,
-        text: str,
-        tokens: list[Token],
+        typed: Text,
+        services: Services,
         parameters: Sequence[Any] | Mapping[str, Any] | None,
         answer: Answerer,
-        relations: Mapping[str, pa.Table] | None = None,
     ) -> None:
-        self.lake, self.text, self.tokens = lake, text, tokens
-        self.notes: list[str] = []
-        self.looked: dict[tuple[str, int, int], Staleness] = {}
-        self.units: dict[str, str] = {}
-        self.sent: list[Sent] = []
-        self.keeps_forecasts = True
-        self.answer = answer
-        self._given = dict(relations or {})
+        self.typed, self.services, self.answer = typed, services, answer
+        self.text, self.tokens, self.lake = typed.text, typed.tokens, services.lake
+        self.error, self.note, self.units = typed.error, services.note, services.units
         self._values = _by_name(parameters)
         self._statement = 0
         self._scope: int | None = None
@@ -85,16 +67,21 @@ class Question:
         self._answered: dict[int, str] = {}
         self._relations: dict[str, pa.Table] = {}
 
+    def about(self, text: str, parameters: Mapping[str, Any] | None, *, is_shown: bool) -> Question:
+        """Return a question of its own about another text, asked of the same lake.
+
+        Parameters
+        ----------
+        is_shown : whether what it sends is shown among what this one sends
+        """
+        services = Services(self.lake, sent=self.services.sent if is_shown else [])
+        return Question(Text(text, tokenize(text), self.typed.words), services, parameters, self.answer)
+
     def begin(self, first: int) -> None:
         """Start with the statement whose first token is `first`; what earlier ones read is let go."""
         self._statement = first
         self._answered.clear()
         self._relations.clear()
-
-    def note(self, text: str) -> None:
-        """Add a sentence for people, once."""
-        if text not in self.notes:
-            self.notes.append(text)
 
     # Asking DuckDB
 
@@ -132,24 +119,35 @@ class Question:
     def run_statement(self, first: int, last: int) -> pa.Table:
         """Send tokens `first` up to, without, `last` as a statement of its own, its verb clauses answered."""
         composed = Composed(self.text, self.tokens)
-        self._add_slice(composed, first, last, is_statement=True)
+        self._add_slice(composed, first, last)
         return self._send(composed, None, {})
+
+    def inlined(self, *pieces: str | Own | Expression) -> str:
+        """Return what `run` would send as one text that stands for itself, with the values of parameters in it."""
+        composed = Composed(self.text, self.tokens)
+        for piece in pieces:
+            match piece:
+                case Expression():
+                    for index in range(piece.first, piece.last):
+                        is_parameter = self.tokens[index].kind is Kind.PARAMETER
+                        composed.token(index, self.literal(index) if is_parameter else None)
+                case Own():
+                    composed.own(piece.text)
+                case _:
+                    composed.own(piece)
+        return composed.text
 
     def _send(self, composed: Composed, otherwise: Span | None, relations: Mapping[str, pa.Table]) -> pa.Table:
         import duckdb
 
         seen = {name: self._relations[name] for name in composed.relations}
-        began = time.perf_counter()
         try:
-            table = self.lake.query(composed.text, composed.parameters or None, {**self._given, **seen, **relations})
-            self.sent.append(Sent(composed.line, time.perf_counter() - began))
-            return table
+            return self.services.send(composed, {**seen, **relations})
         except duckdb.Error as error:
             if otherwise is None and "\n\nLINE " not in str(error) and "end of input" not in str(error):
                 raise
-            restated = composed.restate(
-                error, otherwise or Span(0, 1), _ROWS_AROUND if self._scope is not None else None
-            )
+            hint = _ROWS_AROUND if self._scope is not None else None
+            restated = composed.restate(error, otherwise or Span(0, 1), hint)
             if restated is None:
                 raise
             raise restated from error
@@ -176,11 +174,10 @@ class Question:
         if chosen:
             composed.own("\n")
 
-    def _add_slice(self, composed: Composed, first: int, last: int, *, is_statement: bool = False) -> None:
-        clauses = {clause.first: clause for clause in find_clauses(self.tokens, first, last, is_statement=is_statement)}
+    def _add_slice(self, composed: Composed, first: int, last: int) -> None:
         index = first
         while index < last:
-            clause = clauses.get(index)
+            clause = self.typed.clauses.get(index)
             if clause is not None:
                 name = self._relation(clause.first, clause.last)
                 composed.relations.add(name)
@@ -188,7 +185,7 @@ class Question:
                 index = clause.last
                 continue
             if self.tokens[index].kind is Kind.PARAMETER:
-                name = self.parameter_name(index)
+                name = self.typed.parameter_name(index)
                 composed.parameters[name] = self.parameter(index)
                 composed.token(index, f"${name}")
             else:
@@ -219,13 +216,6 @@ class Question:
 
     # Parameters and constants
 
-    def parameter_name(self, index: int) -> str:
-        """Return the name or number of the parameter at a token; `?` are numbered through the text."""
-        text = self.tokens[index].text
-        if len(text) > 1:
-            return text[1:]
-        return str(sum(token.text == "?" for token in self.tokens[: index + 1]))
-
     def parameter(self, index: int) -> Any:
         """Return the value of the parameter at a token.
 
@@ -233,7 +223,7 @@ class Question:
         ------
         StatementError : when none is given
         """
-        name = self.parameter_name(index)
+        name = self.typed.parameter_name(index)
         if name not in self._values:
             token = self.tokens[index]
             raise StatementError(
@@ -250,7 +240,7 @@ class Question:
         ]
         unnamed = [index for index in chosen if self.tokens[index].text == "?"]  # numbered by their order
         names = {index: str(position) for position, index in enumerate(unnamed, 1)}
-        return {names.get(index, self.parameter_name(index)): self.parameter(index) for index in chosen}
+        return {names.get(index, self.typed.parameter_name(index)): self.parameter(index) for index in chosen}
 
     def literal(self, index: int) -> str:
         """Return the value of the parameter at a token as SQL writes it."""
@@ -296,13 +286,6 @@ class Question:
         if isinstance(value, bool) or not isinstance(value, int | float):
             raise self.error("Binder", f"{what} is a number, got {expression.text}", expression)
         return float(value)
-
-    # Errors
-
-    def error(self, kind: str, message: str, at: Span | Token, hint: str | None = None) -> StatementError:
-        """Return an error with its caret under a part of the statement."""
-        kinds = QuerySyntaxError if kind == "Parser" else StatementError
-        return kinds(kind, message, self.text, at.start, at.end, hint=hint)
 
 
 def _literal(value: Any) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
@@ -34,7 +34,7 @@ BUILT_IN, TYPED = "law", "formula"  # what a saved law is made of again
 
 _NEWEST = """
 SELECT * REPLACE ([] AS draws, [] AS residuals) FROM store.laws
-WHERE statement IS NOT NULL AND options IS NOT NULL
+WHERE statement IS NOT NULL AND options IS NOT NULL AND list_contains($names, lower(name))
 QUALIFY row_number() OVER (PARTITION BY lower(name) ORDER BY version DESC) = 1
 """
 
@@ -112,13 +112,13 @@ def saved_names(lake: Asked) -> list[str]:
     return names
 
 
-def newest_laws(lake: Asked) -> list[tuple[LawRecord, bool | None]]:
-    """Return the newest version of each saved law, without its resamples, and whether it was stale at the last look.
+def newest_laws(lake: Asked, names: Sequence[str]) -> list[tuple[LawRecord, bool | None]]:
+    """Return the newest version of some saved laws, without its resamples, and whether it was stale at the last look.
 
     Laws of a form that is not installed here are left out.
     """
     found = []
-    for row in lake.query(_NEWEST).to_pylist():
+    for row in lake.query(_NEWEST, {"names": [name.lower() for name in names]}).to_pylist():
         with contextlib.suppress(IsoflopError):
             found.append((_record(row), row["stale"]))
     return found

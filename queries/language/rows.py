@@ -175,13 +175,24 @@ def checksum(question: Question, bound: Bound, source: Source) -> str:
     ------
     StatementError : when DuckDB cannot answer
     """
+    table = question.run(*_checksum_pieces(bound, source), place=source.relation)
+    return str(table.column("checksum")[0])
+
+
+def checksum_sql(question: Question, bound: Bound, source: Source) -> str | None:
+    """Return the query of `checksum` as it can be asked later without the statement; None for rows of a verb."""
+    if question.typed.outermost(source.relation.first, (source.where or source.relation).last):
+        return None
+    return question.inlined(*_checksum_pieces(bound, source))
+
+
+def _checksum_pieces(bound: Bound, source: Source) -> list[Piece]:
     pieces: list[Piece] = ["SELECT sum(hash(rows))::VARCHAR AS checksum FROM (SELECT (", bound.target, ") AS y"]
     for position, column in enumerate(bound.columns):
         pieces += [", (", column, f") AS x{position}"]
     if source.weight is not None:
         pieces += [", (", source.weight, ") AS w"]
-    table = question.run(*pieces, *source_pieces(source), ") AS rows", place=source.relation)
-    return str(table.column("checksum")[0])
+    return [*pieces, *source_pieces(source), ") AS rows"]
 
 
 def _check_single(question: Question, table: pa.Table, read: Mapping[str, Column], source: Source) -> None:

@@ -7,6 +7,7 @@ that a verb inside a string is not taken for one and every error can point at wh
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from enum import Enum
 from typing import NamedTuple
 
@@ -138,7 +139,7 @@ def _comment_end(text: str, position: int) -> int:
 _PARTNERS = {")": "(", "]": "[", "}": "{"}
 
 
-def matching(tokens: list[Token], opening: int) -> int:
+def matching(tokens: Sequence[Token], opening: int) -> int:
     """Return the index of the bracket that closes the one at index `opening`, or of the END token when none does."""
     opened: list[str] = []
     for index in range(opening, len(tokens)):

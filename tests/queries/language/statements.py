@@ -5,10 +5,9 @@ from __future__ import annotations
 import random
 from collections.abc import Sequence as Many
 
+from isoflop.queries.language import verbs
 from isoflop.queries.language.syntax.grammar import (
-    PARTS,
     SLICES,
-    VERBS,
     Choice,
     Listed,
     Mark,
@@ -17,8 +16,8 @@ from isoflop.queries.language.syntax.grammar import (
     Reference,
     Sequence,
     Word,
-    rule,
 )
+from isoflop.queries.language.verbs import VERBS, grammar
 
 # What may stand for a slice: what fits the tables of the fuzz tests, and now and then what does not.
 SAMPLES: dict[str, Many[str]] = {
@@ -43,6 +42,7 @@ SAMPLES: dict[str, Many[str]] = {
         "SELECT 1e9 AS params, 1e10 AS tokens", "FROM points LIMIT 3", "VALUES (1e19)", "SELECT 1e20",
         "SELECT params, tokens FROM (RESIDUALS chin)",
     ),
+    "explained": ("SHOW LAWS",),
     "option": (
         "level", "seed", "objective", "delta", "interval", "forward", "cluster", "bootstrap", "intervals", "weighing",
         "tolerance", "budgets", "curves", "flops", "per", "time_law",
@@ -94,6 +94,44 @@ CALM = {
     "extrapolate_average": "resamples = 2, forward = false", "optimize": "resamples = 0",
 }  # fmt: skip
 NAMED = (Reference("chosen"), Reference("planned"), Reference("parameter"))
+OVER = "OVER params IN [1e7, 1e12] LOG, tokens IN [1e9, 1e14] LOG SUBJECT TO 6 * params * tokens <= 1e21"
+# Verb -> a statement with it, and what of it may be a parameter.
+RELATIONS: dict[str, tuple[str, str | None]] = {
+    "fit": ("FIT loss ~ power(params) FROM points WHERE id < 30 GROUP BY corpus WITH (resamples = 0)", "30"),
+    "explain": ("EXPLAIN FIT loss ~ power(params) FROM points WHERE id < 30", "30"),
+    "cross_validate": ("CROSS VALIDATE chin FROM points HOLDOUT LARGEST 2 BY params WITH (resamples = 0)", "2"),
+    "compare": ("COMPARE chin, (loss ~ power(params)) FROM points WHERE id < 40 WITH (resamples = 0)", "40"),
+    "extrapolate": ("EXTRAPOLATE chin TO params = [1e9, 1e10], tokens = 20 * params WITH (level = 0.5)", "0.5"),
+    "forecast": ("FORECAST chin TO params = 1e9, tokens = 2e10", "1e9"),
+    "predict": ("PREDICT chin FROM points WHERE id < 9 WITH (level = 0.9)", "9"),
+    "residuals": ("RESIDUALS chin FROM points WHERE id < 9", "9"),
+    "optimize": (f"OPTIMIZE chin MINIMIZE loss {OVER}", "1e21"),
+    "compare_approaches": ("COMPARE APPROACHES FROM points WHERE id < 60 WITH (resamples = 0, tolerance = 0.5)", "0.5"),
+    "extrapolate_average": (
+        "EXTRAPOLATE AVERAGE OF chin, (loss ~ kaplan(params, tokens)) FROM points TO params = 1e9, tokens = 2e10 "
+        "WITH (resamples = 0, weighing = 'aicc')", "1e9",
+    ),
+    "design": (
+        "DESIGN 2 RUNS FOR chin TO params = 1e11, tokens = 2e12 "
+        "OVER params IN (1e9, 1e10), tokens = 20 * params", "1e11",
+    ),
+    "show_laws": ("SHOW LAWS LIKE 'chin'", None),
+    "show_law_forms": ("SHOW LAW FORMS LIKE 'chin%'", None),
+    "show_forecasts": ("SHOW FORECASTS", None),
+    "describe_law": ("DESCRIBE LAW chin", None),
+}  # fmt: skip
+CHANGED = {
+    "create_law": "CREATE OR REPLACE LAW made AS FIT loss ~ power(params) FROM points WITH (resamples = 0)",
+    "refit_law": "REFIT LAW chin",
+    "drop_law": "DROP LAW chin",
+    "alter_law": "ALTER LAW chin RENAME TO gone",
+    "comment_on_law": "COMMENT ON LAW chin IS 'changed'",
+}
+# A verb that needs no table of its own is tried as the shell shows it.
+RELATIONS |= {
+    verb.key: (verb.briefs[0].example, None) for verb in VERBS if not verb.is_statement and verb.key not in RELATIONS
+}
+CHANGED |= {verb.key: verb.briefs[0].example for verb in VERBS if verb.is_statement and verb.key not in CHANGED}
 RARELY = 0.03
 DEEPEST = 6  # rules in rules; beyond it what may be left out is
 
@@ -108,15 +146,17 @@ def make(name: str, chance: random.Random, depth: int = 0, verb: str = "") -> st
     """
     if name == "options":
         return _options(chance, verb)
-    if name == "explained" and chance.random() < 0.7:
-        return make(chance.choice(("fit", "extrapolate", "predict")), chance, depth)
+    if name == "explained":
+        usual = ("fit", "extrapolate", "predict")
+        others = [verb.key for verb in verbs.VERBS if not verb.is_prefix]
+        return make(chance.choice(usual if chance.random() < 0.7 else others), chance, depth)
     if name == "law" and chance.random() < 0.7:  # a fit takes longest
         return make("saved_law", chance)
     if name in SENSIBLE and chance.random() < 0.6:
         return chance.choice(SENSIBLE[name])
     if name in SLICES:
         return chance.choice(ODD[name] if name in ODD and chance.random() < RARELY else SAMPLES[name])
-    return _text(rule(name), chance, depth + 1, name if name in VERBS else verb)
+    return _text(grammar().rule(name), chance, depth + 1, name if name in grammar().verbs else verb)
 
 
 def _options(chance: random.Random, verb: str) -> str:
@@ -159,7 +199,7 @@ def _text(node: Node, chance: random.Random, depth: int, verb: str) -> str:
 def all_names() -> set[str]:
     """Return the names that rules refer to."""
     found: set[str] = set()
-    waiting = [rule(name) for name in (*VERBS, *PARTS)]
+    waiting = [grammar().rule(name) for name in grammar().rules]
     while waiting:
         match waiting.pop():
             case Reference(name):

@@ -2,10 +2,19 @@
 
 from __future__ import annotations
 
+import re
+from typing import Any
+
+import pyarrow as pa
 import pytest
 
 from isoflop.lakehouse import Lakehouse
 from isoflop.lakehouse.errors import QuerySyntaxError, StatementError, UnknownName
+from isoflop.lakehouse.session import Session
+from isoflop.queries.language.verb import Verb
+from isoflop.queries.language.verbs import EXPLAIN
+from isoflop.queries.language.verbs import VERBS as KNOWN
+from tests.queries.language.statements import CHANGED, RELATIONS
 
 QUICK = "WITH (resamples = 0)"
 TO = "TO params = [1e9, 1e11, 0], tokens = 20 * params"
@@ -139,22 +148,22 @@ def test_every_verb_is_explained_and_nothing_is_done(
         planted.sql(f"CREATE LAW solo AS FIT loss ~ power(params) FROM points {QUICK}")
     before = state(planted)
     for place in (
-        "fit.fit_data",
-        "validate.cross_validate",
+        "fits.fit_data",
+        "select.cross_validate",
         "prediction.predict",
-        "optimize.optimise",
-        "validate.average_laws",
-        "approaches.compared",
-        "design.plan_runs",
+        "plans.optimize.optimise",
+        "select.average_laws",
+        "plans.approaches.compared",
+        "plans.design.plan_runs",
     ):
-        monkeypatch.setattr(f"isoflop.queries.language.verbs.{place}", refuse)
+        monkeypatch.setattr(f"isoflop.queries.language.{place}", refuse)
     answer = planted.sql(f"EXPLAIN {verb}")
     assert answer.columns == ["step", "detail"]
     steps = dict(answer.rows())
     for step, detail in VERBS[verb].items():
         assert steps[step].startswith(detail), (step, steps[step])
     assert all("isoflop" not in detail or step == "sql" for step, detail in answer.rows())
-    is_read = not verb.startswith("OPTIMIZE")
+    is_read = not verb.startswith("OPTIMIZE") or "FOR EACH" in verb
     assert any(step == "sql" and detail.lstrip().startswith("SELECT") for step, detail in answer.rows()) is is_read
     assert planted.sql(f"SELECT count(*) FROM (EXPLAIN {verb})").rows() == [(len(answer),)]
     assert state(planted) == before
@@ -196,6 +205,53 @@ def test_analyze_does_it_and_says_how_long_that_took(planted: Lakehouse, verb: s
     assert steps["answer"].startswith(answer)
     assert {"time in DuckDB", "time for the rest", "time in all"} <= steps.keys()
     assert rows[: len(planted.sql(f"EXPLAIN {verb}")) - 1][0] == planted.sql(f"EXPLAIN {verb}").rows()[0]
+
+
+def sent(session: Session, monkeypatch: pytest.MonkeyPatch, text: str) -> tuple[list[str], list[str]]:
+    """What EXPLAIN or EXPLAIN ANALYZE shows as SQL, and what went to DuckDB meanwhile, each on one line."""
+    recorded: list[str] = []
+    query = Session.query
+
+    def recording(self: Session, sql: str, *arguments: Any, **named: Any) -> pa.Table:
+        recorded.append(" ".join(sql.split()))
+        return query(self, sql, *arguments, **named)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(Session, "query", recording)
+        answer = session.sql(text)
+    return [" ".join(detail.split()) for step, detail in answer.rows() if step == "sql"], recorded
+
+
+def is_about_rows(sql: str) -> bool:
+    """Whether a statement reads what a verb works on; the others look up laws, names and scores."""
+    return not re.search(r"store\.|duckdb_|sum\(hash\(|_isoflop_targets|^FROM runs LIMIT 0$", sql)
+
+
+@pytest.mark.parametrize("verb", [verb for verb in KNOWN if verb is not EXPLAIN], ids=lambda verb: verb.key)
+def test_the_sql_that_is_shown_is_the_sql_that_is_sent(
+    planted: Lakehouse, monkeypatch: pytest.MonkeyPatch, verb: Verb[Any]
+) -> None:
+    text = CHANGED[verb.key] if verb.is_statement else RELATIONS[verb.key][0]
+    with planted.session() as session:
+        session.sql("BEGIN")
+        shown, _ = sent(session, monkeypatch, f"EXPLAIN {text}")
+        analyzed, recorded = sent(session, monkeypatch, f"EXPLAIN ANALYZE {text}")
+        session.sql("ROLLBACK")
+    assert shown == analyzed
+    assert {sql for sql in shown if is_about_rows(sql)} == {sql for sql in recorded if is_about_rows(sql)}
+    assert set(shown) <= set(recorded)
+
+
+def test_runs_that_are_resampled_as_a_whole_are_read_and_said(
+    planted: Lakehouse, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fit = "FIT loss ~ power(params) FROM curves WITH (resamples = 20, bootstrap = 'auto', forward = false)"
+    with planted.session() as session:
+        session.sql("CREATE TEMP TABLE curves AS SELECT * EXCLUDE (name), 'run ' || id % 12 AS run_id FROM points")
+        shown, recorded = sent(session, monkeypatch, f"EXPLAIN ANALYZE {fit}")
+        assert [sql for sql in shown if '("run_id") AS g0' in sql] and set(shown) <= set(recorded)
+        steps = dict(session.sql(f"EXPLAIN {fit}").rows())
+    assert steps["intervals"] == "0.95 from 20 resamples of whole groups by run_id, seed 0"
 
 
 def test_the_number_of_starts_is_the_one_of_the_fit(planted: Lakehouse) -> None:

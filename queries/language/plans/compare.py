@@ -1,0 +1,164 @@
+"""COMPARE: laws ranked on the same rows."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from isoflop.queries.fitting.folds import Fold
+from isoflop.queries.language.bind import Bound
+from isoflop.queries.language.describe import interval_steps, on_one_line, search_steps
+from isoflop.queries.language.fits import fit_rows
+from isoflop.queries.language.options import FitOptions, read_compare_options
+from isoflop.queries.language.question import Question
+from isoflop.queries.language.records import known
+from isoflop.queries.language.rows import Rows
+from isoflop.queries.language.select import (
+    averaged,
+    bind_subject,
+    candidate_name,
+    common_rows,
+    read_usable,
+    run_folds,
+    split_rows,
+)
+from isoflop.queries.language.syntax.nodes import Compare
+from isoflop.queries.language.verb import Steps
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+
+class ComparePlan:
+    """The candidates, and the rows that all of them can use.
+
+    Raises
+    ------
+    StatementError : when the candidates do not have one target, or leave no common rows
+    """
+
+    def __init__(self, question: Question, node: Compare) -> None:
+        self._question, self._node = question, node
+        self._names, self._bounds = _candidates(question, node)
+        self._options, self._weighing = read_compare_options(question, node.options, "COMPARE", self._bounds[0].law)
+        self._read = [
+            read_usable(question, bound, node.source, node.holdout, self._options, "COMPARE") for bound in self._bounds
+        ]
+        self._rows = common_rows(question, node.source, self._read, "COMPARE")
+        holdout, seed = node.holdout, self._options.seed
+        self._splits = [] if holdout is None else [split_rows(question, holdout, own, seed) for own in self._rows]
+
+    def steps(self) -> Steps:
+        """Return the candidates, the rows, and what ranks them."""
+        steps: Steps = []
+        for name, bound, own in zip(self._names, self._bounds, self._read, strict=True):
+            free = sum(one.fixed is None for one in bound.law.coefficients)
+            usable = f"{len(own.kept)} of {own.matched} rows usable"
+            detail = f"{bound.target_name} ~ {bound.law.formula}; {free} free coefficients; {usable}"
+            steps.append((f"candidate {name}", detail))
+        rows, holdout = self._rows[0], self._node.holdout
+        steps.append(("rows", f"{len(rows.kept)} of {rows.matched}, which every candidate can use"))
+        steps += search_steps(self._bounds[0], rows, self._options)
+        if self._weighing is not None:
+            steps.append(("weighed by", self._weighing))
+        if holdout is None:
+            return [*steps, ("ranked by", "aicc of fits to all rows")]
+        parts = self._splits[0].parts
+        steps.append(("folds", f"{len(parts)}: {on_one_line(self._question, holdout)}"))
+        steps.append(("ranked by", "mean absolute error on the rows held out"))
+        return steps + interval_steps(self._options)
+
+    def run(self) -> pa.Table:
+        """Return one row for each candidate, the best first, all fitted to the same rows."""
+        import pyarrow as pa
+
+        question, node, options = self._question, self._node, self._options
+        results = []
+        for position, (name, bound, own) in enumerate(zip(self._names, self._bounds, self._rows, strict=True)):
+            found = fit_rows(question, bound, own, replace(options, resamples=0))
+            free = sum(one.fixed is None for one in bound.law.coefficients)
+            row: dict[str, Any] = {"law": name, "k": free, "status": found.status, "aicc": known(found.criteria.aicc)}
+            row |= {"cv_mape": None, "cv_coverage": None}
+            if node.holdout is not None:
+                folds = run_folds(question, bound, own, self._splits[position], options)
+                row |= {"cv_mape": _mean(folds, "mape"), "cv_coverage": _mean(folds, "coverage")}
+            results.append(row)
+        ranked = _ranked(results, by_error=node.holdout is not None)
+        if self._weighing is not None:
+            weights = _weights(question, node, self._names, self._bounds, self._rows, options, self._weighing)
+            ranked = [{**row, "weight": weights.get(row["law"])} for row in ranked]
+        number = pa.float64()
+        schema = pa.schema(
+            {
+                "rank": pa.int64(),
+                "law": pa.string(),
+                "k": pa.int64(),
+                "aicc": number,
+                "cv_mape": number,
+                "cv_coverage": number,
+                "delta_aicc": number,
+                "weight": number,
+                "status": pa.string(),
+            }
+        )
+        return pa.Table.from_pylist(ranked, schema=schema)
+
+
+def _candidates(question: Question, node: Compare) -> tuple[list[str], list[Bound]]:
+    """Return what the candidates of COMPARE are called, and what they are.
+
+    Raises
+    ------
+    StatementError : when they predict different things
+    """
+    bounds = [bind_subject(question, subject) for subject in node.subjects]
+    for subject, bound in zip(node.subjects, bounds, strict=True):
+        if bound.target_name != bounds[0].target_name:
+            message = f"the candidates of COMPARE predict '{bounds[0].target_name}' and '{bound.target_name}'"
+            raise question.error("Binder", message, subject, "compare laws of one target")
+    return [candidate_name(question, subject) for subject in node.subjects], bounds
+
+
+def _weights(
+    question: Question,
+    node: Compare,
+    names: Sequence[str],
+    bounds: Sequence[Bound],
+    rows: Sequence[Rows],
+    options: FitOptions,
+    weighing: str,
+) -> dict[str, float]:
+    """Return the weight that each candidate has in their average."""
+    for position, name in enumerate(names):
+        if name in names[:position]:
+            raise question.error("Binder", f"{name} stands twice, and weights go by name", node.subjects[position])
+    average = averaged(question, names, bounds, rows, options, weighing)
+    for note in average.notes:
+        question.note(note.message)
+    return dict(zip(average.names, average.weights.tolist(), strict=True))
+
+
+def _ranked(rows: list[dict[str, Any]], *, by_error: bool) -> list[dict[str, Any]]:
+    """Return candidates best first: by error on rows held out, else by information criterion."""
+    key = "cv_mape" if by_error else "aicc"
+    ordered = sorted(rows, key=lambda row: (row["status"] != "converged", row[key] is None, row[key] or 0.0))
+    criteria = [row["aicc"] for row in rows if row["aicc"] is not None]
+    least = min(criteria, default=None)
+    weights = [0.0 if row["aicc"] is None or least is None else np.exp((least - row["aicc"]) / 2) for row in ordered]
+    total = sum(weights)
+    for rank, (row, weight) in enumerate(zip(ordered, weights, strict=True), 1):
+        row["rank"] = rank
+        row["delta_aicc"] = None if row["aicc"] is None or least is None else row["aicc"] - least
+        row["weight"] = weight / total if total else None
+    return ordered
+
+
+def _mean(folds: Sequence[Fold], name: str) -> float | None:
+    """Return the mean of a measure over the rows held out."""
+    values = np.array([getattr(fold, name) for fold in folds], dtype=np.float64)
+    weights = np.array([fold.n_test for fold in folds], dtype=np.float64)
+    is_known = np.isfinite(values)
+    return float(np.average(values[is_known], weights=weights[is_known])) if is_known.any() else None

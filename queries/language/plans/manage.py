@@ -1,0 +1,91 @@
+"""DROP LAW, ALTER LAW and COMMENT ON LAW."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from isoflop.queries.language import catalogue
+from isoflop.queries.language.describe import law_steps
+from isoflop.queries.language.question import Question
+from isoflop.queries.language.records import LawRecord, load_law
+from isoflop.queries.language.syntax.nodes import CommentLaw, DropLaw, RenameLaw
+from isoflop.queries.language.verb import Steps
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+
+class DropPlan:
+    """A law that is to be forgotten with every version of it and its macro."""
+
+    def __init__(self, question: Question, node: DropLaw) -> None:
+        self._question, self._name = question, node.name.text
+        self._record: LawRecord | None = None
+        if not node.if_exists or catalogue.law_exists(question.lake, node.name.text):
+            self._record = load_law(question, node.name)
+
+    def steps(self) -> Steps:
+        """Return the law, and what is forgotten."""
+        if self._record is None:
+            return [("drop", f"nothing: law '{self._name}' does not exist")]
+        what = f"law '{self._record.name}', every version of it, and its SQL functions, in one transaction"
+        return [*law_steps(self._question, self._record), ("drop", what)]
+
+    def run(self) -> pa.Table:
+        """Forget the law."""
+        import pyarrow as pa
+
+        question, record = self._question, self._record
+        if record is None:
+            question.note(f"law '{self._name}' does not exist; nothing was dropped")
+            return pa.table({})
+        catalogue.drop_law(question.lake, str(record.name))
+        versions = f" with its {record.version} versions" if (record.version or 1) > 1 else ""
+        question.note(f"law '{record.name}' dropped{versions}")
+        return pa.table({})
+
+
+class RenamePlan:
+    """A law that is to have another name, with every version of it."""
+
+    def __init__(self, question: Question, node: RenameLaw) -> None:
+        self._question, self._new = question, node.new.text
+        self._record = record = load_law(question, node.name)
+        catalogue.check_name(question, node.new, str(record.name))
+        is_same = node.new.text.lower() == str(record.name).lower()
+        if not is_same and catalogue.law_exists(question.lake, node.new.text):
+            hint = f"DROP LAW {node.new.text} first"
+            raise question.error("Catalog", f"law '{node.new.text}' exists", node.new, hint)
+
+    def steps(self) -> Steps:
+        """Return the law, and what it is called then."""
+        what = f"to '{self._new}', every version of it, its forecasts and its SQL functions, in one transaction"
+        return [*law_steps(self._question, self._record), ("rename", what)]
+
+    def run(self) -> pa.Table:
+        """Give the law its name."""
+        import pyarrow as pa
+
+        catalogue.rename_law(self._question.lake, self._record, self._new)
+        self._question.note(f"law '{self._record.name}' is now '{self._new}'")
+        return pa.table({})
+
+
+class CommentPlan:
+    """What SHOW LAWS is to say about a law."""
+
+    def __init__(self, question: Question, node: CommentLaw) -> None:
+        self._question = question
+        self._comment = None if node.comment is None else question.text_of(node.comment, "a comment")
+        self._record = load_law(question, node.name)
+
+    def steps(self) -> Steps:
+        """Return the law, and the comment."""
+        return [*law_steps(self._question, self._record), ("comment", self._comment or "none")]
+
+    def run(self) -> pa.Table:
+        """Set the comment."""
+        import pyarrow as pa
+
+        catalogue.comment_law(self._question.lake, self._record, self._comment)
+        return pa.table({})

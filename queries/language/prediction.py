@@ -1,0 +1,344 @@
+"""What EXTRAPOLATE, PREDICT and RESIDUALS share: laws with numbers, and the columns a prediction has."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+from isoflop.lakehouse.errors import StatementError
+from isoflop.lakehouse.units import UNITS
+from isoflop.queries.fitting.data import usable_rows
+from isoflop.queries.fitting.intervals import Prediction, predict
+from isoflop.queries.language.describe import law_steps
+from isoflop.queries.language.fits import PlannedFit, arguments_of, note_status, target_of
+from isoflop.queries.language.options import IntervalOptions
+from isoflop.queries.language.provenance import note_stale
+from isoflop.queries.language.question import Own, Question
+from isoflop.queries.language.records import LawRecord, load_law
+from isoflop.queries.language.rows import Piece, faults_of, first_fault, numbers, source_pieces
+from isoflop.queries.language.syntax.nodes import Fit, LawReference, Source, Span
+from isoflop.queries.language.verb import Steps
+from isoflop.queries.laws import Law
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+Array = NDArray[np.float64]
+FORWARD_NOTES = ("intervals_widened", "intervals_hold", "no_forward_check")  # what the forward check may have said
+
+
+class ChosenLaws:
+    """The law that a clause names, or the FIT in parentheses that is to find it; nothing is fitted yet.
+
+    Parameters
+    ----------
+    question, reference : the statement, and the name or the FIT in it
+
+    Raises
+    ------
+    StatementError : when there is no such law, or the FIT names what does not exist
+    """
+
+    def __init__(self, question: Question, reference: LawReference) -> None:
+        self._question, self._reference = question, reference
+        self.fit = PlannedFit.of(question, reference) if isinstance(reference, Fit) else None
+        self.saved = None if isinstance(reference, Fit) else load_law(question, reference)
+
+    @property
+    def law(self) -> Law:
+        """The law, with inputs named as its columns."""
+        if self.saved is not None:
+            return self.saved.law
+        assert self.fit is not None
+        return self.fit.bound.law
+
+    @property
+    def inputs(self) -> tuple[str, ...]:
+        """The names of the inputs."""
+        return tuple(one.name for one in self.law.inputs)
+
+    @property
+    def target(self) -> str:
+        """The name of what it predicts."""
+        if self.saved is not None:
+            return self.saved.target
+        assert self.fit is not None
+        return self.fit.bound.target_name
+
+    @property
+    def target_sql(self) -> str:
+        """SQL that computes the target, over the columns it is fitted to."""
+        if self.saved is not None:
+            return self.saved.target_sql
+        assert self.fit is not None
+        return target_of(self._question, self.fit.bound)
+
+    @property
+    def arguments(self) -> tuple[str, ...]:
+        """SQL that computes each input, over the same columns."""
+        if self.saved is not None:
+            return self.saved.arguments
+        assert self.fit is not None
+        return arguments_of(self._question, self.fit.bound)
+
+    @property
+    def title(self) -> str:
+        """What the law is called in a sentence."""
+        if self.saved is not None:
+            return self.saved.title
+        assert self.fit is not None
+        return f"the fit of {self.fit.bound.form}"
+
+    def steps(self) -> Steps:
+        """Return what the law is; for a FIT in parentheses, what is to be fitted."""
+        if self.saved is not None:
+            return law_steps(self._question, self.saved)
+        assert self.fit is not None
+        return self.fit.steps()
+
+    def read(self, *, says_stale: bool = True) -> tuple[pa.Table, list[LawRecord]]:
+        """Return the law with its numbers, or those that the FIT finds.
+
+        Parameters
+        ----------
+        says_stale : whether to look if the rows of a saved law have changed since, and to say so
+
+        Returns
+        -------
+        the values of GROUP BY, one row for each law and no column without it; the laws
+
+        Raises
+        ------
+        StatementError : when there is none with numbers
+        """
+        import pyarrow as pa
+
+        question = self._question
+        if self.saved is not None:
+            note_status(question, self.saved.status)
+            if says_stale:
+                note_stale(question, self.saved)
+            return pa.table({}), [self.saved]
+        assert self.fit is not None
+        fitted = self.fit.fit()
+        found = [
+            (position, record)
+            for position, record in enumerate(fitted.records)
+            if record is not None and np.isfinite(record.fitted.coefficients).all()
+        ]
+        if not found:
+            raise question.error("Fit", "there is no law to predict with: no fit has numbers", self._reference)
+        for _, record in found:
+            note_status(question, record.status)
+        if len(found) < len(fitted.parts):
+            missing = len(fitted.parts) - len(found)
+            question.note(f"{missing} groups of {len(fitted.parts)} have no fit and are left out")
+        return fitted.keys.take([position for position, _ in found]), [record for _, record in found]
+
+
+def one_law(question: Question, reference: LawReference, verb: str) -> ChosenLaws:
+    """Return the law that a verb names, which is one.
+
+    Raises
+    ------
+    StatementError : when GROUP BY would fit several
+    """
+    if isinstance(reference, Fit) and reference.source.groups:
+        raise question.error(
+            "Binder", f"{verb} takes one law, and GROUP BY fits several", reference.source.groups[0],
+            "choose one group with WHERE",
+        )  # fmt: skip
+    return ChosenLaws(question, reference)
+
+
+def with_keys(keys: pa.Table, position: int, table: pa.Table) -> pa.Table:
+    """Return a table with the values of GROUP BY of one law to the left."""
+    import pyarrow as pa
+
+    for column in reversed(keys.column_names):
+        value = keys.column(column).take(pa.array([position] * table.num_rows, pa.int64()))
+        table = table.add_column(0, column, value)
+    return table
+
+
+def predictions(
+    question: Question,
+    record: LawRecord,
+    columns: Sequence[pa.ChunkedArray],
+    options: IntervalOptions,
+    place: Span,
+) -> tuple[pa.Table, Prediction, NDArray[np.object_]]:
+    """Return the columns of a prediction for each row; what cannot be predicted is null.
+
+    Parameters
+    ----------
+    columns : P columns, in the order of the law's inputs
+    place : where the inputs stand in the statement, for errors
+
+    Returns
+    -------
+    the columns; the prediction; (R,) what is wrong with a row, empty for nothing
+    """
+    inputs, fault = read_inputs(question, record, columns, place)
+    usable = fault == ""
+    level = record.level if options.level is None else options.level
+    with np.errstate(all="ignore"):
+        safe = np.where(usable[:, None], inputs, record.fitted.support[:, 1])
+        found = predict(record.fitted, safe, level=level, kind=options.interval)
+    usable &= np.isfinite(found.predicted)
+    ratios = dict(zip(record.inputs, found.ratio.T, strict=True))
+    table = prediction_columns(question, record.target, record.law.unit, found, ratios, usable)
+    question.units.update({one.name: one.unit for one in record.law.inputs if one.unit not in ("", "any")})
+    if usable.any() and not np.isfinite(found.lower[usable]).any():
+        question.note(f"{record.title} has no resamples, so its predictions have no interval")
+    return table, found, fault
+
+
+def read_inputs(
+    question: Question, record: LawRecord, columns: Sequence[pa.ChunkedArray], place: Span
+) -> tuple[Array, NDArray[np.object_]]:
+    """Return the inputs (R, P) of a law, and what is wrong with each row, empty for nothing.
+
+    Parameters
+    ----------
+    columns : P columns, in the order of the law's inputs
+    place : where the inputs stand in the statement, for errors
+    """
+    inputs = np.empty((len(columns[0]), len(columns)))
+    faults = {}
+    for p, (one, column) in enumerate(zip(record.law.inputs, columns, strict=True)):
+        inputs[:, p] = numbers(question, column, one.name, place)
+        faults[one.name] = faults_of(inputs[:, p], column, needs_positive=one.positive)
+    return inputs, first_fault(faults, len(inputs))
+
+
+def prediction_columns(
+    question: Question,
+    target: str,
+    unit: str,
+    found: Prediction,
+    ratios: Mapping[str, Array],
+    usable: NDArray[np.bool_],
+) -> pa.Table:
+    """Return the columns that a prediction has; rows that are not usable are null.
+
+    Parameters
+    ----------
+    target, unit : name of what is predicted; its unit, that of the name when empty
+    found : R predictions
+    ratios : (R,) of each input to the largest one fitted on
+    usable : (R,)
+    """
+    import pyarrow as pa
+
+    def filled(values: Array) -> pa.Array:
+        return pa.array(values, pa.float64(), mask=~usable | ~np.isfinite(values))
+
+    unit = unit or UNITS.get(target, "")
+    if unit:
+        question.units.update(dict.fromkeys((f"predicted_{target}", "lower", "upper"), unit))
+    return pa.table(
+        {
+            f"predicted_{target}": filled(found.predicted),
+            "lower": filled(found.lower),
+            "upper": filled(found.upper),
+            "level": pa.array(np.full(len(usable), found.level)),
+            "interval": pa.array([found.kind] * len(usable), pa.string()),
+            "ratio": pa.StructArray.from_arrays([filled(one) for one in ratios.values()], list(ratios)),
+            "in_support": pa.array(found.in_support, pa.bool_(), mask=~usable),
+        }
+    )
+
+
+def note_distance(question: Question, record: LawRecord, found: Prediction, usable: NDArray[np.bool_]) -> None:
+    """Say how far beyond the rows of a law its predictions go, and how well its small rows foretold its large ones."""
+    ratios = dict(zip(record.inputs, found.ratio.T, strict=True))
+    if note_ratios(question, ratios, usable, record.title):
+        for message in forward_messages(record):
+            question.note(message)
+
+
+def forward_messages(record: LawRecord) -> list[str]:
+    """Return what the forward check of a law has said."""
+    noted = [note.partition(": ") for note in record.notes]
+    return [message for code, _, message in noted if code in FORWARD_NOTES]
+
+
+def note_ratios(question: Question, ratios: Mapping[str, Array], usable: NDArray[np.bool_], title: str) -> bool:
+    """Say how far beyond the rows behind a law, or several, some points lie; return whether any does.
+
+    Parameters
+    ----------
+    ratios : (R,) of each input to the largest one fitted on
+    title : what the law is called in a sentence
+    """
+    beyond = []
+    for name, values in ratios.items():
+        largest = float(np.max(values[usable], initial=0.0))
+        if largest > 1.0 + 1e-9:
+            beyond.append(f"{largest:.3g}x beyond the largest {name}")
+    if beyond:
+        question.note(f"extrapolates {' and '.join(beyond)} of the rows behind {title}")
+    return bool(beyond)
+
+
+def beside(question: Question, table: pa.Table, columns: pa.Table, place: Span, verb: str) -> pa.Table:
+    """Return a table with further columns to its right.
+
+    Raises
+    ------
+    StatementError : when the table has a column of one of these names
+    """
+    taken = {name.lower(): name for name in table.column_names}
+    for name in columns.column_names:
+        if name.lower() in taken:
+            hint = f"leave it out: (SELECT * EXCLUDE ({taken[name.lower()]}) FROM …)"
+            raise question.error("Binder", f"{verb} gives a column '{name}', and there is one already", place, hint)
+        table = table.append_column(name, columns.column(name))
+    return table
+
+
+def distinct_names(table: pa.Table) -> pa.Table:
+    """Return a table whose columns have different names: of two `x` the second is `x_1`, as in DuckDB."""
+    seen: set[str] = set()
+    names = []
+    for name in table.column_names:
+        new, count = name, 0
+        while new.lower() in seen:
+            count += 1
+            new = f"{name}_{count}"
+        seen.add(new.lower())
+        names.append(new)
+    return table.rename_columns(names)
+
+
+def note_change(question: Question, record: LawRecord, inputs: Array, measured: Array) -> None:
+    """Say when the rows behind a law are not what they were."""
+    if record.data_hash and usable_rows(record.law, inputs, measured).data_hash != record.data_hash:
+        counts = f"{len(record.residuals)} then, {len(measured)} now"
+        question.note(f"the rows behind {record.title} have changed since it was fitted: {counts}")
+
+
+def read_beside(
+    question: Question, laws: ChosenLaws, source: Source, *, needs_target: bool
+) -> tuple[pa.Table, list[pa.ChunkedArray]]:
+    """Return the rows of a source, and the law's inputs computed from them; with the target as the last if needed."""
+    at = source.relation.first
+    wanted = [*laws.arguments, *([laws.target_sql] if needs_target else [])]
+    pieces: list[Piece] = ["SELECT *"]
+    for position, sql in enumerate(wanted):
+        pieces += [", (", Own(sql, at), f") AS _isoflop_x{position}"]
+    try:
+        table = question.run(*pieces, *source_pieces(source), place=source.relation)
+    except StatementError as error:
+        if error.start != source.relation.start or "not found" not in error.message or error.hint:
+            raise
+        message = error.message.partition("\n\nLINE ")[0].partition(" Error: ")[2]
+        hint = f"{laws.title} takes {', '.join(laws.inputs)}"
+        raise question.error(error.kind, message, Span(error.start, error.end), hint) from error
+    rest = table.num_columns - len(wanted)
+    columns = [table.column(rest + position) for position in range(len(wanted))]
+    return distinct_names(table.select(list(range(rest)))), columns

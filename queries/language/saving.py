@@ -1,0 +1,172 @@
+"""What a FIT finds, kept under a name with what is needed to make it again."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from isoflop.queries.language.bind import is_plain
+from isoflop.queries.language.catalogue import law_exists, save_law
+from isoflop.queries.language.fits import Fitted, PlannedFit
+from isoflop.queries.language.macros import macros_of
+from isoflop.queries.language.question import Question
+from isoflop.queries.language.records import BUILT_IN, TYPED, LawRecord, known, load_law
+from isoflop.queries.language.rows import checksum, checksum_sql
+from isoflop.queries.language.syntax.nodes import CreateLaw, Name
+from isoflop.queries.language.syntax.tokens import quote_name
+from isoflop.queries.laws import Coefficient, find_law
+
+if TYPE_CHECKING:
+    pass
+
+
+@dataclass(frozen=True)
+class PlannedLaw:
+    """The FIT of a clause that keeps what it finds.
+
+    Parameters
+    ----------
+    fit : the plan of it
+    checked : checksum of the rows, by which later looks know whether they are the same
+    """
+
+    fit: PlannedFit
+    checked: str
+
+    @classmethod
+    def of(cls, question: Question, node: CreateLaw, kept: Mapping[str, Any] | None = None) -> PlannedLaw:
+        """Return the plan of a clause.
+
+        Parameters
+        ----------
+        kept : options that hold whatever the clause says
+
+        Raises
+        ------
+        StatementError : when the clause names what does not exist
+        """
+        fit = PlannedFit.of(question, node.fit, kept)
+        return cls(fit, checksum(question, fit.bound, node.fit.source))
+
+    def find(self) -> Fitted:
+        """Return the fit, with numbers to keep.
+
+        Raises
+        ------
+        StatementError : when it has none
+        """
+        fitted = self.fit.fit()
+        ((_, found),), (record,) = fitted.parts, fitted.records
+        if found is None or record is None or not np.isfinite(found.coefficients).all():
+            reason = found.reason if found is not None else None
+            message = f"there is no law to keep: {reason or 'no usable rows'}"
+            raise self.fit.question.error("Fit", message, fitted.bound.span)
+        return fitted
+
+
+def keep_fit(question: Question, node: CreateLaw, fitted: Fitted, name: str, checked: str, *, is_new: bool) -> bool:
+    """Keep the only fit of a clause as the next version of a law, and say so.
+
+    Parameters
+    ----------
+    question, node : the statement that the law is kept with
+    name : of the law
+    checked : the checksum of its rows
+    is_new : whether the name must not be taken
+
+    Returns
+    -------
+    whether it is kept: False when `is_new` and another process has made a law of this name meanwhile
+    """
+    ((_, found),), (record,) = fitted.parts, fitted.records
+    assert found is not None and record is not None
+    record = replace(record, name=name, statement=question.text[node.start : node.end])
+    if not save_law(question.lake, record, _about(question, node, fitted, checked), is_new=is_new):
+        return False
+    if macros_of(record):
+        question.note(f"law '{name}' saved; SELECT {_call(record)} computes it in any DuckDB client")
+    else:
+        question.note(f"law '{name}' saved; SQL cannot compute it, so it is no SQL function: use PREDICT")
+    return True
+
+
+def spelling_of(question: Question, name: Name) -> str:
+    """Return a law's name as it is spelled already, so that versions stay together."""
+    if not law_exists(question.lake, name.text):
+        return name.text
+    return load_law(question, name).name or name.text
+
+
+def _call(record: LawRecord) -> str:
+    """Return how a law is called as an SQL function."""
+    function, *inputs = (name if is_plain(name) else quote_name(name) for name in (str(record.name), *record.inputs))
+    return f"{function}({', '.join(inputs)})"
+
+
+def _about(question: Question, node: CreateLaw, fitted: Fitted, checked: str) -> dict[str, Any]:
+    """Return what `store.laws` keeps of a fit beyond its numbers."""
+    ((_, found),), (record,) = fitted.parts, fitted.records
+    assert found is not None and record is not None
+    law, search = fitted.bound.law, found.solution.search
+    is_built_in = fitted.bound.is_built_in
+    options = {
+        "kind": BUILT_IN if is_built_in else TYPED,
+        "is_changed": is_built_in and law.coefficients != find_law(fitted.bound.form).coefficients,
+        "domains": [_domain(one) for one in law.coefficients],
+        "objective": found.solution.penalty.name,
+        "delta": getattr(found.solution.penalty, "delta", 1e-3),
+        "resamples": fitted.options.resamples,
+        "compiled": fitted.options.compiled,
+        "forward": fitted.options.forward,
+        "level": fitted.options.level,
+        "bootstrap": found.resampled.bootstrap,
+        "intervals": found.intervals.kind,
+        "arguments": list(record.arguments),
+        "target": record.target_sql,
+        "values": question.values_in(node.start, node.end),
+        "checksum": checked,
+        "checksum_sql": checksum_sql(question, fitted.bound, node.fit.source),
+    }
+    diagnosis = {
+        "reason": found.reason,
+        "condition": _finite(found.solution.identified.condition),
+        "basin_share": _finite(search.share),
+        "second_best": search.second_best,
+        "starts": search.starts,
+        "r2": _finite(found.criteria.r2),
+        "rmse_log": _finite(found.criteria.rmse_log),
+        "aicc": _finite(found.criteria.aicc),
+        "bic": _finite(found.criteria.bic),
+        "widening": found.fitted.widening,
+        "edge": found.fitted.edge,
+    }
+    source = node.fit.source
+    return {
+        "source": question.text[source.start : source.end],
+        "options": json.dumps(options, default=_plain),
+        "seed": found.options.seed,
+        "objective": known(found.solution.objective),
+        "rows": len(found.data),
+        "dropped": fitted.rows.matched - len(found.data),
+        "data_hash": found.data.data_hash,
+        "diagnosis": json.dumps(diagnosis),
+    }
+
+
+def _domain(one: Coefficient) -> dict[str, Any]:
+    """Return what a coefficient was allowed to be; infinite bounds are null, which JSON has."""
+    bounds = {"lower": _finite(one.lower), "upper": _finite(one.upper)}
+    return {"name": one.name, **bounds, "init": one.init, "fixed": one.fixed}
+
+
+def _plain(value: Any) -> Any:
+    """Return the value of a parameter as JSON has it: a DECIMAL is a number, a time a text that DuckDB reads."""
+    return float(value) if type(value).__name__ == "Decimal" else str(value)
+
+
+def _finite(value: float) -> float | None:
+    return float(value) if np.isfinite(value) else None

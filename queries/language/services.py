@@ -1,0 +1,69 @@
+"""What the answering of a text rests on: the lake that SQL goes to, and what is gathered for people on the way."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from isoflop.queries.language.rewrite import Composed
+from isoflop.queries.language.staleness import Staleness
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+    from isoflop.lakehouse import Asked
+
+
+@dataclass(frozen=True)
+class Sent:
+    """A query as DuckDB got it, on one line, and the wall time [s] that its answer took."""
+
+    sql: str
+    seconds: float
+
+
+@dataclass
+class Services:
+    """A lake, and what its answers are told with.
+
+    Parameters
+    ----------
+    lake : whom DuckDB's part goes to
+    given : tables that the text can name beside those of the lake
+    notes : sentences for people, in order
+    units : of the columns of the answer
+    sent : what DuckDB got
+    looked : which laws are stale, by name, version and how many rows may be read to tell
+    keeps_forecasts : whether FORECAST keeps what it says; not where DuckDB only explains the query around it
+    """
+
+    lake: Asked
+    given: Mapping[str, pa.Table] = field(default_factory=dict)
+    notes: list[str] = field(default_factory=list)
+    units: dict[str, str] = field(default_factory=dict)
+    sent: list[Sent] = field(default_factory=list)
+    looked: dict[tuple[str, int, int], Staleness] = field(default_factory=dict)
+    keeps_forecasts: bool = True
+
+    def note(self, text: str) -> None:
+        """Add a sentence for people, once."""
+        if text not in self.notes:
+            self.notes.append(text)
+
+    def send(self, composed: Composed, relations: Mapping[str, pa.Table]) -> pa.Table:
+        """Return DuckDB's answer to a text, and remember that it was asked.
+
+        Parameters
+        ----------
+        relations : tables that the text names, beside those that are given
+
+        Raises
+        ------
+        duckdb.Error : as DuckDB words it
+        """
+        began = time.perf_counter()
+        table = self.lake.query(composed.text, composed.parameters or None, {**self.given, **relations})
+        self.sent.append(Sent(composed.line, time.perf_counter() - began))
+        return table
