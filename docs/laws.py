@@ -71,13 +71,13 @@ def section(law: Law, docstring: str, shared: bool) -> str:
     parts = [
         f"## {law.name}",
         f"`{law.target} ~ {law.name}({', '.join(one.name for one in law.inputs)})` · {law.unit} · {law.source}",
-        f"```math\n{law.latex()}\n```",  # type: ignore[attr-defined]
+        f"```math\n{law.latex()}\n```",
         "Of the same family as the law before it, whose text describes both." if shared else as_markdown(docstring),
         "\n".join(["| input | unit | domain |", "| --- | --- | --- |", *inputs]),
         "\n".join(["| coefficient | role | domain |", "| --- | --- | --- |", *coefficients]),
     ]
-    if hasattr(law, "macro"):
-        macro = law.macro(law.name, [(k + 1) / 2 for k in range(len(law.coefficients))])
+    macro = law.macro(law.name, [(k + 1) / 2 for k in range(len(law.coefficients))])
+    if macro is not None:
         if len(macro) > LONG:
             head = macro.partition(" AS ")[0]
             parts.append(f"{fitted_by} Its macro, `{head}`, computes the same sums with list functions.")

@@ -97,10 +97,9 @@ def fit_law(
     """
     _check_options(resamples, level, seed)
     check_intervals(intervals)
-    stand_in: Law | None = getattr(law, "fitted_as", None)
-    if stand_in is not None:
+    if law.surrogate is not None:
         plain = fit_law(
-            stand_in, X, y, sample_weight=sample_weight, objective=objective, groups=groups, resamples=resamples,
+            law.surrogate, X, y, sample_weight=sample_weight, objective=objective, groups=groups, resamples=resamples,
             resampling=resampling, seed=seed, level=level, init=init, fixed=fixed, starts=starts,
             intervals=intervals, row_name=row_name,
         )  # fmt: skip

@@ -96,7 +96,7 @@ def planned_starts(law: Law, X: ArrayLike, y: ArrayLike, objective: Objective | 
     X, y : (R, P) inputs and (R,) values, usable ones
     objective : the law's own when None
     """
-    law = getattr(law, "fitted_as", None) or law
+    law = law.surrogate or law
     objective = objective or law.objective
     rows = usable_rows(law, X, y)
     model = model_for(law, law.coefficients, rows.inputs, rows.values, objective)

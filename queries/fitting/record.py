@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
+from isoflop.lakehouse.errors import UsageError
 from isoflop.queries.laws.law import Law, coefficient_names, input_names
 from isoflop.queries.laws.objectives import Objective
 
@@ -168,8 +169,15 @@ class Fit:
         )
 
     def macro(self, name: str) -> str:
-        """Return the statement that creates this fit as an SQL macro (formulas only)."""
-        text: str = self.law.macro(name, self.coefficients)  # type: ignore[attr-defined]
+        """Return the statement that creates this fit as an SQL macro.
+
+        Raises
+        ------
+        UsageError : if SQL cannot compute the law
+        """
+        text = self.law.macro(name, self.coefficients)
+        if text is None:
+            raise UsageError(f"law '{self.law.name}' has no SQL function", hint="predict() computes it")
         return text
 
     def __repr__(self) -> str:

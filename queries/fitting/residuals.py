@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from isoflop.queries.fitting.record import Fit, FittedLaw
+from isoflop.queries.laws.derivatives import differences
 from isoflop.queries.laws.law import Law
 
 Array = NDArray[np.float64]
@@ -94,6 +95,4 @@ def slope_basis(
 def _log_slopes(law: Law, coefficients: Array, inputs: Array) -> Array:
     """Central differences (K, R) of log predictions over relative steps of the coefficients."""
     steps = STEP * np.where(coefficients != 0, np.abs(coefficients), 1.0)
-    moved = np.concatenate([coefficients + np.diag(steps), coefficients - np.diag(steps)])
-    logs = np.log(np.asarray(law.predict(moved, inputs)))  # (2K, R)
-    return np.asarray((logs[: len(steps)] - logs[len(steps) :]) / 2)
+    return differences(lambda moved: np.log(np.asarray(law.predict(moved, inputs))), coefficients, steps) / 2

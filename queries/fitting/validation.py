@@ -154,7 +154,7 @@ def _in_one_batch(
     coefficients = coefficients_for(law, options["init"], options["fixed"])
     rows = usable_rows(law, inputs, values, weights, groups)
     objective = for_many(full.penalty)  # with the scale the full fit gave it, where it has one
-    solved: Law = getattr(law, "fitted_as", None) or law
+    solved = law.surrogate or law
     problem = Problem(
         solved, coefficients, rows, objective, model_for(solved, coefficients, rows.inputs, rows.values, objective)
     )

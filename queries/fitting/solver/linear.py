@@ -25,6 +25,7 @@ class LinearModel:
     """
 
     has_curvature = True
+    is_costly = False
 
     def __init__(self, law: Law, coefficients: tuple[Coefficient, ...], inputs: Array, values: Array) -> None:
         self.coefficients = coefficients

@@ -33,6 +33,8 @@ class Model(Protocol):
     """(K,) which coordinates are logarithms of their coefficient"""
     has_curvature: bool
     """whether `expand` knows second derivatives"""
+    is_costly: bool
+    """whether one prediction takes milliseconds, so that searches and resamples take few"""
 
     def targets(self, values: Array) -> Array:
         """Return the targets in the units of `residuals`, for measured values (..., R) in the target's unit."""

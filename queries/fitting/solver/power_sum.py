@@ -62,6 +62,7 @@ class PowerSumModel:
     """
 
     has_curvature = True
+    is_costly = False
 
     def __init__(
         self,
