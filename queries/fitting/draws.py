@@ -8,11 +8,12 @@ from isoflop.queries.fitting import diagnosis
 from isoflop.queries.fitting.bootstraps import Choice, choose_bootstrap
 from isoflop.queries.fitting.deleted import deleted_residuals
 from isoflop.queries.fitting.free_scale import for_many
+from isoflop.queries.fitting.linearized import BENT, linearized, note_on_tangent
 from isoflop.queries.fitting.problem import Problem
 from isoflop.queries.fitting.record import Note
 from isoflop.queries.fitting.resampling import GivenWeights, Resampling
 from isoflop.queries.fitting.solver.model import Array
-from isoflop.queries.fitting.solver.replicate import replicate
+from isoflop.queries.fitting.solver.replicate import Replicates, replicate
 from isoflop.queries.fitting.solver.search import Found
 from isoflop.queries.laws.law import Role
 from isoflop.queries.laws.objectives import row_factors
@@ -43,13 +44,19 @@ def refit_resamples(
     choice = choose_bootstrap(resampling, rows, predicted, num_free, deleted)
     chosen = choice.resampling
     objective = for_many(problem.objective)
-    parts = []
+    parts: list[Replicates] = []
+    bent = 0.0  # how far a costly law departs from its slopes [1]
     step = max(1, RESAMPLED_TOGETHER // len(rows))
     for first in range(0, resamples, step):
         drawn = chosen.draw(rows, predicted, num_free, min(step, resamples - first), generator)
         targets = problem.model.targets(drawn.values)
         weights = np.asarray(drawn.weights * row_factors(objective, drawn.values))
-        parts.append(replicate(problem.model, found, weights, targets, objective, generator))
+        follows_slopes = problem.model.is_costly and bent <= BENT
+        if follows_slopes:
+            part, bent = linearized(problem.model, found, weights, targets, objective)
+        if not follows_slopes or bent > BENT:
+            part = replicate(problem.model, found, weights, targets, objective, generator)
+        parts.append(part)
         if isinstance(chosen, GivenWeights):  # they are all there are
             break
     draws = problem.model.to_coefficients(np.concatenate([part.theta for part in parts]))
@@ -59,6 +66,7 @@ def refit_resamples(
     beaten = float(np.average([part.beaten for part in parts], weights=[len(part.theta) for part in parts]))
     failed = int(np.count_nonzero(~usable | ~settled))
     notes = [choice.note] if choice.note is not None and len(draws) else []
+    notes += [note_on_tangent(len(draws), bent)] if problem.model.is_costly else []
     return draws[usable], choice, [*notes, *diagnosis.notes_on_resamples(len(draws), failed, beaten)]
 
 

@@ -25,6 +25,7 @@ from isoflop.queries.fitting.problem import Problem, coefficients_for, solve
 from isoflop.queries.fitting.record import Fit, Note
 from isoflop.queries.fitting.resampling import Resampling
 from isoflop.queries.fitting.rows import Rows, usable_rows
+from isoflop.queries.fitting.solver.asked import counting
 from isoflop.queries.fitting.solver.choose import model_for
 from isoflop.queries.fitting.solver.model import Array
 from isoflop.queries.fitting.solver.search import Found
@@ -115,11 +116,14 @@ def fit_law(
     model = model_for(law, coefficients, rows.inputs, rows.values, objective)
     problem = Problem(law, coefficients, rows, objective, model)
     generator = np.random.default_rng(seed)
-    found = solve(problem, generator, None if starts is None else np.asarray(starts, dtype=np.float64))
-    if found is None:
-        return _nothing_found(problem, notes, level, seed)
-    problem, found = with_fitted_scale(problem, found)
-    fit = _judged(problem, found, notes, resamples, resampling, generator, level, seed, row_name)
+    with counting() as asked:
+        found = solve(problem, generator, None if starts is None else np.asarray(starts, dtype=np.float64))
+        if found is None:
+            return _nothing_found(problem, notes, level, seed)
+        problem, found = with_fitted_scale(problem, found)
+        fit = _judged(problem, found, notes, resamples, resampling, generator, level, seed, row_name)
+    if law.is_costly:
+        fit = replace(fit, notes=(*fit.notes, asked.note()))
     fit = with_intervals(fit, X, y, intervals, sample_weight=sample_weight, groups=groups, fixed=fixed)
     return _with_forward(fit, X, y, sample_weight, groups, objective, init, fixed) if forward else fit
 

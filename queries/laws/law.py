@@ -155,6 +155,12 @@ class Law(ABC):
         """Whether one prediction takes milliseconds and more."""
         return self.cost is Cost.COSTLY
 
+    @property
+    def predictions_per_slope(self) -> int:
+        """Predictions that `value_and_slopes` takes: 1 + 2 K by differences, 1 where the law knows better."""
+        is_by_differences = type(self).jacobian is Law.jacobian and type(self).value_and_slopes is Law.value_and_slopes
+        return 1 + 2 * len(self.coefficients) if is_by_differences else 1
+
     def latex(self) -> str:
         """Return the law in LaTeX, as a function of its inputs where it has no formula."""
         names = ", ".join(_upright(name) for name in input_names(self))

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from isoflop.queries.fitting.solver.asked import ask
 from isoflop.queries.fitting.solver.model import DEAD, HUGE, Array
 from isoflop.queries.fitting.solver.nonnegative import MOST_UNKNOWNS, solve_nonnegative
 from isoflop.queries.laws.algebra.expression import Expression, evaluate
@@ -148,10 +149,16 @@ class GeneralModel:
                 curvatures = curvatures - slopes[:, self._pairs[0]] * slopes[:, self._pairs[1]]
         return residuals, State(slopes, curvatures)
 
+    def _predict(self, natural: Array) -> Array:
+        """Predictions (B, R) for coefficients (B, K_all) in the model's units."""
+        ask(len(natural))
+        return np.asarray(self.law.predict(natural, self.inputs))
+
     def _derivatives(self, natural: Array, chain: Array, order: int) -> tuple[Array, Array | None, Array | None]:
         """Value (B, R) and, by theta, first (B, K, R) and second derivatives (B, K(K+1)/2, R)."""
         if order == 0:
-            return np.asarray(self.law.predict(natural, self.inputs)), None, None
+            return self._predict(natural), None, None
+        ask(len(natural) * self.law.predictions_per_slope)
         if order == 1:
             value, first = self.law.value_and_slopes(natural, self.inputs)
             return value, first[:, self.free] * chain[:, :, None], None
@@ -195,7 +202,7 @@ class GeneralModel:
         for b in range(len(weights)):
             own = values[0] if len(values) == 1 else values[b]
             points = theta if basis is None else self._project(theta, linear, basis, weights[b], own)
-            predicted = np.asarray(self.law.predict(self._natural(points)[0], self.inputs))
+            predicted = self._predict(self._natural(points)[0])
             ratio = predicted / own
             miss = np.minimum(np.abs(1.0 - ratio), 1.0) @ weights[b]  # a point far off on few rows is still a start
             miss = np.where(np.isfinite(miss) & (ratio > 0).all(axis=1), miss, np.inf)
@@ -237,12 +244,12 @@ class GeneralModel:
         """The law as `constant + sum(c_j basis_j)`: (S, R) and (S, J, R), at the given nonlinear coefficients."""
         natural = self._natural(theta)[0]
         natural[:, [self.free[k] for k in linear]] = 0.0
-        constant = np.asarray(self.law.predict(natural, self.inputs))
+        constant = self._predict(natural)
         parts = []
         for k in linear:
             bumped = natural.copy()
             bumped[:, self.free[k]] = 1.0
-            parts.append(np.asarray(self.law.predict(bumped, self.inputs)) - constant)
+            parts.append(self._predict(bumped) - constant)
         return constant, np.stack(parts, axis=1)
 
     def _project(
