@@ -21,7 +21,7 @@ from pygments.token import Keyword, Name  # type: ignore[import-untyped]
 
 from isoflop.cli.output import note, stderr_console
 from isoflop.cli.shell import Conversation, is_blank, split_ended
-from isoflop.cli.verbs import CLAUSES, COMMANDS, VERBS
+from isoflop.cli.verbs import COMMANDS, clauses, shown
 from isoflop.lakehouse.errors import IsoflopError
 from isoflop.lakehouse.units import format_seconds
 from isoflop.lakehouse.visible import visible, visible_line
@@ -126,8 +126,9 @@ class StatementLexer(PostgresLexer):  # type: ignore[misc]
 
     def get_tokens_unprocessed(self, text: str, *arguments: Any) -> Iterator[tuple[int, Any, str]]:
         """Yield position, kind and text of each token."""
+        own = {word for name, _ in _words() for word in name.split()}
         for position, kind, value in super().get_tokens_unprocessed(text, *arguments):
-            yield position, Keyword if kind in Name and value.upper() in _OWN_WORDS else kind, value
+            yield position, Keyword if kind in Name and value.upper() in own else kind, value
 
 
 class NameCompleter(Completer):
@@ -156,7 +157,7 @@ class NameCompleter(Completer):
         if not word or not (word[0].isalpha() or word[0] == "_"):
             return
         options = _options_at(line)
-        known = options or (*self._known(), *_WORDS)
+        known = options or (*self._known(), *_words())
         for name, meaning in known:
             if name.lower().startswith(word.lower()) and name != word:
                 yield Completion(name, -len(word), display=visible_line(name), display_meta=visible_line(meaning))
@@ -177,7 +178,7 @@ def _command_completions(line: str) -> Iterator[Completion]:
             if name.startswith(line):
                 yield Completion(name, -len(line), display_meta=meaning)
     elif command == ".help":
-        for each in VERBS:
+        for each in shown():
             if each.name.startswith(verb.upper()):
                 yield Completion(each.name, -len(verb), display_meta=each.meaning)
 
@@ -190,7 +191,7 @@ def _options_at(line: str) -> tuple[tuple[str, str], ...]:
     from isoflop.cli.verbs import options_of
 
     before = line[: opened.start()].upper()
-    places = [(before.rfind(each.name), each.name) for each in VERBS if each.name in before]
+    places = [(before.rfind(each.name), each.name) for each in shown() if each.name in before]
     return tuple(options_of(max(places)[1]).items()) if places else ()
 
 
@@ -213,10 +214,10 @@ def _names(lake: Asked) -> Iterator[tuple[str, str]]:
     yield from ((row["name"], f"law of {row['target']}: {row['form']}") for row in laws.to_pylist())
 
 
-_WORDS = (
-    *((verb.name, verb.meaning) for verb in VERBS),
-    *CLAUSES.items(),
-    *((word, "") for word in WORDS),
-)
-_OWN_WORDS = frozenset(word for name, _ in _WORDS for word in name.split())
 _OPEN_WITH = re.compile(r"\bWITH\s*\([^()]*$", re.IGNORECASE)
+
+
+def _words() -> tuple[tuple[str, str], ...]:
+    """Return verbs, keywords inside them and words of SQL, with what they mean."""
+    verbs = ((verb.name, verb.meaning) for verb in shown())
+    return (*verbs, *clauses().items(), *((word, "") for word in WORDS))

@@ -126,12 +126,12 @@ class Conversation:
                 raise UsageError(f"there is no command {other}", hint=did_you_mean(other, COMMANDS, ".help lists them"))
 
     def _help(self, name: str) -> str:
-        from isoflop.cli.verbs import VERBS, help_on, overview
+        from isoflop.cli.verbs import help_on, overview, shown
         from isoflop.lakehouse.errors import UsageError, did_you_mean
 
         found = help_on(name) if name else overview()
         if found is None:
-            known = [verb.name for verb in VERBS]
+            known = [verb.name for verb in shown()]
             raise UsageError(f"there is no verb {name}", hint=did_you_mean(name, known, ".help lists them"))
         return found
 

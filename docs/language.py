@@ -1,7 +1,7 @@
 """Makes docs/language.md: for each verb its purpose, grammar, options, columns, and examples that are run here.
 
-The grammar comes from `queries/language/syntax/grammar.py`, options from `queries/language/options.py`, the rest from
-`queries/language/reference/`. Examples are answered by a lake that holds the published Chinchilla runs.
+What is said of a verb comes from its record in `queries/language/verbs/`, of options from
+`queries/language/options.py`. Examples are answered by a lake that holds the published Chinchilla runs.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ import re
 import tempfile
 import textwrap
 from pathlib import Path
+from typing import Any
 
 import duckdb
 import railroad
@@ -20,9 +21,10 @@ from isoflop.lakehouse.answers import plain
 from isoflop.lakehouse.errors import IsoflopError
 from isoflop.lakehouse.exchange.formats import import_path
 from isoflop.lakehouse.exchange.published import find_published
+from isoflop.queries.language import verbs as language
 from isoflop.queries.language.options import describe_option
-from isoflop.queries.language.reference import PAGES, Page
-from isoflop.queries.language.syntax.grammar import PARTS, SLICES, VERBS, rule, spelling
+from isoflop.queries.language.syntax.grammar import SLICES
+from isoflop.queries.language.verb import Page, Verb
 
 FIGURES = "figures/grammar"
 HEAD = """# The language
@@ -96,9 +98,9 @@ def written(text: str) -> str:
     return "\n".join(lines).replace("\0", " ")
 
 
-def link(verb: str) -> str:
+def link(verb: Verb[Any]) -> str:
     """Return a link to a verb's part of the page."""
-    return f"[{spelling(verb)}](#{spelling(verb).lower().replace(' ', '-')})"
+    return f"[{verb.words}](#{verb.words.lower().replace(' ', '-')})"
 
 
 def described_option(page: Page, key: str) -> tuple[str, str, str]:
@@ -107,19 +109,20 @@ def described_option(page: Page, key: str) -> tuple[str, str, str]:
     return page.defaults.get(key, default), values, meaning
 
 
-def described(page: Page) -> list[str]:
+def described(verb: Verb[Any]) -> list[str]:
     """Return the options and the columns of a verb; where they are those of an earlier verb, a link to it."""
-    before = PAGES[: PAGES.index(page)]
+    page = verb.page
+    before = language.VERBS[: language.VERBS.index(verb)]
     parts = []
-    same = next((one for one in before if (one.options, one.defaults) == (page.options, page.defaults)), None)
+    same = next((one for one in before if (one.page.options, one.page.defaults) == (page.options, page.defaults)), None)
     if page.options and same is not None:
-        parts.append(f"Options are those of {link(same.verb)}: {', '.join(f'`{key}`' for key in page.options)}.")
+        parts.append(f"Options are those of {link(same)}: {', '.join(f'`{key}`' for key in page.options)}.")
     elif page.options:
         rows = [(f"`{key}`", *described_option(page, key)) for key in page.options]
         parts.append(table(("option", "default", "values", "meaning"), rows))
-    same = next((each for each in before if each.columns == page.columns), None)
+    same = next((each for each in before if each.page.columns == page.columns), None)
     if page.columns and same is not None:
-        parts.append(f"Columns are those of {link(same.verb)}.")
+        parts.append(f"Columns are those of {link(same)}.")
     elif page.columns:
         rows = [(f"`{key}`" if " " not in key else f"*{key}*", meaning) for key, meaning in page.columns.items()]
         parts.append(table(("column", "meaning [unit]"), rows))
@@ -128,16 +131,16 @@ def described(page: Page) -> list[str]:
     return parts
 
 
-def section(page: Page, ask: Asked) -> str:
+def section(verb: Verb[Any], ask: Asked) -> str:
     """Return the part about one verb."""
-    name = spelling(page.verb)
+    name, page = verb.words, verb.page
     parts = [
         f"## {name}",
         "\n\n".join(textwrap.fill(each, 118, break_long_words=False) for each in page.purpose.split("\n\n")),
-        f"![railroad diagram of {name}]({FIGURES}/{page.verb}.svg)",
-        f"```ebnf\n{written(f'{page.verb} = {VERBS[page.verb]}')}\n```",
+        f"![railroad diagram of {name}]({FIGURES}/{verb.key}.svg)",
+        f"```ebnf\n{written(f'{verb.key} = {verb.rule}')}\n```",
     ]
-    parts += described(page)
+    parts += described(verb)
     for example in page.examples:
         parts.append(f"```sql\n{example}\n```\n\n```text\n{ask(example)}\n```")
     if page.mistakes:
@@ -149,7 +152,7 @@ def section(page: Page, ask: Asked) -> str:
 def parts_section() -> str:
     """Return the part about what rules share."""
     found = ["## Parts"]
-    for name, text in PARTS.items():
+    for name, text in language.grammar().parts.items():
         found.append(f"### {name}")
         found.append(f"![railroad diagram of {name}]({FIGURES}/{name}.svg)")
         found.append(f"```ebnf\n{written(f'{name} = {text}')}\n```")
@@ -162,14 +165,19 @@ def page() -> str:
     """Return the whole page."""
     with tempfile.TemporaryDirectory() as folder, isoflop.open(Path(folder) / "runs.duckdb") as lake:
         ask = Asked(lake)
-        brief = next(each for each in PAGES if each.verb == "create_law").sample
+        brief = language.CREATE_LAW.page.sample
         ask(brief)
-        sections = [section(each, ask) for each in PAGES]
-    contents = [f"- {link(each.verb)}: " + re.split(r"(?<=[.;:])\s", each.purpose)[0].rstrip(".;:") for each in PAGES]
+        sections = [section(verb, ask) for verb in language.VERBS]
+    contents = [
+        f"- {link(verb)}: " + re.split(r"(?<=[.;:])\s", verb.page.purpose)[0].rstrip(".;:") for verb in language.VERBS
+    ]
     return "\n\n".join([HEAD.rstrip(), "\n".join(contents), *sections, parts_section()]) + "\n"
 
 
 def figures() -> dict[str, str]:
     """Return the drawings of the rules by file name."""
-    rules = {**VERBS, **PARTS}
-    return {f"{FIGURES}/{name}.svg": railroad.draw(rule(name), f"{name} = {text}") for name, text in rules.items()}
+    grammar = language.grammar()
+    return {
+        f"{FIGURES}/{name}.svg": railroad.draw(grammar.rule(name), f"{name} = {text}")
+        for name, text in grammar.rules.items()
+    }

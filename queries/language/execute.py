@@ -17,15 +17,9 @@ from isoflop.lakehouse.session import Session
 from isoflop.lakehouse.sql.reads import MEND
 from isoflop.lakehouse.sql.running import check_encodable
 from isoflop.queries.language.question import Question
-from isoflop.queries.language.syntax.clauses import (
-    CHANGES,
-    Clause,
-    find_clauses,
-    may_hold_verb,
-    split_statements,
-    verb_at,
-)
+from isoflop.queries.language.syntax.clauses import Clause, find_clauses, split_statements
 from isoflop.queries.language.syntax.tokens import Kind, Token, tokenize
+from isoflop.queries.language.verbs import words
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -57,17 +51,17 @@ def execute(
     duckdb.Error : for plain SQL, as DuckDB words it
     """
     check_encodable(text)
-    tokens = tokenize(text) if may_hold_verb(text) else []
+    tokens = tokenize(text) if words().may_be_in(text) else []
     statements = split_statements(tokens) if tokens else []
-    clauses = [find_clauses(tokens, first, last, is_statement=True) for first, last in statements]
+    clauses = [find_clauses(words(), tokens, first, last, is_statement=True) for first, last in statements]
     if not any(clauses):
         if tokens:
-            _bring_up_to_date(Question(lake, text, tokens, None, answer_clause), 0, len(tokens))
+            _bring_up_to_date(Question(lake, text, tokens, None, answer_clause, words()), 0, len(tokens))
         return Answer(_nothing() if _is_blank(text) else lake.query(text, parameters, relations), statement=text)
     _check_characters(text)
     table = None
     with contextlib.nullcontext(lake) if isinstance(lake, Session) else lake.session() as session:
-        question = Question(session, text, tokens, parameters, answer_clause, relations)
+        question = Question(session, text, tokens, parameters, answer_clause, words(), relations)
         for (first, last), found in zip(statements, clauses, strict=True):
             _check_statement(question, first, last, found, may_begin=isinstance(lake, Session))
             _bring_up_to_date(question, first, last)
@@ -143,11 +137,10 @@ def answer_clause(question: Question, first: int, last: int) -> pa.Table:
     ------
     StatementError : when it does not parse or cannot be answered
     """
-    # The engine and NumPy are imported with the first verb, not with the first statement.
-    from isoflop.queries.language.syntax.parse import parse_clause
-    from isoflop.queries.language.verbs import answer_verb
+    from isoflop.queries.language.parse import parse_clause
 
-    return answer_verb(question, parse_clause(question.text, question.tokens, first, last))
+    clause = parse_clause(question.text, question.tokens, first, last, words())
+    return clause.verb.plan(question, clause.node).run()
 
 
 def _check_characters(text: str) -> None:
@@ -167,18 +160,18 @@ def _check_statement(question: Question, first: int, last: int, clauses: Sequenc
             "each verb that changes laws is a transaction of its own; in a session, lake.session(), they share one",
         )  # fmt: skip
     for clause in clauses:
-        changing = verb_at(tokens, clause.first)
-        if changing in (*CHANGES, "FORECAST") and question.lake.is_read_only:
-            message = f"the lake is open for reading only, and {changing} writes into it"
+        opening = words().at(tokens, clause.first)
+        if opening is not None and opening.verb.changes and question.lake.is_read_only:
+            message = f"the lake is open for reading only, and {opening.called} writes into it"
             raise question.error("Permission", message, tokens[clause.first], MEND)
     if not clauses:
         return
     place = tokens[clauses[0].first]
-    verb = verb_at(tokens, clauses[0].first) or place.text
+    opening = words().at(tokens, clauses[0].first)
     kept = _kept(tokens[first:last])
-    if kept is not None and verb not in CHANGES:
-        message = f"a {kept} cannot hold {verb}, which is answered once"
-        raise question.error("Binder", message, place, f"CREATE TABLE … AS {verb} … keeps the answer")
+    if kept is not None and opening is not None and not opening.verb.is_statement:
+        message = f"a {kept} cannot hold {opening.called}, which is answered once"
+        raise question.error("Binder", message, place, f"CREATE TABLE … AS {opening.called} … keeps the answer")
 
 
 def _kept(tokens: Sequence[Token]) -> str | None:

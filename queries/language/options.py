@@ -11,6 +11,7 @@ from isoflop.queries.fitting.averaging import WEIGHINGS
 from isoflop.queries.fitting.bootstraps import BOOTSTRAPS, find_bootstrap
 from isoflop.queries.fitting.record import INTERVALS
 from isoflop.queries.fitting.resampling import Resampling
+from isoflop.queries.language.defaults import OPTIMUM_RESAMPLES, RESAMPLES
 from isoflop.queries.language.question import Question
 from isoflop.queries.language.syntax.nodes import Expression, Name, Option
 from isoflop.queries.language.syntax.tokens import Kind
@@ -19,8 +20,6 @@ from isoflop.queries.laws.algebra.parser import match_name
 
 MOST_RESAMPLES = 100_000
 MOST_SEED = 2**63 - 1
-RESAMPLES = 200  # of each fold, of each approach and of an average, unless the statement says otherwise
-OPTIMUM_RESAMPLES = 100  # of the law, each with an optimum of its own
 
 
 @dataclass(frozen=True)

@@ -40,11 +40,11 @@ def statement_of(question: Question, record: LawRecord) -> tuple[Question, Creat
     ------
     QuerySyntaxError : when the statement cannot be read any more
     """
-    from isoflop.queries.language.syntax.parse import parse_clause
+    from isoflop.queries.language.parse import parse_clause
 
     tokens = tokenize(record.statement)
-    own = Question(question.lake, record.statement, tokens, record.values, question.answer)
-    made = parse_clause(record.statement, tokens, 0, len(tokens) - 1)
+    own = Question(question.lake, record.statement, tokens, record.values, question.answer, question.words)
+    made = parse_clause(record.statement, tokens, 0, len(tokens) - 1, question.words).node
     assert isinstance(made, CreateLaw)
     return own, made
 
@@ -69,7 +69,7 @@ def _looked(question: Question, record: LawRecord, most_rows: int) -> Staleness:
     try:
         own, made = statement_of(question, record)
         source = made.fit.source
-        if find_clauses(own.tokens, source.relation.first, source.relation.last, is_statement=False):
+        if find_clauses(question.words, own.tokens, source.relation.first, source.relation.last, is_statement=False):
             return Staleness(None, "its rows are the answer of a verb")
         known = record.options.get("checksum")
         if known is not None and known == checksum(own, bind_candidate(own, made.fit.candidate), source):

@@ -16,6 +16,7 @@ from isoflop.queries.language.rewrite import Composed
 from isoflop.queries.language.syntax.clauses import find_clauses, visible_queries
 from isoflop.queries.language.syntax.nodes import Expression, Span
 from isoflop.queries.language.syntax.tokens import Kind, Token
+from isoflop.queries.language.syntax.words import Words
 from isoflop.queries.laws.algebra.expression import sql_number
 
 if TYPE_CHECKING:
@@ -58,6 +59,7 @@ class Question:
     text, tokens : what was typed
     parameters : values for `?` and `$1` in order, or for `$name` by name
     answer : answers the verb clause in a token range with a table
+    words : of the verbs there are
     relations : tables that the text names
     """
 
@@ -68,9 +70,10 @@ class Question:
         tokens: list[Token],
         parameters: Sequence[Any] | Mapping[str, Any] | None,
         answer: Answerer,
+        words: Words[Any],
         relations: Mapping[str, pa.Table] | None = None,
     ) -> None:
-        self.lake, self.text, self.tokens = lake, text, tokens
+        self.lake, self.text, self.tokens, self.words = lake, text, tokens, words
         self.notes: list[str] = []
         self.looked: dict[tuple[str, int, int], Staleness] = {}
         self.units: dict[str, str] = {}
@@ -177,7 +180,10 @@ class Question:
             composed.own("\n")
 
     def _add_slice(self, composed: Composed, first: int, last: int, *, is_statement: bool = False) -> None:
-        clauses = {clause.first: clause for clause in find_clauses(self.tokens, first, last, is_statement=is_statement)}
+        clauses = {
+            clause.first: clause
+            for clause in find_clauses(self.words, self.tokens, first, last, is_statement=is_statement)
+        }
         index = first
         while index < last:
             clause = clauses.get(index)

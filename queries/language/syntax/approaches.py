@@ -6,19 +6,22 @@ from isoflop.queries.language.syntax.nodes import CompareApproaches, Expression,
 from isoflop.queries.language.syntax.parts import HOLDOUTS, OPTIONS, read_candidate, read_options, read_source
 from isoflop.queries.language.syntax.reader import TokenReader
 
-APPROACHES = ("APPROACHES FROM", "APPROACHES (")  # any other `COMPARE approaches …` compares a law of that name
+STARTS = (
+    "COMPARE APPROACHES FROM",
+    "COMPARE APPROACHES (",
+)  # any other `COMPARE approaches …` compares a law of that name
 APPROACHES_USAGE = "COMPARE APPROACHES (loss ~ chinchilla(params, tokens)) FROM runs AT flops = [1e21, 1e22]"
 AT = "AT FLOPS"  # both words: DuckDB's own `FROM t AT (VERSION => 1)` stays a table
 
 
 def read_approaches(reader: TokenReader) -> CompareApproaches:
-    """Read what follows COMPARE in `COMPARE APPROACHES [(target ~ form)] FROM … [GROUP BY …] [AT flops = …]`.
+    """Read `COMPARE APPROACHES [(target ~ form)] FROM … [GROUP BY …] [AT flops = …]`.
 
     Raises
     ------
     QuerySyntaxError : when it does not parse
     """
-    start = reader.tokens[reader.index - 1].start
+    start = reader.begin("COMPARE")
     word = reader.next()
     candidate = None
     if reader.at("("):

@@ -6,26 +6,12 @@ what follows reads like its clause; everywhere else `fit`, `predict` or `law` is
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Any
 
 from isoflop.queries.language.syntax.tokens import Kind, Token, matching
-
-RELATION_VERBS = ("FIT", "EXTRAPOLATE", "FORECAST", "OPTIMIZE", "DESIGN", "PREDICT", "RESIDUALS", "COMPARE")
-CHANGES = (
-    "CREATE LAW",
-    "REFIT LAW",
-    "DROP LAW",
-    "ALTER LAW",
-    "COMMENT ON LAW",
-)  # whole statements; the others are relations
-EXPLAINED = (*RELATION_VERBS, "CROSS VALIDATE", "CREATE LAW", "REFIT LAW")  # what EXPLAIN stands before
-
-# A text without one of these words holds no verb, and is not even split into tokens.
-_ANY_VERB = re.compile(
-    r"\b(?:FIT|LAWS?|VALIDATE|EXTRAPOLATE|FORECASTS?|OPTIMIZE|DESIGN|PREDICT|RESIDUALS|COMPARE)\b", re.IGNORECASE
-)
+from isoflop.queries.language.syntax.words import Words
 
 # Words after which `(` opens a query or an expression; after any other word it opens arguments or a column list.
 _OPENERS = frozenset(
@@ -58,11 +44,6 @@ class WithQuery:
     is_recursive: bool
 
 
-def may_hold_verb(text: str) -> bool:
-    """Return whether a text can hold a verb; a cheap test that lets plain SQL through."""
-    return _ANY_VERB.search(text) is not None
-
-
 def split_statements(tokens: list[Token]) -> list[tuple[int, int]]:
     """Return the token ranges of the statements between semicolons, empty ones left out."""
     ranges, first = [], 0
@@ -74,11 +55,12 @@ def split_statements(tokens: list[Token]) -> list[tuple[int, int]]:
     return ranges
 
 
-def find_clauses(tokens: list[Token], first: int, last: int, *, is_statement: bool) -> list[Clause]:
+def find_clauses(words: Words[Any], tokens: list[Token], first: int, last: int, *, is_statement: bool) -> list[Clause]:
     """Return the outermost verb clauses of a token range, in order.
 
     Parameters
     ----------
+    words : of the verbs there are
     tokens : the tokens of the whole text
     first, last : the range that is searched, without `last`
     is_statement : whether the range is a whole statement, so that a verb may stand at its start,
@@ -89,56 +71,16 @@ def find_clauses(tokens: list[Token], first: int, last: int, *, is_statement: bo
     index = first
     while index < last:
         end = None
-        verb = verb_at(tokens, index) if index in starts else None
-        if verb is not None and (verb not in CHANGES or index == first):
+        opening = words.at(tokens, index) if index in starts else None
+        if opening is not None and (not opening.verb.is_statement or index == first):
             end = _clause_end(tokens, index, last)
-        elif index > 0 and _opens_query(tokens, index - 1) and _reads_like_clause(tokens, index):
+        elif index > 0 and _opens_query(tokens, index - 1) and _reads_like_clause(words, tokens, index):
             end = _clause_end(tokens, index, last)
         if end is not None:
             found.append(Clause(index, end))
             index = end
         index += 1
     return found
-
-
-def verb_at(tokens: list[Token], index: int) -> str | None:
-    """Return the verb that is spelled at a token, like `FIT` or `CROSS VALIDATE`, or None."""
-    words = [token.upper if token.kind is Kind.WORD else "" for token in tokens[index : index + 5]]
-    words += [""] * (5 - len(words))
-    match words:
-        case [word, *_] if word in RELATION_VERBS:
-            return word
-        case ["EXPLAIN", "ANALYZE", *_]:
-            return _explained(tokens, index + 2, "EXPLAIN ANALYZE")
-        case ["EXPLAIN", *_]:
-            return _explained(tokens, index + 1, "EXPLAIN")
-        case ["CROSS", "VALIDATE", *_]:
-            return "CROSS VALIDATE"
-        case ["SHOW", "LAWS", *_]:
-            return "SHOW LAWS"
-        case ["SHOW", "LAW", "FORMS", *_]:
-            return "SHOW LAW FORMS"
-        case ["SHOW", "FORECASTS", *_]:
-            return "SHOW FORECASTS"
-        case ["DESCRIBE", "LAW", *_] if tokens[index + 2].is_name:
-            return "DESCRIBE LAW"
-        case ["CREATE", "LAW", *_] | ["CREATE", "OR", "REPLACE", "LAW", *_]:
-            return "CREATE LAW"
-        case ["REFIT", "LAW", *_]:
-            return "REFIT LAW"
-        case ["DROP", "LAW", *_]:
-            return "DROP LAW"
-        case ["ALTER", "LAW", *_]:
-            return "ALTER LAW"
-        case ["COMMENT", "ON", "LAW", *_]:
-            return "COMMENT ON LAW"
-    return None
-
-
-def _explained(tokens: list[Token], index: int, word: str) -> str | None:
-    """Return the verb with `word` before it when a verb that does something is spelled at a token."""
-    verb = verb_at(tokens, index) if index < len(tokens) else None
-    return f"{word} {verb}" if verb in EXPLAINED else None
 
 
 def _query_starts(tokens: list[Token], first: int, last: int) -> set[int]:
@@ -170,23 +112,23 @@ def _opens_query(tokens: list[Token], index: int) -> bool:
     return before.kind is Kind.OPERATOR and before.text not in (")", "]", ".")
 
 
-def _reads_like_clause(tokens: list[Token], index: int) -> bool:
+def _reads_like_clause(words: Words[Any], tokens: list[Token], index: int) -> bool:
     """Return whether the tokens after a parenthesis are a verb clause, not an expression over a column called so."""
-    verb = verb_at(tokens, index)
-    if verb is None or verb in CHANGES:
+    opening = words.at(tokens, index)
+    if opening is None or opening.verb.is_statement:
         return False
-    if verb not in RELATION_VERBS:
+    if not opening.is_single:
         return True
-    if verb == "DESIGN":  # a word that many tables have a column for
-        return tokens[index + 1].kind in (Kind.NUMBER, Kind.PARAMETER)
     following, third = tokens[index + 1], tokens[min(index + 2, len(tokens) - 1)]
+    if opening.verb.opens is not None:
+        return bool(opening.verb.opens(following))
     if following.text == "(":
         after = tokens[min(matching(tokens, index + 1) + 1, len(tokens) - 1)]
-        return third.upper in RELATION_VERBS or after.text in ("~", ",") or after.upper in ("AS", "TO", "FROM")
+        return words.is_single(third.upper) or after.text in ("~", ",") or after.upper in ("AS", "TO", "FROM")
     if following.kind in (Kind.OPERATOR, Kind.END) or following.upper in _FOLLOWERS:
         return False
-    is_joined_table = following.is_name and (third.upper in _JOINS or (third.text == "," and verb != "COMPARE"))
-    return not is_joined_table
+    is_list = third.text == "," and not opening.verb.takes_list
+    return not (following.is_name and (third.upper in _JOINS or is_list))
 
 
 def _clause_end(tokens: list[Token], index: int, last: int) -> int:

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
-from isoflop.queries.language.syntax.nodes import Design, Extrapolate, LawReference
+from isoflop.queries.language.syntax.nodes import Design, Extrapolate
 from isoflop.queries.language.syntax.optimize import read_conditions, read_over
-from isoflop.queries.language.syntax.parts import read_options, read_targets
+from isoflop.queries.language.syntax.parts import read_law, read_options, read_targets
 from isoflop.queries.language.syntax.reader import TokenReader
 from isoflop.queries.language.syntax.tokens import Kind
 
@@ -16,17 +14,14 @@ DESIGN_USAGE = (
 )
 
 
-def read_design(reader: TokenReader, start: int, law: Callable[[], LawReference]) -> Design:
-    """Read what follows the verb in `DESIGN n RUNS FOR law TO … OVER … SUBJECT TO … WITH (…)`.
-
-    Parameters
-    ----------
-    law : reads the name of a law, or a FIT in parentheses
+def read_design(reader: TokenReader) -> Design:
+    """Read `DESIGN n RUNS FOR law TO … OVER … SUBJECT TO … WITH (…)`.
 
     Raises
     ------
     QuerySyntaxError : when it does not parse
     """
+    start = reader.begin("DESIGN")
     if reader.at_end or reader.current.kind not in (Kind.NUMBER, Kind.PARAMETER):
         raise reader.expected("how many runs", DESIGN_USAGE)
     reader.next()
@@ -34,7 +29,7 @@ def read_design(reader: TokenReader, start: int, law: Callable[[], LawReference]
     if not reader.accept("RUN"):
         reader.expect("RUNS", DESIGN_USAGE)
     reader.expect("FOR", DESIGN_USAGE)
-    reference = law()
+    reference = read_law(reader, DESIGN_USAGE)
     target, assignments, query = read_targets(reader, DESIGN_USAGE, "OVER")
     forecast = Extrapolate(start, reader.end, reference, target, assignments, query)
     ranges, values = read_over(reader, "SUBJECT TO")

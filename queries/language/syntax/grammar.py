@@ -1,58 +1,17 @@
-"""The grammar of the verbs, stated once: what the reference draws, what tests generate statements from.
+"""How rules of the grammar are written and read: what the reference draws, what tests generate statements from.
 
-The functions of `parse` read what stands here; a test holds the two together, so a verb that is added there has
-its rule here. In a rule, CAPITALS are keywords, "quoted" marks stand for themselves, names are other rules or what
-DuckDB reads (`SLICES`), `[ … ]` may be left out, `{ … }` may be repeated, `|` separates alternatives.
+Each verb brings its rule with it; what rules share stands here. In a rule, CAPITALS are keywords, "quoted" marks stand
+for themselves, names are other rules or what DuckDB reads (`SLICES`), `[ … ]` may be left out, `{ … }` may be repeated,
+`|` separates alternatives.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import cache
 from typing import TypeAlias
-
-# Verb -> its rule. The keywords that a rule begins with are the verb as people know it.
-VERBS: Mapping[str, str] = {
-    "fit": 'FIT candidate source [ GROUP BY expression { "," expression } ] [ WEIGHT BY expression ] [ options ]',
-    "explain": "EXPLAIN [ ANALYZE ] explained",
-    "create_law": "CREATE ( LAW [ IF NOT EXISTS ] | OR REPLACE LAW ) name AS fit",
-    "refit_law": "REFIT LAW saved_law",
-    "drop_law": "DROP LAW [ IF EXISTS ] saved_law",
-    "alter_law": "ALTER LAW saved_law RENAME TO name",
-    "comment_on_law": "COMMENT ON LAW saved_law IS ( text | NULL )",
-    "show_laws": "SHOW LAWS [ LIKE text ]",
-    "show_law_forms": "SHOW LAW FORMS [ LIKE text ]",
-    "describe_law": "DESCRIBE LAW saved_law [ VERSION version ]",
-    "extrapolate": "EXTRAPOLATE law targets [ options ]",
-    "extrapolate_average": (
-        'EXTRAPOLATE AVERAGE OF ( saved_law "," saved_law { "," saved_law } '
-        '| contender "," contender { "," contender } source [ WEIGHT BY expression ] ) targets [ options ]'
-    ),
-    "predict": "PREDICT law source [ options ]",
-    "residuals": "RESIDUALS law [ source ] [ options ]",
-    "forecast": "FORECAST saved_law targets [ options ]",
-    "show_forecasts": "SHOW FORECASTS [ LIKE text ]",
-    "cross_validate": (
-        "CROSS VALIDATE ( saved_law | candidate ) source [ WEIGHT BY expression ] holdout [ options ]"
-    ),
-    "compare": (
-        'COMPARE contender { "," contender } source [ WEIGHT BY expression ] [ holdout ] [ options ]'
-    ),
-    "compare_approaches": (
-        'COMPARE APPROACHES [ "(" candidate ")" ] source [ GROUP BY expression { "," expression } ] '
-        '[ AT FLOPS "=" value ] [ options ]'
-    ),
-    "design": (
-        'DESIGN number ( RUNS | RUN ) FOR law targets OVER planned { "," planned } '
-        '[ SUBJECT TO limit { "," limit } ] [ options ]'
-    ),
-    "optimize": (
-        'OPTIMIZE law ( MINIMIZE | MAXIMIZE ) formula OVER chosen { "," chosen } '
-        '[ SUBJECT TO comparison { "," comparison } ] [ FOR EACH name IN values ] [ options ]'
-    ),
-}  # fmt: skip
 
 # What rules share.
 PARTS: Mapping[str, str] = {
@@ -71,10 +30,6 @@ PARTS: Mapping[str, str] = {
     "chosen": 'range | column "=" formula',
     "planned": 'range | column IN "(" value { "," value } ")" | column "=" formula',
     "limit": 'comparison | SUM "(" formula ")" "<=" formula',
-    "explained": (
-        "fit | cross_validate | compare | compare_approaches | extrapolate | extrapolate_average | predict | residuals "
-        "| forecast | optimize | design | create_law | refit_law"
-    ),
     "comparison": 'formula ( "<=" | ">=" | "=" ) formula',
     "values": 'list | "(" value { "," value } ")" | "(" query ")"',
     "options": 'WITH "(" option "=" value { "," option "=" value } ")"',
@@ -157,37 +112,48 @@ Node: TypeAlias = Word | Mark | Reference | Sequence | Choice | Maybe | Listed
 _PIECE = re.compile(r'"[^"]+"|[A-Za-z_]+|[\[\]{}()|]')
 
 
-@cache
-def rule(name: str) -> Node:
-    """Return a rule as a tree.
+class Grammar:
+    """The rules of some verbs, and of the parts that they share.
 
-    Raises
-    ------
-    KeyError : when there is no rule of that name
+    Parameters
+    ----------
+    verbs : the rule of each verb by its key
+    explained : keys of the verbs that EXPLAIN stands before
+    """
+
+    def __init__(self, verbs: Mapping[str, str], explained: Iterable[str]) -> None:
+        self.verbs = dict(verbs)
+        self.parts = {**PARTS, "explained": " | ".join(explained)}
+
+    @property
+    def rules(self) -> dict[str, str]:
+        """Every rule as it is written, by its name."""
+        return {**self.verbs, **self.parts}
+
+    def rule(self, name: str) -> Node:
+        """Return a rule as a tree.
+
+        Raises
+        ------
+        KeyError : when there is no rule of that name
+        """
+        return read_rule(self.verbs[name] if name in self.verbs else self.parts[name])
+
+
+@cache
+def read_rule(text: str) -> Node:
+    """Return a rule as a tree.
 
     Example
     -------
-    >>> rule("drop_law")
+    >>> read_rule("DROP LAW [ IF EXISTS ] saved_law")
     Sequence(parts=(Word(text='DROP'), Word(text='LAW'), Maybe(part=Sequence(parts=(Word(text='IF'), \
 Word(text='EXISTS')))), Reference(name='saved_law')))
     """
-    text = VERBS[name] if name in VERBS else PARTS[name]
-    pieces = _PIECE.findall(text)
-    node, rest = _alternatives(pieces)
+    node, rest = _alternatives(_PIECE.findall(text))
     if rest:
-        raise ValueError(f"rule {name}: nothing opens {rest[0]}")
+        raise ValueError(f"rule {text}: nothing opens {rest[0]}")
     return node
-
-
-def spelling(verb: str) -> str:
-    """Return the keywords a verb begins with, as people call it.
-
-    Example
-    -------
-    >>> spelling("cross_validate"), spelling("create_law")
-    ('CROSS VALIDATE', 'CREATE LAW')
-    """
-    return verb.replace("_", " ").upper()
 
 
 def _alternatives(pieces: list[str]) -> tuple[Node, list[str]]:

@@ -347,22 +347,8 @@ class Residuals(Span):
 
 
 @dataclass(frozen=True)
-class ShowLaws(Span):
-    """`SHOW LAWS [LIKE 'pattern']`."""
-
-    pattern: Expression | None = None
-
-
-@dataclass(frozen=True)
-class ShowLawForms(Span):
-    """`SHOW LAW FORMS [LIKE 'pattern']`."""
-
-    pattern: Expression | None = None
-
-
-@dataclass(frozen=True)
-class ShowForecasts(Span):
-    """`SHOW FORECASTS [LIKE 'pattern']`."""
+class Show(Span):
+    """`SHOW … [LIKE 'pattern']`: a list of things with names."""
 
     pattern: Expression | None = None
 

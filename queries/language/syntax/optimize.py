@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-from isoflop.queries.language.syntax.clauses import verb_at
 from isoflop.queries.language.syntax.nodes import (
     Comparison,
     Expression,
     ForEach,
-    LawReference,
     Name,
     Optimize,
     OverList,
@@ -15,7 +13,7 @@ from isoflop.queries.language.syntax.nodes import (
     OverValue,
     Span,
 )
-from isoflop.queries.language.syntax.parts import OPTIONS, read_options
+from isoflop.queries.language.syntax.parts import OPTIONS, read_law, read_options
 from isoflop.queries.language.syntax.reader import TokenReader
 from isoflop.queries.language.syntax.tokens import matching
 
@@ -32,13 +30,15 @@ _RELATIONS = {"<=": "<=", ">=": ">=", "=": "=", "==": "="}
 _QUERY_STARTS = ("SELECT", "FROM", "WITH", "VALUES")
 
 
-def read_optimize(reader: TokenReader, start: int, law: LawReference) -> Optimize:
-    """Read what follows the law in `OPTIMIZE law MINIMIZE expr OVER … SUBJECT TO … FOR EACH … WITH (…)`.
+def read_optimize(reader: TokenReader) -> Optimize:
+    """Read `OPTIMIZE law MINIMIZE expr OVER … SUBJECT TO … FOR EACH … WITH (…)`.
 
     Raises
     ------
     QuerySyntaxError : when it does not parse
     """
+    start = reader.begin("OPTIMIZE")
+    law = read_law(reader, OPTIMIZE_USAGE)
     words = ("MINIMIZE", "MAXIMIZE")
     if not reader.at(*words):
         raise reader.expected("MINIMIZE or MAXIMIZE", OPTIMIZE_USAGE, words=words)
@@ -142,7 +142,7 @@ def read_conditions(reader: TokenReader, *stops: str) -> tuple[Comparison, ...]:
 def _comparison(reader: TokenReader, *stops: str) -> Comparison:
     """Read `left <= right` or `SUM(left) <= right`."""
     whole = reader.expression("a condition", ",", *stops, OPTIONS, hint=CONDITION_USAGE)
-    inner = TokenReader(reader.text, reader.tokens, whole.first, whole.last)
+    inner = TokenReader(reader.text, reader.tokens, whole.first, whole.last, reader.words)
     ends = (*_RELATIONS, "<", ">", "<>", "!=")
     left = inner.expression("the left side of a condition", *ends, hint=CONDITION_USAGE)
     total = _summed(reader, left)
@@ -180,5 +180,5 @@ def _each(reader: TokenReader) -> ForEach:
     inner = reader.inside()
     if inner.at_end:
         raise inner.expected("values or a query", EACH_USAGE)
-    is_query = inner.at(*_QUERY_STARTS) or verb_at(reader.tokens, inner.index) is not None
+    is_query = inner.at(*_QUERY_STARTS) or inner.words.at(inner.tokens, inner.index) is not None
     return ForEach(name, reader.slice(inner.index, inner.last), is_query, not is_query)

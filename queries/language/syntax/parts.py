@@ -7,13 +7,16 @@ from isoflop.queries.language.syntax.nodes import (
     Assignment,
     Candidate,
     Expression,
+    Fit,
     Form,
     FormulaForm,
     Holdout,
     LawForm,
+    LawReference,
     Name,
     Option,
     ParameterRange,
+    Show,
     Source,
     Span,
 )
@@ -83,7 +86,7 @@ def _form(reader: TokenReader, *stops: str) -> Form:
     if expression.last == first + 1 and head.is_name:
         return LawForm(start, end, name, expression, None, parameters)
     if call and matching(reader.tokens, first + 1) == expression.last - 1:
-        inner = TokenReader(reader.text, reader.tokens, first + 2, expression.last - 1)
+        inner = TokenReader(reader.text, reader.tokens, first + 2, expression.last - 1, reader.words)
         return LawForm(start, end, name, expression, _list(inner, "a column"), parameters)
     return FormulaForm(start, end, expression, parameters)
 
@@ -241,3 +244,60 @@ def read_options(reader: TokenReader) -> tuple[Option, ...]:
             break
     inner.finish(usage)
     return tuple(found.values())
+
+
+def read_fit(reader: TokenReader) -> Fit:
+    """Read `FIT target ~ form FROM … [WITH (…)]`."""
+    start = reader.begin("FIT")
+    candidate = read_candidate(reader, "FROM")
+    source = read_source(reader, "FIT")
+    options = read_options(reader)
+    return Fit(start, reader.end, candidate, source, options)
+
+
+def read_law(reader: TokenReader, usage: str) -> LawReference:
+    """Read the name of a law, or a FIT in parentheses."""
+    if not reader.at("("):
+        return reader.name("the name of a law", usage)
+    inner = reader.inside()
+    fit = read_inner_fit(inner, f"({FIT_USAGE})")
+    inner.finish()
+    return fit
+
+
+def read_inner_fit(reader: TokenReader, usage: str) -> Fit:
+    """Read a FIT that stands inside another clause."""
+    if not reader.at("FIT"):
+        raise reader.expected("FIT", usage, words=("FIT",))
+    return read_fit(reader)
+
+
+def read_pattern(reader: TokenReader, words: str) -> Show:
+    """Read `SHOW … [LIKE 'pattern']`.
+
+    Parameters
+    ----------
+    words : the verb
+    """
+    start = reader.begin(words)
+    pattern = reader.value(Kind.STRING, "a pattern in quotes, like 'chin%'") if reader.accept("LIKE") else None
+    return Show(start, reader.tokens[reader.last - 1].end, pattern)
+
+
+def read_subjects(reader: TokenReader, usage: str, verb: str) -> tuple[Name | Candidate, ...]:
+    """Read names of laws and `(target ~ form)`, between commas."""
+    subjects: list[Name | Candidate] = []
+    while True:
+        if reader.at("("):
+            inner = reader.inside()
+            subject: Name | Candidate = read_candidate(inner, "FROM")
+            if inner.at("FROM"):
+                raise inner.error(
+                    f"the candidates of {verb} share one FROM", hint=f"{verb} (loss ~ …), (loss ~ …) FROM runs"
+                )
+            inner.finish()
+        else:
+            subject = reader.name("a law, or (target ~ form)", usage)
+        subjects.append(subject)
+        if not reader.accept(","):
+            return tuple(subjects)

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from typing import Any
 
 from isoflop.lakehouse.errors import QuerySyntaxError, did_you_mean
 from isoflop.queries.language.syntax.nodes import Expression, Name, Span
 from isoflop.queries.language.syntax.tokens import Kind, Token, matching
+from isoflop.queries.language.syntax.words import Words
 
 # DuckDB's reserved words: none of them names anything without quotes.
 RESERVED = frozenset(
@@ -32,6 +34,8 @@ FUNCTION_WORDS = frozenset(
 # A stop is a keyword, or two words that only together are one: `GROUP BY`, `WITH (`.
 Stop = str
 
+_NO_VERBS: Words[Any] = Words(())
+
 
 class TokenReader:
     """A position in a range of tokens.
@@ -41,10 +45,11 @@ class TokenReader:
     text : the whole statement, for errors
     tokens : all its tokens
     first, last : the range that is read, without `last`; the token at `last` is what ends it
+    words : of the verbs that may stand in it
     """
 
-    def __init__(self, text: str, tokens: list[Token], first: int, last: int) -> None:
-        self.text, self.tokens, self.index, self.last = text, tokens, first, last
+    def __init__(self, text: str, tokens: list[Token], first: int, last: int, words: Words[Any] = _NO_VERBS) -> None:
+        self.text, self.tokens, self.index, self.last, self.words = text, tokens, first, last, words
 
     @property
     def current(self) -> Token:
@@ -83,6 +88,17 @@ class TokenReader:
             return False
         self.index += len(phrase.split(" "))
         return True
+
+    def begin(self, words: str) -> int:
+        """Step over the words of a verb and return where they start in the text.
+
+        Raises
+        ------
+        QuerySyntaxError : when something else comes next
+        """
+        start = self.current.start
+        self.expect(words)
+        return start
 
     def expect(self, phrase: str, hint: str | None = None, *, what: str | None = None) -> Token:
         """Step over `phrase` and return its last token.
@@ -182,6 +198,6 @@ class TokenReader:
         close = matching(self.tokens, self.index)
         if close >= self.last:
             raise self.error(f'"{self.current.text}" is never closed')
-        reader = TokenReader(self.text, self.tokens, self.index + 1, close)
+        reader = TokenReader(self.text, self.tokens, self.index + 1, close, self.words)
         self.index = close + 1
         return reader

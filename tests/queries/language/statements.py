@@ -6,9 +6,7 @@ import random
 from collections.abc import Sequence as Many
 
 from isoflop.queries.language.syntax.grammar import (
-    PARTS,
     SLICES,
-    VERBS,
     Choice,
     Listed,
     Mark,
@@ -17,8 +15,8 @@ from isoflop.queries.language.syntax.grammar import (
     Reference,
     Sequence,
     Word,
-    rule,
 )
+from isoflop.queries.language.verbs import grammar
 
 # What may stand for a slice: what fits the tables of the fuzz tests, and now and then what does not.
 SAMPLES: dict[str, Many[str]] = {
@@ -116,7 +114,7 @@ def make(name: str, chance: random.Random, depth: int = 0, verb: str = "") -> st
         return chance.choice(SENSIBLE[name])
     if name in SLICES:
         return chance.choice(ODD[name] if name in ODD and chance.random() < RARELY else SAMPLES[name])
-    return _text(rule(name), chance, depth + 1, name if name in VERBS else verb)
+    return _text(grammar().rule(name), chance, depth + 1, name if name in grammar().verbs else verb)
 
 
 def _options(chance: random.Random, verb: str) -> str:
@@ -159,7 +157,7 @@ def _text(node: Node, chance: random.Random, depth: int, verb: str) -> str:
 def all_names() -> set[str]:
     """Return the names that rules refer to."""
     found: set[str] = set()
-    waiting = [rule(name) for name in (*VERBS, *PARTS)]
+    waiting = [grammar().rule(name) for name in grammar().rules]
     while waiting:
         match waiting.pop():
             case Reference(name):

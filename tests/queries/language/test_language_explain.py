@@ -148,7 +148,7 @@ def test_every_verb_is_explained_and_nothing_is_done(
         "approaches.compared",
         "design.plan_runs",
     ):
-        monkeypatch.setattr(f"isoflop.queries.language.verbs.{place}", refuse)
+        monkeypatch.setattr(f"isoflop.queries.language.plans.{place}", refuse)
     answer = planted.sql(f"EXPLAIN {verb}")
     assert answer.columns == ["step", "detail"]
     steps = dict(answer.rows())

@@ -21,8 +21,9 @@ from hypothesis import strategies as st
 import isoflop
 from isoflop.lakehouse import Lakehouse
 from isoflop.lakehouse.errors import IsoflopError, StatementError
-from isoflop.queries.language.syntax.grammar import VERBS
+from isoflop.queries.language.parse import parse_clause
 from isoflop.queries.language.syntax.tokens import quote_name, tokenize
+from isoflop.queries.language.verbs import VERBS, words
 from tests.queries.language.statements import FITTING, make
 
 PASSTHROUGH = Path(__file__).parents[2] / "fixtures" / "queries" / "passthrough"
@@ -94,7 +95,7 @@ KEEPING = (
 )  # fmt: skip
 CHIN = "CREATE LAW chin AS FIT loss ~ chinchilla(params, tokens) FROM points WITH (resamples = 24, forward = false)"
 BRIEF = "CREATE LAW brief AS FIT loss ~ power(params) FROM points WITH (resamples = 20, forward = false)"
-CHANGING = ("create_law", "refit_law", "drop_law", "alter_law", "comment_on_law", "forecast")
+CHANGING = tuple(verb.key for verb in VERBS if verb.changes)
 WRITES = re.compile(
     r"\b(CREATE|REFIT|DROP|ALTER|COMMENT|FORECAST|COPY|INSERT|UPDATE|DELETE|SET|PREPARE|ATTACH|TRUNCATE|BEGIN)\b", re.I
 )
@@ -152,7 +153,7 @@ def _asking(chance: random.Random) -> str:
     if kind < 0.4:
         return mutated(chance.choice(SOUND), chance)
     slow = (*FITTING, "design") if chance.random() < 0.7 else ()
-    verb = chance.choice([name for name in VERBS if name not in (*CHANGING, *slow)])
+    verb = chance.choice([verb.key for verb in VERBS if verb.key not in (*CHANGING, *slow)])
     text = chance.choice(PLACES).replace("{}", make(verb, chance))
     return mutated(text, chance) if chance.random() < 0.5 else text
 
@@ -162,7 +163,7 @@ def changing(chance: random.Random) -> str:
     if chance.random() < 0.5:
         text = make(chance.choice(CHANGING), chance)
     else:
-        text = chance.choice(KEEPING).replace("{}", make(chance.choice(list(VERBS)), chance))
+        text = chance.choice(KEEPING).replace("{}", make(chance.choice(VERBS).key, chance))
     return mutated(text, chance) if chance.random() < 0.4 else text
 
 
@@ -297,10 +298,8 @@ def test_many_changes_are_made_or_refused(watched: Watched, seed: int) -> None:
 @settings(max_examples=200, deadline=None, derandomize=True)
 @given(st.text(max_size=80))
 def test_any_text_behind_a_verb_ends_in_a_readable_error(text: str) -> None:
-    from isoflop.queries.language.syntax.parse import parse_clause
-
     tokens = tokenize("FIT " + text)
     try:
-        parse_clause("FIT " + text, tokens, 0, len(tokens) - 1)
+        parse_clause("FIT " + text, tokens, 0, len(tokens) - 1, words())
     except IsoflopError as error:
         assert str(error)

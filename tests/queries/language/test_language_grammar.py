@@ -4,51 +4,53 @@ from __future__ import annotations
 
 import random
 import re
-from pathlib import Path
-from typing import get_args
+from typing import Any
 
 import pytest
 
 from isoflop.lakehouse.errors import IsoflopError
-from isoflop.queries.language.syntax import clauses
-from isoflop.queries.language.syntax.clauses import CHANGES, EXPLAINED, RELATION_VERBS, find_clauses, verb_at
-from isoflop.queries.language.syntax.grammar import PARTS, SLICES, VERBS, rule, spelling
-from isoflop.queries.language.syntax.parse import parse_clause
+from isoflop.queries.language.parse import Parsed, parse_clause
+from isoflop.queries.language.syntax.clauses import find_clauses
+from isoflop.queries.language.syntax.grammar import SLICES
 from isoflop.queries.language.syntax.tokens import tokenize
-from isoflop.queries.language.syntax.verb import Verb
+from isoflop.queries.language.verb import Verb
+from isoflop.queries.language.verbs import EXPLAIN, VERBS, grammar, words
 from tests.queries.language.statements import SAMPLES, all_names, make
 
-PARSER = Path(clauses.__file__).with_name("parse.py").read_text(encoding="utf-8")
 
-
-def parsed(text: str) -> Verb:
-    """The node of a clause that is a whole statement."""
+def parsed(text: str) -> Parsed:
+    """A clause that is a whole statement."""
     tokens = tokenize(text)
-    return parse_clause(text, tokens, 0, len(tokens) - 1)
+    return parse_clause(text, tokens, 0, len(tokens) - 1, words())
 
 
 def test_every_name_in_a_rule_is_a_rule_or_a_slice_and_is_used() -> None:
-    assert {*PARTS, *SLICES} <= all_names() <= {*PARTS, *SLICES, *VERBS}
+    parts = grammar().parts
+    assert {*parts, *SLICES} <= all_names() <= {*parts, *SLICES, *grammar().verbs}
     assert set(SAMPLES) == set(SLICES)
 
 
-def rule_names(name: str) -> set[str]:
-    """The verbs that a rule refers to, through its parts."""
-    words = set(re.findall(r"[a-z_]+", {**VERBS, **PARTS}[name]))
-    return {each for word in words for each in ({word} if word in VERBS else rule_names(word))}
+def test_no_two_verbs_are_spelled_alike() -> None:
+    assert len({verb.key for verb in VERBS}) == len(VERBS)
+    starts = [start for verb in VERBS for start in verb.starts or (verb.words,)]
+    assert len(set(starts)) == len(starts)
+    assert all(
+        words().may_be_in(start) for verb in VERBS if not verb.is_prefix for start in verb.starts or (verb.words,)
+    )
 
 
-def test_every_verb_that_is_read_has_a_rule() -> None:
-    read = set(re.findall(r'^        case "([A-Z ]+)":', PARSER, re.M))
-    assert read <= {spelling(name) for name in VERBS}
-    assert {*RELATION_VERBS, *CHANGES} <= read
-    made = {name: type(next(filter(None, map(_parsed_or_none, made_of(name, 20))))) for name in VERBS}
-    assert set(made.values()) == set(get_args(Verb)) and len(set(made.values())) == len(VERBS)
+@pytest.mark.parametrize("verb", VERBS, ids=lambda verb: verb.key)
+def test_a_rule_is_read_by_its_own_verb(verb: Verb[Any]) -> None:
+    found = next(filter(None, map(_parsed_or_none, made_of(verb.key, 20))))
+    assert found.verb is verb and type(found.node) is verb.node
 
 
-def test_every_verb_that_is_explained_stands_behind_explain() -> None:
-    explained = rule_names("explain")
-    assert {verb_at(tokenize(made_of(name, 1)[0]), 0) for name in explained} == set(EXPLAINED)
+def test_explain_stands_before_every_verb_but_itself() -> None:
+    explained = grammar().parts["explained"].split(" | ")
+    assert explained == [verb.key for verb in VERBS if verb is not EXPLAIN]
+    for verb in VERBS:
+        opening = words().at(tokenize(f"EXPLAIN {made_of(verb.key, 1)[0]}"), 0)
+        assert (opening is not None and opening.behind is verb) is (verb is not EXPLAIN)
 
 
 def made_of(verb: str, count: int) -> list[str]:
@@ -57,29 +59,29 @@ def made_of(verb: str, count: int) -> list[str]:
     return [make(verb, chance) for _ in range(count)]
 
 
-def _parsed_or_none(text: str) -> Verb | None:
+def _parsed_or_none(text: str) -> Parsed | None:
     try:
         return parsed(text)
     except IsoflopError:
         return None
 
 
-@pytest.mark.parametrize("verb", VERBS)
-def test_what_a_rule_makes_parses(verb: str) -> None:
-    for text in made_of(verb, 60):
+@pytest.mark.parametrize("verb", VERBS, ids=lambda verb: verb.key)
+def test_what_a_rule_makes_parses(verb: Verb[Any]) -> None:
+    for text in made_of(verb.key, 60):
         tokens = tokenize(text)
         last = len(tokens) - 1
-        spelled = verb_at(tokens, 0) or ""
-        assert spelled and (spelled.startswith(spelling(verb)) or spelling(verb).startswith(spelled)), text
+        opening = words().at(tokens, 0)
+        assert opening is not None and opening.verb is verb, text
         try:
-            parse_clause(text, tokens, 0, last)
+            parse_clause(text, tokens, 0, last, words())
         except IsoflopError as error:
             # What only a look at more than one part can tell, and the rules do not say.
             assert re.search("is given twice|declared twice|leaves nothing to choose", str(error)), f"{text}\n{error}"
-        (clause,) = find_clauses(tokens, 0, last, is_statement=True)
+        (clause,) = find_clauses(words(), tokens, 0, last, is_statement=True)
         assert (clause.first, clause.last) == (0, last)
 
 
 def test_a_rule_is_read_as_it_is_written() -> None:
     with pytest.raises(KeyError):
-        rule("nonsense")
+        grammar().rule("nonsense")

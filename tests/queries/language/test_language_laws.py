@@ -193,7 +193,7 @@ def test_residuals_say_when_the_rows_behind_a_law_have_changed(lake: Lakehouse) 
 
 
 def test_two_processes_cannot_both_make_a_law(lake: Lakehouse, monkeypatch: pytest.MonkeyPatch) -> None:
-    from isoflop.queries.language.verbs import create
+    from isoflop.queries.language.plans import create
 
     lake.sql(f"CREATE LAW best AS {FIT}")
     monkeypatch.setattr(create, "law_exists", lambda lake, name: False)  # as when the other one is a moment earlier

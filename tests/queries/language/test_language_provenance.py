@@ -13,7 +13,7 @@ import pytest
 import isoflop
 from isoflop.lakehouse import Lakehouse
 from isoflop.lakehouse.errors import StatementError, UnknownName
-from isoflop.queries.language.verbs import refit
+from isoflop.queries.language.plans import refit
 
 POINTS = """
 CREATE TABLE points AS
@@ -70,7 +70,7 @@ def test_options_hold_as_they_were_whatever_is_usual_now(lake: Lakehouse, monkey
         found = usual(*args, **more)  # type: ignore[arg-type]
         return options.FitOptions(found.objective, resamples=10, seed=3, level=0.5, forward=False)
 
-    monkeypatch.setattr("isoflop.queries.language.verbs.fit.read_fit_options", other)
+    monkeypatch.setattr("isoflop.queries.language.plans.fit.read_fit_options", other)
     assert lake.sql("REFIT LAW best").records()[0]["bit_equal"] is True
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 from xml.etree import ElementTree
 
 import pytest
@@ -15,8 +16,8 @@ from isoflop.lakehouse.errors import UnknownName
 from isoflop.lakehouse.exchange.formats import import_path
 from isoflop.lakehouse.exchange.published import find_published
 from isoflop.queries.language.options import describe_option
-from isoflop.queries.language.reference import PAGES, Page
-from isoflop.queries.language.syntax.grammar import PARTS, VERBS, spelling
+from isoflop.queries.language.verb import Verb
+from isoflop.queries.language.verbs import VERBS, grammar
 
 DOCS = Path(__file__).resolve().parents[3] / "docs"
 TEXT = (DOCS / "language.md").read_text(encoding="utf-8")
@@ -36,14 +37,14 @@ def published(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lakehouse]:
 
 
 def test_every_verb_has_one_page_with_an_example() -> None:
-    assert sorted(page.verb for page in PAGES) == sorted(VERBS)
-    assert set(SECTIONS) == {spelling(verb) for verb in VERBS}
-    for page in PAGES:
-        assert page.examples and f"figures/grammar/{page.verb}.svg" in SECTIONS[spelling(page.verb)]
+    assert list(SECTIONS) == [verb.words for verb in VERBS]
+    for verb in VERBS:
+        assert verb.page.examples and f"figures/grammar/{verb.key}.svg" in SECTIONS[verb.words]
 
 
-@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.verb)
-def test_the_columns_are_those_of_the_answer(published: Lakehouse, page: Page) -> None:
+@pytest.mark.parametrize("verb", VERBS, ids=lambda verb: verb.key)
+def test_the_columns_are_those_of_the_answer(published: Lakehouse, verb: Verb[Any]) -> None:
+    page = verb.page
     if not page.columns:
         assert not page.sample
         return
@@ -54,8 +55,9 @@ def test_the_columns_are_those_of_the_answer(published: Lakehouse, page: Page) -
     assert described or columns == named, columns
 
 
-@pytest.mark.parametrize("page", [page for page in PAGES if page.options], ids=lambda page: page.verb)
-def test_the_options_are_those_that_the_verb_takes(published: Lakehouse, page: Page) -> None:
+@pytest.mark.parametrize("verb", [verb for verb in VERBS if verb.page.options], ids=lambda verb: verb.key)
+def test_the_options_are_those_that_the_verb_takes(published: Lakehouse, verb: Verb[Any]) -> None:
+    page = verb.page
     text = re.sub(r"\sWITH \(.*\)$", "", page.sample) + " WITH (nonsense_at_all = 1)"
     with pytest.raises(UnknownName) as caught:
         published.sql(text)
@@ -64,9 +66,10 @@ def test_the_options_are_those_that_the_verb_takes(published: Lakehouse, page: P
         assert all(describe_option(key)) and set(page.defaults) <= set(page.options)
 
 
-@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.verb)
-def test_examples_are_answered_and_mistakes_are_not(page: Page) -> None:
-    section = SECTIONS[spelling(page.verb)]
+@pytest.mark.parametrize("verb", VERBS, ids=lambda verb: verb.key)
+def test_examples_are_answered_and_mistakes_are_not(verb: Verb[Any]) -> None:
+    page = verb.page
+    section = SECTIONS[verb.words]
     shown = re.findall(r"```sql\n(.*?)\n```\n\n```text\n(.*?)\n```", section, re.S)
     assert [statement for statement, _ in shown] == list(page.examples)
     assert not any(" Error: " in answer for _, answer in shown)
@@ -75,11 +78,11 @@ def test_examples_are_answered_and_mistakes_are_not(page: Page) -> None:
     assert len(re.findall(r"^ *\^+$", errors, re.M)) == len(page.mistakes)
 
 
-@pytest.mark.parametrize("name", [*VERBS, *PARTS])
+@pytest.mark.parametrize("name", grammar().rules)
 def test_every_rule_has_a_drawing_that_names_its_parts(name: str) -> None:
     root = ElementTree.fromstring((DOCS / "figures" / "grammar" / f"{name}.svg").read_text(encoding="utf-8"))
     texts = [each.text for each in root.iter("{http://www.w3.org/2000/svg}text")]
-    for word in re.findall(r"[A-Za-z_]+", {**VERBS, **PARTS}[name]):
+    for word in re.findall(r"[A-Za-z_]+", grammar().rules[name]):
         assert word in texts
     width, height = float(root.attrib["width"]), float(root.attrib["height"])
     assert width < 900 and height < 500

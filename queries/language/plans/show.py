@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from isoflop.queries.language.catalogue import coefficient_rows
 from isoflop.queries.language.provenance import note_stale, staleness
 from isoflop.queries.language.question import Question
 from isoflop.queries.language.records import LawRecord, load_law
-from isoflop.queries.language.syntax.nodes import DescribeLaw, ShowForecasts, ShowLawForms, ShowLaws
+from isoflop.queries.language.syntax.nodes import DescribeLaw, Show
+from isoflop.queries.language.verb import Steps
 from isoflop.queries.laws import Role, known_laws
 
 if TYPE_CHECKING:
@@ -23,17 +25,17 @@ ORDER BY name
 """
 
 
-def show_laws(question: Question, node: ShowLaws) -> pa.Table:
+def show_laws(question: Question, node: Show) -> pa.Table:
     """Return the newest version of every saved law; `stale` is whether its rows have changed since, null if unknown."""
     return question.lake.query(_LAWS, {"pattern": pattern_of(question, node)})
 
 
-def pattern_of(question: Question, node: ShowLaws | ShowLawForms | ShowForecasts) -> str | None:
+def pattern_of(question: Question, node: Show) -> str | None:
     """Return the pattern after LIKE, or None without one."""
     return None if node.pattern is None else question.text_of(node.pattern, "a pattern")
 
 
-def show_law_forms(question: Question, node: ShowLawForms) -> pa.Table:
+def show_law_forms(question: Question, node: Show) -> pa.Table:
     """Return the laws that have names, with their formulas and sources."""
     import pyarrow as pa
 
@@ -120,3 +122,57 @@ def coefficient_units(record: LawRecord) -> dict[str, str | None]:
     """Return the unit of each coefficient where it is known: of floors the target's, of exponents none (1)."""
     known = {Role.FLOOR: record.law.unit or None, Role.EXPONENT: "1"}
     return {one.name: known.get(one.role) for one in record.law.coefficients}
+
+
+@dataclass(frozen=True)
+class ShowLawsPlan:
+    """What show_laws is to do."""
+
+    question: Question
+    node: Show
+
+    def steps(self) -> Steps:
+        """Return what EXPLAIN shows."""
+        from isoflop.queries.language.plans.explain import explained
+
+        return explained(self.question, self.node)
+
+    def run(self) -> pa.Table:
+        """Do it."""
+        return show_laws(self.question, self.node)
+
+
+@dataclass(frozen=True)
+class ShowFormsPlan:
+    """What show_law_forms is to do."""
+
+    question: Question
+    node: Show
+
+    def steps(self) -> Steps:
+        """Return what EXPLAIN shows."""
+        from isoflop.queries.language.plans.explain import explained
+
+        return explained(self.question, self.node)
+
+    def run(self) -> pa.Table:
+        """Do it."""
+        return show_law_forms(self.question, self.node)
+
+
+@dataclass(frozen=True)
+class DescribePlan:
+    """What describe_law is to do."""
+
+    question: Question
+    node: DescribeLaw
+
+    def steps(self) -> Steps:
+        """Return what EXPLAIN shows."""
+        from isoflop.queries.language.plans.explain import explained
+
+        return explained(self.question, self.node)
+
+    def run(self) -> pa.Table:
+        """Do it."""
+        return describe_law(self.question, self.node)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -14,12 +14,13 @@ from isoflop.queries.fitting.record import Fit as FitRecord
 from isoflop.queries.language.bind import is_plain
 from isoflop.queries.language.catalogue import check_name, law_exists, save_law
 from isoflop.queries.language.macros import macros_of
+from isoflop.queries.language.plans.fit import Fitted, glance, run_fit
 from isoflop.queries.language.question import Question
 from isoflop.queries.language.records import BUILT_IN, TYPED, LawRecord, known, load_law
 from isoflop.queries.language.rows import checksum
 from isoflop.queries.language.syntax.nodes import CreateLaw, Name
 from isoflop.queries.language.syntax.tokens import quote_name
-from isoflop.queries.language.verbs.fit import Fitted, glance, run_fit
+from isoflop.queries.language.verb import Steps
 from isoflop.queries.laws import Coefficient, find_law
 
 if TYPE_CHECKING:
@@ -174,3 +175,21 @@ def _plain(value: Any) -> Any:
 
 def _finite(value: float) -> float | None:
     return float(value) if np.isfinite(value) else None
+
+
+@dataclass(frozen=True)
+class CreatePlan:
+    """What create_law is to do."""
+
+    question: Question
+    node: CreateLaw
+
+    def steps(self) -> Steps:
+        """Return what EXPLAIN shows."""
+        from isoflop.queries.language.plans.explain import explained
+
+        return explained(self.question, self.node)
+
+    def run(self) -> pa.Table:
+        """Do it."""
+        return create_law(self.question, self.node)

@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import math
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from isoflop.queries.language.forecasts import Forecast as Kept
 from isoflop.queries.language.forecasts import keep_forecasts
+from isoflop.queries.language.plans.extrapolate import extrapolated, inputs_among
+from isoflop.queries.language.plans.prediction import beside, laws_of
+from isoflop.queries.language.plans.show import pattern_of
 from isoflop.queries.language.question import Question
 from isoflop.queries.language.records import LawRecord
 from isoflop.queries.language.rows import numbers
-from isoflop.queries.language.syntax.nodes import Fit, Forecast, ShowForecasts
-from isoflop.queries.language.verbs.extrapolate import extrapolated, inputs_among
-from isoflop.queries.language.verbs.prediction import beside, laws_of
-from isoflop.queries.language.verbs.show import pattern_of
+from isoflop.queries.language.syntax.nodes import Fit, Forecast, Show
+from isoflop.queries.language.verb import Steps
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -79,7 +81,7 @@ def _forecasts(question: Question, node: Forecast, record: LawRecord, table: pa.
     return found
 
 
-def show_forecasts(question: Question, node: ShowForecasts) -> pa.Table:
+def show_forecasts(question: Question, node: Show) -> pa.Table:
     """Return all forecasts; those whose runs have landed were scored before.
 
     `inside` says whether the interval held the run, `error` how far the run was from the prediction, as the logarithm
@@ -88,3 +90,39 @@ def show_forecasts(question: Question, node: ShowForecasts) -> pa.Table:
     if question.lake.is_read_only:
         question.note("the lake is open for reading only: runs that landed since are not scored now")
     return question.lake.query(_FORECASTS, {"pattern": pattern_of(question, node)})
+
+
+@dataclass(frozen=True)
+class ForecastPlan:
+    """What forecast is to do."""
+
+    question: Question
+    node: Forecast
+
+    def steps(self) -> Steps:
+        """Return what EXPLAIN shows."""
+        from isoflop.queries.language.plans.explain import explained
+
+        return explained(self.question, self.node)
+
+    def run(self) -> pa.Table:
+        """Do it."""
+        return forecast(self.question, self.node)
+
+
+@dataclass(frozen=True)
+class ShowForecastsPlan:
+    """What show_forecasts is to do."""
+
+    question: Question
+    node: Show
+
+    def steps(self) -> Steps:
+        """Return what EXPLAIN shows."""
+        from isoflop.queries.language.plans.explain import explained
+
+        return explained(self.question, self.node)
+
+    def run(self) -> pa.Table:
+        """Do it."""
+        return show_forecasts(self.question, self.node)

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from isoflop.lakehouse.units import format_seconds
@@ -20,6 +21,26 @@ from isoflop.queries.language.options import (
     read_average_options,
     read_compare_options,
     read_fit_options,
+)
+from isoflop.queries.language.parse import Explain
+from isoflop.queries.language.plans.approaches import approach_rows, bound_approaches, wanted_budgets
+from isoflop.queries.language.plans.average import average_points, average_rows, bound_average
+from isoflop.queries.language.plans.explain_predictions import (
+    Steps,
+    explain_design,
+    explain_extrapolation,
+    explain_optimum,
+    explain_rows,
+    law_steps,
+)
+from isoflop.queries.language.plans.refit import KEPT
+from isoflop.queries.language.plans.validate import (
+    bind_subject,
+    bound_candidates,
+    common_rows,
+    fold_options,
+    read_usable,
+    split_rows,
 )
 from isoflop.queries.language.provenance import statement_of
 from isoflop.queries.language.question import Question
@@ -41,27 +62,9 @@ from isoflop.queries.language.syntax.nodes import (
     RefitLaw,
     Residuals,
     Source,
+    Span,
 )
-from isoflop.queries.language.syntax.verb import Explain, Verb
-from isoflop.queries.language.verbs.approaches import approach_rows, bound_approaches, wanted_budgets
-from isoflop.queries.language.verbs.average import average_points, average_rows, bound_average
-from isoflop.queries.language.verbs.explain_predictions import (
-    Steps,
-    explain_design,
-    explain_extrapolation,
-    explain_optimum,
-    explain_rows,
-    law_steps,
-)
-from isoflop.queries.language.verbs.refit import KEPT
-from isoflop.queries.language.verbs.validate import (
-    bind_subject,
-    bound_candidates,
-    common_rows,
-    fold_options,
-    read_usable,
-    split_rows,
-)
+from isoflop.queries.language.verb import Plan
 from isoflop.queries.laws import Coefficient
 
 if TYPE_CHECKING:
@@ -70,39 +73,52 @@ if TYPE_CHECKING:
 SHOWN_FOLDS = 12
 
 
-def explain(question: Question, node: Explain, answer: Callable[[Question, Verb], pa.Table]) -> pa.Table:
-    """Return what a verb would do in rows of a step and its detail, among them the SQL that DuckDB would get.
+@dataclass(frozen=True)
+class ExplainPlan:
+    """A verb that is described, or done and described."""
 
-    Parameters
-    ----------
-    answer : answers a verb; EXPLAIN ANALYZE runs the verb with it, and what that changes stays changed
+    question: Question
+    node: Explain
 
-    Raises
-    ------
-    StatementError : for what the verb itself cannot be asked
-    """
-    import pyarrow as pa
+    def steps(self) -> Steps:
+        """Return what the verb behind EXPLAIN would do."""
+        return self._plan().steps()
 
-    before = len(question.sent)
-    if node.is_analyzed:
-        began = time.perf_counter()
-        table = answer(question, node.verb)
-        seconds = time.perf_counter() - began
-        sent = question.sent[before:]
-        steps = _explained(question, node.verb)
-        asked = sum(one.seconds for one in sent)
-        steps.append(("answer", f"{table.num_rows} rows of {', '.join(table.column_names)}"))
-        steps.append(("time in DuckDB", f"{format_seconds(asked)} for {len(sent)} queries"))
-        steps.append(("time for the rest", format_seconds(max(seconds - asked, 0.0))))
-        steps.append(("time in all", format_seconds(seconds)))
-    else:
-        steps = _explained(question, node.verb)
-        sent = question.sent[before:]
-    steps += [("sql", text) for text in dict.fromkeys(one.sql for one in sent)]
-    return pa.table({"step": [step for step, _ in steps], "detail": [detail for _, detail in steps]})
+    def _plan(self) -> Plan:
+        clause = self.node.clause
+        return clause.verb.plan(self.question, clause.node)
+
+    def run(self) -> pa.Table:
+        """Return what a verb would do in rows of a step and its detail, among them the SQL that DuckDB would get.
+
+        Raises
+        ------
+        StatementError : for what the verb itself cannot be asked
+        """
+        import pyarrow as pa
+
+        question = self.question
+        before = len(question.sent)
+        if self.node.is_analyzed:
+            began = time.perf_counter()
+            plan = self._plan()
+            table = plan.run()
+            seconds = time.perf_counter() - began
+            sent = question.sent[before:]
+            steps = plan.steps()
+            asked = sum(one.seconds for one in sent)
+            steps.append(("answer", f"{table.num_rows} rows of {', '.join(table.column_names)}"))
+            steps.append(("time in DuckDB", f"{format_seconds(asked)} for {len(sent)} queries"))
+            steps.append(("time for the rest", format_seconds(max(seconds - asked, 0.0))))
+            steps.append(("time in all", format_seconds(seconds)))
+        else:
+            steps = self._plan().steps()
+            sent = question.sent[before:]
+        steps += [("sql", text) for text in dict.fromkeys(one.sql for one in sent)]
+        return pa.table({"step": [step for step, _ in steps], "detail": [detail for _, detail in steps]})
 
 
-def _explained(question: Question, node: Verb) -> Steps:
+def explained(question: Question, node: Span) -> Steps:
     """Return what a verb would do."""
     match node:
         case Fit():
@@ -132,7 +148,7 @@ def _explained(question: Question, node: Verb) -> Steps:
         case Design():
             return _of_law(question, node.target) + explain_design(question, node)
         case _:
-            raise AssertionError(f"nothing explains {node}")
+            return []
 
 
 def _of_law(question: Question, node: Extrapolate | Predict | Residuals | Optimize) -> Steps:

@@ -2,13 +2,30 @@
 
 from __future__ import annotations
 
-from isoflop.queries.language.reference.page import Page
+from typing import TYPE_CHECKING
 
+from isoflop.queries.language.syntax.approaches import STARTS, read_approaches
+from isoflop.queries.language.syntax.nodes import Compare, CompareApproaches, CrossValidate
+from isoflop.queries.language.syntax.parts import (
+    HOLDOUTS,
+    no_groups,
+    read_holdout,
+    read_options,
+    read_source,
+    read_subject,
+    read_subjects,
+)
+from isoflop.queries.language.syntax.reader import TokenReader
+from isoflop.queries.language.verb import Brief, Page, Plan, Verb
+
+if TYPE_CHECKING:
+    from isoflop.queries.language.question import Question
+
+COMPARE_USAGE = "COMPARE chin, (loss ~ kaplan(params, tokens)) FROM runs"
 FOLD_OPTIONS = ("objective", "delta", "resamples", "seed", "level", "cluster")
 DEFAULTS = {"resamples": "`200`"}
 
-CROSS_VALIDATE = Page(
-    verb="cross_validate",
+_CROSS_VALIDATE_PAGE = Page(
     purpose=(
         "Fits a law to some rows and judges it on the others, once a fold. `HOLDOUT LARGEST 20 PERCENT BY flops` "
         "learns from the small runs and predicts the large ones, which is what a scaling law is for: per cent and "
@@ -39,8 +56,46 @@ CROSS_VALIDATE = Page(
     mistakes=("CROSS VALIDATE chin FROM runs", "CROSS VALIDATE chin FROM runs HOLDOUT LARGEST 500 BY params"),
 )
 
-COMPARE = Page(
-    verb="compare",
+
+def _cross_validate(reader: TokenReader) -> CrossValidate:
+    start = reader.begin("CROSS VALIDATE")
+    subject = read_subject(reader, "FROM")
+    source = read_source(reader, "CROSS VALIDATE", *HOLDOUTS, "HOLDOUT")
+    if source.groups:
+        raise no_groups(reader, source, "CROSS VALIDATE")
+    holdout = read_holdout(reader)
+    options = read_options(reader)
+    return CrossValidate(start, reader.end, subject, source, holdout, options)
+
+
+def _cross_validate_plan(question: Question, node: CrossValidate) -> Plan:
+    from isoflop.queries.language.plans.validate import CrossValidatePlan
+
+    return CrossValidatePlan(question, node)
+
+
+CROSS_VALIDATE = Verb(
+    words="CROSS VALIDATE",
+    rule=("CROSS VALIDATE ( saved_law | candidate ) source [ WEIGHT BY expression ] holdout [ options ]"),
+    node=CrossValidate,
+    parse=_cross_validate,
+    plan=_cross_validate_plan,
+    page=_CROSS_VALIDATE_PAGE,
+    briefs=(
+        Brief(
+            "judge a law on rows it has not seen", "CROSS VALIDATE chin FROM runs HOLDOUT LARGEST 20 PERCENT BY params"
+        ),
+    ),
+    clauses={
+        "HOLDOUT LARGEST": "judge on the largest rows",
+        "KFOLD": "judge on parts in turn",
+        "LEAVE ONE OUT": "judge on each row in turn",
+        "PERCENT": "a share of the rows",
+    },
+)
+
+
+_COMPARE_PAGE = Page(
     purpose=(
         "Fits several laws to the same rows, those that all of them can use, and ranks them: by error on held-out rows "
         "with a split, by AICc without one. A saved law is fitted again, to these rows. `weighing = "
@@ -70,8 +125,42 @@ COMPARE = Page(
     mistakes=("COMPARE chin, (flops ~ power(params)) FROM runs",),
 )
 
-COMPARE_APPROACHES = Page(
-    verb="compare_approaches",
+
+def _compare(reader: TokenReader) -> Compare:
+    start = reader.begin("COMPARE")
+    subjects = read_subjects(reader, COMPARE_USAGE, "COMPARE")
+    source = read_source(reader, "COMPARE", *HOLDOUTS, "HOLDOUT")
+    if source.groups:
+        raise no_groups(reader, source, "COMPARE")
+    holdout = read_holdout(reader) if reader.at(*HOLDOUTS, "HOLDOUT") else None
+    options = read_options(reader)
+    return Compare(start, reader.end, subjects, source, holdout, options)
+
+
+def _compare_plan(question: Question, node: Compare) -> Plan:
+    from isoflop.queries.language.plans.validate import ComparePlan
+
+    return ComparePlan(question, node)
+
+
+COMPARE = Verb(
+    words="COMPARE",
+    takes_list=True,
+    rule=('COMPARE contender { "," contender } source [ WEIGHT BY expression ] [ holdout ] [ options ]'),
+    node=Compare,
+    parse=_compare,
+    plan=_compare_plan,
+    page=_COMPARE_PAGE,
+    briefs=(
+        Brief(
+            "rank laws on the same rows",
+            "COMPARE chin, (loss ~ power(params)) FROM runs HOLDOUT LARGEST 20 PERCENT BY params",
+        ),
+    ),
+)
+
+
+_COMPARE_APPROACHES_PAGE = Page(
     purpose=(
         "How the best size grows with compute, by the three approaches of Hoffmann et al. 2022: the lower envelope of "
         "all runs, the lowest point of each slice of equal compute (of a parabola, and of an Akima spline), a law of "
@@ -115,4 +204,31 @@ COMPARE_APPROACHES = Page(
         "COMPARE APPROACHES (loss ~ power(flops)) FROM runs",
         "COMPARE APPROACHES FROM runs WITH (budgets = [1e25])",
     ),
+)
+
+
+def _compare_approaches_plan(question: Question, node: CompareApproaches) -> Plan:
+    from isoflop.queries.language.plans.approaches import ApproachesPlan
+
+    return ApproachesPlan(question, node)
+
+
+COMPARE_APPROACHES = Verb(
+    words="COMPARE APPROACHES",
+    starts=STARTS,
+    called="COMPARE",
+    rule=(
+        'COMPARE APPROACHES [ "(" candidate ")" ] source [ GROUP BY expression { "," expression } ] '
+        '[ AT FLOPS "=" value ] [ options ]'
+    ),
+    node=CompareApproaches,
+    parse=read_approaches,
+    plan=_compare_approaches_plan,
+    page=_COMPARE_APPROACHES_PAGE,
+    briefs=(
+        Brief("rank ways to find the best sizes for a budget", "COMPARE APPROACHES FROM runs AT flops = [1e21, 1e22]"),
+    ),
+    clauses={
+        "AT flops": "the budgets to say the best sizes for",
+    },
 )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -11,18 +12,19 @@ from isoflop.lakehouse.errors import StatementError
 from isoflop.queries.fitting.residuals import residuals as unexplained
 from isoflop.queries.fitting.rows import usable_rows
 from isoflop.queries.language.options import IntervalOptions, read_interval_options
-from isoflop.queries.language.provenance import statement_of
-from isoflop.queries.language.question import Own, Question
-from isoflop.queries.language.records import LawRecord
-from isoflop.queries.language.rows import Piece, faults_of, first_fault, numbers, source_pieces
-from isoflop.queries.language.syntax.nodes import Fit, Name, Predict, Residuals, Source, Span
-from isoflop.queries.language.verbs.prediction import (
+from isoflop.queries.language.plans.prediction import (
     beside,
     distinct_names,
     laws_of,
     note_distance,
     predictions,
 )
+from isoflop.queries.language.provenance import statement_of
+from isoflop.queries.language.question import Own, Question
+from isoflop.queries.language.records import LawRecord
+from isoflop.queries.language.rows import Piece, faults_of, first_fault, numbers, source_pieces
+from isoflop.queries.language.syntax.nodes import Fit, Name, Predict, Residuals, Source, Span
+from isoflop.queries.language.verb import Steps
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -154,3 +156,39 @@ def read_beside(
     rest = table.num_columns - len(wanted)
     columns = [table.column(rest + position) for position in range(len(wanted))]
     return distinct_names(table.select(list(range(rest)))), columns
+
+
+@dataclass(frozen=True)
+class PredictPlan:
+    """What predict_rows is to do."""
+
+    question: Question
+    node: Predict
+
+    def steps(self) -> Steps:
+        """Return what EXPLAIN shows."""
+        from isoflop.queries.language.plans.explain import explained
+
+        return explained(self.question, self.node)
+
+    def run(self) -> pa.Table:
+        """Do it."""
+        return predict_rows(self.question, self.node)
+
+
+@dataclass(frozen=True)
+class ResidualsPlan:
+    """What residuals is to do."""
+
+    question: Question
+    node: Residuals
+
+    def steps(self) -> Steps:
+        """Return what EXPLAIN shows."""
+        from isoflop.queries.language.plans.explain import explained
+
+        return explained(self.question, self.node)
+
+    def run(self) -> pa.Table:
+        """Do it."""
+        return residuals(self.question, self.node)

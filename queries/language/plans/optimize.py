@@ -5,18 +5,20 @@ from __future__ import annotations
 import math
 from collections import Counter
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from isoflop.queries.language.options import OPTIMIZE_KEYS, PlanOptions, read_plan_options
+from isoflop.queries.language.plans.prediction import laws_of, note_distance, predictions
 from isoflop.queries.language.question import Question
 from isoflop.queries.language.records import LawRecord, load_law
 from isoflop.queries.language.rows import numbers
 from isoflop.queries.language.scope import Scope
 from isoflop.queries.language.syntax.nodes import Comparison, Optimize, OverList, OverRange, Span
-from isoflop.queries.language.verbs.prediction import laws_of, note_distance, predictions
+from isoflop.queries.language.verb import Steps
 from isoflop.queries.planning.optimise import Optimum, optimise
 from isoflop.queries.planning.optimum_spread import FEWEST_FOUND, OptimumSpread, optimum_spread
 from isoflop.queries.planning.problem import Condition, Problem, Variable
@@ -256,3 +258,21 @@ def _note_failures(question: Question, node: Optimize, found: list[Optimum]) -> 
     edges = Counter(name for one in found if one.status != "infeasible" for name in one.edges)
     for name, count in edges.items():
         question.note(f"'{name}' ends at the edge of its range in {count} of {len(found)} rows: OVER decides there")
+
+
+@dataclass(frozen=True)
+class OptimizePlan:
+    """What optimize is to do."""
+
+    question: Question
+    node: Optimize
+
+    def steps(self) -> Steps:
+        """Return what EXPLAIN shows."""
+        from isoflop.queries.language.plans.explain import explained
+
+        return explained(self.question, self.node)
+
+    def run(self) -> pa.Table:
+        """Do it."""
+        return optimize(self.question, self.node)

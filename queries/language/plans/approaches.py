@@ -9,7 +9,7 @@ gives the exponent; every approach sees the same resamples.
 from __future__ import annotations
 
 import math
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
@@ -18,6 +18,7 @@ import numpy as np
 from isoflop.lakehouse.errors import EmptySelection, FitError, StatementError, UsageError
 from isoflop.queries.language.bind import Bound, Column, bind_candidate
 from isoflop.queries.language.options import ApproachOptions, read_approach_options
+from isoflop.queries.language.plans.fit import group_names
 from isoflop.queries.language.question import Own, Question
 from isoflop.queries.language.records import known
 from isoflop.queries.language.rows import (
@@ -31,7 +32,7 @@ from isoflop.queries.language.rows import (
     read_rows,
 )
 from isoflop.queries.language.syntax.nodes import CompareApproaches, Span
-from isoflop.queries.language.verbs.fit import group_names
+from isoflop.queries.language.verb import Steps
 from isoflop.queries.laws import CHINCHILLA, known_laws
 from isoflop.queries.laws.law import input_names
 from isoflop.queries.planning.comparison import Approach, Comparison
@@ -209,3 +210,21 @@ def _table(rows: list[dict[str, Any]], keys: pa.Table, *, is_at: bool) -> pa.Tab
     for position, name in enumerate(keys.column_names):
         table = table.add_column(position, name, keys.column(name))
     return table
+
+
+@dataclass(frozen=True)
+class ApproachesPlan:
+    """What compare_approaches is to do."""
+
+    question: Question
+    node: CompareApproaches
+
+    def steps(self) -> Steps:
+        """Return what EXPLAIN shows."""
+        from isoflop.queries.language.plans.explain import explained
+
+        return explained(self.question, self.node)
+
+    def run(self) -> pa.Table:
+        """Do it."""
+        return compare_approaches(self.question, self.node)

@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from isoflop.queries.language.options import read_interval_options
+from isoflop.queries.language.plans.prediction import beside, distinct_names, laws_of, note_distance, predictions
 from isoflop.queries.language.question import Question
 from isoflop.queries.language.records import LawRecord
 from isoflop.queries.language.syntax.nodes import Assignment, Extrapolate, ExtrapolateAverage, Span
 from isoflop.queries.language.syntax.tokens import quote_name
-from isoflop.queries.language.verbs.prediction import beside, distinct_names, laws_of, note_distance, predictions
+from isoflop.queries.language.verb import Steps
 from isoflop.queries.laws import Law
 
 if TYPE_CHECKING:
@@ -145,3 +147,21 @@ def columns_for(
         example = ", ".join(f"{name} = …" for name in missing)
         raise question.error("Binder", message, place, f"add {example}")
     return found
+
+
+@dataclass(frozen=True)
+class ExtrapolatePlan:
+    """What extrapolate is to do."""
+
+    question: Question
+    node: Extrapolate
+
+    def steps(self) -> Steps:
+        """Return what EXPLAIN shows."""
+        from isoflop.queries.language.plans.explain import explained
+
+        return explained(self.question, self.node)
+
+    def run(self) -> pa.Table:
+        """Do it."""
+        return extrapolate(self.question, self.node)

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from isoflop.lakehouse.runs.provenance import code_version
+from isoflop.queries.language.plans.create import fitted_once, keep_fit
+from isoflop.queries.language.plans.fit import glance
 from isoflop.queries.language.provenance import statement_of
 from isoflop.queries.language.question import Question
 from isoflop.queries.language.records import LawRecord, load_law
 from isoflop.queries.language.syntax.nodes import RefitLaw
-from isoflop.queries.language.verbs.create import fitted_once, keep_fit
-from isoflop.queries.language.verbs.fit import glance
+from isoflop.queries.language.verb import Steps
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -84,3 +86,21 @@ def _difference(before: LawRecord, now: LawRecord, *, rows_changed: bool) -> str
     by = f"its coefficients differ by up to {np.nanmax(off):.1g}" if np.nanmax(off) else "its resamples differ"
     then = before.code_version or "unknown"
     return f"is fitted to the same rows, and {by}: isoflop {then} then, {code_version()} now"
+
+
+@dataclass(frozen=True)
+class RefitPlan:
+    """What refit_law is to do."""
+
+    question: Question
+    node: RefitLaw
+
+    def steps(self) -> Steps:
+        """Return what EXPLAIN shows."""
+        from isoflop.queries.language.plans.explain import explained
+
+        return explained(self.question, self.node)
+
+    def run(self) -> pa.Table:
+        """Do it."""
+        return refit_law(self.question, self.node)

@@ -15,6 +15,9 @@ from isoflop.queries.language.options import (
     read_interval_options,
     read_plan_options,
 )
+from isoflop.queries.language.plans.extrapolate import inputs_among, target_points
+from isoflop.queries.language.plans.predict import read_beside
+from isoflop.queries.language.plans.prediction import read_inputs
 from isoflop.queries.language.provenance import staleness, statement_of
 from isoflop.queries.language.question import Question
 from isoflop.queries.language.records import LawRecord, load_law
@@ -29,9 +32,6 @@ from isoflop.queries.language.syntax.nodes import (
     Residuals,
     Span,
 )
-from isoflop.queries.language.verbs.extrapolate import inputs_among, target_points
-from isoflop.queries.language.verbs.predict import read_beside
-from isoflop.queries.language.verbs.prediction import read_inputs
 
 Steps: TypeAlias = list[tuple[str, str]]
 Array = NDArray[np.float64]

@@ -21,6 +21,7 @@ from isoflop.queries.language.records import LawRecord, known
 from isoflop.queries.language.rows import CLUSTER, Rows, column_of, describe_dropped, group_rows, no_rows, read_rows
 from isoflop.queries.language.syntax.nodes import Expression, Fit
 from isoflop.queries.language.syntax.tokens import quote_name
+from isoflop.queries.language.verb import Steps
 from isoflop.queries.laws import Law
 from isoflop.queries.planning.helpful import notes_on_help
 
@@ -296,3 +297,21 @@ def _glance_row(fitted: Fitted, rows: Rows, found: FitRecord | None, name: str |
 def _by_name(law: Law, values: NDArray[np.float64]) -> dict[str, float | None]:
     """Return the numbers of a law's coefficients by name."""
     return {one.name: known(value) for one, value in zip(law.coefficients, values, strict=True)}
+
+
+@dataclass(frozen=True)
+class FitPlan:
+    """What fit is to do."""
+
+    question: Question
+    node: Fit
+
+    def steps(self) -> Steps:
+        """Return what EXPLAIN shows."""
+        from isoflop.queries.language.plans.explain import explained
+
+        return explained(self.question, self.node)
+
+    def run(self) -> pa.Table:
+        """Do it."""
+        return fit(self.question, self.node)

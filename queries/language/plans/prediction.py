@@ -11,12 +11,12 @@ from numpy.typing import NDArray
 from isoflop.lakehouse.units import UNITS
 from isoflop.queries.fitting.intervals import Prediction, predict
 from isoflop.queries.language.options import IntervalOptions
+from isoflop.queries.language.plans.fit import note_status, run_fit
 from isoflop.queries.language.provenance import note_stale
 from isoflop.queries.language.question import Question
 from isoflop.queries.language.records import LawRecord, load_law
 from isoflop.queries.language.rows import faults_of, first_fault, numbers
 from isoflop.queries.language.syntax.nodes import Fit, LawReference, Span
-from isoflop.queries.language.verbs.fit import note_status, run_fit
 
 if TYPE_CHECKING:
     import pyarrow as pa

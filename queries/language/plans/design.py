@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -10,15 +11,16 @@ from numpy.typing import NDArray
 
 from isoflop.queries.fitting.intervals import Prediction, predict
 from isoflop.queries.language.options import DESIGN_KEYS, PlanOptions, read_plan_options
+from isoflop.queries.language.plans.extrapolate import inputs_among, target_points
+from isoflop.queries.language.plans.optimize import check_used, title_of, variable_of
+from isoflop.queries.language.plans.prediction import laws_of
 from isoflop.queries.language.question import Question
 from isoflop.queries.language.records import LawRecord, load_law
 from isoflop.queries.language.rows import faults_of, first_fault, numbers
 from isoflop.queries.language.scope import Scope
 from isoflop.queries.language.syntax.nodes import Design, Expression, OverList, OverRange, Span
 from isoflop.queries.language.syntax.tokens import Kind
-from isoflop.queries.language.verbs.extrapolate import inputs_among, target_points
-from isoflop.queries.language.verbs.optimize import check_used, title_of, variable_of
-from isoflop.queries.language.verbs.prediction import laws_of
+from isoflop.queries.language.verb import Steps
 from isoflop.queries.planning.belief import DrawnBelief
 from isoflop.queries.planning.plan import Budget, NothingToChoose, NothingToNarrow, Plan, plan_runs
 from isoflop.queries.planning.problem import Condition, Function, Variable
@@ -237,3 +239,21 @@ def _widths(narrowing: Array, now: Prediction, noise: float) -> Array:
         upper = now.predicted * (now.upper / now.predicted) ** shrunk
     found: Array = (upper - lower).mean(axis=1)
     return found
+
+
+@dataclass(frozen=True)
+class DesignPlan:
+    """What design is to do."""
+
+    question: Question
+    node: Design
+
+    def steps(self) -> Steps:
+        """Return what EXPLAIN shows."""
+        from isoflop.queries.language.plans.explain import explained
+
+        return explained(self.question, self.node)
+
+    def run(self) -> pa.Table:
+        """Do it."""
+        return design(self.question, self.node)

@@ -14,7 +14,9 @@ from isoflop.queries.fitting.averaging import LawAverage, average_laws
 from isoflop.queries.fitting.splits import KFold, LargestHoldout, LeaveOneOut
 from isoflop.queries.fitting.validation import Fold, cross_validate
 from isoflop.queries.language.bind import Bound, bind_candidate
-from isoflop.queries.language.options import RESAMPLES, FitOptions, read_compare_options, read_fit_options
+from isoflop.queries.language.defaults import RESAMPLES
+from isoflop.queries.language.options import FitOptions, read_compare_options, read_fit_options
+from isoflop.queries.language.plans.fit import fit_rows
 from isoflop.queries.language.question import Own, Question
 from isoflop.queries.language.records import LawRecord, known, load_law
 from isoflop.queries.language.rows import CLUSTER, Rows, describe_dropped, no_rows, read_rows
@@ -28,7 +30,7 @@ from isoflop.queries.language.syntax.nodes import (
     Source,
     Span,
 )
-from isoflop.queries.language.verbs.fit import fit_rows
+from isoflop.queries.language.verb import Steps
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -387,3 +389,39 @@ def _mean(folds: Sequence[Fold], name: str) -> float | None:
     weights = np.array([fold.n_test for fold in folds], dtype=np.float64)
     is_known = np.isfinite(values)
     return float(np.average(values[is_known], weights=weights[is_known])) if is_known.any() else None
+
+
+@dataclass(frozen=True)
+class CrossValidatePlan:
+    """What cross_validation is to do."""
+
+    question: Question
+    node: CrossValidate
+
+    def steps(self) -> Steps:
+        """Return what EXPLAIN shows."""
+        from isoflop.queries.language.plans.explain import explained
+
+        return explained(self.question, self.node)
+
+    def run(self) -> pa.Table:
+        """Do it."""
+        return cross_validation(self.question, self.node)
+
+
+@dataclass(frozen=True)
+class ComparePlan:
+    """What compare is to do."""
+
+    question: Question
+    node: Compare
+
+    def steps(self) -> Steps:
+        """Return what EXPLAIN shows."""
+        from isoflop.queries.language.plans.explain import explained
+
+        return explained(self.question, self.node)
+
+    def run(self) -> pa.Table:
+        """Do it."""
+        return compare(self.question, self.node)

@@ -9,7 +9,7 @@ fitted again, to the same resamples; saved coefficients come from resamples of t
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -18,15 +18,10 @@ from numpy.typing import NDArray
 from isoflop.lakehouse.units import UNITS
 from isoflop.queries.language.bind import Bound, tidy
 from isoflop.queries.language.options import FitOptions, read_average_options
-from isoflop.queries.language.provenance import statement_of
-from isoflop.queries.language.question import Own, Question
-from isoflop.queries.language.records import LawRecord, load_law
-from isoflop.queries.language.rows import CLUSTER, Rows, no_rows, read_rows
-from isoflop.queries.language.syntax.nodes import Expression, ExtrapolateAverage, Name, Source
-from isoflop.queries.language.verbs.extrapolate import columns_for, target_points
-from isoflop.queries.language.verbs.fit import arguments_of, record_of
-from isoflop.queries.language.verbs.predict import note_change
-from isoflop.queries.language.verbs.prediction import (
+from isoflop.queries.language.plans.extrapolate import columns_for, target_points
+from isoflop.queries.language.plans.fit import arguments_of, record_of
+from isoflop.queries.language.plans.predict import note_change
+from isoflop.queries.language.plans.prediction import (
     beside,
     distinct_names,
     forward_messages,
@@ -34,7 +29,13 @@ from isoflop.queries.language.verbs.prediction import (
     prediction_columns,
     read_inputs,
 )
-from isoflop.queries.language.verbs.validate import averaged, bind_subject, bound_of, candidate_name, common_rows
+from isoflop.queries.language.plans.validate import averaged, bind_subject, bound_of, candidate_name, common_rows
+from isoflop.queries.language.provenance import statement_of
+from isoflop.queries.language.question import Own, Question
+from isoflop.queries.language.records import LawRecord, load_law
+from isoflop.queries.language.rows import CLUSTER, Rows, no_rows, read_rows
+from isoflop.queries.language.syntax.nodes import Expression, ExtrapolateAverage, Name, Source
+from isoflop.queries.language.verb import Steps
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -234,3 +235,21 @@ def _check_source(question: Question, first: _Made, second: _Made) -> None:
     if differs or (record.values or {}) != (record_again.values or {}):
         message = f"law '{place.text}' was fitted to other rows of {text(one, source.relation)} than '{name.text}'"
         raise question.error("Binder", message, place, hint)
+
+
+@dataclass(frozen=True)
+class AveragePlan:
+    """What extrapolate_average is to do."""
+
+    question: Question
+    node: ExtrapolateAverage
+
+    def steps(self) -> Steps:
+        """Return what EXPLAIN shows."""
+        from isoflop.queries.language.plans.explain import explained
+
+        return explained(self.question, self.node)
+
+    def run(self) -> pa.Table:
+        """Do it."""
+        return extrapolate_average(self.question, self.node)

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from isoflop.queries.language import catalogue
 from isoflop.queries.language.question import Question
 from isoflop.queries.language.records import load_law
 from isoflop.queries.language.syntax.nodes import CommentLaw, DropLaw, RenameLaw
+from isoflop.queries.language.verb import Steps
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -48,3 +50,57 @@ def comment_law(question: Question, node: CommentLaw) -> pa.Table:
     comment = None if node.comment is None else question.text_of(node.comment, "a comment")
     catalogue.comment_law(question.lake, load_law(question, node.name), comment)
     return pa.table({})
+
+
+@dataclass(frozen=True)
+class DropPlan:
+    """What drop_law is to do."""
+
+    question: Question
+    node: DropLaw
+
+    def steps(self) -> Steps:
+        """Return what EXPLAIN shows."""
+        from isoflop.queries.language.plans.explain import explained
+
+        return explained(self.question, self.node)
+
+    def run(self) -> pa.Table:
+        """Do it."""
+        return drop_law(self.question, self.node)
+
+
+@dataclass(frozen=True)
+class RenamePlan:
+    """What rename_law is to do."""
+
+    question: Question
+    node: RenameLaw
+
+    def steps(self) -> Steps:
+        """Return what EXPLAIN shows."""
+        from isoflop.queries.language.plans.explain import explained
+
+        return explained(self.question, self.node)
+
+    def run(self) -> pa.Table:
+        """Do it."""
+        return rename_law(self.question, self.node)
+
+
+@dataclass(frozen=True)
+class CommentPlan:
+    """What comment_law is to do."""
+
+    question: Question
+    node: CommentLaw
+
+    def steps(self) -> Steps:
+        """Return what EXPLAIN shows."""
+        from isoflop.queries.language.plans.explain import explained
+
+        return explained(self.question, self.node)
+
+    def run(self) -> pa.Table:
+        """Do it."""
+        return comment_law(self.question, self.node)

@@ -1,0 +1,87 @@
+"""From the tokens of a clause to its verb and its node."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from isoflop.lakehouse.errors import QuerySyntaxError
+from isoflop.queries.language.syntax.nodes import Span
+from isoflop.queries.language.syntax.parts import HOLDOUTS
+from isoflop.queries.language.syntax.reader import TokenReader
+from isoflop.queries.language.syntax.tokens import Kind, Token
+from isoflop.queries.language.syntax.words import Words
+from isoflop.queries.language.verb import Verb
+
+
+@dataclass(frozen=True)
+class Parsed:
+    """A clause: its verb, and what it says."""
+
+    verb: Verb[Any]
+    node: Span
+
+
+@dataclass(frozen=True)
+class Explain(Span):
+    """`EXPLAIN [ANALYZE] verb …`: what the verb would do, or what it did and how long that took."""
+
+    clause: Parsed
+    is_analyzed: bool = False
+
+
+def parse_clause(text: str, tokens: list[Token], first: int, last: int, words: Words[Verb[Any]]) -> Parsed:
+    """Return verb and node of the clause in tokens `first` up to, without, `last`.
+
+    Parameters
+    ----------
+    words : of the verbs there are
+
+    Raises
+    ------
+    QuerySyntaxError : when it does not parse, with a caret under the token that does not fit
+    """
+    reader = TokenReader(text, tokens, first, last, words)
+    for token in tokens[first : last + 1]:
+        if token.kind is Kind.UNFINISHED:
+            raise unfinished(text, token)
+    if tokens[last].text in (")", "]", "}") and (first == 0 or tokens[first - 1].text != "("):
+        raise reader.error(f'syntax error at or near "{tokens[last].text}"', tokens[last])
+    return read_clause(reader)
+
+
+def read_clause(reader: TokenReader) -> Parsed:
+    """Read the clause that begins at the next token, to the end of the range."""
+    opening = reader.words.at(reader.tokens, reader.index)
+    if opening is None:
+        raise reader.error(f'syntax error at or near "{reader.current.text}"')
+    node: Span = opening.verb.parse(reader)
+    reader.finish(_after_clause(reader, opening.called))
+    return Parsed(opening.verb, node)
+
+
+def read_explain(reader: TokenReader) -> Explain:
+    """Read `EXPLAIN [ANALYZE] verb …`."""
+    start = reader.begin("EXPLAIN")
+    is_analyzed = reader.accept("ANALYZE")
+    clause = read_clause(reader)
+    return Explain(start, clause.node.end, clause, is_analyzed)
+
+
+def unfinished(text: str, token: Token) -> QuerySyntaxError:
+    """Return the error for a string, name or comment that nothing closes."""
+    what = {'"': "quoted name", "/": "comment"}.get(token.text[0], "string")
+    return QuerySyntaxError("Parser", f"unterminated {what}", text, token.start, token.start + 1)
+
+
+def _after_clause(reader: TokenReader, verb: str) -> str | None:
+    """Return a hint for what people write behind a clause that does not take it."""
+    if reader.at("ORDER BY", "LIMIT", "SELECT", "WHERE", "GROUP BY", "UNION", "HAVING"):
+        return f"the verb is a relation: FROM ({verb} …) {reader.current.upper} …"
+    if reader.at(*HOLDOUTS) and verb == "COMPARE":
+        return (
+            "the approaches are compared on all rows; COMPARE law, law FROM runs HOLDOUT … judges laws on held-out ones"
+        )
+    if reader.at(*HOLDOUTS):
+        return "CROSS VALIDATE splits rows: CROSS VALIDATE loss ~ chinchilla(params, tokens) FROM runs HOLDOUT …"
+    return None
