@@ -11,6 +11,7 @@ from pathlib import Path
 
 import language
 import laws
+import theories
 
 FOLDER = Path(__file__).parent
 README = "../README.md"
@@ -21,7 +22,8 @@ CLOSE = 2e-3  # relative difference of two numbers that are taken for the same [
 def files() -> dict[str, str]:
     """Return what each file should hold, by its name in this folder."""
     readme = laws.in_readme((FOLDER / README).read_text(encoding="utf-8"))
-    return {README: readme, "laws.md": laws.page(), "language.md": language.page(), **language.figures()}
+    pages = {"laws.md": laws.page(), "theories.md": theories.page(), "language.md": language.page()}
+    return {README: readme, **pages, **language.figures()}
 
 
 def is_same(text: str, other: str) -> bool:

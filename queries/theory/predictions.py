@@ -20,7 +20,7 @@ from isoflop.queries.theory.theory import Setting, Steps, Theory
 if TYPE_CHECKING:
     import pyarrow as pa
 
-    from isoflop.lakehouse.backends.backend import Database
+    from isoflop.lakehouse import Asked
 
 PLACES = 50  # steps, equal in ratio, at which a run without points is predicted
 
@@ -33,7 +33,7 @@ _SCORES = """
 SELECT p.theory, p.version, p.metric, count(DISTINCT p.run_id) AS runs, count(*) AS points, 0 AS free,
        sqrt(avg(power(ln(m.value / p.value), 2))) AS rmse_log, avg(ln(m.value / p.value)) AS bias_log,
        sqrt(avg(power((m.value - p.value) / nullif(p.deviation, 0), 2))) AS rms_deviations
-FROM store.predictions p JOIN metric_curves m USING (run_id, metric, step)
+FROM store.predictions p JOIN main.metric_curves m USING (run_id, metric, step)
 WHERE p.step > 0 AND m.value > 0 AND p.value > 0
   AND (p.theory, p.version) IN (SELECT (theory, version) FROM _theories) AND p.run_id IN (SELECT run_id FROM _chosen)
 GROUP BY ALL ORDER BY rmse_log
@@ -41,13 +41,13 @@ GROUP BY ALL ORDER BY rmse_log
 
 
 def predict_runs(
-    database: Database, theory: Theory, run_ids: Sequence[str] | None = None, *, where: str | None = None
+    lake: Asked, theory: Theory, run_ids: Sequence[str] | None = None, *, where: str | None = None
 ) -> pa.Table:
     """Predict runs and keep what comes out; what the same version of the theory said of them before is replaced.
 
     Parameters
     ----------
-    database : a lake, or a session of one
+    lake : a lake, or a session of one
     theory : says for which family it is
     run_ids : runs to predict; all of the family when None
     where : a SQL condition over `runs` that chooses among them
@@ -63,15 +63,21 @@ def predict_runs(
     UsageError : if a run lacks a setting that the theory reads
     duckdb.Error : if the condition is none
     """
-    runs = chosen_runs(database, theory, run_ids, where)
-    steps = _logged_steps(database, theory, [str(run["run_id"]) for run in runs])
-    found = _table([(run, *_predicted(theory, run, steps.get(str(run["run_id"])))) for run in runs], theory)
-    database.write([(_REPLACE, None), (_INSERT, None)], {"_predictions": found})
+    runs = chosen_runs(lake, theory, run_ids, where)
+    steps = _logged_steps(lake, theory, [str(run["run_id"]) for run in runs])
+    rows = [(run, *_predicted(theory, run, steps.get(str(run["run_id"])))) for run in runs]
+    found = _table(rows, list(theory.metrics), theory.name, theory.version)
+    lake.write([(_REPLACE, None), (_INSERT, None)], {"_predictions": found})
     return found
 
 
+def no_predictions() -> pa.Table:
+    """Return a table of predictions without any."""
+    return _table([], [])
+
+
 def score_runs(
-    database: Database,
+    lake: Asked,
     theories: Sequence[Theory],
     run_ids: Sequence[str] | None = None,
     *,
@@ -81,7 +87,7 @@ def score_runs(
 
     Parameters
     ----------
-    database, run_ids, where : as for `predict_runs`
+    lake, run_ids, where : as for `predict_runs`
     theories : whose predictions are kept already
 
     Returns
@@ -95,18 +101,18 @@ def score_runs(
     """
     import pyarrow as pa
 
-    chosen = {str(run["run_id"]) for theory in theories for run in chosen_runs(database, theory, run_ids, where)}
+    chosen = {str(run["run_id"]) for theory in theories for run in chosen_runs(lake, theory, run_ids, where)}
     relations = {
         "_theories": pa.table(
             {"theory": [theory.name for theory in theories], "version": [theory.version for theory in theories]}
         ),
         "_chosen": pa.table({"run_id": sorted(chosen)}),
     }
-    return database.query(_SCORES, None, relations)
+    return lake.query(_SCORES, None, relations)
 
 
 def chosen_runs(
-    database: Database, theory: Theory, run_ids: Sequence[str] | None = None, where: str | None = None
+    lake: Asked, theory: Theory, run_ids: Sequence[str] | None = None, where: str | None = None
 ) -> list[dict[str, Any]]:
     """Return run_id, config, seed and steps of the runs of a theory's family that are chosen.
 
@@ -120,8 +126,8 @@ def chosen_runs(
     conditions += [] if where is None else [f"(\n{where}\n)"]
     conditions += [] if run_ids is None else ["run_id IN (SELECT run_id FROM _asked)"]
     relations = None if run_ids is None else {"_asked": pa.table({"run_id": pa.array(run_ids, pa.string())})}
-    statement = f"SELECT run_id, config, seed, steps FROM runs WHERE {' AND '.join(conditions)} ORDER BY run_id"
-    rows: list[dict[str, Any]] = database.query(statement, None, relations).to_pylist()
+    statement = f"SELECT run_id, config, seed, steps FROM main.runs WHERE {' AND '.join(conditions)} ORDER BY run_id"
+    rows: list[dict[str, Any]] = lake.query(statement, None, relations).to_pylist()
     if not rows:
         raise EmptySelection(
             f"no run of family '{theory.family}' is chosen, and theory {theory.name} predicts no other",
@@ -130,16 +136,16 @@ def chosen_runs(
     return rows
 
 
-def _logged_steps(database: Database, theory: Theory, run_ids: Sequence[str]) -> dict[str, Steps]:
+def _logged_steps(lake: Asked, theory: Theory, run_ids: Sequence[str]) -> dict[str, Steps]:
     """The steps at which each run has logged a metric of the theory, and 0."""
     import pyarrow as pa
 
     relations = {"_chosen": pa.table({"run_id": run_ids}), "_metrics": pa.table({"metric": list(theory.metrics)})}
     statement = (
-        "SELECT run_id, list(DISTINCT step ORDER BY step) AS steps FROM metric_curves "
+        "SELECT run_id, list(DISTINCT step ORDER BY step) AS steps FROM main.metric_curves "
         "WHERE run_id IN (SELECT run_id FROM _chosen) AND metric IN (SELECT metric FROM _metrics) GROUP BY run_id"
     )
-    rows = database.query(statement, None, relations).to_pylist()
+    rows = lake.query(statement, None, relations).to_pylist()
     return {row["run_id"]: np.unique(np.array([0, *row["steps"]], dtype=np.int64)) for row in rows}
 
 
@@ -158,20 +164,21 @@ def _predicted(theory: Theory, run: Mapping[str, Any], at: Steps | None) -> tupl
     return at, theory.predict(settings, at)
 
 
-def _table(found: list[tuple[Mapping[str, Any], Steps, Any]], theory: Theory) -> pa.Table:
+def _table(
+    found: Sequence[tuple[Mapping[str, Any], Steps, Any]], metrics: Sequence[str], theory: str = "", version: str = ""
+) -> pa.Table:
     """What is kept: one row for each run, metric and place."""
     import pyarrow as pa
 
-    parts: dict[str, list[Any]] = {name: [] for name in ("run_id", "metric", "step", "value", "deviation")}
+    kinds = {"step": pa.int64(), "value": pa.float64(), "deviation": pa.float64()}
+    columns = ("theory", "version", "run_id", "metric", "step", "value", "deviation")
+    parts: dict[str, list[Any]] = {name: [] for name in columns}
     for run, at, prediction in found:
-        for metric in theory.metrics:
-            parts["run_id"] += [run["run_id"]] * len(at)
-            parts["metric"] += [metric] * len(at)
+        for metric in metrics:
+            names = {"theory": theory, "version": version, "run_id": run["run_id"], "metric": metric}
+            for name, value in names.items():
+                parts[name] += [value] * len(at)
             parts["step"] += at.tolist()
             parts["value"] += prediction.mean[metric].tolist()
             parts["deviation"] += prediction.deviation[metric].tolist()
-    count = len(parts["step"])
-    kinds = {"step": pa.int64(), "value": pa.float64(), "deviation": pa.float64()}
-    columns = {name: pa.array(values, kinds.get(name, pa.string())) for name, values in parts.items()}
-    named = {"theory": [theory.name] * count, "version": [theory.version] * count}
-    return pa.table({**{name: pa.array(values, pa.string()) for name, values in named.items()}, **columns})
+    return pa.table({name: pa.array(values, kinds.get(name, pa.string())) for name, values in parts.items()})
