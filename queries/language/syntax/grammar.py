@@ -8,7 +8,7 @@ for themselves, names are other rules or what DuckDB reads (`SLICES`), `[ … ]`
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache
 from typing import TypeAlias
@@ -56,6 +56,7 @@ SLICES: Mapping[str, str] = {
     "and other saved laws, called like functions",
     "relation": "what DuckDB takes after `FROM`: a table, a file, joins, a query or a verb in parentheses",
     "query": "a DuckDB query, or a verb",
+    "explained": "any other verb of this page, with all that belongs to it",
 }
 
 
@@ -119,12 +120,11 @@ class Grammar:
     Parameters
     ----------
     verbs : the rule of each verb by its key
-    explained : keys of the verbs that EXPLAIN stands before
     """
 
-    def __init__(self, verbs: Mapping[str, str], explained: Iterable[str]) -> None:
+    def __init__(self, verbs: Mapping[str, str]) -> None:
         self.verbs = dict(verbs)
-        self.parts = {**PARTS, "explained": " | ".join(explained)}
+        self.parts = dict(PARTS)
 
     @property
     def rules(self) -> dict[str, str]:

@@ -59,5 +59,4 @@ def _words(verbs: Verbs) -> Words[Verb[Any]]:
 
 @cache
 def _grammar(verbs: Verbs) -> Grammar:
-    explained = [verb.key for verb in verbs if not verb.is_prefix]
-    return Grammar({verb.key: verb.rule for verb in verbs}, explained)
+    return Grammar({verb.key: verb.rule for verb in verbs})

@@ -16,7 +16,7 @@ from isoflop.queries.language.syntax.grammar import (
     Sequence,
     Word,
 )
-from isoflop.queries.language.verbs import grammar
+from isoflop.queries.language.verbs import VERBS, grammar
 
 # What may stand for a slice: what fits the tables of the fuzz tests, and now and then what does not.
 SAMPLES: dict[str, Many[str]] = {
@@ -42,6 +42,7 @@ SAMPLES: dict[str, Many[str]] = {
         "SELECT 1e9 AS params, 1e10 AS tokens", "FROM points LIMIT 3", "VALUES (1e19)", "SELECT 1e20",
         "SELECT params, tokens FROM (RESIDUALS chin)",
     ),
+    "explained": ("SHOW LAWS",),
     "option": (
         "level", "seed", "objective", "delta", "interval", "forward", "cluster", "bootstrap", "intervals", "weighing",
         "tolerance", "budgets", "curves", "flops", "per", "time_law",
@@ -107,8 +108,10 @@ def make(name: str, chance: random.Random, depth: int = 0, verb: str = "") -> st
     """
     if name == "options":
         return _options(chance, verb)
-    if name == "explained" and chance.random() < 0.7:
-        return make(chance.choice(("fit", "extrapolate", "predict")), chance, depth)
+    if name == "explained":
+        usual = ("fit", "extrapolate", "predict")
+        others = [verb.key for verb in VERBS if not verb.is_prefix]
+        return make(chance.choice(usual if chance.random() < 0.7 else others), chance, depth)
     if name == "law" and chance.random() < 0.7:  # a fit takes longest
         return make("saved_law", chance)
     if name in SENSIBLE and chance.random() < 0.6:

@@ -46,8 +46,6 @@ def test_a_rule_is_read_by_its_own_verb(verb: Verb[Any]) -> None:
 
 
 def test_explain_stands_before_every_verb_but_itself() -> None:
-    explained = grammar().parts["explained"].split(" | ")
-    assert explained == [verb.key for verb in VERBS if verb is not EXPLAIN]
     for verb in VERBS:
         opening = words().at(tokenize(f"EXPLAIN {made_of(verb.key, 1)[0]}"), 0)
         assert (opening is not None and opening.behind is verb) is (verb is not EXPLAIN)
