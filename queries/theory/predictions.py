@@ -123,10 +123,10 @@ def chosen_runs(
     import pyarrow as pa
 
     conditions = [f"family = '{theory.family}'"]
-    conditions += [] if where is None else [f"(\n{where}\n)"]
+    conditions += [] if where is None else [f"run_id IN (SELECT run_id FROM runs WHERE (\n{where}\n))"]
     conditions += [] if run_ids is None else ["run_id IN (SELECT run_id FROM _asked)"]
     relations = None if run_ids is None else {"_asked": pa.table({"run_id": pa.array(run_ids, pa.string())})}
-    statement = f"SELECT run_id, config, seed, steps FROM main.runs WHERE {' AND '.join(conditions)} ORDER BY run_id"
+    statement = f"SELECT run_id, config, seed, steps FROM store.runs WHERE {' AND '.join(conditions)} ORDER BY run_id"
     rows: list[dict[str, Any]] = lake.query(statement, None, relations).to_pylist()
     if not rows:
         raise EmptySelection(

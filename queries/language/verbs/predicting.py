@@ -107,6 +107,7 @@ PREDICT_RUNS = Verb(
             "of the theory said of a run. The rows of `FROM` need a column `run_id`; runs of other families are left "
             "out. [theories.md](theories.md) lists the theories."
         ),
+        sample="PREDICT RUNS BY volterra_plrf",
         columns={
             "theory": "its name",
             "version": "of the theory; changes with its predictions",
