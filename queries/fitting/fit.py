@@ -21,6 +21,7 @@ from isoflop.queries.fitting.draws import curved_share, refit_resamples, spread_
 from isoflop.queries.fitting.free_scale import with_fitted_scale
 from isoflop.queries.fitting.intervals import residual_scale
 from isoflop.queries.fitting.likelihood import criteria
+from isoflop.queries.fitting.linearized import note_on_cost
 from isoflop.queries.fitting.problem import Problem, coefficients_for, solve
 from isoflop.queries.fitting.record import Fit, Note
 from isoflop.queries.fitting.resampling import Resampling
@@ -123,7 +124,7 @@ def fit_law(
         problem, found = with_fitted_scale(problem, found)
         fit = _judged(problem, found, notes, resamples, resampling, generator, level, seed, row_name)
     if law.is_costly:
-        fit = replace(fit, notes=(*fit.notes, asked.note()))
+        fit = replace(fit, notes=(*fit.notes, note_on_cost(asked.predictions)))
     fit = with_intervals(fit, X, y, intervals, sample_weight=sample_weight, groups=groups, fixed=fixed)
     return _with_forward(fit, X, y, sample_weight, groups, objective, init, fixed) if forward else fit
 

@@ -114,3 +114,8 @@ def note_on_tangent(num_draws: int, bent: float) -> Note:
         f"by {bent:.1%} of the way; intervals = 'profile' follows the law itself"
     )
     return Note("linearized", message)
+
+
+def note_on_cost(predictions: int) -> Note:
+    """Return the note on how many predictions of all rows a fit of a costly law asked for."""
+    return Note("predictions", f"the law is costly; the fit asked for {predictions:,} predictions of its rows")

@@ -7,18 +7,12 @@ from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass
 
-from isoflop.queries.fitting.record import Note
-
 
 @dataclass
 class Asked:
     """The number of coefficient vectors a law has predicted the rows for."""
 
     predictions: int = 0
-
-    def note(self) -> Note:
-        """Return the note that says it."""
-        return Note("predictions", f"the law is costly; the fit asked for {self.predictions:,} predictions of its rows")
 
 
 _asked: ContextVar[Asked | None] = ContextVar("asked", default=None)
