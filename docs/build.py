@@ -11,15 +11,19 @@ from pathlib import Path
 
 import language
 import laws
+import theories
 
 FOLDER = Path(__file__).parent
+README = "../README.md"
 NUMBER = re.compile(r"[+-]?\d+(?:\.\d+)?(?:[eE][+-]?\d+)?")
 CLOSE = 2e-3  # relative difference of two numbers that are taken for the same [1]
 
 
 def files() -> dict[str, str]:
     """Return what each file should hold, by its name in this folder."""
-    return {"laws.md": laws.page(), "language.md": language.page(), **language.figures()}
+    readme = laws.in_readme((FOLDER / README).read_text(encoding="utf-8"))
+    pages = {"laws.md": laws.page(), "theories.md": theories.page(), "language.md": language.page()}
+    return {README: readme, **pages, **language.figures()}
 
 
 def is_same(text: str, other: str) -> bool:

@@ -11,7 +11,7 @@ import math
 import pkgutil
 
 from isoflop.queries import laws
-from isoflop.queries.laws import LAWS, Law
+from isoflop.queries.laws import LAWS, Law, registry
 from isoflop.queries.laws.law import Coefficient
 
 LONG = 1500  # characters of a macro that tell a reader nothing any more
@@ -31,12 +31,11 @@ def modules_of_laws() -> dict[str, str]:
     found: dict[str, str] = {}
     for info in pkgutil.iter_modules(laws.__path__, f"{laws.__name__}."):
         module = importlib.import_module(info.name)
-        if hasattr(module, "LAWS"):  # the registry declares none of those it names
+        if module is registry:  # it declares none of those it names
             continue
         for value in vars(module).values():
-            name = getattr(value, "name", None)
-            if name in LAWS and value is LAWS[name]:
-                found[name] = module.__doc__ or ""
+            if isinstance(value, Law) and LAWS.get(value.name) is value:
+                found[value.name] = module.__doc__ or ""
     return found
 
 
@@ -71,13 +70,13 @@ def section(law: Law, docstring: str, shared: bool) -> str:
     parts = [
         f"## {law.name}",
         f"`{law.target} ~ {law.name}({', '.join(one.name for one in law.inputs)})` · {law.unit} · {law.source}",
-        f"```math\n{law.latex()}\n```",  # type: ignore[attr-defined]
+        f"```math\n{law.latex()}\n```",
         "Of the same family as the law before it, whose text describes both." if shared else as_markdown(docstring),
         "\n".join(["| input | unit | domain |", "| --- | --- | --- |", *inputs]),
         "\n".join(["| coefficient | role | domain |", "| --- | --- | --- |", *coefficients]),
     ]
-    if hasattr(law, "macro"):
-        macro = law.macro(law.name, [(k + 1) / 2 for k in range(len(law.coefficients))])
+    macro = law.macro(law.name, [(k + 1) / 2 for k in range(len(law.coefficients))])
+    if macro is not None:
         if len(macro) > LONG:
             head = macro.partition(" AS ")[0]
             parts.append(f"{fitted_by} Its macro, `{head}`, computes the same sums with list functions.")
@@ -86,6 +85,13 @@ def section(law: Law, docstring: str, shared: bool) -> str:
     else:
         parts.append(f"{fitted_by} It has no macro: `PREDICT` and `EXTRAPOLATE` compute it.")
     return "\n\n".join(parts)
+
+
+def in_readme(text: str) -> str:
+    """Return the README with the names of all laws where it lists them."""
+    head, start, rest = text.partition("<!-- laws -->")
+    _, end, tail = rest.partition("<!-- /laws -->")
+    return f"{head}{start}\nBy name: {', '.join(f'`{name}`' for name in LAWS)}.\n{end}{tail}"
 
 
 def page() -> str:

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from isoflop.lakehouse.backends.backend import Statement
     from isoflop.lakehouse.lake import Lakehouse
 
-OF_A_RUN = ("metrics", "finals", "timings", "logs", "attempts", "batches", "sweep_runs", "runs")
+OF_A_RUN = ("metrics", "finals", "timings", "logs", "predictions", "attempts", "batches", "sweep_runs", "runs")
 
 # Attempts of which no point is part of a curve: a later one started before their first step.
 SUPERSEDED = f"""

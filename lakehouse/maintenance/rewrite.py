@@ -29,6 +29,7 @@ CLUSTERED = {
     "finals": "run_id, attempt, metric",
     "attempts": "run_id, attempt",
     "batches": "run_id, attempt, sequence",
+    "predictions": "run_id, theory, metric, step",
 }
 POINTS = ("store", "metrics")
 LEASE = ("store", "lease")  # says who commits here, not what is known

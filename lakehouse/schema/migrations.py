@@ -15,7 +15,7 @@ from isoflop.lakehouse.sql.running import transaction
 if TYPE_CHECKING:
     import duckdb
 
-SCHEMA_VERSION = 4
+SCHEMA_VERSION = 5
 NOTE = "INSERT INTO store.schema_migrations VALUES (?, ?, (now() AT TIME ZONE 'UTC')::TIMESTAMP, ?)"
 # Of which metrics the largest value was the best one before schema 4.
 WAS_HIGHEST = "regexp_matches(metric, '(accuracy|acc|reward|score|bleu|f1)$')"

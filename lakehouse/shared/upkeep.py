@@ -23,10 +23,10 @@ if TYPE_CHECKING:
     Turn = Callable[[], contextlib.AbstractContextManager[None]]
 
 KEEP_SECONDS = 3600  # a reader sees the lake as it was when it asked for at least this long
-SORTED = {"metrics": POINT_ORDER, "finals": "run_id, attempt, metric"}
+SORTED = {"metrics": POINT_ORDER, "finals": "run_id, attempt, metric", "predictions": "run_id, theory, metric, step"}
 TABLES = (  # never `lease`, on which commits meet
     "metrics", "finals", "attempts", "batches", "runs", "logs", "timings", "sweeps", "sweep_runs", "laws", "forecasts",
-    "metric_directions",
+    "metric_directions", "predictions",
 )  # fmt: skip
 FORGET_WRITES = (
     "DELETE FROM store.batches WHERE run_id IS NULL "

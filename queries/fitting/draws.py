@@ -9,6 +9,7 @@ import numpy as np
 from isoflop.queries.fitting import diagnosis
 from isoflop.queries.fitting.bootstraps import choose_bootstrap
 from isoflop.queries.fitting.deleted import deleted_residuals
+from isoflop.queries.fitting.linearized import BENT, linearized, note_on_tangent
 from isoflop.queries.fitting.note import Note
 from isoflop.queries.fitting.options import FitOptions
 from isoflop.queries.fitting.problem import Problem
@@ -81,7 +82,7 @@ def resample(problem: Problem, solution: Solution, options: FitOptions, generato
         return deleted_residuals(problem.law, coefficients, list(problem.free), data, residuals, solution.penalty)
 
     choice = choose_bootstrap(options.resampling, data, predicted, num_free, deleted)
-    parts = _refitted(problem, solution, predicted, choice.resampling, options.resamples, generator)
+    parts, bent = _refitted(problem, solution, predicted, choice.resampling, options.resamples, generator)
     draws = problem.model.to_coefficients(np.concatenate([part.theta for part in parts]))
     _empty_floors(draws, problem)
     usable = np.isfinite(draws).all(axis=1)
@@ -89,6 +90,7 @@ def resample(problem: Problem, solution: Solution, options: FitOptions, generato
     beaten = float(np.average([part.beaten for part in parts], weights=[len(part.theta) for part in parts]))
     failed = int(np.count_nonzero(~usable | ~settled))
     notes = [choice.note] if choice.note is not None and len(draws) else []
+    notes += [note_on_tangent(len(draws), bent)] if problem.model.is_costly else []
     notes += diagnosis.notes_on_resamples(len(draws), failed, beaten)
     tail = choice.resampling.tail(data, num_free, options.level, _curved_share(problem, solution))
     return Resampled(draws[usable], choice.name, tail, tuple(notes))
@@ -101,20 +103,29 @@ def _refitted(
     chosen: Resampling,
     resamples: int,
     generator: np.random.Generator,
-) -> list[Replicates]:
-    """The law, which predicts the rows as `predicted` (R,), refitted to resamples in parts that fit in memory."""
+) -> tuple[list[Replicates], float]:
+    """The law, which predicts the rows as `predicted` (R,), refitted to resamples in parts that fit in memory.
+
+    A costly one is followed along its slopes where it hardly departs from them; how far it does [1] is returned too.
+    """
     data, num_free = problem.data, len(problem.free)
     objective = solution.penalty.smoothed()
-    parts = []
+    parts: list[Replicates] = []
+    bent = 0.0
     step = max(1, RESAMPLED_TOGETHER // len(data))
     for first in range(0, resamples, step):
         drawn = chosen.draw(data, predicted, num_free, min(step, resamples - first), generator)
         targets = problem.model.targets(drawn.values)
         weights = np.asarray(drawn.weights * row_factors(objective, drawn.values))
-        parts.append(replicate(problem.model, solution.search, weights, targets, objective, generator))
+        follows_slopes = problem.model.is_costly and bent <= BENT
+        if follows_slopes:
+            part, bent = linearized(problem.model, solution.search, weights, targets, objective)
+        if not follows_slopes or bent > BENT:
+            part = replicate(problem.model, solution.search, weights, targets, objective, generator)
+        parts.append(part)
         if chosen.is_all:
             break
-    return parts
+    return parts, bent
 
 
 def _curved_share(problem: Problem, solution: Solution) -> float:

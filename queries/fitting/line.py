@@ -9,10 +9,12 @@ from isoflop.queries.fitting.data import Data
 from isoflop.queries.fitting.draws import percentiles, resample
 from isoflop.queries.fitting.judge import judge
 from isoflop.queries.fitting.likelihood import Criteria, criteria
+from isoflop.queries.fitting.linearized import note_on_cost
 from isoflop.queries.fitting.options import FitOptions
 from isoflop.queries.fitting.problem import Problem
 from isoflop.queries.fitting.record import Fit
 from isoflop.queries.fitting.solution import Solution, solve
+from isoflop.queries.fitting.solver.asked import counting
 from isoflop.queries.fitting.stand_in import as_fit_of
 from isoflop.queries.laws.law import Law
 
@@ -33,9 +35,11 @@ def run(law: Law, data: Data, options: FitOptions) -> Fit:
     """
     problem = Problem.of(law, data, options)
     generator = np.random.default_rng(options.seed)
-    solution = solve(problem, options, generator)
-    resampled = resample(problem, solution, options, generator)
-    intervals = percentiles(resampled)
+    with counting() as asked:
+        solution = solve(problem, options, generator)
+        resampled = resample(problem, solution, options, generator)
+        intervals = percentiles(resampled)
+        verdict = judge(problem, solution, resampled, intervals)
     found = Fit(
         law=problem.law,
         data=data,
@@ -44,8 +48,10 @@ def run(law: Law, data: Data, options: FitOptions) -> Fit:
         resampled=resampled,
         intervals=intervals,
         criteria=_criteria(problem, solution),
-        verdict=judge(problem, solution, resampled, intervals),
+        verdict=verdict,
     )
+    if problem.law.is_costly and solution.is_found:
+        found = found.noting([note_on_cost(asked.predictions)])
     found = with_intervals(found, options.intervals)
     return found if problem.law is law else as_fit_of(law, found)
 

@@ -50,7 +50,7 @@ class Problem:
         UsageError : if the options name a coefficient that the law does not have, or a value that is not finite
         FitError : if nothing is left to fit
         """
-        law = getattr(law, "fitted_as", None) or law
+        law = law.surrogate or law
         coefficients = coefficients_for(law, options.init, options.fixed)
         return cls(law, coefficients, data, options.objective or law.objective)
 
@@ -116,7 +116,7 @@ def planned_starts(law: Law, X: ArrayLike, y: ArrayLike, objective: Objective | 
     X, y : (R, P) inputs and (R,) values, usable ones
     objective : the law's own when None
     """
-    law = getattr(law, "fitted_as", None) or law
+    law = law.surrogate or law
     objective = objective or law.objective
     data = usable_rows(law, X, y)
     model = model_for(law, law.coefficients, data.inputs, data.target, objective)

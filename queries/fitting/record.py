@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
+from isoflop.lakehouse.errors import UsageError
 from isoflop.queries.fitting.data import Data
 from isoflop.queries.fitting.draws import Intervals, Resampled
 from isoflop.queries.fitting.folds import ForwardCheck
@@ -167,8 +168,15 @@ class Fit:
         return replace(self, verdict=replace(self.verdict, notes=(*self.verdict.notes, *notes)))
 
     def macro(self, name: str) -> str:
-        """Return the statement that creates this fit as an SQL macro (formulas only)."""
-        text: str = self.law.macro(name, self.coefficients)  # type: ignore[attr-defined]
+        """Return the statement that creates this fit as an SQL macro.
+
+        Raises
+        ------
+        UsageError : if SQL cannot compute the law
+        """
+        text = self.law.macro(name, self.coefficients)
+        if text is None:
+            raise UsageError(f"law '{self.law.name}' has no SQL function", hint="predict() computes it")
         return text
 
     def __repr__(self) -> str:

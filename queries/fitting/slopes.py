@@ -7,6 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
+from isoflop.queries.laws.derivatives import differences
 from isoflop.queries.laws.law import Law
 
 Array = NDArray[np.float64]
@@ -45,6 +46,4 @@ def slope_basis(
 def log_slopes(law: Law, coefficients: Array, inputs: Array) -> Array:
     """Return central differences (K, R) of log predictions over relative steps of the coefficients."""
     steps = STEP * np.where(coefficients != 0, np.abs(coefficients), 1.0)
-    moved = np.concatenate([coefficients + np.diag(steps), coefficients - np.diag(steps)])
-    logs = np.log(np.asarray(law.predict(moved, inputs)))  # (2K, R)
-    return np.asarray((logs[: len(steps)] - logs[len(steps) :]) / 2)
+    return differences(lambda moved: np.log(np.asarray(law.predict(moved, inputs))), coefficients, steps) / 2

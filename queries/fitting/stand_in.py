@@ -1,4 +1,4 @@
-"""Laws that are not fitted themselves: they predict with the coefficients of a fit of another (`law.fitted_as`)."""
+"""Laws that are not fitted themselves: they predict with the coefficients of a fit of another (`law.surrogate`)."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def as_fit_of(law: Law, plain: Fit) -> Fit:
     Parameters
     ----------
     law : predicts with the coefficients
-    plain : the fit of `law.fitted_as`
+    plain : the fit of `law.surrogate`
     """
     note = Note("fitted_as", f"the coefficients are those of {plain.law.name}; {law.name} predicts with them")
     if np.isnan(plain.coefficients).any():

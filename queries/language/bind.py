@@ -23,7 +23,7 @@ from isoflop.queries.language.syntax.nodes import (
 )
 from isoflop.queries.language.syntax.reader import FUNCTION_WORDS, RESERVED
 from isoflop.queries.language.syntax.tokens import Kind, quote_name, tokenize
-from isoflop.queries.laws import Coefficient, Formula, FormulaError, Law, known_laws, parse_formula
+from isoflop.queries.laws import Coefficient, FormulaError, Law, known_laws, parse_formula
 from isoflop.queries.laws.algebra.parser import FUNCTIONS, match_name
 
 Column = Expression | Own
@@ -215,22 +215,7 @@ def with_names(law: Law, inputs: Sequence[str], target: str) -> Law:
     inputs : P names; kept as the law has them where the formula could no longer be read
     target : name of what it predicts
     """
-    if not isinstance(law, Formula):
-        return law
-    if target != law.target:
-        law = replace(law, target=target, unit=UNITS.get(target, ""))
-    taken = {coefficient.name.lower() for coefficient in law.coefficients}
-    if law.chart is not None:
-        taken |= {coefficient.name.lower() for coefficient in law.chart.coefficients}
-    is_clear = len({name.lower() for name in inputs}) == len(inputs) and not any(
-        name.lower() in taken for name in inputs
-    )
-    new = {one.name: name for one, name in zip(law.inputs, inputs, strict=True) if one.name != name}
-    if not new or not is_clear:
-        return law
-    renamed = tuple(replace(one, name=new.get(one.name, one.name)) for one in law.inputs)
-    chart = law.chart and replace(law.chart, law=_renamed(law.chart.law, new))
-    return replace(law, law=_renamed(law.law, new), inputs=renamed, chart=chart)
+    return law.renamed(inputs, target, UNITS.get(target, ""), _renamed)
 
 
 def _renamed(formula: str, new: Mapping[str, str]) -> str:
@@ -263,10 +248,11 @@ def _with_parameters(question: Question, law: Law, parameters: Sequence[Paramete
                 parameter.name.start, parameter.name.end, hint=hint,
             )  # fmt: skip
         known[name] = _coefficient(question, known[name], parameter)
-    if not isinstance(law, Formula):
+    changed = law.with_coefficients(tuple(known.values()))
+    if changed is None:
         first = parameters[0].name
         raise question.error("Binder", f"law '{law.name}' is computed; its coefficients have fixed domains", first)
-    return replace(law, coefficients=tuple(known.values()), chart=None)
+    return changed
 
 
 def _coefficient(question: Question, known: Coefficient, parameter: ParameterRange) -> Coefficient:

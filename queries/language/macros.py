@@ -37,16 +37,16 @@ def macro_names(name: str) -> tuple[str, ...]:
 
 def macros_of(record: LawRecord) -> list[str]:
     """Return the statements that make the SQL functions of a named law; none for a law that SQL cannot compute."""
-    macro, sql = getattr(record.law, "macro", None), getattr(record.law, "sql", None)
+    name = str(record.name)
+    macro = record.law.macro(name, record.fitted.coefficients)
     if macro is None:
         return []
-    name = str(record.name)
-    made: list[str] = [macro(name, record.fitted.coefficients)]
-    if sql is not None:
-        tail = (1 - record.level) / 2
-        parameters = ", ".join(quote_name(one) for one in record.inputs)
-        for function, share in zip(macro_names(name)[1:], (tail, 1 - tail), strict=True):
-            body = bound_sql(record.fitted, share)
+    made = [macro]
+    tail = (1 - record.level) / 2
+    parameters = ", ".join(quote_name(one) for one in record.inputs)
+    for function, share in zip(macro_names(name)[1:], (tail, 1 - tail), strict=True):
+        body = bound_sql(record.fitted, share)
+        if body is not None:
             made.append(f"CREATE OR REPLACE MACRO {quote_name(function)}({parameters}) AS ({body})")
     return made
 
@@ -56,8 +56,8 @@ def dropped_macros(name: str) -> list[str]:
     return [f"DROP MACRO IF EXISTS {quote_name(one)}" for one in macro_names(name)]
 
 
-def bound_sql(fitted: FittedLaw, share: float) -> str:
-    """Return SQL over the inputs' names that computes one end of the prediction interval.
+def bound_sql(fitted: FittedLaw, share: float) -> str | None:
+    """Return SQL over the inputs' names that computes one end of the prediction interval; None for a law without SQL.
 
     Parameters
     ----------
@@ -76,11 +76,14 @@ def bound_sql(fitted: FittedLaw, share: float) -> str:
         f"{_DRAW}[{varying.index(k) + 1}]" if k in varying else sql_number(draws[0, k]) for k in range(draws.shape[1])
     ]
     values = np.column_stack([draws[:, varying], noise])
-    curve = f"{_DRAW}[{len(varying) + 1}] * {law.sql(texts, inputs)}"  # type: ignore[attr-defined]
+    drawn = law.sql(texts, inputs)
+    if drawn is None:
+        return None
+    curve = f"{_DRAW}[{len(varying) + 1}] * {drawn}"
     curves = f"list_transform(CAST('{_literal(values)}' AS DOUBLE[][]), lambda {_DRAW}: {curve})"
     quantile = f"list_aggregate({_CURVES}, 'quantile_cont', {sql_number(share)})"
     end = _named(_CURVES, curves, f"CASE WHEN isfinite(list_sum({_CURVES})) THEN {quantile} END")
-    predicted = law.sql([sql_number(one) for one in fitted.coefficients], inputs)  # type: ignore[attr-defined]
+    predicted = law.sql([sql_number(one) for one in fitted.coefficients], inputs)
     widened = sql_widened(fitted.widening, law, fitted.support, fitted.edge, inputs)
     reached = f"{_ENDS}[1] * pow({_ENDS}[2] / {_ENDS}[1], {widened})" if widened else f"{_ENDS}[2]"
     ends = _named(_ENDS, f"[{predicted}, {end}]", f"CASE WHEN isfinite({_ENDS}[1]) THEN {reached} END")

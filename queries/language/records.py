@@ -18,7 +18,6 @@ from isoflop.queries.language.question import Question
 from isoflop.queries.language.syntax.nodes import Name
 from isoflop.queries.laws import (
     Coefficient,
-    Formula,
     Law,
     Objective,
     find_law,
@@ -163,11 +162,9 @@ def _record(row: Mapping[str, Any]) -> LawRecord:
     law: Law
     if options["kind"] == BUILT_IN:
         law = with_names(find_law(row["form"]), row["inputs"], row["target"])
-        if options["is_changed"] and isinstance(law, Formula):
+        if options["is_changed"]:
             roles = {one.name: one.role for one in law.coefficients}
-            law = replace(
-                law, coefficients=tuple(replace(one, role=roles[one.name]) for one in coefficients), chart=None
-            )
+            law = law.with_coefficients(tuple(replace(one, role=roles[one.name]) for one in coefficients)) or law
     else:
         law = parse_formula(row["formula"], coefficients, row["inputs"], target=row["target"], objective=penalty)
 

@@ -10,7 +10,7 @@ from isoflop.queries.laws.compute_loss import COMPUTE_LOSS
 from isoflop.queries.laws.data_constrained import DATA_CONSTRAINED
 from isoflop.queries.laws.formula import Chart, Formula, parse_formula
 from isoflop.queries.laws.kaplan import KAPLAN
-from isoflop.queries.laws.law import Coefficient, Input, Law, Role, amplitude, exponent, floor, free
+from isoflop.queries.laws.law import Coefficient, Cost, Input, Law, Role, amplitude, exponent, floor, free
 from isoflop.queries.laws.loss_in_time import LOSS_IN_TIME
 from isoflop.queries.laws.nqs import NQS, NQS_REGULARISED
 from isoflop.queries.laws.objective_names import OBJECTIVES, WITH_DELTA, find_objective
@@ -68,6 +68,7 @@ __all__ = [
     "AsymmetricHuber",
     "Chart",
     "Coefficient",
+    "Cost",
     "Formula",
     "FormulaError",
     "Huber",

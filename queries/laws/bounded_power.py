@@ -14,25 +14,24 @@ lines, so Newton's method finds the loss to rounding in a few steps; the SQL mac
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
 
 from isoflop.lakehouse.errors import FitError
-from isoflop.queries.laws.algebra.expression import Array, quoted, sql_number
-from isoflop.queries.laws.law import Coefficient, Input, Role, amplitude, as_values, exponent, floor
+from isoflop.queries.laws.algebra.expression import Array
+from isoflop.queries.laws.law import Coefficient, Input, Law, Role, amplitude, exponent, floor
 from isoflop.queries.laws.objectives import Huber, Objective
 
 STEPS = 40  # of Newton's method, which stops where nothing changes any more
 SQL_STEPS = 12  # were enough for every gamma of its domain
-CAST_X = 'CAST("x" AS DOUBLE)'
 LOWEST, HIGHEST = 0.1, 10.0  # gamma [1]
 
 
 @dataclass(frozen=True)
-class BoundedPower:
-    """The computed law M4; implements `Law`.
+class BoundedPower(Law):
+    """The computed law M4.
 
     Source: Alabdulmohsin et al. 2022 (arXiv:2209.06640), form M4.
     """
@@ -109,18 +108,6 @@ class BoundedPower:
             r"\frac{\mathrm{loss} - E}{\left(E_{0} - \mathrm{loss}\right)^{\gamma}} = "
             r"\frac{A}{\mathrm{x}^{\alpha}}"
         )
-
-    def macro(self, name: str, coefficients: Mapping[str, float] | Sequence[float] | Array) -> str:
-        """Return the statement that creates the fitted law as an SQL macro of x.
-
-        Parameters
-        ----------
-        name : of the macro
-        coefficients : by name, or five numbers in the law's order
-        """
-        known = as_values(self, coefficients)
-        texts = [sql_number(known[one.name]) for one in self.coefficients]
-        return f'CREATE OR REPLACE MACRO {quoted(name)}("x") AS ({self.sql(texts, [CAST_X])})'
 
     def sql(self, coefficients: Sequence[str], inputs: Sequence[str]) -> str:
         """Return SQL that computes the law.

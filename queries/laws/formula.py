@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import functools
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -22,14 +22,13 @@ from isoflop.queries.laws.algebra.expression import (
     Symbol,
     evaluate,
     needing_positive,
-    quoted,
-    sql_number,
     symbols_of,
     to_sql,
 )
 from isoflop.queries.laws.algebra.parser import FormulaError, match_name, parse_expression
+from isoflop.queries.laws.algebra.scaling import degrees
 from isoflop.queries.laws.algebra.terms import Term, power_sum
-from isoflop.queries.laws.law import Coefficient, Input, Role, as_values, coefficient_names, input_names
+from isoflop.queries.laws.law import Coefficient, Input, Law, Rewrite, Role, coefficient_names, input_names
 from isoflop.queries.laws.objectives import Huber, Objective
 
 
@@ -52,7 +51,7 @@ class Chart:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Formula:
+class Formula(Law):
     """A law written as an expression over inputs and coefficients.
 
     Parameters
@@ -90,6 +89,7 @@ class Formula:
     objective: Objective = field(default_factory=Huber)
     source: str = ""
     chart: Chart | None = None
+    has_curvatures = True
 
     def __getstate__(self) -> dict[str, Any]:
         """Leave out what is derived: compiled functions cannot be pickled and come back when needed."""
@@ -187,30 +187,22 @@ class Formula:
         slopes: Array = self.derived.first(flat, inputs)[1]
         return slopes.reshape(*coefficients.shape, len(inputs))
 
+    def value_and_slopes(self, coefficients: Array, inputs: Array) -> tuple[Array, Array]:
+        """Return the law's value (..., R) and its derivatives (..., K, R)."""
+        coefficients, inputs = self._checked(coefficients, inputs)
+        value, slopes = self.derived.first(coefficients.reshape(-1, len(self.coefficients)), inputs)
+        shape = coefficients.shape[:-1]
+        return value.reshape(*shape, len(inputs)), slopes.reshape(*coefficients.shape, len(inputs))
+
+    def curvatures(self, coefficients: Array, inputs: Array) -> tuple[Array, Array, Array]:
+        """Return value (B, R), first (B, K, R) and second derivatives (B, K(K+1)/2, R), upper triangle by rows."""
+        found: tuple[Array, Array, Array] = self.derived.second(*self._checked(coefficients, inputs))
+        return found
+
     def latex(self) -> str:
         """Return the law in LaTeX."""
         text: str = self.derived.latex()
         return text
-
-    def macro(self, name: str, coefficients: Mapping[str, float] | Sequence[float] | Array) -> str:
-        """Return the statement that creates the law as an SQL macro with its numbers written in.
-
-        Parameters
-        ----------
-        name : of the macro; its parameters are the law's inputs, cast to DOUBLE
-        coefficients : values by name, or K numbers in the law's order
-
-        Example
-        -------
-        >>> from isoflop.queries.laws.power import POWER
-        >>> print(POWER.macro("p", [1.5, 400.0, 0.25]))
-        CREATE OR REPLACE MACRO "p"("x") AS ((1.5e0 + (400.0e0 / pow(CAST("x" AS DOUBLE), 0.25e0))))
-        """
-        values = as_values(self, coefficients)
-        texts = [sql_number(values[one]) for one in coefficient_names(self)]
-        inputs = [f"CAST({quoted(one)} AS DOUBLE)" for one in input_names(self)]
-        parameters = ", ".join(quoted(one) for one in input_names(self))
-        return f"CREATE OR REPLACE MACRO {quoted(name)}({parameters}) AS ({self.sql(texts, inputs)})"
 
     def sql(self, coefficients: Sequence[str], inputs: Sequence[str]) -> str:
         """Return SQL that computes the law.
@@ -222,6 +214,43 @@ class Formula:
         """
         texts = dict(zip(coefficient_names(self), coefficients, strict=True))
         return to_sql(self.expression, texts | dict(zip(input_names(self), inputs, strict=True)))
+
+    def degrees(self, dimension: str | None) -> dict[str, Expression] | None:
+        """Return how each coefficient grows with the unit of an input, or of the value with None; None if they cannot.
+
+        Parameters
+        ----------
+        dimension : name of an input
+        """
+        return degrees(self.expression, dimension, coefficient_names(self))
+
+    def with_coefficients(self, coefficients: tuple[Coefficient, ...], *, keeps_chart: bool = False) -> Formula:
+        """Return the law with other domains of its coefficients."""
+        if keeps_chart and self.coefficients == coefficients:
+            return self
+        return replace(self, coefficients=coefficients, chart=self.chart if keeps_chart else None)
+
+    def renamed(self, inputs: Sequence[str], target: str, unit: str, rewrite: Rewrite) -> Formula:
+        """Return the law in the words of a table: its inputs and its target called as their columns are.
+
+        Parameters
+        ----------
+        inputs : P names; kept as the law has them where the formula could no longer be read
+        target, unit : of what it predicts
+        rewrite : takes a formula and new names by old ones to the formula with its names exchanged
+        """
+        law = self if target == self.target else replace(self, target=target, unit=unit)
+        in_chart = law.chart.coefficients if law.chart else ()
+        taken = {coefficient.name.lower() for coefficient in (*law.coefficients, *in_chart)}
+        is_clear = len({name.lower() for name in inputs}) == len(inputs) and not any(
+            name.lower() in taken for name in inputs
+        )
+        new = {old.name: name for old, name in zip(law.inputs, inputs, strict=True) if old.name != name}
+        if not new or not is_clear:
+            return law
+        renamed = tuple(replace(old, name=new.get(old.name, old.name)) for old in law.inputs)
+        chart = law.chart and replace(law.chart, law=rewrite(law.chart.law, new))
+        return replace(law, law=rewrite(law.law, new), inputs=renamed, chart=chart)
 
     def from_chart(self, values: Array) -> Array:
         """Return the law's coefficients (..., K) for the chart's (..., K)."""

@@ -25,7 +25,8 @@ import numpy as np
 
 from isoflop.lakehouse.errors import FitError
 from isoflop.queries.laws.algebra.expression import Array
-from isoflop.queries.laws.law import Coefficient, Input, Role, as_values
+from isoflop.queries.laws.derivatives import central
+from isoflop.queries.laws.law import Coefficient, Cost, Input, Law, Role, as_values
 from isoflop.queries.laws.objectives import LeastSquares, Objective
 from isoflop.queries.laws.quadratic_sql import plain_macro, regularised_macro
 from isoflop.queries.laws.quadratic_sums import Nodes, nodes_for, zeta_tail
@@ -46,8 +47,8 @@ COEFFICIENTS = (
 
 
 @dataclass(frozen=True)
-class NoisyQuadratic:
-    """The expected loss of plain stochastic gradient descent on a noisy quadratic; implements `Law`.
+class NoisyQuadratic(Law):
+    """The expected loss of plain stochastic gradient descent on a noisy quadratic.
 
     Parameters
     ----------
@@ -65,7 +66,7 @@ class NoisyQuadratic:
     unit: str = "nat/token"
     source: str = SOURCE
     objective: Objective = field(default_factory=LeastSquares)
-    is_costly: bool = True
+    cost: Cost = Cost.COSTLY
     start_ranges: tuple[tuple[str, float, float], ...] = (
         ("p", 1.05, 2.5), ("q", 0.6, 2.5), ("P_1", 1.0, 100.0), ("Q_1", 0.05, 0.95), ("e", 0.1, 1.5),
         ("R_1", 0.01, 100.0), ("r", 0.6, 2.5),
@@ -136,17 +137,17 @@ class NoisyQuadratic:
 
 @dataclass(frozen=True)
 class RegularisedNoisyQuadratic(NoisyQuadratic):
-    """The noisy quadratic whose learning rate falls as its weights grow; implements `Law`.
+    """The noisy quadratic whose learning rate falls as its weights grow.
 
     Parameters
     ----------
-    fitted_as : the law whose fit gives the coefficients
+    surrogate : the law whose fit gives the coefficients
 
     Source: Li and Maddison 2026 (arXiv:2605.09154), learning-rate adaptation.
     """
 
     name: str = "nqs_regularised"
-    fitted_as: NoisyQuadratic = field(default_factory=NoisyQuadratic)
+    surrogate: Law | None = field(default_factory=NoisyQuadratic)
 
     @property
     def formula(self) -> str:
@@ -173,10 +174,8 @@ class RegularisedNoisyQuadratic(NoisyQuadratic):
     def jacobian(self, coefficients: Array, inputs: Array) -> Array:
         """Return the derivatives (..., 7, R) by central differences; the learning rate has kinks."""
         coefficients, inputs = checked(self.name, coefficients, inputs)
-        step = 1e-6 * np.maximum(np.abs(coefficients), 1e-3)[..., None, :] * np.eye(7)
-        above = self.predict(coefficients[..., None, :] + step, inputs)
-        below = self.predict(coefficients[..., None, :] - step, inputs)
-        return (above - below) / (2 * np.diagonal(step, axis1=-2, axis2=-1)[..., None])
+        steps = 1e-6 * np.maximum(np.abs(coefficients), 1e-3)
+        return central(lambda moved: self.predict(moved, inputs), coefficients, steps)
 
     def value_and_slopes(self, coefficients: Array, inputs: Array) -> tuple[Array, Array]:
         """Return the loss (..., R) and its derivatives (..., 7, R)."""

@@ -14,7 +14,7 @@ from isoflop.queries.laws.chinchilla_tied import CHINCHILLA_TIED
 from isoflop.queries.laws.compute_loss import COMPUTE_LOSS
 from isoflop.queries.laws.data_constrained import DATA_CONSTRAINED
 from isoflop.queries.laws.kaplan import KAPLAN
-from isoflop.queries.laws.law import Law
+from isoflop.queries.laws.law import Law, coefficient_names, input_names
 from isoflop.queries.laws.loss_in_time import LOSS_IN_TIME
 from isoflop.queries.laws.nqs import NQS, NQS_REGULARISED
 from isoflop.queries.laws.optimal_batch import OPTIMAL_BATCH
@@ -82,10 +82,17 @@ def _outside_laws() -> dict[str, Law]:
         law = entry.load()
         if not isinstance(law, Law):
             raise UsageError(
-                f"entry point '{entry.name}' of group {GROUP} is a {type(law).__name__}, which is not a law; "
-                f"it needs name, inputs, coefficients, objective and predict"
+                f"entry point '{entry.name}' of group {GROUP} has the type {type(law).__name__}, which is no law; "
+                f"make it an object of a class that inherits from Law (isoflop.queries.laws) and defines predict"
             )
-        found[law.name] = law
+        try:
+            found[law.name] = law
+            coefficient_names(law), input_names(law)
+        except AttributeError as error:
+            raise UsageError(
+                f"entry point '{entry.name}' of group {GROUP}, of type {type(law).__name__}, has no {error.name}; "
+                f"a law says name, inputs, coefficients and predict"
+            ) from error
     return found
 
 

@@ -64,7 +64,7 @@ class DrawnBelief:
         ValueError : when the fit has fewer than three resamples
         """
         draws = fitted.draws[np.isfinite(fitted.draws).all(axis=1)]
-        most = FEW_DRAWS if getattr(fitted.law, "is_costly", False) else MOST_DRAWS
+        most = FEW_DRAWS if fitted.law.is_costly else MOST_DRAWS
         draws = draws[:: -(-len(draws) // most)] if len(draws) > most else draws
         if len(draws) < 3:
             raise ValueError(f"{len(draws)} resamples are no cloud")

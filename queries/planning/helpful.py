@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from isoflop.queries.fitting.note import Note
 from isoflop.queries.fitting.record import Fit
+from isoflop.queries.laws.derivatives import central
 from isoflop.queries.laws.law import Coefficient, Law, Role, input_names
 from isoflop.queries.planning.design import Choices
 from isoflop.queries.planning.optimise import grid
@@ -97,7 +98,7 @@ def most_helpful_run(
     sizes, turned = np.linalg.eigh(np.eye(len(free)) + scaled.T @ scaled)
     root = turned / np.sqrt(np.maximum(sizes, 1.0))  # (F, F), a square root of the covariance in units of the prior
     variables = _ranges(law, inputs)
-    points = grid(variables, SLOW_CANDIDATES if getattr(law, "is_costly", False) else CANDIDATES)
+    points = grid(variables, SLOW_CANDIDATES if law.is_costly else CANDIDATES)
     features = _slopes(law, fit.coefficients, free, is_log, points) * prior @ root
     usable = np.isfinite(features).all(axis=1)
     names = [law.coefficients[k].name for k in free]
@@ -146,14 +147,17 @@ def _coordinates(law: Law, coefficients: Array, free: Sequence[int]) -> tuple[ND
 def _slopes(law: Law, coefficients: Array, free: Sequence[int], is_log: NDArray[np.bool_], inputs: Array) -> Array:
     """(M, F) derivatives of the log prediction by the coordinates, by differences."""
     steps = np.where(is_log, DIFFERENCE, DIFFERENCE * np.maximum(np.abs(coefficients[list(free)]), 1e-2))
-    moved = np.repeat(coefficients[None], 2 * len(free), axis=0)
-    for f, k in enumerate(free):
-        for row, sign in ((2 * f, 1.0), (2 * f + 1, -1.0)):
-            moved[row, k] = moved[row, k] * np.exp(sign * steps[f]) if is_log[f] else moved[row, k] + sign * steps[f]
+    chosen = coefficients[list(free)]
+
+    def log_predicted(coordinates: Array) -> Array:
+        """Log predictions (F, M) where the coordinates (F, F) are logs of a factor, or values."""
+        moved = np.repeat(coefficients[None], len(coordinates), axis=0)
+        factors = np.exp(np.where(is_log, coordinates, 0.0))
+        moved[:, list(free)] = np.where(is_log, chosen * factors, coordinates)
+        return np.log(np.asarray(law.predict(moved, inputs), dtype=np.float64))
+
     with np.errstate(all="ignore"):
-        logs = np.log(np.asarray(law.predict(moved, inputs), dtype=np.float64))
-    found: Array = ((logs[0::2] - logs[1::2]) / (2 * steps)[:, None]).T
-    return found
+        return central(log_predicted, np.where(is_log, 0.0, chosen), steps).T
 
 
 def _ranges(law: Law, inputs: Array) -> list[Variable]:

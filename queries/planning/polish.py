@@ -12,13 +12,12 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
+from isoflop.queries.laws.derivatives import fourth_order
 from isoflop.queries.planning.problem import TOLERANCE, Array, Local, Scaled
 
 STEP = 1e-3  # of differences, in the chart: relative for a logarithm
 ACTIVE = 1e-7  # margin [1] below which a condition holds with equality
 NEWTON_STEPS = 6
-_OFFSETS = np.array([-2.0, -1.0, 1.0, 2.0])
-_WEIGHTS = np.array([1.0, -8.0, 8.0, -1.0]) / 12
 
 
 def polish(scaled: Scaled, start: Array, fixed: Sequence[int] = ()) -> Local:
@@ -121,18 +120,7 @@ class _Model:
         known = self._known.get(key)
         if known is not None:
             return known
-        steps = self.steps(chart)
-        moves = np.zeros((len(self.free), len(_OFFSETS), len(chart)))
-        for k, v in enumerate(self.free):
-            moves[k, :, v] = _OFFSETS * steps[k]
-        found = self.values(np.concatenate([chart[None], chart + moves.reshape(-1, len(chart))]))
-        here = found[:, 0]
-        around = found[:, 1:].reshape(len(found), len(self.free), len(_OFFSETS))
-        slopes = (around @ _WEIGHTS) / steps
-        with np.errstate(all="ignore"):
-            ahead = (around[..., 2] - here[:, None]) / steps
-            behind = (here[:, None] - around[..., 1]) / steps
-        slopes = np.where(np.isfinite(slopes), slopes, np.where(np.isfinite(ahead), ahead, behind))
+        here, slopes = fourth_order(self.values, chart, self.free.tolist(), self.steps(chart))
         result = (np.where(np.isfinite(here), here, 1e6), np.where(np.isfinite(slopes), slopes, 0.0))
         self._known[key] = result
         return result

@@ -30,7 +30,7 @@ SEEDS, RESAMPLES, LEVEL = 50, 250, 0.9
 LOWEST, HIGHEST, MOST_BIAS = 0.85, 0.95, 2.0
 ROWS_PER_COEFFICIENT, DESIGN, NOISE = 12, 11, 0.003
 EVERY = PLANTED | PLANTED_SUMS
-CHECKED = [name for name in EVERY if not hasattr(LAWS[name], "fitted_as")]  # the others have the fit of one of these
+CHECKED = [name for name in EVERY if LAWS[name].surrogate is None]  # the others have the fit of one of these
 FEW = (("plain_power", 8), ("power", 10), ("power", 14), ("ptq", 12), ("chinchilla", 14), ("chinchilla", 20))
 
 
@@ -99,7 +99,7 @@ def recover(
     truth = np.array(plan.coefficients)
     count = rows or max(plan.rows, ROWS_PER_COEFFICIENT * len(truth))
     inputs = plan.inputs(DESIGN, count)
-    clean = getattr(law, "fitted_as", law).predict(truth, inputs)
+    clean = (law.surrogate or law).predict(truth, inputs)
     in_logs = np.array([one.lower >= 0 and one.role is not Role.EXPONENT for one in law.coefficients]) & (truth > 0)
     errors, held, converged = [], [], []
     for seed in range(seeds):

@@ -7,6 +7,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from isoflop.queries.laws import Coefficient, Law, Role
+
 Array = NDArray[np.float64]
 
 
@@ -77,3 +79,21 @@ PLANTED = {
 # narrower set, and where gradient noise falls as steeply as published, P_1, Q_1, e, R_1 and r trade off.
 _NQS = Planted((1.25, 0.6, 3.4, 0.6, 0.35, 2.0, 0.9), ((1e3, 1e9), (1, 4096), (10, 1e6)), 84)
 PLANTED_SUMS = {"nqs": _NQS, "nqs_regularised": _NQS}
+
+
+def planned(law: Law) -> Planted:
+    """Return what is planted for a law: declared above, or usual coefficients on inputs of 1 to 1000."""
+    known = (PLANTED | PLANTED_SUMS).get(law.name)
+    if known is not None:
+        return known
+    coefficients = tuple(_usual(coefficient, k) for k, coefficient in enumerate(law.coefficients))
+    return Planted(coefficients, ((1.0, 1e3),) * len(law.inputs), target=law.target)
+
+
+def _usual(coefficient: Coefficient, position: int) -> float:
+    """A number that a coefficient of its role could have; no two are the same."""
+    value = {Role.FLOOR: 1.5, Role.AMPLITUDE: 3.0, Role.EXPONENT: 0.4, Role.FREE: 2.0}[coefficient.role]
+    value *= 1.0 + 0.07 * position
+    if coefficient.lower <= value <= coefficient.upper:
+        return value
+    return float(np.mean([max(coefficient.lower, -10.0), min(coefficient.upper, 10.0)]))

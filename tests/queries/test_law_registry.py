@@ -33,10 +33,18 @@ def test_an_unknown_objective_comes_with_the_nearest_one() -> None:
 def outside(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """An installed package that declares a law, as a folder on the path with its metadata."""
     (tmp_path / "their_laws.py").write_text(
-        "from isoflop.queries.laws import Formula, Input, amplitude, exponent\n"
+        "from isoflop.queries.laws import Formula, Input, Law, amplitude, exponent\n"
         "OURS = Formula(name='their_law', law='A / n ^ a', inputs=(Input('n', 'count'),),\n"
         "               coefficients=(amplitude('A'), exponent('a')), source='them')\n"
         "NOT_A_LAW = 3\n"
+        "class Alike:\n"
+        "    name, inputs, coefficients = 'alike', OURS.inputs, OURS.coefficients\n"
+        "    predict = OURS.predict\n"
+        "ALIKE = Alike()\n"
+        "class Unnamed(Law):\n"
+        "    inputs, coefficients = OURS.inputs, OURS.coefficients\n"
+        "    def predict(self, coefficients, inputs): return OURS.predict(coefficients, inputs)\n"
+        "UNNAMED = Unnamed()\n"
     )
     info = tmp_path / "their_laws-1.0.dist-info"
     info.mkdir()
@@ -54,9 +62,26 @@ def test_an_installed_package_adds_its_laws(outside: Path) -> None:
     assert set(known_laws()) == {*LAWS, "their_law"}
 
 
-def test_an_entry_point_that_is_no_law_is_refused(outside: Path) -> None:
-    (outside / "entry_points.txt").write_text("[isoflop.laws]\nwrong = their_laws:NOT_A_LAW\n")
-    with pytest.raises(UsageError, match="entry point 'wrong'"):
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        (
+            "NOT_A_LAW",
+            "of group isoflop.laws has the type int, which is no law; .* inherits from Law",
+        ),
+        ("ALIKE", "of group isoflop.laws has the type Alike, which is no law; .* inherits from Law"),
+        ("Alike", "has the type type, which is no law"),
+        (
+            "UNNAMED",
+            "entry point 'wrong' of group isoflop.laws, of type Unnamed, has no name; .* name, inputs, coefficients",
+        ),
+    ],
+)
+def test_an_entry_point_that_is_no_law_is_refused_and_told_what_to_inherit(
+    outside: Path, name: str, message: str
+) -> None:
+    (outside / "entry_points.txt").write_text(f"[isoflop.laws]\nwrong = their_laws:{name}\n")
+    with pytest.raises(UsageError, match=message):
         known_laws()
 
 

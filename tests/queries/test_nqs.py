@@ -83,12 +83,12 @@ def test_published_predictions_are_reproduced() -> None:
 @pytest.mark.parametrize("law", [NQS, NQS_REGULARISED], ids=lambda law: law.name)
 def test_slopes_agree_with_differences(law: object) -> None:
     inputs = _runs(30.0, 40.0, 6, 3)[0]
-    value, slopes = law.value_and_slopes(PUBLISHED, inputs)  # type: ignore[attr-defined]
-    np.testing.assert_array_equal(value, law.predict(PUBLISHED, inputs))  # type: ignore[attr-defined]
+    value, slopes = law.value_and_slopes(PUBLISHED, inputs)
+    np.testing.assert_array_equal(value, law.predict(PUBLISHED, inputs))
     for k in range(7):
         step = np.zeros(7)
         step[k] = 1e-5 * PUBLISHED[k]
-        above, below = law.predict(PUBLISHED + step, inputs), law.predict(PUBLISHED - step, inputs)  # type: ignore[attr-defined]
+        above, below = law.predict(PUBLISHED + step, inputs), law.predict(PUBLISHED - step, inputs)
         np.testing.assert_allclose(slopes[k], (above - below) / (2 * step[k]), rtol=2e-4, atol=1e-7)
 
 

@@ -45,7 +45,7 @@ Array = NDArray[np.float64]
 BEST = 1.018274018e-3  # sum of Huber(1e-3), the lowest known on the 240 published rows
 
 
-class Computed:
+class Computed(Law):
     """The Chinchilla law without its formula, as an outside package might write one."""
 
     name, formula, target, unit, source = "computed", "E + A/N^a + B/D^b", "loss", "nat/token", "a test"

@@ -12,8 +12,9 @@ import pytest
 from numpy.typing import NDArray
 
 from isoflop.lakehouse import Lakehouse, Spool
+from isoflop.lakehouse.models.random_features import draw_weights, features_of
 from isoflop.workers import Outcome, Plrf, TrainOptions, train, train_packed
-from isoflop.workers.families.random_features import RandomFeatureProgram, draw_weights, features_for, features_of
+from isoflop.workers.families.random_features import RandomFeatureProgram, features_for
 from isoflop.workers.packed_training import log_steps
 
 Floats = NDArray[np.float64]

@@ -13,9 +13,9 @@ from __future__ import annotations
 from collections.abc import Hashable, Sequence
 from typing import Any, ClassVar, Self
 
-import numpy as np
 from pydantic import Field, model_validator
 
+from isoflop.lakehouse.models.random_features import rate_from_constant
 from isoflop.lakehouse.models.shapes import Counts, plrf_counts
 from isoflop.workers.families.family import PackedFamily, Program, Scalar, wrong_field
 
@@ -81,8 +81,7 @@ class Plrf(PackedFamily):
         if self.learning_rate is not None:
             return self.learning_rate
         assert self.learning_rate_constant is not None
-        spectrum = np.arange(1, self.ambient + 1, dtype=np.float64) ** (-2 * self.spectrum_exponent)
-        return float(self.learning_rate_constant / spectrum.sum())
+        return rate_from_constant(self.learning_rate_constant, self.ambient, self.spectrum_exponent)
 
     def counts(self) -> Counts:
         """Return what a step costs; see `isoflop.lakehouse.models.shapes`."""

@@ -22,76 +22,26 @@ all sums are float64, since small steps would be lost in float32.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from isoflop.lakehouse.models.random_features import Features, draw_features, weights_seed
+
 if TYPE_CHECKING:
     from isoflop.workers.families.plrf import Plrf
 
-FEATURES, SAMPLES = 0, 1  # streams of random numbers of a run
+SAMPLES = 1  # stream of random numbers of a run from which its data are drawn
 DRAWN_TOGETHER = 2**15  # normals of one run; seeding a generator costs as much as drawing a thousand
 
 Floats = NDArray[np.float64]
 
 
-@dataclass(frozen=True)
-class Features:
-    """What training depends on of one draw of W.
-
-    Parameters
-    ----------
-    eigenvalues : (d,), s^2, of W^T D W
-    target : (d,), c, the target on the eigenvectors; their signs are chosen so that c >= 0
-    residual : part of the target that no theta reaches, the risk of the best one
-    """
-
-    eigenvalues: Floats
-    target: Floats
-    residual: float
-
-
-def draw_weights(ambient: int, width: int, generator: np.random.Generator) -> Floats:
-    """Return W, (v, d), entries N(0, 1/d)."""
-    weights: Floats = generator.standard_normal((ambient, width)) / np.sqrt(width)
-    return weights
-
-
-def features_of(weights: Floats, spectrum_exponent: float, target_exponent: float) -> Features:
-    """Return the features of a given W.
-
-    The triangle R of the QR decomposition of [D^(1/2) W, D^(1/2) b] holds everything: its left block has
-    the singular values, its last column the target, its corner the residual.
-
-    Parameters
-    ----------
-    weights : (v, d) with v >= d
-    """
-    ambient, width = weights.shape
-    index = np.arange(1, ambient + 1, dtype=np.float64)
-    scale = index**-spectrum_exponent
-    joined = np.column_stack([scale[:, None] * weights, scale * index**-target_exponent])
-    triangle: Floats = np.linalg.qr(joined, mode="r")  # type: ignore[assignment]  # numpy's stubs forget this mode
-    vectors, singular, _ = np.linalg.svd(triangle[:width, :width])
-    residual = float(triangle[width, width] ** 2) if ambient > width else 0.0
-    return Features(singular**2, np.abs(vectors.T @ triangle[:width, width]), residual)
-
-
-@lru_cache(maxsize=1024)
-def _features(
-    ambient: int, width: int, spectrum_exponent: float, target_exponent: float, seed: tuple[int, ...]
-) -> Features:
-    weights = draw_weights(ambient, width, np.random.default_rng(seed))
-    return features_of(weights, spectrum_exponent, target_exponent)
-
-
 def features_for(run: Plrf) -> Features:
     """Return the features of a run; runs with one `feature_seed` share W, others have their own."""
-    seed = (run.seed, FEATURES) if run.feature_seed is None else (run.feature_seed,)
-    return _features(run.ambient, run.width, run.spectrum_exponent, run.target_exponent, seed)
+    seed = weights_seed(run.seed, run.feature_seed)
+    return draw_features(run.ambient, run.width, run.spectrum_exponent, run.target_exponent, seed)
 
 
 class RandomFeatureProgram:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from dataclasses import replace
 
 from isoflop.lakehouse.errors import FitError
 from isoflop.queries.fitting.solver.general import GeneralModel
@@ -11,7 +10,6 @@ from isoflop.queries.fitting.solver.linear import LinearModel
 from isoflop.queries.fitting.solver.model import Array, Model
 from isoflop.queries.fitting.solver.nonnegative import MOST_UNKNOWNS
 from isoflop.queries.fitting.solver.power_sum import PowerSumModel
-from isoflop.queries.laws.formula import Formula
 from isoflop.queries.laws.law import Coefficient, Law, input_names
 from isoflop.queries.laws.objectives import Link, Objective
 
@@ -35,18 +33,17 @@ def model_for(
     """
     if objective.link is not Link.LOG and _is_linear(law, coefficients):
         return LinearModel(law, coefficients, inputs, values)
-    if isinstance(law, Formula):
-        law = law if law.coefficients == coefficients else replace(law, coefficients=coefficients)
-        chart = law.charted
-        if chart is not None:
-            return GeneralModel(chart, chart.coefficients, inputs, values, objective.link, chart_of=law)
-        if objective.link is Link.LOG and law.terms is not None and _has_terms(law) and _has_logs(law, inputs):
-            _check_amplitudes(law)
-            return PowerSumModel(law.terms, coefficients, input_names(law), inputs, values)
+    law = law.with_coefficients(coefficients, keeps_chart=True) or law
+    chart = law.charted
+    if chart is not None:
+        return GeneralModel(chart, chart.coefficients, inputs, values, objective.link, chart_of=law)
+    if objective.link is Link.LOG and law.terms is not None and _has_terms(law) and _has_logs(law, inputs):
+        _check_amplitudes(law)
+        return PowerSumModel(law.terms, coefficients, input_names(law), inputs, values)
     return GeneralModel(law, coefficients, inputs, values, objective.link)
 
 
-def _check_amplitudes(law: Formula) -> None:
+def _check_amplitudes(law: Law) -> None:
     """Refuse more free amplitudes than every subset of which can be tried."""
     fixed = {one.name for one in law.coefficients if one.fixed is not None}
     free = {term.amplitude for term in law.terms or () if term.amplitude} - fixed
@@ -59,21 +56,21 @@ def _check_amplitudes(law: Formula) -> None:
 
 def _is_linear(law: Law, coefficients: tuple[Coefficient, ...]) -> bool:
     free = [one for one in coefficients if one.fixed is None]
-    if not isinstance(law, Formula) or len(free) > MOST_UNKNOWNS:
+    if len(free) > MOST_UNKNOWNS:
         return False
     if any(one.upper != math.inf or one.lower not in (0.0, -math.inf) for one in free):
         return False
     return {one.name for one in free} <= set(law.linear)
 
 
-def _has_terms(law: Formula) -> bool:
+def _has_terms(law: Law) -> bool:
     """Whether a sum of powers has a term left when fixed amplitudes of zero are out, and none is negative."""
     fixed = {one.name: one.fixed for one in law.coefficients if one.fixed is not None}
     sizes = [fixed.get(term.amplitude or "", 1.0) for term in law.terms or ()]
     return min(sizes) >= 0 and max(sizes) > 0
 
 
-def _has_logs(law: Formula, inputs: Array) -> bool:
+def _has_logs(law: Law, inputs: Array) -> bool:
     """Whether every input that is raised to a power is positive on all rows."""
     used = {name for term in law.terms or () for name in term.exponents}
     return bool((inputs[:, [name in used for name in input_names(law)]] > 0).all())

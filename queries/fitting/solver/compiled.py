@@ -23,7 +23,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from isoflop.lakehouse.sql.watch import report
-from isoflop.queries.fitting.solver.model import Array, Model
+from isoflop.queries.fitting.solver.model import Array, Curve
 from isoflop.queries.laws.objectives import Huber, LeastAbsolute, LeastSquares, Objective
 from isoflop.queries.laws.robust_objectives import HuberLikelihood
 
@@ -79,7 +79,7 @@ def penalty_of(objective: Objective) -> tuple[float, float] | None:
 
 
 def descend_compiled(
-    model: Model,
+    model: Curve,
     theta: Array,
     weights: Array,
     targets: Array,

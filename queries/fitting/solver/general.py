@@ -2,27 +2,24 @@
 
 Inputs and target are divided by their geometric means wherever the law's coefficients can absorb it, positive
 coefficients are logarithms, exponents are themselves. First and second derivatives come from the formula by
-SymPy; a computed law without a formula gets first derivatives by central differences and no second ones.
+SymPy; a computed law gives first derivatives and no second ones.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
+from isoflop.queries.fitting.solver.asked import ask
 from isoflop.queries.fitting.solver.model import DEAD, HUGE, Array
 from isoflop.queries.fitting.solver.nonnegative import MOST_UNKNOWNS, solve_nonnegative
 from isoflop.queries.laws.algebra.expression import Expression, evaluate
-from isoflop.queries.laws.algebra.scaling import degrees
-from isoflop.queries.laws.formula import Formula
-from isoflop.queries.laws.law import Coefficient, Law, Role, coefficient_names, input_names
+from isoflop.queries.laws.law import Coefficient, Law, Role, input_names
 from isoflop.queries.laws.objectives import Link
 
-DIFFERENCE = 6e-6  # relative step [1] of central differences: the cube root of the rounding error
 FEWEST_SCREENED, ROWS_EACH = 60, 10  # rows that choose among starts: at least so many, and so many a coefficient
 POINTS = 512  # Latin-hypercube points over the coefficients that are not linear
 
@@ -57,7 +54,7 @@ class GeneralModel:
         inputs: Array,
         values: Array,
         link: Link,
-        chart_of: Formula | None = None,
+        chart_of: Law | None = None,
     ) -> None:
         self.law = law
         self.coefficients = coefficients
@@ -66,8 +63,8 @@ class GeneralModel:
         self.free = tuple(k for k, one in enumerate(coefficients) if one.fixed is None)
         self.screened_rows = max(FEWEST_SCREENED, ROWS_EACH * len(self.free))
         self.names = tuple((chart_of.coefficients if chart_of else coefficients)[k].name for k in self.free)
-        self.has_curvature = isinstance(law, Formula)
-        self.is_costly = bool(getattr(law, "is_costly", False))
+        self.has_curvature = law.has_curvatures
+        self.is_costly = law.is_costly
         self._measured = np.asarray(inputs, dtype=np.float64), np.asarray(values, dtype=np.float64)
         self._set_units(inputs, values)
         self.is_log = np.array([_in_logs(coefficients[k]) for k in self.free])
@@ -85,19 +82,17 @@ class GeneralModel:
         self.unit_degrees: list[tuple[float, dict[str, Expression]]] = []
         self.value_unit = 1.0
         scaled = np.array(inputs, dtype=np.float64)
-        if isinstance(self.law, Formula):
-            names = coefficient_names(self.law)
-            for p, name in enumerate(input_names(self.law)):
+        for p, name in enumerate(input_names(self.law)):
+            found = self._absorbed(self.law.degrees(name))
+            if found is not None:
                 nonzero = np.abs(inputs[:, p][inputs[:, p] != 0])
                 unit = math.exp(float(np.mean(np.log(nonzero)))) if nonzero.size else 1.0
-                found = self._absorbed(degrees(self.law.expression, name, names))
-                if found is not None:
-                    scaled[:, p] /= unit
-                    self.unit_degrees.append((math.log(unit), found))
-            found = self._absorbed(degrees(self.law.expression, None, names))
-            if found is not None:
-                self.value_unit = math.exp(float(np.mean(np.log(np.abs(values)))))
-                self.unit_degrees.append((math.log(self.value_unit), found))
+                scaled[:, p] /= unit
+                self.unit_degrees.append((math.log(unit), found))
+        found = self._absorbed(self.law.degrees(None))
+        if found is not None:
+            self.value_unit = math.exp(float(np.mean(np.log(np.abs(values)))))
+            self.unit_degrees.append((math.log(self.value_unit), found))
         self.inputs = scaled
 
     def _absorbed(self, found: dict[str, Expression] | None) -> dict[str, Expression] | None:
@@ -141,7 +136,7 @@ class GeneralModel:
     def residuals(self, theta: Array, targets: Array, order: int) -> tuple[Array, State]:
         """Return residuals and the derivatives of the predictions, in units of the residual."""
         natural, chain = self._natural(theta)
-        value, slopes, curvatures = self._derivatives(natural, theta, chain, order)
+        value, slopes, curvatures = self._derivatives(natural, chain, order)
         if self.link is Link.LOG:
             residuals = targets - np.log(np.where(value > 0, value, np.nan))
             scale = 1.0 / value
@@ -156,44 +151,28 @@ class GeneralModel:
                 curvatures = curvatures - slopes[:, self._pairs[0]] * slopes[:, self._pairs[1]]
         return residuals, State(slopes, curvatures)
 
-    def _derivatives(
-        self, natural: Array, theta: Array, chain: Array, order: int
-    ) -> tuple[Array, Array | None, Array | None]:
+    def _predict(self, natural: Array) -> Array:
+        """Predictions (B, R) for coefficients (B, K_all) in the model's units."""
+        ask(len(natural))
+        return np.asarray(self.law.predict(natural, self.inputs))
+
+    def _derivatives(self, natural: Array, chain: Array, order: int) -> tuple[Array, Array | None, Array | None]:
         """Value (B, R) and, by theta, first (B, K, R) and second derivatives (B, K(K+1)/2, R)."""
         if order == 0:
-            return np.asarray(self.law.predict(natural, self.inputs)), None, None
-        if not isinstance(self.law, Formula):
-            return self._by_differences(natural, theta, chain)
+            return self._predict(natural), None, None
+        ask(len(natural) * self.law.predictions_per_slope)
         if order == 1:
-            value, first = self.law.derived.first(natural, self.inputs)
+            value, first = self.law.value_and_slopes(natural, self.inputs)
             return value, first[:, self.free] * chain[:, :, None], None
-        value, first, second = self.law.derived.second(natural, self.inputs)
+        value, first, second = self.law.curvatures(natural, self.inputs)
         slopes = first[:, self.free] * chain[:, :, None]
+        if second is None:
+            return value, slopes, None
         left, right = self._pairs
         curvatures = second[:, self._pair_of_all] * (chain[:, left] * chain[:, right])[:, :, None]
         diagonal = np.flatnonzero((left == right) & self.is_log[left])
         curvatures[:, diagonal] += slopes[:, left[diagonal]]
         return value, slopes, curvatures
-
-    def _by_differences(self, natural: Array, theta: Array, chain: Array) -> tuple[Array, Array, None]:
-        """Value and first derivatives of a law that has no formula."""
-        both: Callable[[Array, Array], tuple[Array, Array]] | None = getattr(self.law, "value_and_slopes", None)
-        if both is not None:
-            value, first = both(natural, self.inputs)
-            return value, first[:, self.free] * chain[:, :, None], None
-        value = np.asarray(self.law.predict(natural, self.inputs))
-        jacobian: Callable[[Array, Array], Array] | None = getattr(self.law, "jacobian", None)
-        if jacobian is not None:
-            return value, jacobian(natural, self.inputs)[:, self.free] * chain[:, :, None], None
-        slopes = np.empty((len(theta), len(self.free), value.shape[1]))
-        for k in range(len(self.free)):
-            step = np.zeros(len(self.free))
-            step[k] = 1.0
-            width = (DIFFERENCE * np.maximum(1.0, np.abs(theta[:, k])))[:, None]
-            above = self.law.predict(self._natural(theta + width * step)[0], self.inputs)
-            below = self.law.predict(self._natural(theta - width * step)[0], self.inputs)
-            slopes[:, k] = (above - below) / (2 * width)
-        return value, slopes, None
 
     def expand(self, state: State, influence: Array, curvature: Array, exact: bool) -> tuple[Array, Array]:
         """Return gradient and curvature of the weighted objective."""
@@ -225,7 +204,7 @@ class GeneralModel:
         for b in range(len(weights)):
             own = values[0] if len(values) == 1 else values[b]
             points = theta if basis is None else self._project(theta, linear, basis, weights[b], own)
-            predicted = np.asarray(self.law.predict(self._natural(points)[0], self.inputs))
+            predicted = self._predict(self._natural(points)[0])
             ratio = predicted / own
             miss = np.minimum(np.abs(1.0 - ratio), 1.0) @ weights[b]  # a point far off on few rows is still a start
             miss = np.where(np.isfinite(miss) & (ratio > 0).all(axis=1), miss, np.inf)
@@ -244,12 +223,11 @@ class GeneralModel:
 
     def _hypercube(self, generator: np.random.Generator) -> Array:
         """(POINTS, K) coordinates spread over the plausible part of the box, or where the law itself proposes."""
-        proposed: Callable[[Array, Array, int, np.random.Generator], Array] | None = getattr(self.law, "starts", None)
+        proposed = self.law.starts(*self._measured, POINTS, generator)
         if proposed is not None:
-            return self.from_coefficients(proposed(*self._measured, POINTS, generator))
+            return self.from_coefficients(proposed)
         theta = np.empty((POINTS, len(self.free)))
-        declared: tuple[tuple[str, float, float], ...] = getattr(self.law, "start_ranges", ())
-        ranges = {name: (low, high) for name, low, high in declared}
+        ranges = {name: (low, high) for name, low, high in self.law.start_ranges}
         for k, position in enumerate(self.free):
             spread = (generator.permutation(POINTS) + generator.random(POINTS)) / POINTS
             if self.names[k] in ranges:
@@ -261,8 +239,6 @@ class GeneralModel:
 
     def _linear(self) -> list[int]:
         """Positions in theta of the coefficients that can be solved for, at most ten."""
-        if not isinstance(self.law, Formula):
-            return []
         names = set(self.law.linear)
         return [k for k, name in enumerate(self.names) if name in names][:MOST_UNKNOWNS]
 
@@ -270,12 +246,12 @@ class GeneralModel:
         """The law as `constant + sum(c_j basis_j)`: (S, R) and (S, J, R), at the given nonlinear coefficients."""
         natural = self._natural(theta)[0]
         natural[:, [self.free[k] for k in linear]] = 0.0
-        constant = np.asarray(self.law.predict(natural, self.inputs))
+        constant = self._predict(natural)
         parts = []
         for k in linear:
             bumped = natural.copy()
             bumped[:, self.free[k]] = 1.0
-            parts.append(np.asarray(self.law.predict(bumped, self.inputs)) - constant)
+            parts.append(self._predict(bumped) - constant)
         return constant, np.stack(parts, axis=1)
 
     def _project(

@@ -26,6 +26,7 @@ class LinearModel:
 
     has_curvature = True
     screened_rows = SCREENED_ROWS
+    is_costly = False
 
     def __init__(self, law: Law, coefficients: tuple[Coefficient, ...], inputs: Array, values: Array) -> None:
         self.coefficients = coefficients

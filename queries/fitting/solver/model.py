@@ -21,30 +21,37 @@ SCREENED_ROWS = 2_000  # rows that choose among the starts of a law that is quic
 HUGE = 30.0  # log of a term's size over the target [1] that no fit reaches
 
 
-class Model(Protocol):
-    """One law on one set of rows, in the coordinates it is fitted in."""
+class Curve(Protocol):
+    """What a descent needs: residuals at any coordinates, and how the objective moves with them."""
 
     lower: Array
     """(K,) lowest coordinates"""
     upper: Array
     """(K,) highest coordinates"""
-    names: tuple[str, ...]
-    """the K free coefficients"""
-    is_log: NDArray[np.bool_]
-    """(K,) which coordinates are logarithms of their coefficient"""
     has_curvature: bool
     """whether `expand` knows second derivatives"""
-    screened_rows: int
-    """rows that choose among its starts, where there are half as many again"""
-
-    def targets(self, values: Array) -> Array:
-        """Return the targets in the units of `residuals`, for measured values (..., R) in the target's unit."""
 
     def residuals(self, theta: Array, targets: Array, order: int) -> tuple[Array, Any]:
         """Return residuals (B, R) at theta (B, K), and what `expand` needs for derivatives of that order."""
 
     def expand(self, state: Any, influence: Array, curvature: Array, exact: bool) -> tuple[Array, Array]:
         """Return gradient (B, K) and curvature (B, K, K) of the objective from its weighted row derivatives."""
+
+
+class Model(Curve, Protocol):
+    """One law on one set of rows, in the coordinates it is fitted in."""
+
+    names: tuple[str, ...]
+    """the K free coefficients"""
+    is_log: NDArray[np.bool_]
+    """(K,) which coordinates are logarithms of their coefficient"""
+    is_costly: bool
+    """whether one prediction takes milliseconds, so that searches and resamples take few"""
+    screened_rows: int
+    """rows that choose among its starts, where there are half as many again"""
+
+    def targets(self, values: Array) -> Array:
+        """Return the targets in the units of `residuals`, for measured values (..., R) in the target's unit."""
 
     def slopes(self, theta: Array, targets: Array) -> Array:
         """Return the derivatives (B, K, R) of the predictions, in units of the residual."""

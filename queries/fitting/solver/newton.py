@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from isoflop.lakehouse.sql.watch import check, report
 from isoflop.queries.fitting.solver.compiled import descend_compiled
-from isoflop.queries.fitting.solver.model import Array, Model
+from isoflop.queries.fitting.solver.model import Array, Curve
 from isoflop.queries.fitting.solver.steps import (
     CALM_STEPS,
     EASED,
@@ -51,7 +51,7 @@ class Descent:
 
 
 def descend(
-    model: Model,
+    model: Curve,
     theta: Array,
     weights: Array,
     targets: Array,
@@ -100,7 +100,7 @@ def descend(
     return Descent(*(np.concatenate(one) for one in zip(*parts, strict=True)))
 
 
-def descend_to_rest(model: Model, theta: Array, weights: Array, targets: Array, objective: Objective) -> Descent:
+def descend_to_rest(model: Curve, theta: Array, weights: Array, targets: Array, objective: Objective) -> Descent:
     """Minimise the weighted objective itself, with patience for the few problems that lie in a bent valley.
 
     Those run out of the usual steps; they are gathered from all blocks and continued together.
@@ -124,7 +124,7 @@ def descend_to_rest(model: Model, theta: Array, weights: Array, targets: Array, 
     return ended
 
 
-def evaluate(model: Model, theta: Array, weights: Array, targets: Array, objective: Objective) -> Array:
+def evaluate(model: Curve, theta: Array, weights: Array, targets: Array, objective: Objective) -> Array:
     """Return the objective (B,) at theta (B, K)."""
     size = max(1, min(512, BLOCK_VALUES // max(targets.shape[1], 1)))
     found = np.empty(len(theta))
@@ -147,7 +147,7 @@ def _total(penalty: Array, weights: Array) -> Array:
 
 
 def _derivatives(
-    model: Model, theta: Array, weights: Array, targets: Array, objective: Objective, exact: bool
+    model: Curve, theta: Array, weights: Array, targets: Array, objective: Objective, exact: bool
 ) -> tuple[Array, Array, Array]:
     """Objective (B,), gradient (B, K) and curvature (B, K, K)."""
     residuals, state = model.residuals(theta, targets, 2 if exact and model.has_curvature else 1)
@@ -158,7 +158,7 @@ def _derivatives(
 
 
 def _descend_block(
-    model: Model,
+    model: Curve,
     theta: Array,
     weights: Array,
     targets: Array,
@@ -205,7 +205,7 @@ def _descend_block(
     return final, final_value, settled
 
 
-def _damped_step(theta: Array, gradient: Array, matrix: Array, damping: Array, model: Model, exact: bool) -> Array:
+def _damped_step(theta: Array, gradient: Array, matrix: Array, damping: Array, model: Curve, exact: bool) -> Array:
     """Levenberg-Marquardt step with coordinates frozen that press against their bound."""
     size = gradient.shape[1]
     eye = np.arange(size)

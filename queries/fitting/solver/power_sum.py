@@ -40,6 +40,7 @@ class PowerSumModel:
 
     has_curvature = True
     screened_rows = SCREENED_ROWS
+    is_costly = False
 
     def __init__(
         self,

@@ -69,7 +69,7 @@ def replicate(
     if closed is not None:
         return Replicates(closed, np.asarray(np.isfinite(closed).all(axis=1)), 0.0)
     warm = np.repeat(found.theta[None], count, axis=0)
-    if getattr(model, "is_costly", False):  # a law of sums: steps from the full fit, without other basins
+    if model.is_costly:  # a law of sums: steps from the full fit, without other basins
         nearby = descend(
             model, warm, weights, targets, objective, exact=True, max_steps=COSTLY_STEPS, tolerance=COSTLY_TOLERANCE
         )

@@ -114,7 +114,7 @@ class DesignPlan:
             plan = plan_runs(
                 lambda places: DrawnBelief.of(fitted, places), scope.inputs, forecast, variables, count,
                 conditions=conditions, budgets=budgets, per=per, seed=options.seed,
-                is_slow=getattr(record.law, "is_costly", False),
+                is_slow=record.law.is_costly,
             )  # fmt: skip
         except NothingToNarrow as error:
             raise question.error("Data", str(error), node.target.target) from None

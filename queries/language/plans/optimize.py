@@ -202,7 +202,7 @@ def _solved(
 def _some_draws(record: LawRecord, count: int) -> Array:
     """Return up to `count` of a law's resamples, spread evenly; the slow laws get fewer."""
     draws = record.fitted.draws[np.isfinite(record.fitted.draws).all(axis=1)]
-    count = min(count, SLOW_RESAMPLES) if getattr(record.law, "is_costly", False) else count
+    count = min(count, SLOW_RESAMPLES) if record.law.is_costly else count
     return draws[np.linspace(0, len(draws) - 1, count).astype(int)] if 0 < count < len(draws) else draws[:count]
 
 

@@ -39,6 +39,7 @@ PARTS: Mapping[str, str] = {
 SLICES: Mapping[str, str] = {
     "name": 'a new name: a word that is no reserved one, or anything in `"double quotes"`',
     "saved_law": "the name of a saved law; `SHOW LAWS` lists them",
+    "theory": "the name of a theory; docs/theories.md lists them",
     "law_form": "the name of a law form; `SHOW LAW FORMS` lists them",
     "column": "the name of a column that is given a value or a range, often an input of the law",
     "option": "the name of an option, listed with each verb",

@@ -23,6 +23,7 @@ from isoflop.queries.language.verbs import VERBS, grammar
 SAMPLES: dict[str, Many[str]] = {
     "name": ("fresh", "E", "A", "a", '"two words"', "é", "budget", "fit"),
     "saved_law": ("chin", "CHIN", '"chin"', "brief"),
+    "theory": ("volterra_plrf", "VOLTERRA_PLRF"),
     "law_form": ("power", "chinchilla"),
     "column": ("params", "tokens"),
     "text": ("'c%'", "'it''s'", "$$x$$", "''"),
@@ -49,7 +50,7 @@ SAMPLES: dict[str, Many[str]] = {
     ),
 }  # fmt: skip
 ODD: dict[str, Many[str]] = {
-    "saved_law": ("nobody", "power"), "law_form": ("nonsense", "E", "sqrt"),
+    "saved_law": ("nobody", "power"), "theory": ("nobody", "chin"), "law_form": ("nonsense", "E", "sqrt"),
     "column": ("budget", "loss", '"params"', "nope"), "number": ("0", "1000000", "1.5"),
     "version": ("0", "7"), "target": ("nope", "p.loss", "corpus", "NULL", "count(*)"),
     "condition": ("false", "nope = 1", "id", "corpus", "NULL", "sum(id) > 1"),

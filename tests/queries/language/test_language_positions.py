@@ -7,7 +7,7 @@ from pathlib import Path
 import duckdb
 import pytest
 
-from isoflop.lakehouse import Lakehouse
+from isoflop.lakehouse import Lakehouse, RunRecord
 from isoflop.lakehouse.errors import StatementError
 from isoflop.queries.language.verbs import VERBS
 from tests.queries.language.statements import CHANGED, RELATIONS
@@ -21,6 +21,9 @@ def rows(lake: Lakehouse, text: str, parameters: object = None) -> list[str]:
 @pytest.fixture(scope="module")
 def asked(planted: Lakehouse) -> dict[str, list[str]]:
     """What each verb answers as a statement."""
+    features = {"width": 4, "ambient": 40, "spectrum_exponent": 0.8, "target_exponent": 0.7, "batch_size": 1}
+    rates = {"learning_rate": 0.1, "learning_rate_constant": None, "feature_seed": None}
+    planted.record_runs([RunRecord(family="plrf", config=features | rates, steps=100)])
     planted.sql(RELATIONS["forecast"][0])
     return {verb: rows(planted, text) for verb, (text, _) in RELATIONS.items()}
 

@@ -1,0 +1,124 @@
+"""What a theory says of runs: PREDICT RUNS BY."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from isoflop.lakehouse.errors import EmptySelection, UnknownName, UsageError
+from isoflop.queries.language.question import Question
+from isoflop.queries.language.rows import source_pieces
+from isoflop.queries.language.syntax.nodes import Name, Source, Span
+from isoflop.queries.language.syntax.parts import read_source, refuse_parts
+from isoflop.queries.language.syntax.reader import TokenReader
+from isoflop.queries.language.verb import Brief, Page, Steps, Verb
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+    from isoflop.queries.theory import Theory
+
+USAGE = "PREDICT RUNS BY volterra_plrf FROM runs"
+
+
+@dataclass(frozen=True)
+class PredictRuns(Span):
+    """`PREDICT RUNS BY theory [FROM …]`; without a source, of all runs of the theory's family."""
+
+    theory: Name
+    source: Source | None = None
+
+
+@dataclass(frozen=True)
+class PredictRunsPlan:
+    """A theory, and the runs it is to predict."""
+
+    question: Question
+    node: PredictRuns
+
+    def steps(self) -> Steps:
+        """Return what EXPLAIN shows."""
+        theory, ids = self._theory(), self._ids()
+        runs = f"all runs of family {theory.family}" if ids is None else f"{len(ids)} runs, those of {theory.family}"
+        keep = "in the table predictions, in the place of what this version said of these runs before"
+        return [
+            ("theory", f"{theory.name} {theory.version} ({theory.source})"),
+            ("metrics", ", ".join(f"{metric} [{unit}]" for metric, unit in theory.metrics.items())),
+            ("runs", runs),
+            ("keep", keep),
+        ]
+
+    def run(self) -> pa.Table:
+        """Predict, keep and return the predictions."""
+        from isoflop.queries.theory import predict_runs
+        from isoflop.queries.theory.predictions import no_predictions
+
+        theory, question = self._theory(), self.question
+        try:
+            table = predict_runs(question.lake, theory, self._ids())
+        except EmptySelection as error:
+            question.note(str(error))
+            return no_predictions()
+        except UsageError as error:
+            raise question.error("Data", error.message, self.node.source or self.node.theory, error.hint) from error
+        question.note("kept; SELECT * FROM predictions JOIN metric_curves USING (run_id, metric, step) compares")
+        return table
+
+    def _theory(self) -> Theory:
+        from isoflop.queries.theory import find_theory
+
+        name = self.node.theory
+        try:
+            return find_theory(name.text)
+        except UnknownName as error:
+            message = f"theory '{name.text}' does not exist"
+            raise self.question.error("Catalog", message, name, error.hint) from None
+
+    def _ids(self) -> list[str] | None:
+        """The runs that the source names, or None without one."""
+        source = self.node.source
+        if source is None:
+            return None
+        rows = self.question.run("SELECT DISTINCT run_id", *source_pieces(source), place=source.relation)
+        return [str(value) for value in rows.column("run_id").to_pylist() if value is not None]
+
+
+def _read(reader: TokenReader) -> PredictRuns:
+    start = reader.begin("PREDICT RUNS BY")
+    theory = reader.name("the name of a theory", USAGE)
+    source = read_source(reader, "PREDICT RUNS") if reader.at("FROM") else None
+    if source is not None:
+        refuse_parts(reader, source, "PREDICT RUNS")
+    return PredictRuns(start, reader.end, theory, source)
+
+
+PREDICT_RUNS = Verb(
+    words="PREDICT RUNS BY",
+    changes=True,
+    rule="PREDICT RUNS BY theory [ source ]",
+    node=PredictRuns,
+    parse=_read,
+    plan=PredictRunsPlan,
+    page=Page(
+        purpose=(
+            "Has a theory predict the curves of runs of its family from their settings, at the steps that they logged "
+            "and at step 0, and keeps what it says in the table `predictions`, which has the shape of `metrics`: a "
+            "predicted curve beside its run is a join. Nothing is fitted. Asking again replaces what the same version "
+            "of the theory said of a run. The rows of `FROM` need a column `run_id`; runs of other families are left "
+            "out. [theories.md](theories.md) lists the theories."
+        ),
+        sample="PREDICT RUNS BY volterra_plrf",
+        columns={
+            "theory": "its name",
+            "version": "of the theory; changes with its predictions",
+            "run_id": "of the run",
+            "metric": "what is predicted",
+            "step": "after so many steps; 0 is before training",
+            "value": "expected value [unit of the metric]",
+            "deviation": "standard deviation of one run about it [unit of the metric]",
+        },
+        examples=("SELECT count(*) AS predictions FROM (PREDICT RUNS BY volterra_plrf FROM runs)",),
+        mistakes=("PREDICT RUNS BY volterra", "PREDICT RUNS BY volterra_plrf FROM (SELECT 1 AS x)"),
+    ),
+    briefs=(Brief("have a theory predict runs, and keep what it says", USAGE),),
+)
