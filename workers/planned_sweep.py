@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from isoflop.lakehouse.errors import UsageError
-from isoflop.lakehouse.models.shapes import transformer_params
+from isoflop.lakehouse.models.counts import transformer_params
 from isoflop.workers.families import ConfigError, Transformer, find_family
 from isoflop.workers.sweep import checked_sweeps, load_sweep
 from isoflop.workers.sweep_file import dump, parse_documents
@@ -99,7 +99,7 @@ def transformer_shape(params: float, vocabulary: int) -> tuple[int, int]:
 
     Parameters
     ----------
-    params : every matrix counted, embedding and head among them, as `isoflop.lakehouse.models.shapes` counts
+    params : every matrix counted, embedding and head among them, as `isoflop.lakehouse.models.counts` counts
 
     Raises
     ------

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from isoflop.lakehouse.models.shapes import transformer_counts
+from isoflop.lakehouse.models.counts import transformer_counts
 
 Array = NDArray[np.float64]
 

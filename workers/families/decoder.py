@@ -2,7 +2,7 @@
 
 Decisions: pre-norm blocks; LayerNorm with a gain and no bias; rotary positions, so no position table;
 queries, keys and values from one matrix; GELU; no biases anywhere; a final norm before the head. Every
-matrix is counted in `isoflop.lakehouse.models.shapes`; the 2L + 1 norm gains are not.
+matrix is counted in `isoflop.lakehouse.models.counts`; the 2L + 1 norm gains are not.
 
 Shape letters: B sequences, S positions, D width, H heads, K head width, F feed-forward, V vocabulary.
 """

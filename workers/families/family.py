@@ -21,7 +21,7 @@ from pydantic_core import PydanticCustomError
 from pydantic_core.core_schema import ValidationInfo
 
 from isoflop.lakehouse.errors import RecordError, nearest
-from isoflop.lakehouse.models.shapes import Counts
+from isoflop.lakehouse.models.counts import Counts
 from isoflop.lakehouse.runs.records import RunRecord
 
 if TYPE_CHECKING:

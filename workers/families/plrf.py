@@ -16,7 +16,7 @@ from typing import Any, ClassVar, Self
 import numpy as np
 from pydantic import Field, model_validator
 
-from isoflop.lakehouse.models.shapes import Counts, plrf_counts
+from isoflop.lakehouse.models.counts import Counts, plrf_counts
 from isoflop.workers.families.family import PackedFamily, Program, Scalar, wrong_field
 
 AMBIENT_PER_WIDTH = 10  # v / d where the spectrum is summable, close enough to v = infinity
@@ -85,7 +85,7 @@ class Plrf(PackedFamily):
         return float(self.learning_rate_constant / spectrum.sum())
 
     def counts(self) -> Counts:
-        """Return what a step costs; see `isoflop.lakehouse.models.shapes`."""
+        """Return what a step costs; see `isoflop.lakehouse.models.counts`."""
         return plrf_counts(width=self.width, batch_size=self.batch_size, ambient=self.ambient)
 
     def config(self) -> dict[str, Scalar]:

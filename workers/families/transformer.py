@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from pydantic import Field, field_validator
 from pydantic_core.core_schema import ValidationInfo
 
-from isoflop.lakehouse.models.shapes import Counts, transformer_counts
+from isoflop.lakehouse.models.counts import Counts, transformer_counts
 from isoflop.workers.corpora import AnyCorpus, BytesSpec, Corpus
 from isoflop.workers.families.family import GradientFamily, Scalar, divides, wrong_field
 
@@ -79,7 +79,7 @@ class Transformer(GradientFamily):
         return self.batch_size * self.sequence_length
 
     def counts(self) -> Counts:
-        """Return what a step costs; see `isoflop.lakehouse.models.shapes`."""
+        """Return what a step costs; see `isoflop.lakehouse.models.counts`."""
         return transformer_counts(
             width=self.width,
             depth=self.depth,
