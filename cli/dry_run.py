@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from isoflop.cli.progress import duration
+from isoflop.lakehouse.units import format_seconds
 
 if TYPE_CHECKING:
     from isoflop.lakehouse import Answer, Lakehouse
@@ -140,4 +140,5 @@ def _note(sweep: Sweep, plan: Plan, rows: Sequence[Mapping[str, Any]]) -> str:
         parts.append(f"{plan.repeated} rows of the grid repeat another")
     flops = sum(row["flops"] or 0.0 for row in to_do)
     seconds = sum(row["seconds"] or 0.0 for row in to_do)
-    return f"{sweep.name}: {', '.join(parts)}; {flops:.3g} FLOPs, about {duration(seconds)} if one run trains at a time"
+    about = format_seconds(round(seconds))
+    return f"{sweep.name}: {', '.join(parts)}; {flops:.3g} FLOPs, about {about} if one run trains at a time"
