@@ -9,6 +9,9 @@ Shape letters: B sequences, S positions, D width, H heads, K head width, F feed-
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Iterator
+from typing import cast
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -45,6 +48,10 @@ class Decoder(nn.Module):
         cosine, sine = rotary_angles(sequence_length, head_width)
         self.register_buffer("cosine", cosine, persistent=False)
         self.register_buffer("sine", sine, persistent=False)
+
+    def layers(self) -> Iterator[Block]:
+        """Return the blocks from the first to the last."""
+        return iter(cast("Iterable[Block]", self.blocks))
 
     def forward(self, tokens: Tensor, targets: Tensor) -> Tensor:
         """Return the mean cross-entropy of the targets."""

@@ -24,18 +24,50 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import TYPE_CHECKING, Any
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
-if TYPE_CHECKING:
-    from isoflop.workers.families.plrf import Plrf
+from isoflop.lakehouse.models.spectrum import power_law
+from isoflop.workers.components import Teacher
 
 FEATURES, SAMPLES = 0, 1  # streams of random numbers of a run
 DRAWN_TOGETHER = 2**15  # normals of one run; seeding a generator costs as much as drawing a thousand
 
 Floats = NDArray[np.float64]
+
+
+class FeatureRun(Protocol):
+    """What the program needs to know of a run; see `isoflop.workers.families.plrf`."""
+
+    @property
+    def seed(self) -> int:
+        """Of the samples, and of W where the run has its own."""
+
+    @property
+    def feature_seed(self) -> int | None:
+        """Of W, for runs that share it."""
+
+    @property
+    def task(self) -> Teacher:
+        """The exponents of the data and the target."""
+
+    @property
+    def width(self) -> int:
+        """Trained features, d."""
+
+    @property
+    def ambient(self) -> int:
+        """Dimension of the data, v."""
+
+    @property
+    def batch_size(self) -> int:
+        """Samples a step, B."""
+
+    @property
+    def rate(self) -> float:
+        """The learning rate, gamma."""
 
 
 @dataclass(frozen=True)
@@ -71,9 +103,8 @@ def features_of(weights: Floats, spectrum_exponent: float, target_exponent: floa
     weights : (v, d) with v >= d
     """
     ambient, width = weights.shape
-    index = np.arange(1, ambient + 1, dtype=np.float64)
-    scale = index**-spectrum_exponent
-    joined = np.column_stack([scale[:, None] * weights, scale * index**-target_exponent])
+    scale = power_law(ambient, spectrum_exponent)
+    joined = np.column_stack([scale[:, None] * weights, scale * power_law(ambient, target_exponent)])
     triangle: Floats = np.linalg.qr(joined, mode="r")  # type: ignore[assignment]  # numpy's stubs forget this mode
     vectors, singular, _ = np.linalg.svd(triangle[:width, :width])
     residual = float(triangle[width, width] ** 2) if ambient > width else 0.0
@@ -88,10 +119,10 @@ def _features(
     return features_of(weights, spectrum_exponent, target_exponent)
 
 
-def features_for(run: Plrf) -> Features:
+def features_for(run: FeatureRun) -> Features:
     """Return the features of a run; runs with one `feature_seed` share W, others have their own."""
     seed = (run.seed, FEATURES) if run.feature_seed is None else (run.feature_seed,)
-    return _features(run.ambient, run.width, run.spectrum_exponent, run.target_exponent, seed)
+    return _features(run.ambient, run.width, run.task.spectrum_exponent, run.task.target_exponent, seed)
 
 
 class RandomFeatureProgram:
@@ -103,7 +134,7 @@ class RandomFeatureProgram:
     features : of each run, where they are not to be drawn from its seeds
     """
 
-    def __init__(self, runs: Sequence[Plrf], features: Sequence[Features] | None = None) -> None:
+    def __init__(self, runs: Sequence[FeatureRun], features: Sequence[Features] | None = None) -> None:
         self._features = list(features) if features is not None else [features_for(run) for run in runs]
         self._batch_size = runs[0].batch_size
         width = runs[0].width
@@ -118,7 +149,7 @@ class RandomFeatureProgram:
         self._chunk = -1  # number of the chunk that is drawn
         self._normals = np.empty((len(runs), self._chunk_steps, self._batch_size, width + 1), np.float32)
         self._step = 0
-        self.initial_losses = self.losses()
+        self._initial_risks = self._risks()
 
     def advance(self, num_steps: int) -> None:
         """Take `num_steps` steps in every run; a run that grows without bound overflows quietly."""
@@ -132,11 +163,9 @@ class RandomFeatureProgram:
                 self._advance(self._normals[:, first : first + together])
                 self._step += together
 
-    def losses(self) -> Floats:
-        """Return the population risk of every run now, (R,)."""
-        with np.errstate(over="ignore", invalid="ignore"):
-            risks: Floats = np.add.reduce(self._m * self._m, axis=-1)
-        return risks
+    def measure(self) -> dict[str, Floats]:
+        """Return the population risk of every run now, (R,), as `loss`."""
+        return {"loss": self._risks()}
 
     def state(self, run: int) -> dict[str, Any]:
         """Return one run's coordinates, (d + 1,)."""
@@ -150,7 +179,12 @@ class RandomFeatureProgram:
 
     def results(self, run: int) -> dict[str, float]:
         """Return the risk before the first step and that of the best theta."""
-        return {"initial_loss": float(self.initial_losses[run]), "best_loss": self._features[run].residual}
+        return {"initial_loss": float(self._initial_risks[run]), "best_loss": self._features[run].residual}
+
+    def _risks(self) -> Floats:
+        with np.errstate(over="ignore", invalid="ignore"):
+            risks: Floats = np.add.reduce(self._m * self._m, axis=-1)
+        return risks
 
     def _draw(self, chunk: int) -> None:
         """Fill the normals of every run, (R, steps, B, d + 1), with those of a chunk of steps."""
