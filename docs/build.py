@@ -9,6 +9,7 @@ import re
 import sys
 from pathlib import Path
 
+import families
 import language
 import laws
 
@@ -19,7 +20,12 @@ CLOSE = 2e-3  # relative difference of two numbers that are taken for the same [
 
 def files() -> dict[str, str]:
     """Return what each file should hold, by its name in this folder."""
-    return {"laws.md": laws.page(), "language.md": language.page(), **language.figures()}
+    return {
+        "laws.md": laws.page(),
+        "families.md": families.page(),
+        "language.md": language.page(),
+        **language.figures(),
+    }
 
 
 def is_same(text: str, other: str) -> bool:

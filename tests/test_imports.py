@@ -81,7 +81,7 @@ def names_of(layer: str) -> dict[str, Path]:
     }
 
 
-@pytest.mark.parametrize("layer", ["lakehouse"])
+@pytest.mark.parametrize("layer", ["lakehouse", "workers"])
 def test_no_modules_import_one_another_in_a_circle(layer: str) -> None:
     files = names_of(layer)
     reached = {name: imported(path) & files.keys() - {name} for name, path in files.items()}

@@ -60,7 +60,7 @@ class AdamW(Optimizer):
     Source: Loshchilov and Hutter 2019 (arXiv:1711.05101).
     """
 
-    kind: Literal["adamw"] = Field(default="adamw", description="which optimizer: adamw or sgd")
+    kind: Literal["adamw"] = Field(default="adamw", description="which optimizer")
     weight_decay: float = Field(default=0.1, ge=0, description="decoupled, of matrices only")
     beta1: float = Field(default=0.9, ge=0, lt=1)
     beta2: float = Field(default=0.95, ge=0, lt=1)
@@ -91,7 +91,7 @@ class AdamW(Optimizer):
 class Sgd(Optimizer):
     """Stochastic gradient descent: velocity = momentum * velocity + gradient, weights -= rate * velocity."""
 
-    kind: Literal["sgd"] = Field(default="sgd", description="which optimizer: adamw or sgd")
+    kind: Literal["sgd"] = Field(default="sgd", description="which optimizer")
     momentum: float = Field(default=0.0, ge=0, lt=1, description="of sgd, on the sum of gradients; 0 for none")
     weight_decay: float = Field(default=0.0, ge=0, description="added to the gradient, of matrices only")
 

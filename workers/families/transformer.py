@@ -141,7 +141,7 @@ class Transformer(GradientFamily):
 
         assert isinstance(model, Decoder)
         attended = self.heads * self.head_width
-        into, out = Shape(self.width, attended, self.depth), Shape(attended, self.width, self.depth)
+        into, out = Shape(self.width, 3 * attended, self.depth), Shape(attended, self.width, self.depth)
         wide, narrow = (
             Shape(self.width, self.feed_forward, self.depth),
             Shape(self.feed_forward, self.width, self.depth),
