@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from isoflop.cli.progress import duration
+from isoflop.lakehouse.units import format_seconds
 
 if TYPE_CHECKING:
     from isoflop.lakehouse import Answer, Lakehouse
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 ASSUMED_FLOPS = 2e10  # FLOP/s of one CPU core in float32 training; a guess until a time law is fitted
 TIME_LAW = "step_time"
 FIT_TIME_LAW = f"FIT step_seconds ~ {TIME_LAW}(flops / steps, memcpy_bytes / steps, depth) FROM runs"
-_LAST_COLUMNS = ("params", "tokens", "steps", "flops", "seconds", "memory_bytes", "cpus", "gpus", "status")
+_LAST_COLUMNS = ("seconds", "memory_bytes", "cpus", "gpus", "status")  # after the sizes that the family shows
 
 
 @dataclass(frozen=True)
@@ -32,14 +32,13 @@ class StepTime:
     name: str
     prices: Mapping[str, float]
 
-    def seconds(self, record: RunRecord) -> float | None:
-        """Return the predicted time of a run [s], None where the law's inputs are not known."""
+    def seconds(self, record: RunRecord, depth: int | None) -> float | None:
+        """Return the predicted time of a run of so many layers [s], None where the law's inputs are not known."""
         import numpy as np
 
         from isoflop.queries.laws.step_time import STEP_TIME
 
-        depth = record.config.get("depth")
-        if not isinstance(depth, int | float) or not record.steps or record.flops is None:
+        if depth is None or not record.steps or record.flops is None:
             return None
         given = {
             "flops": record.flops / record.steps,
@@ -83,8 +82,10 @@ def describe_plans(sweeps: Sequence[Sweep], address: str | None) -> Answer:
             f"times assume {ASSUMED_FLOPS:g} FLOP/s a core; after a sweep, "
             f'isoflop sql "CREATE LAW step AS {FIT_TIME_LAW}" makes them measured'
         )
-    names = dict.fromkeys(name for row in rows for name in row if name not in _LAST_COLUMNS)
-    table = pa.table({name: pa.array([row.get(name) for row in rows]) for name in (*names, *_LAST_COLUMNS)})
+    sizes = dict.fromkeys(name for _, plan in plans for run in plan.runs for name in run.shown())
+    first = dict.fromkeys(name for row in rows for name in row if name not in (*sizes, *_LAST_COLUMNS))
+    names = (*first, *sizes, *_LAST_COLUMNS)
+    table = pa.table({name: pa.array([row.get(name) for row in rows]) for name in names})
     return Answer(table, notes=tuple(notes))
 
 
@@ -112,10 +113,12 @@ def _rows(
 ) -> list[dict[str, Any]]:
     rows: list[dict[str, Any]] = []
     differing = set(plan.varied())
-    varied = [name for name in sweep.variables if name in differing and name not in _LAST_COLUMNS]
+    shown = {name for run in plan.runs for name in run.shown()}
+    varied = [name for name in sweep.variables if name in differing and name not in (*shown, *_LAST_COLUMNS)]
     for family, record, needs in zip(plan.runs, plan.records, plan.resources, strict=True):
         settings = {**record.config, **record.extra, "seed": record.seed}
-        seconds = law.seconds(record) if law is not None else None
+        counts = family.counts()
+        seconds = law.seconds(record, counts.depth) if law is not None else None
         if seconds is None and record.flops is not None:
             seconds = record.flops / (ASSUMED_FLOPS * max(1.0, needs.cpus))
         rows.append(
@@ -123,12 +126,9 @@ def _rows(
                 **({"sweep": sweep.name} if is_named else {}),
                 "run_id": record.run_id,
                 **{name: settings.get(name) for name in varied},
-                "params": record.params,
-                "tokens": record.tokens,
-                "steps": record.steps,
-                "flops": record.flops,
+                **family.shown(),
                 "seconds": None if seconds is None else float(f"{seconds:.3g}"),
-                "memory_bytes": family.counts().memory_bytes or None,
+                "memory_bytes": counts.memory_bytes or None,
                 "cpus": needs.cpus,
                 "gpus": needs.gpus,
                 "status": statuses.get(record.run_id, "new"),
@@ -147,4 +147,5 @@ def _note(sweep: Sweep, plan: Plan, rows: Sequence[Mapping[str, Any]]) -> str:
         parts.append(f"{plan.repeated} rows of the grid repeat another")
     flops = sum(row["flops"] or 0.0 for row in to_do)
     seconds = sum(row["seconds"] or 0.0 for row in to_do)
-    return f"{sweep.name}: {', '.join(parts)}; {flops:.3g} FLOPs, about {duration(seconds)} if one run trains at a time"
+    about = format_seconds(round(seconds))
+    return f"{sweep.name}: {', '.join(parts)}; {flops:.3g} FLOPs, about {about} if one run trains at a time"

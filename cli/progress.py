@@ -8,6 +8,7 @@ import time
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING
 
+from isoflop.lakehouse.units import format_number, format_seconds
 from isoflop.lakehouse.visible import visible
 
 if TYPE_CHECKING:
@@ -92,7 +93,7 @@ def headline(state: SweepState) -> str:
     -------
     >>> from isoflop.workers.cluster import SweepState
     >>> headline(SweepState("id", "demo", 12, skipped=4, finished=3, queued=5, seconds=62, remaining_seconds=100))
-    'demo: 7 of 12 done (4 before), 5 queued; 1m 02s, about 1m 40s left'
+    'demo: 7 of 12 done (4 before), 5 queued; 1m02s, about 1m40s left'
     """
     before = f" ({state.skipped} before)" if state.skipped else ""
     parts = [f"{state.done} of {state.total} done{before}"]
@@ -100,25 +101,12 @@ def headline(state: SweepState) -> str:
     parts += [f"{count} {name}" for name, count in (*counts, ("failed", state.failed)) if count]
     left = state.remaining_seconds
     unfinished = state.queued or state.running
-    rest = f", about {duration(left)} left" if left is not None and unfinished and not state.is_interrupted else ""
-    return f"{state.name}: {', '.join(parts)}; {duration(state.seconds)}{rest}"
-
-
-def duration(seconds: float) -> str:
-    """Return a duration as people read it.
-
-    Example
-    -------
-    >>> duration(7.3), duration(62), duration(3725), duration(200_000)
-    ('7s', '1m 02s', '1h 02m', '2d 07h')
-    """
-    whole = round(seconds)
-    days, hours, minutes = whole // 86400, whole // 3600 % 24, whole // 60 % 60
-    if days:
-        return f"{days}d {hours:02d}h"
-    if hours:
-        return f"{hours}h {minutes:02d}m"
-    return f"{minutes}m {whole % 60:02d}s" if minutes else f"{whole}s"
+    rest = (
+        f", about {format_seconds(round(left))} left"
+        if left is not None and unfinished and not state.is_interrupted
+        else ""
+    )
+    return f"{state.name}: {', '.join(parts)}; {format_seconds(round(state.seconds))}{rest}"
 
 
 def picture(state: SweepState) -> RenderableType:
@@ -138,8 +126,8 @@ def picture(state: SweepState) -> RenderableType:
             table.add_column(name, justify="right", no_wrap=True)
         for run in state.running[:SHOWN_RUNS]:
             step = "-" if run.step is None else f"{run.step}/{run.steps}" if run.steps else str(run.step)
-            loss = "-" if run.loss is None else f"{run.loss:.4f}"
-            table.add_row(Text(visible(run.label)), step, loss, duration(run.seconds), str(run.attempt))
+            seconds = format_seconds(round(run.seconds))
+            table.add_row(Text(visible(run.label)), step, format_number(run.loss), seconds, str(run.attempt))
         parts.append(table)
         if len(state.running) > SHOWN_RUNS:
             parts.append(Text(f"and {len(state.running) - SHOWN_RUNS} more", style="dim"))

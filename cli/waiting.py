@@ -74,11 +74,11 @@ def describe(parts: list[Progress], seconds: float) -> str:
     Example
     -------
     >>> describe([Progress("folds", 1, 3), Progress("descents", 400, 1000)], 7.2)
-    'fold 2 of 3, descents 400 of 1000; 7s (Ctrl-C stops it)'
+    'fold 2 of 3, descents 400 of 1000; 7 s (Ctrl-C stops it)'
     >>> describe([Progress("percent of a query", 0, 100)], 3.0)
-    '3s (Ctrl-C stops it)'
+    '3 s (Ctrl-C stops it)'
     """
-    from isoflop.cli.progress import duration
+    from isoflop.lakehouse.units import format_seconds
 
     words = []
     for one in parts:
@@ -90,4 +90,4 @@ def describe(parts: list[Progress], seconds: float) -> str:
             case part:
                 words.append(f"{part} {one.done} of {one.total}")
     said = f"{', '.join(words)}; " if words else ""
-    return f"{said}{duration(seconds)} (Ctrl-C stops it)"
+    return f"{said}{format_seconds(round(seconds))} (Ctrl-C stops it)"

@@ -9,6 +9,7 @@ import re
 import sys
 from pathlib import Path
 
+import families
 import language
 import laws
 import theories
@@ -22,8 +23,8 @@ CLOSE = 2e-3  # relative difference of two numbers that are taken for the same [
 def files() -> dict[str, str]:
     """Return what each file should hold, by its name in this folder."""
     readme = laws.in_readme((FOLDER / README).read_text(encoding="utf-8"))
-    pages = {"laws.md": laws.page(), "theories.md": theories.page(), "language.md": language.page()}
-    return {README: readme, **pages, **language.figures()}
+    pages = {"laws.md": laws, "theories.md": theories, "families.md": families, "language.md": language}
+    return {README: readme, **{name: page.page() for name, page in pages.items()}, **language.figures()}
 
 
 def is_same(text: str, other: str) -> bool:

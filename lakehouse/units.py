@@ -31,19 +31,30 @@ def format_count(value: float | None) -> str:
     return f"{value:.3g}"
 
 
+def format_number(value: float | None) -> str:
+    """Return a measured number with five significant digits, however large or small it is.
+
+    Example
+    -------
+    >>> format_number(2.5), format_number(1.2345678e-7), format_number(None)
+    ('2.5000', '1.2346e-07', '-')
+    """
+    return "-" if value is None else f"{value:#.5g}"
+
+
 def format_seconds(value: float | None) -> str:
     """Return a duration in the unit people would say it in.
 
     Example
     -------
-    >>> format_seconds(0.0042), format_seconds(75), format_seconds(7300)
-    ('4.2 ms', '1m15s', '2h01m')
+    >>> format_seconds(0.0042), format_seconds(0), format_seconds(75), format_seconds(7300)
+    ('4.2 ms', '0 s', '1m15s', '2h01m')
     """
     if value is None or not math.isfinite(value):
         return "-"
-    if value < 1e-3:
+    if 0 < value < 1e-3:
         return f"{value * 1e6:.3g} µs"
-    if value < 1:
+    if 0 < value < 1:
         return f"{value * 1e3:.3g} ms"
     if value < 60:
         return f"{value:.3g} s"

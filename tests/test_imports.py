@@ -82,7 +82,13 @@ def names_of(layer: str) -> dict[str, Path]:
     }
 
 
-@pytest.mark.parametrize("layer", ["lakehouse", "cli", "queries.planning", "queries.fitting", "queries.language"])
+def test_models_stand_on_the_ground() -> None:
+    for path in modules("lakehouse/models"):
+        used = {name for name in imported(path) if name.startswith("isoflop")}
+        assert all(name.startswith("isoflop.lakehouse.models") for name in used), path.relative_to(ROOT)
+
+
+@pytest.mark.parametrize("layer", ["lakehouse", "cli", "queries", "workers"])
 def test_no_modules_import_one_another_in_a_circle(layer: str) -> None:
     files = names_of(layer)
     reached = {name: imported(path) & files.keys() - {name} for name, path in files.items()}

@@ -17,7 +17,7 @@ MOST_PARAMETERS = 8
 WIDE = {
     *("cli/compare.py:compare", "cli/design.py:design", "cli/fit.py:fit", "cli/fit.py:fit_statement"),
     *("cli/plot/command.py:plot", "cli/submit.py:submit"),
-    *("lakehouse/models/shapes.py:transformer_counts", "lakehouse/models/shapes.py:transformer_memory_bytes"),
+    *("lakehouse/models/counts.py:transformer_counts", "lakehouse/models/counts.py:transformer_memory_bytes"),
     *("queries/fitting/averaging.py:average_laws", "queries/fitting/fit.py:fit_law", "queries/fitting/fit.py:_judged"),
     *("queries/fitting/solver/kernels.py:_evaluate", "queries/fitting/solver/kernels.py:_step"),
     "queries/fitting/solver/kernels.py:descend",

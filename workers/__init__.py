@@ -1,10 +1,11 @@
 """How runs are made: trainable families, corpora, the training of one run, and sweeps of many."""
 
-from isoflop.workers.families import FAMILIES, Family, Plrf, Transformer, find_family
+from isoflop.workers.families import FAMILIES, Experiment, Family, Plrf, Transformer, find_family
 from isoflop.workers.train import Outcome, TrainOptions, train, train_packed
 
 __all__ = [
     "FAMILIES",
+    "Experiment",
     "Family",
     "Outcome",
     "Plrf",

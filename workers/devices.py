@@ -1,7 +1,8 @@
-"""The seam between a training loop and the hardware: CPU and CUDA behind one small class each.
+"""The seam between a training loop and the hardware: a core, the CPU of torch and CUDA behind one small class each.
 
-A device says where tensors live, which clock measures its work, how much memory it used at most, and
-how many steps may pass before their losses are read back (reading makes the host wait for the device).
+A device says which clock measures its work, how much memory it used at most and what is needed to compare times.
+A device of torch also says where tensors live, and how many steps may pass before their losses are read back
+(reading makes the host wait for the device).
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ import contextlib
 import os
 import platform
 import sys
+import time
 from abc import ABC, abstractmethod
 from functools import cache
 from pathlib import Path
@@ -25,16 +27,65 @@ if TYPE_CHECKING:
 
 
 class Device(ABC):
-    """One device that a run trains on.
+    """What a run is computed on.
 
     Parameters
     ----------
     name : as stored in `runs.device`
+    """
+
+    name: str
+
+    @abstractmethod
+    def seconds(self) -> float:
+        """Return a reading of the clock that times this device's work, which is done by then [s]."""
+
+    @abstractmethod
+    def reset_peak_memory(self) -> None:
+        """Forget the peak so far."""
+
+    @abstractmethod
+    def peak_memory_bytes(self) -> float | None:
+        """Return the most memory used since the last reset [byte], or None where the system does not say."""
+
+    @abstractmethod
+    def hardware(self) -> dict[str, object]:
+        """Return what is needed to compare times: names, sizes, versions, threads."""
+
+
+class Processor(Device):
+    """One core, for work in NumPy: the clock is the thread's CPU time, peak memory that of the whole process."""
+
+    name = "cpu"
+
+    def seconds(self) -> float:
+        """Return the CPU time of this thread."""
+        return time.thread_time()
+
+    def reset_peak_memory(self) -> None:
+        """Begin a new peak, where the kernel lets a process do that."""
+        reset_process_peak_memory()
+
+    def peak_memory_bytes(self) -> float | None:
+        """Return the largest resident set of the process."""
+        return process_peak_memory_bytes()
+
+    def hardware(self) -> dict[str, object]:
+        """Return the processor's name, the one thread and the NumPy version."""
+        import numpy as np
+
+        return {"name": processor_name(), "threads": 1, "numpy": np.__version__}
+
+
+class TorchDevice(Device):
+    """A device that tensors are put on.
+
+    Parameters
+    ----------
     torch_device : where tensors are put
     steps_between_reads : losses are read back once in so many steps
     """
 
-    name: str
     torch_device: torch.device
     steps_between_reads: int
 
@@ -50,20 +101,8 @@ class Device(ABC):
     def synchronize(self) -> None:
         """Wait until the device has done everything asked so far."""
 
-    @abstractmethod
-    def reset_peak_memory(self) -> None:
-        """Forget the peak so far."""
 
-    @abstractmethod
-    def peak_memory_bytes(self) -> float | None:
-        """Return the most memory used since the last reset [byte], or None where the system does not say."""
-
-    @abstractmethod
-    def hardware(self) -> dict[str, object]:
-        """Return what is needed to compare times: names, sizes, versions, threads."""
-
-
-class Cpu(Device):
+class Cpu(TorchDevice):
     """The processor. Peak memory is the resident set of the whole process, interpreter included."""
 
     name = "cpu"
@@ -79,6 +118,12 @@ class Cpu(Device):
         import torch
 
         return HostClock(is_cpu_time=torch.get_num_threads() == 1)
+
+    def seconds(self) -> float:
+        """Return the thread's CPU time where torch uses one thread, wall time with more."""
+        import torch
+
+        return time.thread_time() if torch.get_num_threads() == 1 else time.perf_counter()
 
     def put(self, batch: NDArray[np.int64]) -> torch.Tensor:
         """Return the array as a tensor over the same memory."""
@@ -109,7 +154,7 @@ class Cpu(Device):
         }
 
 
-class Cuda(Device):
+class Cuda(TorchDevice):
     """One NVIDIA (or ROCm) GPU. Peak memory is what torch's allocator handed out."""
 
     steps_between_reads = 50
@@ -124,6 +169,11 @@ class Cuda(Device):
     def clock(self) -> StepClock:
         """Return a clock of device events."""
         return DeviceClock(self.torch_device)
+
+    def seconds(self) -> float:
+        """Return wall time, once every stream has done its work."""
+        self.synchronize()
+        return time.perf_counter()
 
     def put(self, batch: NDArray[np.int64]) -> torch.Tensor:
         """Return the array on the device, copied from pinned memory while the host goes on."""
@@ -163,7 +213,7 @@ class Cuda(Device):
         }
 
 
-def find_device(name: str = "auto") -> Device:
+def find_device(name: str = "auto") -> TorchDevice:
     """Return the device called `name`: `auto` (a GPU if there is one), `cpu`, `cuda`, `cuda:1`.
 
     Raises

@@ -9,21 +9,17 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from isoflop.lakehouse.errors import did_you_mean
+from isoflop.lakehouse.models.counts import SHAPE_OUTPUTS
 from isoflop.lakehouse.runs.records import RunRecord
+from isoflop.workers.components.component import nested_settings
 from isoflop.workers.expressions import ExpressionError, Grid
-from isoflop.workers.families import ConfigError, Family
+from isoflop.workers.families import ConfigError, Experiment
 from isoflop.workers.resources import Resources, bytes_of
 from isoflop.workers.sweep_file import Document, Keys
 from isoflop.workers.sweep_keys import SweepKeys
 
 MAX_ROWS = 1_000_000  # of a grid, before exclusion
-SHAPE_OUTPUTS = (
-    "params", "params_non_embedding", "flops_per_step", "flops_per_token", "memcpy_bytes_per_step", "tokens_per_step",
-    "memory_bytes",
-)  # fmt: skip
 _Shape = dict[str, Any]  # what follows from a config without its length: counts, and settings left to their defaults
-
-LENGTH = ("tokens", "steps")  # settings that no count of the shape depends on
 
 
 @dataclass(frozen=True)
@@ -39,7 +35,7 @@ class Plan:
     repeated : rows that are the same run as an earlier one
     """
 
-    runs: tuple[Family, ...]
+    runs: tuple[Experiment, ...]
     records: tuple[RunRecord, ...]
     resources: tuple[Resources, ...]
     excluded: int = 0
@@ -55,7 +51,7 @@ class Plan:
         return [name for name in names if any(row.get(name) != rows[0].get(name) for row in rows)]
 
 
-def expand(keys: SweepKeys, family: type[Family], document: Document) -> Plan:
+def expand(keys: SweepKeys, family: type[Experiment], document: Document) -> Plan:
     """Return the runs of a sweep.
 
     Raises
@@ -68,9 +64,10 @@ def expand(keys: SweepKeys, family: type[Family], document: Document) -> Plan:
 class _Expansion:
     """The columns of one sweep while its expressions are evaluated."""
 
-    def __init__(self, keys: SweepKeys, family: type[Family], document: Document) -> None:
+    def __init__(self, keys: SweepKeys, family: type[Experiment], document: Document) -> None:
         self.keys, self.family, self.document = keys, family, document
-        self.places, self.rows = _rows(keys, document)
+        self.settings = frozenset((*family.model_fields, *family.settings(), *family.aliases))
+        self.places, self.rows = _rows(keys, family, document)
         names = dict.fromkeys(name for row in self.rows for name in row)
         self.columns: dict[str, list[object]] = {name: [row.get(name) for row in self.rows] for name in names}
         self.shapes: list[_Shape | ConfigError] = []
@@ -104,11 +101,9 @@ class _Expansion:
 
     def _add_defaults(self) -> None:
         """Let expressions read the settings that the file leaves at their defaults."""
-        for name, info in self.family.model_fields.items():
-            if name not in self.grid and name not in self.keys.derive and not info.is_required():
-                default = info.get_default()
-                if isinstance(default, bool | int | float | str):
-                    self.grid.add(name, [default] * self.grid.num_rows)
+        for name, default in self.family.defaults().items():
+            if name not in self.grid and name not in self.keys.derive:
+                self.grid.add(name, [default] * self.grid.num_rows)
 
     def _refuse_unused(self) -> None:
         """Refuse a name that is neither a setting of the family nor read by any expression: it is a typo."""
@@ -118,9 +113,9 @@ class _Expansion:
                 read |= set(self.grid.names_in(expression))
             except ExpressionError as error:
                 raise self.document.error(place, error.message, error.hint) from None
-        settings = [name for name in self.family.model_fields if name != "seed"]
+        settings = [name for name in self.family.settings() if name != "seed"]
         for name in [*self.columns, *self.keys.derive]:
-            if name not in self.family.model_fields and name.lower() not in read:
+            if name not in self.settings and name.lower() not in read:
                 raise self.document.error(
                     self._place(name, 0),
                     f"'{name}' is no setting of the family '{self.family.name}', and no expression uses it",
@@ -149,7 +144,7 @@ class _Expansion:
             for name in grid.names_in(expression):
                 if name not in grid and name in self.keys.derive:
                     raise ExpressionError(f"'{name}' is derived later", hint=f"put '{name}' above '{place[-1]}'")
-                if name not in grid and (name in SHAPE_OUTPUTS or name in self.family.model_fields):
+                if name not in grid and (name in SHAPE_OUTPUTS or name in self.settings):
                     self._add_shapes(place)
             return grid.evaluate(expression)
         except ExpressionError as error:
@@ -159,16 +154,17 @@ class _Expansion:
         """Compute counts and computed defaults of every row; a row that has none is an error only if it stays."""
         self.shapes_used_by = place
         known: dict[str, _Shape | ConfigError] = {}
+        length = self.family.length_settings
         for row in range(self.grid.num_rows):
-            config = {name: value for name, value in self._config(row).items() if name not in ("seed", *LENGTH)}
+            config = {name: value for name, value in self._config(row).items() if name not in ("seed", *length)}
             key = repr(config)
             if key not in known:
                 known[key] = _shape(self.family, config)
             self.shapes.append(known[key])
-        settings = [name for name in self.family.model_fields if name not in (*self.keys.derive, "seed", *LENGTH)]
+        settings = [name for name in self.family.settings() if name not in (*self.keys.derive, "seed", *length)]
         for name in (*SHAPE_OUTPUTS, *settings):
             if name not in self.grid:
-                cells = [None if isinstance(shape, ConfigError) else shape[name] for shape in self.shapes]
+                cells = [None if isinstance(shape, ConfigError) else shape.get(name) for shape in self.shapes]
                 self.grid.add(name, [cell if isinstance(cell, bool | int | float | str) else None for cell in cells])
 
     def _kept(self) -> list[int]:
@@ -207,31 +203,29 @@ class _Expansion:
 
     def _config(self, row: int) -> dict[str, Any]:
         """Return the family's settings in a row; a missing value leaves the default."""
-        named = (name for name in (*self.columns, *self.keys.derive) if name in self.family.model_fields)
+        named = (name for name in (*self.columns, *self.keys.derive) if name in self.settings)
         cells = {name: self.grid.columns[name][row] for name in named if name in self.grid}
         return {name: value for name, value in cells.items() if value is not None}
 
-    def _run(self, row: int) -> Family:
+    def _run(self, row: int) -> Experiment:
         try:
             return self.family.parse(self._config(row))
         except ConfigError as error:
             field = (error.field or "").partition(".")[0]
             raise self.document.error(self._place(field, row), error.message, error.hint) from None
 
-    def _record(self, row: int, run: Family) -> RunRecord:
+    def _record(self, row: int, run: Experiment) -> RunRecord:
         """Return the run's record, with the variables that are no settings of the family as extra columns."""
         record = run.record()
         own = {name: self.grid.columns[name][row] for name in (*self.columns, *self.keys.derive)}
-        extra = {
-            name: value for name, value in own.items() if name not in self.family.model_fields and value is not None
-        }
+        extra = {name: value for name, value in own.items() if name not in self.settings and value is not None}
         return replace(record, name=self._label(row), tags=self.keys.tags, extra={**record.extra, **extra})
 
     def _label(self, row: int) -> str:
         """Return what people call a run: the grid's variables in which the runs of the sweep differ."""
         return " ".join(f"{name}={_short(self.columns[name][row])}" for name in self.varying) or self.keys.name
 
-    def _check_shapes(self, kept: Sequence[int], runs: Sequence[Family]) -> None:
+    def _check_shapes(self, kept: Sequence[int], runs: Sequence[Experiment]) -> None:
         """Make sure that the counts an expression has read are those of the finished config."""
         if not self.shapes:
             return
@@ -241,7 +235,7 @@ class _Expansion:
                 raise self.document.error(
                     self.shapes_used_by, f"the shape is not known yet: {shape.message}", shape.hint
                 )
-            if any(shape[name] != value for name, value in _counted(run).items()):
+            if any(shape[name] != value for name, value in run.counts().outputs().items()):
                 raise self.document.error(
                     self.shapes_used_by,
                     "a setting that changes the shape's counts is derived after they are used here",
@@ -253,9 +247,27 @@ class _Expansion:
         return ("derive", name) if name in self.keys.derive else self.places[row].get(name, ("family",))
 
 
-def _rows(keys: SweepKeys, document: Document) -> tuple[list[dict[str, Keys]], list[dict[str, Any]]]:
+def settings_in(family: type[Experiment], name: str, value: Any, place: Keys) -> Iterator[tuple[str, Any, Keys]]:
+    """Yield the settings that a name of a sweep file stands for, with their values and places.
+
+    The settings inside a component, `optimizer: {kind: sgd, momentum: 0.9}`, are those of the run, as if each were
+    written by itself; everything else is one setting.
+    """
+    name = family.aliases.get(name, name)
+    choices = family.components().get(name)
+    if not choices or not isinstance(value, Mapping):
+        yield name, value, place
+        return
+    settings = {field: setting for setting, field in nested_settings(choices, name).items()}
+    for key, own in value.items():
+        yield settings.get(key, str(key)), own, (*place, key)
+
+
+def _rows(
+    keys: SweepKeys, family: type[Experiment], document: Document
+) -> tuple[list[dict[str, Keys]], list[dict[str, Any]]]:
     """Return where the file says each value of each row of the grid, and the rows."""
-    axes = list(_axes(keys, document))
+    axes = list(_axes(keys, family, document))
     size = math.prod(len(axis) for axis in axes)
     if size > MAX_ROWS:
         raise document.error(("grid",), f"the grid has {size:,} rows, more than {MAX_ROWS:,}; split the sweep")
@@ -264,17 +276,22 @@ def _rows(keys: SweepKeys, document: Document) -> tuple[list[dict[str, Keys]], l
     return places, [{name: value for name, (value, _) in row.items()} for row in combined]
 
 
-def _axes(keys: SweepKeys, document: Document) -> Iterator[list[dict[str, tuple[Any, Keys]]]]:
+def _axes(keys: SweepKeys, family: type[Experiment], document: Document) -> Iterator[list[dict[str, tuple[Any, Keys]]]]:
     """Yield the axes of the grid: on each, the settings of a step with their place in the file."""
     if keys.points:
         yield [
-            {name: (value, ("points", i, name)) for name, value in point.items()} for i, point in enumerate(keys.points)
+            {
+                setting: (own, place)
+                for name, value in point.items()
+                for setting, own, place in settings_in(family, name, value, ("points", i, name))
+            }
+            for i, point in enumerate(keys.points)
         ]
-    corpus: dict[str, tuple[Any, Keys]] = {} if keys.corpus is None else {"corpus": (keys.corpus, ("corpus",))}
-    for name, (given, place) in {
-        **corpus,
-        **{name: (value, ("grid", name)) for name, value in keys.grid.items()},
-    }.items():
+    written: list[tuple[str, Any, Keys]] = []
+    if keys.corpus is not None:
+        written.append(("corpus", keys.corpus, ("corpus",)))
+    written += [each for name, value in keys.grid.items() for each in settings_in(family, name, value, ("grid", name))]
+    for name, given, place in written:
         if not isinstance(given, list):
             yield [{name: (given, place)}]
             continue
@@ -286,19 +303,13 @@ def _axes(keys: SweepKeys, document: Document) -> Iterator[list[dict[str, tuple[
     yield [{"seed": (seed, ("seeds",))} for seed in keys.seeds]
 
 
-def _shape(family: type[Family], config: Mapping[str, Any]) -> _Shape | ConfigError:
+def _shape(family: type[Experiment], config: Mapping[str, Any]) -> _Shape | ConfigError:
     """Return the counts and settings of a config, whatever its length, or why it has none."""
     try:
-        run = family.parse({**config, "steps": 1})
+        run = family.parse_shape(config)
     except ConfigError as error:
         return error
-    return {**dict(run), **_counted(run)}
-
-
-def _counted(run: Family) -> _Shape:
-    counts = run.counts()
-    found = {name: getattr(counts, name) for name in SHAPE_OUTPUTS if name != "flops_per_token"}
-    return {**found, "flops_per_token": counts.flops_per_step / counts.tokens_per_step}
+    return {**run.values(), **run.counts().outputs()}
 
 
 def _short(value: object) -> str:

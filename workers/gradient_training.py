@@ -14,17 +14,16 @@ from numpy.typing import NDArray
 
 from isoflop.lakehouse.runs.provenance import host_name
 from isoflop.workers.checkpoint import load_tensors, save_tensors
+from isoflop.workers.components.optimizers import set_learning_rate, weight_groups
 from isoflop.workers.curve import Curve, log_interval
-from isoflop.workers.devices import Device, find_device
-from isoflop.workers.optimizers import learning_rate_at, make_optimizer, set_learning_rate
+from isoflop.workers.devices import TorchDevice, find_device
 from isoflop.workers.outcome import Outcome, TrainOptions
-from isoflop.workers.precision import PRECISIONS
 from isoflop.workers.timing import StepClock, summarise
 
 if TYPE_CHECKING:
     from isoflop.lakehouse.ingest.spool import Spool
     from isoflop.workers.corpora import Corpus
-    from isoflop.workers.families.family import GradientFamily
+    from isoflop.workers.families.gradient import GradientFamily
 
 WEIGHTS, EVERYTHING_ELSE = 0, 1  # streams of torch's random numbers; the data have their own
 
@@ -49,13 +48,14 @@ def train_gradient(family: GradientFamily, spool: Spool, options: TrainOptions) 
 class Trainer:
     """A model, its optimiser and one training step; the part of a run that a bare loop has too."""
 
-    def __init__(self, family: GradientFamily, device: Device) -> None:
+    def __init__(self, family: GradientFamily, device: TorchDevice) -> None:
         self.family, self.device = family, device
         generator = torch.Generator().manual_seed(_stream(family.seed, WEIGHTS))
         self.model = family.build(device, generator)
-        self.optimizer = make_optimizer(family, self.model)
+        factors = family.parametrization.rate_factors(family.roles(self.model))
+        self.optimizer = family.optimizer.build(weight_groups(self.model, factors))
         self._weights = list(self.model.parameters())
-        self._autocast = PRECISIONS[family.precision]
+        self._precision = family.precision
         self._forward = cast(torch.nn.Module, torch.compile(self.model)) if family.compile else self.model
 
     def step(self, batch: torch.Tensor, rate: float, clock: StepClock) -> tuple[torch.Tensor, torch.Tensor | None]:
@@ -73,8 +73,8 @@ class Trainer:
         family = self.family
         loss = self._forward_and_backward(batch, clock)
         norm = None
-        if family.gradient_clip is not None:
-            norm = torch.nn.utils.clip_grad_norm_(self._weights, family.gradient_clip)
+        if family.optimizer.gradient_clip is not None:
+            norm = torch.nn.utils.clip_grad_norm_(self._weights, family.optimizer.gradient_clip)
         set_learning_rate(self.optimizer, rate)
         self.optimizer.step()
         self.optimizer.zero_grad(set_to_none=True)
@@ -97,7 +97,7 @@ class Trainer:
         """Return the mean loss over held-out batches [nat/token], or None without any."""
         total = torch.zeros((), dtype=torch.float64, device=self.device.torch_device)
         rows = 0
-        with torch.no_grad(), self._autocast.autocast(self.device.torch_device.type):
+        with torch.no_grad(), self._precision.autocast(self.device.torch_device.type):
             for batch in batches:
                 loss = self.family.loss(self.model, self.device.put(batch))
                 total += loss.double() * len(batch)
@@ -124,7 +124,7 @@ class Trainer:
         parts = self.family.micro_batches
         total: torch.Tensor | None = None
         for micro_batch in batch.chunk(parts) if parts > 1 else (batch,):
-            with self._autocast.autocast(self.device.torch_device.type):
+            with self._precision.autocast(self.device.torch_device.type):
                 loss = self.family.loss(self._forward, micro_batch)
                 loss = loss / parts if parts > 1 else loss
             clock.lap("forward")
@@ -143,7 +143,7 @@ class _Run:
         family: GradientFamily,
         spool: Spool,
         options: TrainOptions,
-        device: Device,
+        device: TorchDevice,
         path: Path | None,
         run_id: str,
     ) -> None:
@@ -188,7 +188,7 @@ class _Run:
             clock.begin_step()
             batch = self.device.put(next(batches))
             clock.lap("data")
-            loss, norm = trainer.step(batch, learning_rate_at(step, family), clock)
+            loss, norm = trainer.step(batch, family.optimizer.rate_at(step, family.steps), clock)
             clock.end_step()
             curve.add(loss, norm)
             if curve.is_diverged:
@@ -272,7 +272,7 @@ def arithmetic(num_threads: int | None) -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def _random_numbers(seed: int, device: Device) -> Iterator[None]:
+def _random_numbers(seed: int, device: TorchDevice) -> Iterator[None]:
     """Seed torch's global generators inside the block and leave them as they were."""
     is_cuda = device.torch_device.type == "cuda"
     with torch.random.fork_rng(devices=[device.torch_device] if is_cuda else []):

@@ -1,4 +1,4 @@
-"""Runs of a packed family: one program, one spool a run, each run's share of the time."""
+"""Runs of a packed experiment: one program, one spool a run, each run's share of the time."""
 
 from __future__ import annotations
 
@@ -13,15 +13,15 @@ from numpy.typing import NDArray
 
 from isoflop.lakehouse.runs.provenance import host_name
 from isoflop.workers.checkpoint import load_arrays, save_arrays
-from isoflop.workers.devices import process_peak_memory_bytes, processor_name, reset_process_peak_memory
 from isoflop.workers.outcome import Outcome, TrainOptions
 from isoflop.workers.timing import summarise
 
 if TYPE_CHECKING:
     from isoflop.lakehouse.ingest.spool import Spool
-    from isoflop.workers.families.family import PackedFamily
+    from isoflop.workers.devices import Device
+    from isoflop.workers.families.packed import Measured, PackedExperiment
 
-POINTS_PER_DECADE = 30  # of steps, where the loss is evaluated and logged
+POINTS_PER_DECADE = 30  # of steps, where a program is measured and logged
 STEPS_BETWEEN_QUESTIONS = 4096  # at most, between two looks at the clock and at `stop`
 DIVERGED_FACTOR = 1e4  # times the loss before the first step
 
@@ -39,25 +39,28 @@ def log_steps(num_steps: int) -> list[int]:
     return sorted({*(int(step) for step in spaced if step < num_steps), num_steps})
 
 
-def train_program(families: Sequence[PackedFamily], spools: Sequence[Spool], options: TrainOptions) -> list[Outcome]:
+def train_program(
+    families: Sequence[PackedExperiment], spools: Sequence[Spool], options: TrainOptions
+) -> list[Outcome]:
     """Train runs with one pack key and say how each ended; see `isoflop.workers.train`.
 
     Runs that continue from checkpoints at different steps advance in groups of one step each.
     """
+    device = families[0].device(options)
     packs: dict[int, list[_PackedRun]] = {}
-    runs = [_PackedRun(family, spool, options) for family, spool in zip(families, spools, strict=True)]
+    runs = [_PackedRun(family, spool, options, device) for family, spool in zip(families, spools, strict=True)]
     for run in runs:
         packs.setdefault(run.step, []).append(run)
     outcomes: dict[str, Outcome] = {}
     for pack in packs.values():
-        outcomes.update(_Pack(pack, options).train())
+        outcomes.update(_Pack(pack, options, device).train())
     return [outcomes[run.run_id] for run in runs]
 
 
 class _PackedRun:
     """One run of a pack: where it stands and where it writes."""
 
-    def __init__(self, family: PackedFamily, spool: Spool, options: TrainOptions) -> None:
+    def __init__(self, family: PackedExperiment, spool: Spool, options: TrainOptions, device: Device) -> None:
         self.family, self.spool = family, spool
         self.run_id = family.record().run_id
         self.path: Path | None = options.checkpoint_folder / f"{self.run_id}.npz" if options.checkpoint_folder else None
@@ -65,19 +68,20 @@ class _PackedRun:
         self.step = int(self.saved["step"]) if self.saved else 0
         self.seconds = float(self.saved["seconds"]) if self.saved else 0.0
         self.is_diverged = False
-        hardware = {"name": processor_name(), "threads": 1, "numpy": np.__version__}
-        spool.started(host=host_name(), device="cpu", hardware=hardware, resumed_step=self.step if self.saved else None)
+        resumed_step = self.step if self.saved else None
+        spool.started(host=host_name(), device=device.name, hardware=device.hardware(), resumed_step=resumed_step)
 
 
 class _Pack:
     """Runs that stand at the same step."""
 
-    def __init__(self, runs: Sequence[_PackedRun], options: TrainOptions) -> None:
-        self.runs, self.options = runs, options
-        reset_process_peak_memory()
-        began = time.thread_time()
-        self.program = type(runs[0].family).program([run.family for run in runs])
-        self.setup_seconds = (time.thread_time() - began) / len(runs)
+    def __init__(self, runs: Sequence[_PackedRun], options: TrainOptions, device: Device) -> None:
+        self.runs, self.options, self.device = runs, options, device
+        device.reset_peak_memory()
+        began = device.seconds()
+        self.program = type(runs[0].family).program([run.family for run in runs], device)
+        self.setup_seconds = (device.seconds() - began) / len(runs)
+        self.limits = _limits(self.program.measure())  # (R,) for each metric that is watched
         self.peak_memory_bytes: float | None = None
         self.step_seconds: list[float] = []  # a run's share of one step, block by block
         if runs[0].step:
@@ -86,7 +90,7 @@ class _Pack:
     def train(self) -> dict[str, Outcome]:
         """Go to the last step, or until everybody diverged or somebody says stop, and record every run."""
         is_stopped = self._steps()
-        self.peak_memory_bytes = process_peak_memory_bytes()
+        self.peak_memory_bytes = self.device.peak_memory_bytes()
         return {
             run.run_id: self._record(number, "diverged" if run.is_diverged else "stopped" if is_stopped else None)
             for number, run in enumerate(self.runs)
@@ -94,14 +98,14 @@ class _Pack:
 
     def _steps(self) -> bool:
         """Take every step that is left; return whether somebody said stop."""
-        num_steps = self.runs[0].family.steps
+        num_steps = self.runs[0].family.length
         first = self.runs[0].step
         last_checkpoint = time.perf_counter()
         for before, mark in pairwise([first, *(step for step in log_steps(num_steps) if step > first)]):
             for block in _blocks(mark - before):
                 self._advance(block)
                 if self.runs[0].step == mark:
-                    self._log(self.program.losses())
+                    self._log(self.program.measure())
                 is_stopped = self.options.stop is not None and self.runs[0].step < num_steps and self.options.stop()
                 if is_stopped or time.perf_counter() - last_checkpoint >= self.options.checkpoint_seconds:
                     self._checkpoint()
@@ -113,20 +117,20 @@ class _Pack:
         return False
 
     def _advance(self, num_steps: int) -> None:
-        began = time.thread_time()
+        began = self.device.seconds()
         self.program.advance(num_steps)
-        share = (time.thread_time() - began) / len(self.runs)
+        share = (self.device.seconds() - began) / len(self.runs)
         self.step_seconds.append(share / num_steps)
         for run in self.runs:
             run.step += num_steps
             run.seconds += share
 
-    def _log(self, losses: NDArray[np.float64]) -> None:
-        limits = DIVERGED_FACTOR * self.program.initial_losses
-        for run, loss, limit in zip(self.runs, losses, limits, strict=True):
+    def _log(self, measured: Measured) -> None:
+        for number, run in enumerate(self.runs):
             if not run.is_diverged:
-                run.spool.log(run.step, seconds=run.seconds, loss=float(loss))
-                run.is_diverged = not loss <= limit  # NaN too
+                values = {name: float(column[number]) for name, column in measured.items()}
+                run.spool.log(run.step, seconds=run.seconds, **values)
+                run.is_diverged = any(not values[name] <= most[number] for name, most in self.limits.items())  # NaN too
 
     def _checkpoint(self) -> None:
         for number, run in enumerate(self.runs):
@@ -136,7 +140,8 @@ class _Pack:
 
     def _record(self, number: int, reason: str | None) -> Outcome:
         run = self.runs[number]
-        loss = float(self.program.losses()[number]) if reason is None else None
+        losses = self.program.measure().get("loss") if reason is None else None
+        loss = None if losses is None else float(losses[number])
         status = "finished" if reason is None else "failed"
         if self.step_seconds:
             steps = summarise(self.step_seconds)
@@ -155,6 +160,13 @@ class _Pack:
         if run.path and reason != "stopped":
             run.path.unlink(missing_ok=True)
         return Outcome(run_id=run.run_id, status=status, reason=reason, loss=loss, seconds=run.seconds)
+
+
+def _limits(initial: Measured) -> dict[str, NDArray[np.float64]]:
+    """Return how far each metric may grow: the loss from what it is at first; without one, all stay finite."""
+    if "loss" in initial:
+        return {"loss": DIVERGED_FACTOR * initial["loss"]}
+    return {name: np.full(len(column), np.finfo(np.float64).max) for name, column in initial.items()}
 
 
 def _blocks(num_steps: int) -> list[int]:

@@ -1,8 +1,7 @@
 """From planned runs to the sweep file that trains them.
 
-A planned run names settings of a family. For a transformer it may name `params` instead of a shape, as laws do; the
-shape is then the one whose counted params come closest, and of all within two per cent of them the one whose width is
-nearest to 64 times its depth. Widths are multiples of 32, below 128 of 8; layers are 1 to 128.
+A planned run names settings of a family. It may name `params` instead of a shape, as laws do, where the family knows a
+shape for them: see `Experiment.shape_for`.
 
 Runs planned more than once get different seeds: the second of each goes into a second sweep of the same file.
 """
@@ -13,24 +12,15 @@ import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-import numpy as np
-from numpy.typing import NDArray
-
 from isoflop.lakehouse.errors import UsageError
-from isoflop.lakehouse.models.shapes import transformer_params
-from isoflop.workers.families import ConfigError, Transformer, find_family
+from isoflop.workers.components import Scalar
+from isoflop.workers.families import ConfigError, Experiment, find_family
 from isoflop.workers.sweep import checked_sweeps, load_sweep
 from isoflop.workers.sweep_file import dump, parse_documents
 from isoflop.workers.sweep_keys import SweepKeys
 
-ASPECT = 64.0  # width over depth [1]; Kaplan et al. 2020 (arXiv:2001.08361) find 10 to 300 alike within 3 %
-CLOSE = 0.02  # relative difference of params [1] within which a shape is as good as another
-FAR = 0.1  # from which it is no shape for these params
-WIDTHS = (*range(8, 128, 8), *range(128, 32769, 32))
-DEPTHS = tuple(range(1, 129))
-SHAPE = ("width", "depth")
-
-Cell = int | float | str | bool
+FAR = 0.1  # relative difference of params [1] from which a person should know
+EXAMPLES = {"vocabulary": "50304"}  # what a setting may look like, in hints
 
 
 def planned_sweep(
@@ -44,8 +34,8 @@ def planned_sweep(
 
     Parameters
     ----------
-    points : what each run is to have: settings of the family, and `params` in place of a transformer's shape; what
-        is no setting is left out
+    points : what each run is to have: settings of the family, and `params` in place of the shape; what is no
+        setting is left out
     name : of the sweep
     family : that is trained, unless `like` says it
     like : a sweep file whose other keys are taken over: corpus, derived settings, resources, limits
@@ -70,17 +60,20 @@ def planned_sweep(
         sweep = load_sweep(like)
         family = sweep.family.name
         base = {key: value for key, value in sweep.document.value.items() if key not in ("grid", "points", "seeds")}
-    fields = find_family(family).model_fields
-    vocabulary = _vocabulary(base) if family == Transformer.name and any(_needs_shape(one) for one in points) else 0
-    rows: list[dict[str, Cell]] = []
+    kind = find_family(family)
+    settings = kind.settings()
+    given = _given(base)
+    rows: list[dict[str, Scalar]] = []
     for point in points:
-        row = {key: _plain(value) for key, value in point.items() if key in fields and key != "seed"}
-        if family == Transformer.name and _needs_shape(point):
-            row |= dict(zip(SHAPE, transformer_shape(point["params"], vocabulary), strict=True))
+        row: dict[str, Scalar] = {
+            key: _plain(value) for key, value in point.items() if key in settings and key != "seed"
+        }
+        if kind.shape_settings and "params" in point and not any(key in point for key in kind.shape_settings):
+            row |= _shape(kind, point["params"], given)
         rows.append(row)
     if not rows or not all(rows):
         raise UsageError(
-            f"the runs name no setting of the family '{family}'", hint=f"its settings are {', '.join(fields)}"
+            f"the runs name no setting of the family '{family}'", hint=f"its settings are {', '.join(settings)}"
         )
     derive = base.get("derive")
     if isinstance(derive, Mapping):
@@ -92,36 +85,6 @@ def planned_sweep(
         order = [key for key in SweepKeys.model_fields if key in keys]
         documents.append(dump({key: keys[key] for key in order}))
     return "---\n".join(documents)
-
-
-def transformer_shape(params: float, vocabulary: int) -> tuple[int, int]:
-    """Return the width and depth of a decoder with about so many params, its feed-forward 4 widths wide.
-
-    Parameters
-    ----------
-    params : every matrix counted, embedding and head among them, as `isoflop.lakehouse.models.shapes` counts
-
-    Raises
-    ------
-    UsageError : when none is within a tenth of them
-
-    Example
-    -------
-    >>> transformer_shape(1e9, 50304)
-    (1632, 26)
-    """
-    widths, depths = (axis.ravel() for axis in np.meshgrid(WIDTHS, DEPTHS, indexing="ij"))
-    # The counting functions are plain arithmetic, for arrays as for numbers.
-    counted: NDArray[np.int64] = transformer_params(width=widths, depth=depths, vocabulary=vocabulary)  # type: ignore[assignment]
-    off = np.abs(np.log(counted / params))
-    if not off.min() < FAR:
-        least = transformer_params(width=WIDTHS[0], depth=1, vocabulary=vocabulary)
-        message = f"no transformer with a vocabulary of {vocabulary} has about {params:g} params"
-        raise UsageError(message, hint=f"the smallest has {least:g}; give OVER a width and a depth instead")
-    close = np.flatnonzero(off <= max(CLOSE, float(off.min())))
-    aspect = np.abs(np.log(widths[close] / depths[close] / ASPECT))
-    best = close[np.lexsort((off[close], aspect.round(6)))[0]]
-    return int(widths[best]), int(depths[best])
 
 
 def check_plan(text: str, path: Path | str, points: Sequence[Mapping[str, float]]) -> list[str]:
@@ -142,32 +105,32 @@ def check_plan(text: str, path: Path | str, points: Sequence[Mapping[str, float]
     return notes
 
 
-def _needs_shape(point: Mapping[str, float]) -> bool:
-    return "params" in point and not any(key in point for key in SHAPE)
-
-
-def _plain(value: float) -> Cell:
+def _plain(value: float) -> int | float:
     """Return a number as a file says it: whole where it is whole, else to the six digits that matter."""
     rounded = float(f"{value:.6g}")
     return int(rounded) if rounded.is_integer() else rounded
 
 
-def _vocabulary(base: Mapping[str, object]) -> int:
-    """Return the vocabulary of the runs: the one the file gives, else the corpus's."""
-    given: dict[str, object] = {"width": 64, "depth": 1, "steps": 1}
+def _given(base: Mapping[str, object]) -> dict[str, object]:
+    """Return what a sweep file says of every run: the corpus, and derived settings that are numbers."""
     derive = base.get("derive")
-    fixed = derive.get("vocabulary") if isinstance(derive, Mapping) else None
-    given |= {"corpus": base["corpus"]} if "corpus" in base else {}
-    given |= {"vocabulary": fixed} if isinstance(fixed, int) else {}
+    numbers = derive.items() if isinstance(derive, Mapping) else ()
+    corpus = {"corpus": base["corpus"]} if "corpus" in base else {}
+    return {**corpus, **{key: value for key, value in numbers if isinstance(value, int | float)}}
+
+
+def _shape(family: type[Experiment], params: float, given: Mapping[str, object]) -> dict[str, Scalar]:
+    """Return the shape that a family gives so many params."""
     try:
-        return Transformer.parse(given).vocabulary
+        return family.shape_for(params, given)
     except ConfigError as error:
-        raise UsageError(error.message, hint="say it in the file of --like: derive: {vocabulary: 50304}") from None
+        example = f"derive: {{{error.field}: {EXAMPLES.get(error.field or '', '…')}}}"
+        raise UsageError(error.message, hint=f"say it in the file of --like: {example}") from None
 
 
-def _rounds(rows: Sequence[dict[str, Cell]]) -> list[list[dict[str, Cell]]]:
+def _rounds(rows: Sequence[dict[str, Scalar]]) -> list[list[dict[str, Scalar]]]:
     """Return the rows with every repeat in a list of its own round."""
-    rounds: list[list[dict[str, Cell]]] = []
+    rounds: list[list[dict[str, Scalar]]] = []
     for row in rows:
         for some in rounds:
             if row not in some:

@@ -25,8 +25,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from isoflop.lakehouse.errors import FileError, did_you_mean
-from isoflop.workers.expansion import SHAPE_OUTPUTS, Plan, expand
-from isoflop.workers.families import FAMILIES, Family
+from isoflop.lakehouse.models.counts import SHAPE_OUTPUTS
+from isoflop.workers.expansion import Plan, expand, settings_in
+from isoflop.workers.families import FAMILIES, Experiment, known_families
 from isoflop.workers.resources import Resources
 from isoflop.workers.sweep_file import Document, Keys, override, read_documents
 from isoflop.workers.sweep_keys import SweepKeys, parse_keys
@@ -39,7 +40,7 @@ class Sweep:
     """A checked sweep file; `expand` gives its runs."""
 
     name: str
-    family: type[Family]
+    family: type[Experiment]
     document: Document = field(repr=False)
     keys: SweepKeys = field(repr=False)
 
@@ -67,8 +68,9 @@ class Sweep:
     def variables(self) -> tuple[str, ...]:
         """The names that the file sets for its runs, the seed last."""
         corpus = () if self.keys.corpus is None else ("corpus",)
-        points = (name for point in self.keys.points for name in point)
-        return tuple(dict.fromkeys((*corpus, *self.keys.grid, *points, *self.keys.derive, "seed")))
+        written = (item for part in (self.keys.grid, *self.keys.points) for item in part.items())
+        settings = (name for each in written for name, _, _ in settings_in(self.family, *each, ()))
+        return tuple(dict.fromkeys((*corpus, *settings, *self.keys.derive, "seed")))
 
     def expand(self) -> Plan:
         """Return the runs of the grid.
@@ -128,23 +130,27 @@ def load_sweep(path: Path | str, settings: Sequence[str] = ()) -> Sweep:
 
 def _checked(document: Document) -> Sweep:
     keys = parse_keys(document)
-    family = FAMILIES.get(keys.family)
+    family = FAMILIES.get(keys.family) or known_families().get(keys.family)
     if family is None:
-        hint = did_you_mean(keys.family, FAMILIES, f"families: {', '.join(sorted(FAMILIES))}")
+        families = known_families()
+        hint = did_you_mean(keys.family, families, f"families: {', '.join(sorted(families))}")
         raise document.error(("family",), f"there is no family '{keys.family}'", hint)
     _refuse_clashes(document, keys, family)
     return Sweep(keys.name, family, document, keys)
 
 
-def _refuse_clashes(document: Document, keys: SweepKeys, family: type[Family]) -> None:
+def _refuse_clashes(document: Document, keys: SweepKeys, family: type[Experiment]) -> None:
     """Refuse names that are said twice, or that are not the grid's to set."""
     said: dict[str, Keys] = {}
     if keys.corpus is not None:
         said["corpus"] = ("corpus",)
         if "corpus" not in family.model_fields:
             raise document.error(("corpus",), f"the family '{family.name}' has no corpus")
-    places: list[tuple[str, Keys]] = [(name, ("grid", name)) for name in keys.grid]
-    places += [(name, ("points", i, name)) for i, point in enumerate(keys.points) for name in point]
+    written: list[tuple[str, object, Keys]] = [(name, value, ("grid", name)) for name, value in keys.grid.items()]
+    written += [
+        (name, value, ("points", i, name)) for i, point in enumerate(keys.points) for name, value in point.items()
+    ]
+    places = [(name, place) for each in written for name, _, place in settings_in(family, *each)]
     places += [(name, ("derive", name)) for name in keys.derive]
     for name, place in places:
         if name == "seed":

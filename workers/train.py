@@ -4,8 +4,8 @@ What a run records:
 
 - a curve: the training loss of every step (of `log_every` steps for long runs), with the clock time so far;
 - `loss`, the mean training loss over the last 5 % of the steps (1 to 50 of them); `validation_loss`, taken at
-  the end on held-out text that is the same for every run of a corpus; for a random-feature run, `loss` is
-  its exact population risk at the last step;
+  the end on held-out text that is the same for every run of a corpus; for a packed run, `loss` is
+  its value at the last step, and its curve has every metric that its family names;
 - times of every phase, by the rules of `isoflop.workers.timing`; peak memory; the corpus's hash.
 
 Nothing a run does wrong is raised: a run that diverges, crashes or runs out of memory ends with status
@@ -19,7 +19,9 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from isoflop.lakehouse.errors import UsageError
-from isoflop.workers.families.family import Family, GradientFamily, PackedFamily
+from isoflop.workers.families.experiment import Experiment
+from isoflop.workers.families.gradient import GradientFamily
+from isoflop.workers.families.packed import PackedExperiment
 from isoflop.workers.outcome import Outcome, TrainOptions
 
 if TYPE_CHECKING:
@@ -28,7 +30,7 @@ if TYPE_CHECKING:
 __all__ = ["Outcome", "TrainOptions", "train", "train_packed"]
 
 
-def train(family: Family, spool: Spool, *, options: TrainOptions | None = None) -> Outcome:
+def train(family: Experiment, spool: Spool, *, options: TrainOptions | None = None) -> Outcome:
     """Train one run and record it in its spool.
 
     A run with a checkpoint in `options.checkpoint_folder` continues from it; on a CPU it then gives the
@@ -43,7 +45,7 @@ def train(family: Family, spool: Spool, *, options: TrainOptions | None = None) 
 
 
 def train_packed(
-    families: Sequence[Family], spools: Sequence[Spool], *, options: TrainOptions | None = None
+    families: Sequence[Experiment], spools: Sequence[Spool], *, options: TrainOptions | None = None
 ) -> list[Outcome]:
     """Train runs that share a pack key in one program, or one run of any family.
 
@@ -63,17 +65,17 @@ def train_packed(
                 from isoflop.workers.gradient_training import train_gradient
 
                 return [train_gradient(family, spools[0], options)]
-            case [PackedFamily(), *_]:
+            case [PackedExperiment(), *_]:
                 from isoflop.workers.packed_training import train_program
 
-                return train_program([run for run in families if isinstance(run, PackedFamily)], spools, options)
+                return train_program([run for run in families if isinstance(run, PackedExperiment)], spools, options)
             case _:
                 raise UsageError(f"'{type(families[0]).__name__}' is neither a gradient family nor a packed one")
     except Exception as error:
         return [_record_failure(family, spool, error) for family, spool in zip(families, spools, strict=True)]
 
 
-def _record_failure(family: Family, spool: Spool, error: Exception) -> Outcome:
+def _record_failure(family: Experiment, spool: Spool, error: Exception) -> Outcome:
     """Write down what went wrong; the curve so far is in the spool already."""
     reason = "out_of_memory" if _is_out_of_memory(error) else "crash"
     message = f"{type(error).__name__}: {error}"

@@ -16,7 +16,7 @@ from isoflop.cli.tui.bars import StatementBar
 from isoflop.cli.tui.board import SORTS, SPARK_WIDTH, Board, curve_key, read_board, status_word
 from isoflop.cli.tui.run_view import RunView
 from isoflop.cli.tui.view import View
-from isoflop.lakehouse.units import format_count
+from isoflop.lakehouse.units import format_count, format_number
 from isoflop.lakehouse.visible import visible_line
 
 STATUS_STYLES = {"queued": "dim", "running": "cyan", "finished": "green", "failed": "bold red", "lost": "bold yellow"}
@@ -195,7 +195,7 @@ def _cells(row: dict[str, Any], board: Board, *, is_ascii: bool) -> list[Text]:
     progress = "-" if row["last_step"] is None else f"{row['last_step']:,}"
     if row["steps"] and row["status"] == "running" and row["last_step"] is not None:
         progress = f"{row['last_step'] / row['steps']:.0%}"
-    loss = "-" if row["loss"] is None else f"{row['loss']:.4f}"
+    loss = format_number(row["loss"])
     rate = "-" if row["learning_rate"] is None else f"{row['learning_rate']:.3g}"
     flops = "-" if row["flops"] is None else write_number(row["flops"], "power")
     numbers = (loss, format_count(row["params"]), format_count(row["tokens"]), progress, flops, rate)

@@ -6,8 +6,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from isoflop.lakehouse.exchange.landing import COUNTS, MEASURED
+from isoflop.lakehouse.exchange.landing import MEASURED
 from isoflop.lakehouse.exchange.table_columns import NUMBERS, WHOLE, columns_of
+from isoflop.lakehouse.models.counts import COUNTS
 from isoflop.lakehouse.sql.quoting import quoted
 
 if TYPE_CHECKING:

@@ -10,9 +10,9 @@ from typing import Any
 
 from isoflop.lakehouse.exchange.origin import Origin
 from isoflop.lakehouse.exchange.points import Points
+from isoflop.lakehouse.models.counts import COUNTS
 from isoflop.lakehouse.runs.records import RunRecord, canonical_json, digest
 
-COUNTS = ("params", "params_non_embedding", "tokens", "steps", "flops", "memcpy_bytes")
 MEASURED = (
     "loss",
     "validation_loss",

@@ -15,9 +15,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from isoflop.lakehouse.errors import FileError, did_you_mean
-from isoflop.lakehouse.exchange.landing import COUNTS, FoundRun, Landing
+from isoflop.lakehouse.exchange.landing import FoundRun, Landing
 from isoflop.lakehouse.exchange.naming import record_of
 from isoflop.lakehouse.exchange.points import Points
+from isoflop.lakehouse.models.counts import COUNTS
 from isoflop.lakehouse.sql.quoting import quoted
 
 if TYPE_CHECKING:

@@ -13,7 +13,8 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
-from isoflop.lakehouse.exchange.landing import COUNTS, FoundRun, Landing
+from isoflop.lakehouse.exchange.landing import FoundRun, Landing
+from isoflop.lakehouse.models.counts import COUNTS
 from isoflop.lakehouse.runs.records import RunRecord
 from isoflop.lakehouse.schema.views import RESERVED
 

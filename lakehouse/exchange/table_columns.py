@@ -12,10 +12,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from isoflop.lakehouse.errors import FileError, did_you_mean
-from isoflop.lakehouse.exchange.landing import COUNTS, MEASURED, PLACES
+from isoflop.lakehouse.exchange.landing import MEASURED, PLACES
 from isoflop.lakehouse.exchange.mapping import names_in
 from isoflop.lakehouse.exchange.naming import TABLE_NAMES, plain_name
 from isoflop.lakehouse.exchange.values import as_number, is_nothing
+from isoflop.lakehouse.models.counts import COUNTS
 from isoflop.lakehouse.sql.quoting import quoted
 
 if TYPE_CHECKING:

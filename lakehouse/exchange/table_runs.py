@@ -13,11 +13,12 @@ import numpy as np
 
 from isoflop.lakehouse.errors import RecordError
 from isoflop.lakehouse.exchange.guarded import json_of
-from isoflop.lakehouse.exchange.landing import COUNTS, MEASURED, PLACES, FoundRun, Landing
+from isoflop.lakehouse.exchange.landing import MEASURED, PLACES, FoundRun, Landing
 from isoflop.lakehouse.exchange.naming import STATUS_WORDS, counted, flat
 from isoflop.lakehouse.exchange.origin import Origin, real_path
 from isoflop.lakehouse.exchange.points import PointColumns, Points
 from isoflop.lakehouse.exchange.table_columns import RAW, SHAPE, columns_of
+from isoflop.lakehouse.models.counts import COUNTS
 from isoflop.lakehouse.runs.records import STATUSES, RunRecord, canonical_json, digest
 from isoflop.lakehouse.sql.quoting import quoted
 

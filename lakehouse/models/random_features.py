@@ -13,6 +13,8 @@ from functools import lru_cache
 import numpy as np
 from numpy.typing import NDArray
 
+from isoflop.lakehouse.models.spectrum import power_law
+
 FEATURES = 0  # stream of random numbers of a run from which W is drawn
 
 Floats = NDArray[np.float64]
@@ -51,9 +53,8 @@ def features_of(weights: Floats, spectrum_exponent: float, target_exponent: floa
     weights : (v, d) with v >= d
     """
     ambient, width = weights.shape
-    index = np.arange(1, ambient + 1, dtype=np.float64)
-    scale = index**-spectrum_exponent
-    joined = np.column_stack([scale[:, None] * weights, scale * index**-target_exponent])
+    scale = power_law(ambient, spectrum_exponent)
+    joined = np.column_stack([scale[:, None] * weights, scale * power_law(ambient, target_exponent)])
     triangle: Floats = np.linalg.qr(joined, mode="r")  # type: ignore[assignment]  # numpy's stubs forget this mode
     vectors, singular, _ = np.linalg.svd(triangle[:width, :width])
     residual = float(triangle[width, width] ** 2) if ambient > width else 0.0
@@ -76,5 +77,4 @@ def weights_seed(seed: int, feature_seed: int | None) -> tuple[int, ...]:
 
 def rate_from_constant(constant: float, ambient: int, spectrum_exponent: float) -> float:
     """Return the learning rate gamma = c / sum of j^-2alpha."""
-    spectrum = np.arange(1, ambient + 1, dtype=np.float64) ** (-2 * spectrum_exponent)
-    return float(constant / spectrum.sum())
+    return float(constant / power_law(ambient, 2 * spectrum_exponent).sum())

@@ -19,11 +19,11 @@ from functools import cached_property
 from typing import Any
 
 from isoflop.lakehouse.errors import RecordError
+from isoflop.lakehouse.models.counts import COUNTS
 
 LARGEST_NUMBER = 10**308  # the largest that a DOUBLE column takes, rounded down
 RUN_ID_LENGTH = 12  # base32 characters, 60 bits; DuckDB stores strings up to 12 bytes in place
 STATUSES = ("queued", "running", "finished", "failed", "lost")
-COUNTS = ("params", "params_non_embedding", "tokens", "steps", "flops", "memcpy_bytes")
 WHOLE = range(-(2**63), 2**63)  # what a BIGINT holds
 
 

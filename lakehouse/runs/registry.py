@@ -7,6 +7,7 @@ import secrets
 from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+from isoflop.lakehouse.models.counts import COUNTS
 from isoflop.lakehouse.runs.provenance import code_version, is_running
 from isoflop.lakehouse.runs.records import RunRecord, canonical_json, digest
 from isoflop.lakehouse.schema.views import RESERVED, view_statements
@@ -29,7 +30,6 @@ UNCHANGED = (
     f"THEN NULL ELSE error('{CHANGED}') END"
 )
 TRIES = 20  # how often runs are planned anew while other processes add columns
-COUNTS = ("params", "params_non_embedding", "tokens", "steps", "flops", "memcpy_bytes")
 
 
 def record_runs(database: Database, runs: Sequence[RunRecord]) -> int:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from isoflop.lakehouse.models.counts import COUNTS
 from isoflop.lakehouse.sql.quoting import quoted
 
 if TYPE_CHECKING:
@@ -11,7 +12,6 @@ if TYPE_CHECKING:
 
 # Columns of store.runs that open the view, in the order people look for them.
 LEADING = ("run_id", "name", "family", "source", "seed", "tags", "config")
-COUNTS = ("params", "params_non_embedding", "tokens", "steps", "flops", "memcpy_bytes")
 HIDDEN = ("created_at",)
 ATTEMPT_COLUMNS = (
     "attempt", "reason", "host", "device", "started_at", "heartbeat_at", "finished_at", "validation_loss",

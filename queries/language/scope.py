@@ -17,6 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from isoflop.lakehouse.errors import UnknownName, did_you_mean, nearest
+from isoflop.lakehouse.models.counts import SHAPE_OUTPUTS
 from isoflop.queries.language.question import Question
 from isoflop.queries.language.records import LawRecord, load_law, saved_names
 from isoflop.queries.language.syntax.nodes import Expression, Name, OverValue, Span
@@ -26,7 +27,7 @@ from isoflop.queries.laws import FormulaError
 from isoflop.queries.laws.algebra.expression import Expression as Tree
 from isoflop.queries.laws.algebra.expression import evaluate, symbols_of
 from isoflop.queries.laws.algebra.parser import FUNCTIONS, match_name, parse_expression
-from isoflop.queries.planning.shape_counts import NEEDED, OPTIONAL, OUTPUTS, shape_counts
+from isoflop.queries.planning.shape_counts import NEEDED, OPTIONAL, shape_counts
 
 Array = NDArray[np.float64]
 Function = Callable[[Array], Array]
@@ -115,7 +116,7 @@ class Scope:
     def _what_follows(self, given: Sequence[str]) -> tuple[str, ...]:
         """Return the names that need not be given because they follow from what is."""
         has_shape = all(match_name(name, given) is not None for name in NEEDED)
-        found = list(OUTPUTS) if has_shape else []
+        found = list(SHAPE_OUTPUTS) if has_shape else []
         has_tokens = match_name("tokens", given) is not None
         if has_tokens and (has_shape or match_name("params", given) is not None):
             found.append("flops")
@@ -189,7 +190,7 @@ class Scope:
     def _use(self, tree: Tree) -> None:
         """Remember which names an expression needs, those behind what follows included."""
         names = set(symbols_of(tree))
-        if names & {*OUTPUTS, "flops", "steps"} & set(self.follows):
+        if names & {*SHAPE_OUTPUTS, "flops", "steps"} & set(self.follows):
             names |= {*NEEDED, *OPTIONAL, "params", "tokens"}
         self.used |= names
 

@@ -8,21 +8,17 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from isoflop.lakehouse.models.shapes import transformer_counts
+from isoflop.lakehouse.models.counts import transformer_counts
 
 Array = NDArray[np.float64]
 
 NEEDED = ("width", "depth", "vocabulary")
 USUAL: Mapping[str, float] = {"sequence_length": 256.0, "batch_size": 16.0}  # where nothing is said, as in a sweep file
 OPTIONAL = ("heads", "head_width", "feed_forward", "sequence_length", "batch_size", "micro_batches")
-OUTPUTS = (
-    "params", "params_non_embedding", "flops_per_step", "flops_per_token", "memcpy_bytes_per_step", "tokens_per_step",
-    "memory_bytes",
-)  # fmt: skip
 
 
 def shape_counts(settings: Mapping[str, Array | float]) -> dict[str, Array]:
-    """Return the counts of shapes in float32 with AdamW, by the names of `OUTPUTS`.
+    """Return the counts of shapes in float32 with AdamW, by the names of `SHAPE_OUTPUTS`.
 
     Parameters
     ----------
@@ -36,7 +32,5 @@ def shape_counts(settings: Mapping[str, Array | float]) -> dict[str, Array]:
     """
     known: dict[str, Any] = {**USUAL, **{name: settings[name] for name in (*NEEDED, *OPTIONAL) if name in settings}}
     known.setdefault("heads", np.maximum(np.asarray(known["width"]) / 32.0, 1.0))
-    counts = transformer_counts(**known)
-    found = {name: getattr(counts, name) for name in OUTPUTS if name != "flops_per_token"}
-    found["flops_per_token"] = counts.flops_per_step / counts.tokens_per_step
-    return {name: np.asarray(value, dtype=np.float64) for name, value in found.items()}
+    counts = transformer_counts(**known).outputs()  # plain arithmetic, for arrays as for numbers
+    return {name: np.asarray(value, dtype=np.float64) for name, value in counts.items()}

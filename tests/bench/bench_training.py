@@ -75,8 +75,8 @@ def literal_seconds(run: Plrf) -> float:
     """CPU seconds of one random-feature run as its definition reads."""
     generator = np.random.default_rng(run.seed)
     before = time.process_time()
-    scale = np.arange(1, run.ambient + 1) ** -run.spectrum_exponent
-    target = np.arange(1, run.ambient + 1) ** -run.target_exponent
+    scale = np.arange(1, run.ambient + 1) ** -run.task.spectrum_exponent
+    target = np.arange(1, run.ambient + 1) ** -run.task.target_exponent
     weights = generator.standard_normal((run.ambient, run.width)) / np.sqrt(run.width)
     theta, rate = np.zeros(run.width), run.rate
     for _ in range(run.steps):

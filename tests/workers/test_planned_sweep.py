@@ -8,8 +8,9 @@ import numpy as np
 import pytest
 
 from isoflop.lakehouse.errors import UsageError
-from isoflop.lakehouse.models.shapes import transformer_params
-from isoflop.workers.planned_sweep import check_plan, planned_sweep, transformer_shape
+from isoflop.lakehouse.models.counts import transformer_params
+from isoflop.workers.families.transformer_shape import transformer_shape
+from isoflop.workers.planned_sweep import check_plan, planned_sweep
 from isoflop.workers.sweep import checked_sweeps, load_sweeps
 from isoflop.workers.sweep_file import parse_documents
 

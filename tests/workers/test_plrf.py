@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from isoflop.lakehouse import Lakehouse, Spool
 from isoflop.lakehouse.models.random_features import draw_weights, features_of
 from isoflop.workers import Outcome, Plrf, TrainOptions, train, train_packed
-from isoflop.workers.families.random_features import RandomFeatureProgram, features_for
+from isoflop.workers.families.plrf_program import RandomFeatureProgram, features_for
 from isoflop.workers.packed_training import log_steps
 
 Floats = NDArray[np.float64]
@@ -61,8 +61,8 @@ def expected_risk(run: Plrf, weights: Floats) -> Floats:
     Source: Paquette et al. 2024 (arXiv:2405.15074), with the batch summed.
     """
     index = np.arange(1, run.ambient + 1)
-    variances = index ** (-2 * run.spectrum_exponent)
-    target = index**-run.target_exponent
+    variances = index ** (-2 * run.task.spectrum_exponent)
+    target = index**-run.task.target_exponent
     rate, batch = run.rate, run.batch_size
     values, vectors = np.linalg.eigh(np.sqrt(variances)[:, None] * weights @ weights.T * np.sqrt(variances))
     values, squares = values[-run.width :], (vectors.T @ (np.sqrt(variances) * target)) ** 2
@@ -83,7 +83,7 @@ def simulated_risk(runs: list[Plrf], marks: list[int]) -> Floats:
     losses, done = [], 0
     for mark in marks:
         program.advance(mark - done)
-        losses.append(program.losses())
+        losses.append(program.measure()["loss"])
         done = mark
     return np.stack(losses, axis=1)
 
@@ -92,7 +92,7 @@ def literal_risk(run: Plrf, weights: Floats, num_runs: int, marks: list[int]) ->
     """The definition, word for word: draw x, step on W^T x; risk of each run at each mark."""
     generator = np.random.default_rng(99)
     index = np.arange(1, run.ambient + 1)
-    scale, target = index**-run.spectrum_exponent, index**-run.target_exponent
+    scale, target = index**-run.task.spectrum_exponent, index**-run.task.target_exponent
     theta = np.zeros((num_runs, run.width))
     losses = []
     for step in range(1, max(marks) + 1):
@@ -138,7 +138,7 @@ def test_the_mean_risk_of_many_runs_is_the_volterra_prediction(alpha: float, bet
     marks = [1, 3, 10, 30, 100, 300, 800]
     found = simulated_risk(runs, marks)
     expected = expected_risk(runs[0], weights_of(runs[0]))
-    np.testing.assert_allclose(RandomFeatureProgram(runs[:1]).initial_losses, expected[0], rtol=1e-12)
+    np.testing.assert_allclose(RandomFeatureProgram(runs[:1]).measure()["loss"], expected[0], rtol=1e-12)
     error = found.std(axis=0) / np.sqrt(len(runs))
     z = (found.mean(axis=0) - expected[marks]) / error
     assert np.abs(z).max() < 3.5

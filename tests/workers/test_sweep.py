@@ -52,7 +52,7 @@ def test_the_grid_is_crossed_with_the_seeds_and_expressions_fill_in_the_rest(tmp
     assert (len(plan), plan.excluded, plan.repeated) == (6, 2, 0)
     first = plan.runs[0]
     assert (first.width, first.heads, first.seed) == (32, 1, 0)  # type: ignore[attr-defined]
-    assert first.learning_rate == pytest.approx(0.04)  # type: ignore[attr-defined]
+    assert first.optimizer.learning_rate == pytest.approx(0.04)  # type: ignore[attr-defined]
     # tokens are budget / (6 * params), in whole steps of 4 * 32
     assert first.tokens == round(1e8 / (6 * first.counts().params) / 128) * 128
     assert [run.seed for run in plan.runs] == [0, 1] * 3
@@ -106,7 +106,7 @@ def test_a_corpus_can_be_an_axis(tmp_path: Path) -> None:
 
 def test_defaults_of_the_family_can_be_read(tmp_path: Path) -> None:
     plan = expanding(tmp_path, TRANSFORMER.replace("0.02 * 64 / width", "beta2 * 1e-3 * vocabulary / 256")).expand()
-    assert plan.runs[0].learning_rate == pytest.approx(0.95e-3)  # type: ignore[attr-defined]
+    assert plan.runs[0].optimizer.learning_rate == pytest.approx(0.95e-3)  # type: ignore[attr-defined]
 
 
 def test_counts_of_every_kind_can_be_used(tmp_path: Path) -> None:

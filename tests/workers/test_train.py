@@ -18,7 +18,6 @@ from isoflop.workers.checkpoint import load_arrays, load_tensors, replacing, sav
 from isoflop.workers.curve import Curve, log_interval
 from isoflop.workers.devices import Cpu
 from isoflop.workers.gradient_training import Trainer
-from isoflop.workers.optimizers import learning_rate_at
 from isoflop.workers.timing import HostClock
 
 OPTIONS = TrainOptions(device="cpu", threads=1)
@@ -292,12 +291,12 @@ def test_a_run_without_held_out_tokens_has_no_validation_loss(lake: Lakehouse) -
 
 def test_the_rate_rises_then_falls_to_its_final_fraction() -> None:
     run = small(steps=100, warmup_fraction=0.1, final_learning_rate_fraction=0.2, learning_rate=1.0)
-    rates = [learning_rate_at(step, run) for step in range(100)]
+    rates = [run.optimizer.rate_at(step, run.steps) for step in range(100)]
     assert rates[:10] == pytest.approx([0.1 * step for step in range(1, 11)])
     assert max(rates) == rates[10] == 1.0
     assert rates[10:] == sorted(rates[10:], reverse=True)
     assert rates[-1] == pytest.approx(0.2)
-    assert learning_rate_at(0, small(steps=1)) == small(steps=1).learning_rate
+    assert small(steps=1).optimizer.rate_at(0, 1) == small(steps=1).optimizer.learning_rate
 
 
 def test_a_file_is_replaced_whole_or_not_at_all(tmp_path: Path) -> None:

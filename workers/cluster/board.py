@@ -6,6 +6,7 @@ import time
 from collections import deque
 from collections.abc import Mapping
 
+from isoflop.lakehouse.units import format_number
 from isoflop.workers.cluster.ledger import Key, Progress
 from isoflop.workers.cluster.packs import Job
 from isoflop.workers.cluster.state import Event, Failure, RunningRun, SweepState
@@ -58,7 +59,7 @@ class Board:
             self.say(f"{job.label} diverged; its curve is kept")
         else:
             self._finished += 1
-            self.say(f"{job.label} {status}" + ("" if loss is None else f", loss {loss:.4f}"))
+            self.say(f"{job.label} {status}" + ("" if loss is None else f", loss {format_number(loss)}"))
 
     def given_back(self, job: Job, attempt: int) -> None:
         """Note that an attempt was stopped before it had a result."""

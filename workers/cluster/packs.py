@@ -11,7 +11,7 @@ from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from isoflop.lakehouse.runs.records import RunRecord
-from isoflop.workers.families import Family
+from isoflop.workers.families import Experiment
 from isoflop.workers.sweep import Resources
 
 MAX_PACK = 1024  # runs trained in one program; more would make one failure expensive
@@ -22,7 +22,7 @@ CAUSES = ("crash", "out_of_memory", "preempted", "timeout")
 class Job:
     """One run that has to be trained, and what has gone wrong with it so far."""
 
-    family: Family
+    family: Experiment
     record: RunRecord
     resources: Resources
     failures: Mapping[str, int] = field(default_factory=dict)

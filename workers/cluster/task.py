@@ -16,7 +16,7 @@ from typing import Any
 
 from isoflop.lakehouse.ingest.spool import Spool
 from isoflop.workers.cluster.inbox import Deliver, delivery
-from isoflop.workers.families import Family
+from isoflop.workers.families import Experiment
 from isoflop.workers.train import Outcome, TrainOptions, train_packed
 
 
@@ -93,7 +93,7 @@ class AttemptSpool(Spool):
         super().ended(status, self._stop.reason if reason == "stopped" else reason, **fields)
 
 
-def train_pack(families: Sequence[Family], attempts: Sequence[int], ticket: Ticket) -> list[Outcome]:
+def train_pack(families: Sequence[Experiment], attempts: Sequence[int], ticket: Ticket) -> list[Outcome]:
     """Train runs in this process and return how each ended; their measurements are durable by then."""
     stop = Stop(ticket.timeout_seconds)
     with stop.on_interrupt(), contextlib.ExitStack() as stack:

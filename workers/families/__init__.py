@@ -1,18 +1,27 @@
-"""Trainable families: one file each, a frozen config that `train` turns into a run."""
+"""What can be run: one file each, a frozen config that `train` turns into a run."""
 
-from isoflop.workers.families.family import ConfigError, Family, GradientFamily, PackedFamily, Program
-from isoflop.workers.families.find import FAMILIES, find_family
+from isoflop.workers.families.deep_linear import DeepLinear
+from isoflop.workers.families.experiment import Experiment
+from isoflop.workers.families.family import Family
+from isoflop.workers.families.find import FAMILIES, find_family, known_families
+from isoflop.workers.families.gradient import GradientFamily
+from isoflop.workers.families.packed import PackedExperiment, PackedFamily, Program
 from isoflop.workers.families.plrf import Plrf
+from isoflop.workers.families.refusal import ConfigError
 from isoflop.workers.families.transformer import Transformer
 
 __all__ = [
     "FAMILIES",
     "ConfigError",
+    "DeepLinear",
+    "Experiment",
     "Family",
     "GradientFamily",
+    "PackedExperiment",
     "PackedFamily",
     "Plrf",
     "Program",
     "Transformer",
     "find_family",
+    "known_families",
 ]

@@ -2,12 +2,15 @@
 
 Decisions: pre-norm blocks; LayerNorm with a gain and no bias; rotary positions, so no position table;
 queries, keys and values from one matrix; GELU; no biases anywhere; a final norm before the head. Every
-matrix is counted in `isoflop.lakehouse.models.shapes`; the 2L + 1 norm gains are not.
+matrix is counted in `isoflop.lakehouse.models.counts`; the 2L + 1 norm gains are not.
 
 Shape letters: B sequences, S positions, D width, H heads, K head width, F feed-forward, V vocabulary.
 """
 
 from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from typing import cast
 
 import torch
 import torch.nn.functional as F
@@ -45,6 +48,10 @@ class Decoder(nn.Module):
         cosine, sine = rotary_angles(sequence_length, head_width)
         self.register_buffer("cosine", cosine, persistent=False)
         self.register_buffer("sine", sine, persistent=False)
+
+    def layers(self) -> Iterator[Block]:
+        """Return the blocks from the first to the last."""
+        return iter(cast("Iterable[Block]", self.blocks))
 
     def forward(self, tokens: Tensor, targets: Tensor) -> Tensor:
         """Return the mean cross-entropy of the targets."""

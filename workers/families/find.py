@@ -2,15 +2,53 @@
 
 from __future__ import annotations
 
+import functools
+from importlib.metadata import entry_points
+
 from isoflop.lakehouse.errors import UsageError, did_you_mean
-from isoflop.workers.families.family import Family
+from isoflop.workers.families.deep_linear import DeepLinear
+from isoflop.workers.families.experiment import Experiment
 from isoflop.workers.families.plrf import Plrf
 from isoflop.workers.families.transformer import Transformer
 
-FAMILIES: dict[str, type[Family]] = {family.name: family for family in (Transformer, Plrf)}
+GROUP = "isoflop.families"  # entry-point group; each entry names a subclass of Experiment
+
+FAMILIES: dict[str, type[Experiment]] = {family.name: family for family in (Transformer, Plrf, DeepLinear)}
 
 
-def find_family(name: str) -> type[Family]:
+def known_families() -> dict[str, type[Experiment]]:
+    """Return every family by name: the built-in ones, then those of installed packages, which replace none.
+
+    Raises
+    ------
+    UsageError : if an installed package declares something that is no family
+    """
+    return {**_outside_families(), **FAMILIES}
+
+
+@functools.cache
+def _outside_families() -> dict[str, type[Experiment]]:
+    found: dict[str, type[Experiment]] = {}
+    for entry in entry_points(group=GROUP):
+        try:
+            family = entry.load()
+        except Exception as error:  # whatever somebody's module raises while it is imported
+            raise UsageError(
+                f"entry point '{entry.name}' of group {GROUP} cannot be loaded: {type(error).__name__}: {error}",
+                hint=f"mend or remove the package that declares {entry.value}",
+            ) from error
+        if not isinstance(family, type) or not issubclass(family, Experiment):
+            kind = family.__name__ if isinstance(family, type) else type(family).__name__
+            raise UsageError(
+                f"entry point '{entry.name}' of group {GROUP} is {kind}, which is not a family",
+                hint="it has to name a class derived from isoflop.workers.families.Experiment, "
+                "such as PackedExperiment or GradientFamily",
+            )
+        found[family.name] = family
+    return found
+
+
+def find_family(name: str) -> type[Experiment]:
     """Return the family called `name`.
 
     Raises
@@ -22,7 +60,10 @@ def find_family(name: str) -> type[Family]:
     >>> find_family("transformer").__name__
     'Transformer'
     """
-    if name not in FAMILIES:
-        known = ", ".join(FAMILIES)
-        raise UsageError(f"family '{name}' does not exist", hint=did_you_mean(name, FAMILIES, f"there are {known}"))
-    return FAMILIES[name]
+    if name in FAMILIES:  # these are found whatever other packages declare
+        return FAMILIES[name]
+    families = known_families()
+    if name not in families:
+        known = ", ".join(families)
+        raise UsageError(f"family '{name}' does not exist", hint=did_you_mean(name, families, f"there are {known}"))
+    return families[name]

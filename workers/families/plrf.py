@@ -10,14 +10,18 @@ Source: Paquette et al. 2024, 4+3 Phases of Compute-Optimal Neural Scaling Laws 
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Sequence
+from collections.abc import Hashable, Mapping, Sequence
 from typing import Any, ClassVar, Self
 
 from pydantic import Field, model_validator
 
+from isoflop.lakehouse.models.counts import Counts, plrf_counts
 from isoflop.lakehouse.models.random_features import rate_from_constant
-from isoflop.lakehouse.models.shapes import Counts, plrf_counts
-from isoflop.workers.families.family import PackedFamily, Program, Scalar, wrong_field
+from isoflop.workers.components import DecayingTeacher, Scalar
+from isoflop.workers.devices import Device
+from isoflop.workers.families.packed import PackedFamily, Program
+from isoflop.workers.families.plrf_program import RandomFeatureProgram
+from isoflop.workers.families.refusal import wrong_field
 
 AMBIENT_PER_WIDTH = 10  # v / d where the spectrum is summable, close enough to v = infinity
 AMBIENT_PER_WIDTH_FLAT = 4  # v / d kept fixed where it is not (2 * alpha < 1)
@@ -25,7 +29,7 @@ AMBIENT_PER_WIDTH_FLAT = 4  # v / d kept fixed where it is not (2 * alpha < 1)
 
 def _usual_ambient(known: dict[str, Any]) -> int:
     """Return 10 d for a summable spectrum, 4 d otherwise."""
-    ratio = AMBIENT_PER_WIDTH if 2 * known["spectrum_exponent"] > 1 else AMBIENT_PER_WIDTH_FLAT
+    ratio = AMBIENT_PER_WIDTH if 2 * known["task"].spectrum_exponent > 1 else AMBIENT_PER_WIDTH_FLAT
     return int(ratio * known["width"])
 
 
@@ -40,10 +44,15 @@ class Plrf(PackedFamily):
     """
 
     name: ClassVar[str] = "plrf"
+    example: ClassVar[Mapping[str, object]] = {
+        "width": 16,
+        "spectrum_exponent": 0.8,
+        "target_exponent": 0.7,
+        "steps": 300,
+    }
 
     width: int = Field(ge=1, description="d, trained features")
-    spectrum_exponent: float = Field(gt=0, description="alpha, of the data's standard deviations")
-    target_exponent: float = Field(ge=0, description="beta, of the target's coefficients")
+    task: DecayingTeacher = Field(description="the data and the target")
     ambient: int = Field(
         default_factory=_usual_ambient,
         ge=1,
@@ -81,10 +90,14 @@ class Plrf(PackedFamily):
         if self.learning_rate is not None:
             return self.learning_rate
         assert self.learning_rate_constant is not None
-        return rate_from_constant(self.learning_rate_constant, self.ambient, self.spectrum_exponent)
+        return rate_from_constant(self.learning_rate_constant, self.ambient, self.task.spectrum_exponent)
+
+    def metrics(self) -> Mapping[str, str]:
+        """Return the exact population risk, which has no unit."""
+        return {"loss": "1"}
 
     def counts(self) -> Counts:
-        """Return what a step costs; see `isoflop.lakehouse.models.shapes`."""
+        """Return what a step costs; see `isoflop.lakehouse.models.counts`."""
         return plrf_counts(width=self.width, batch_size=self.batch_size, ambient=self.ambient)
 
     def config(self) -> dict[str, Scalar]:
@@ -93,15 +106,14 @@ class Plrf(PackedFamily):
 
     def extra(self) -> dict[str, Scalar]:
         """Return the learning rate where the config gives its constant: a computed number is no identity."""
-        return {"learning_rate": self.rate} if self.learning_rate is None else {}
+        rate = {"learning_rate": self.rate} if self.learning_rate is None else {}
+        return {**super().extra(), **rate}
 
     def pack_key(self) -> Hashable:
         """Runs whose arrays have one shape and one length go together."""
         return (self.name, self.width, self.batch_size, self.steps)
 
     @classmethod
-    def program(cls, runs: Sequence[Self]) -> Program:
-        """Return the program that advances these runs together."""
-        from isoflop.workers.families.random_features import RandomFeatureProgram
-
+    def program(cls, runs: Sequence[Self], device: Device) -> Program:
+        """Return the program that advances these runs together, on a core."""
         return RandomFeatureProgram(runs)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 import numpy as np
@@ -11,14 +11,16 @@ from numpy.typing import NDArray
 from pydantic import Field, field_validator
 from pydantic_core.core_schema import ValidationInfo
 
-from isoflop.lakehouse.models.shapes import Counts, transformer_counts
+from isoflop.lakehouse.models.counts import Counts, transformer_counts
+from isoflop.workers.components import RoleWeight, Scalar, Shape
 from isoflop.workers.corpora import AnyCorpus, BytesSpec, Corpus
-from isoflop.workers.families.family import GradientFamily, Scalar, divides, wrong_field
+from isoflop.workers.families.gradient import GradientFamily
+from isoflop.workers.families.refusal import divides, wrong_field
 
 if TYPE_CHECKING:
     import torch
 
-    from isoflop.workers.devices import Device
+    from isoflop.workers.devices import TorchDevice
 
 USUAL_HEAD_WIDTH = 32
 
@@ -37,6 +39,16 @@ class Transformer(GradientFamily):
     """
 
     name: ClassVar[str] = "transformer"
+    example: ClassVar[Mapping[str, object]] = {
+        "corpus": {"kind": "markov", "vocabulary": 16},
+        "width": 16,
+        "depth": 1,
+        "sequence_length": 16,
+        "steps": 30,
+        "validation_tokens": 0,
+    }
+    shape_settings: ClassVar[tuple[str, ...]] = ("width", "depth")
+    aliases: ClassVar[Mapping[str, str]] = {"task": "corpus"}
 
     corpus: AnyCorpus = Field(default_factory=BytesSpec, description="where the tokens come from")
     width: int = Field(ge=1, description="of the residual stream")
@@ -79,7 +91,7 @@ class Transformer(GradientFamily):
         return self.batch_size * self.sequence_length
 
     def counts(self) -> Counts:
-        """Return what a step costs; see `isoflop.lakehouse.models.shapes`."""
+        """Return what a step costs; see `isoflop.lakehouse.models.counts`."""
         return transformer_counts(
             width=self.width,
             depth=self.depth,
@@ -92,23 +104,22 @@ class Transformer(GradientFamily):
             micro_batches=self.micro_batches,
             tied=self.tied,
             attention=self.attention,
-            precision=self.precision,
+            precision=self.precision.activations,
             compiled=self.compile,
+            optimizer=self.optimizer.traffic,
         )
 
     def config(self) -> dict[str, Scalar]:
         """Return the settings as scalars; those of the corpus are `corpus` and `corpus_<field>`."""
-        own = self.model_dump(exclude={"seed", "steps", "corpus"})
-        return {**own, "batch_tokens": self.batch_tokens, **self.corpus.flat()}
+        return {**super().config(), "batch_tokens": self.batch_tokens, **self.corpus.flat()}
 
     def open_corpus(self) -> Corpus:
         """Return the corpus, opened."""
         return self.corpus.open()
 
-    def build(self, device: Device, generator: torch.Generator) -> torch.nn.Module:
+    def build(self, device: TorchDevice, generator: torch.Generator) -> torch.nn.Module:
         """Return the decoder on `device` with the parametrization's initial weights."""
         from isoflop.workers.families.decoder import Decoder
-        from isoflop.workers.parametrization import PARAMETRIZATIONS
 
         model = Decoder(
             width=self.width,
@@ -121,8 +132,45 @@ class Transformer(GradientFamily):
             is_tied=self.tied,
             is_fused=self.attention == "fused",
         )
-        PARAMETRIZATIONS[self.parametrization].initialise(model, generator)
+        self.parametrization.initialise(self.roles(model), generator)
         return model.to(device.torch_device)
+
+    def roles(self, model: torch.nn.Module) -> Sequence[RoleWeight]:
+        """Return the matrices of a decoder; a tied head is the embedding."""
+        from isoflop.workers.families.decoder import Decoder
+
+        assert isinstance(model, Decoder)
+        attended = self.heads * self.head_width
+        into, out = Shape(self.width, 3 * attended, self.depth), Shape(attended, self.width, self.depth)
+        wide, narrow = (
+            Shape(self.width, self.feed_forward, self.depth),
+            Shape(self.feed_forward, self.width, self.depth),
+        )
+        table, head = Shape(self.vocabulary, self.width, self.depth), Shape(self.width, self.vocabulary, self.depth)
+        return [
+            RoleWeight("embedding", model.embedding, table),
+            *(
+                weight
+                for block in model.layers()
+                for weight in (
+                    RoleWeight("hidden", block.queries_keys_values, into),
+                    RoleWeight("into_residual", block.attention_out, out),
+                    RoleWeight("hidden", block.feed_forward_in, wide),
+                    RoleWeight("into_residual", block.feed_forward_out, narrow),
+                )
+            ),
+            *([] if self.tied else [RoleWeight("readout", model.head, head)]),
+        ]
+
+    @classmethod
+    def shape_for(cls, params: float, given: Mapping[str, Any]) -> dict[str, Scalar]:
+        """Return the width and depth of a decoder with about so many params; see `transformer_shape`."""
+        from isoflop.workers.families.transformer_shape import transformer_shape
+
+        known = {name: given[name] for name in ("corpus", "vocabulary") if name in given}
+        vocabulary = cls.parse({"width": 64, "depth": 1, "steps": 1, **known}).vocabulary
+        width, depth = transformer_shape(params, vocabulary)
+        return {"width": width, "depth": depth}
 
     def batches(self, corpus: Corpus, *, first_step: int = 0) -> Iterator[NDArray[np.int64]]:
         """Yield (batch_size, sequence_length + 1) tokens for each step from `first_step` on."""

@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from isoflop.lakehouse.exchange.landing import COUNTS, MEASURED
+from isoflop.lakehouse.exchange.landing import MEASURED
+from isoflop.lakehouse.models.counts import COUNTS
 from isoflop.lakehouse.schema.views import RESOLVED
 
 if TYPE_CHECKING:

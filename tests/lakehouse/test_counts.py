@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from isoflop.lakehouse.models.shapes import (
+from isoflop.lakehouse.models.counts import (
     BYTES_PER_ELEMENT,
     Counts,
     plrf_counts,

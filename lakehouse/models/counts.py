@@ -22,7 +22,15 @@ BYTES_PER_ELEMENT = {"float64": 8, "float32": 4, "bfloat16": 2}  # of activation
 MASTER_BYTES = 4  # weights, gradients and optimiser state stay float32 whatever the activations are
 # Elements moved a parameter by one optimiser step, gradients not zeroed but dropped.
 OPTIMIZER_TRAFFIC = {"adamw": 7, "adamw_unfused": 16, "momentum": 5, "sgd": 3}
-ATTENTION_KERNELS = ("fused", "plain")
+# Numbers kept a parameter while it is trained: weight, gradient and the optimizer's moments.
+KEPT_PER_PARAM = {"adamw": 4, "adamw_unfused": 4, "momentum": 3, "sgd": 2}
+# Columns of `runs` that are counted rather than measured, for a whole run.
+COUNTS = ("params", "params_non_embedding", "tokens", "steps", "flops", "memcpy_bytes")
+# What is known of a config before its length is, under the names that sweep files and statements use.
+SHAPE_OUTPUTS = (
+    "params", "params_non_embedding", "flops_per_step", "flops_per_token", "memcpy_bytes_per_step", "tokens_per_step",
+    "memory_bytes",
+)  # fmt: skip
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -48,6 +56,8 @@ class Traffic:
 class Counts:
     """Costs of one architecture; a whole run costs `steps` times the `_per_step` numbers.
 
+    What a system does not have, or nobody counted, is None; a run then has NULL there.
+
     Parameters
     ----------
     params : every weight the optimiser updates except norm gains
@@ -57,15 +67,30 @@ class Counts:
     tokens_per_step : tokens (samples, for a family without sequences) seen in a step
     traffic : elements moved a step, by class
     memory_bytes : predicted peak of weights, gradients, optimiser state and activations
+    depth : layers that work one after another, each of which costs a step time of its own
     """
 
-    params: int
-    params_non_embedding: int
-    flops_per_step: float
-    memcpy_bytes_per_step: float
-    tokens_per_step: int
+    params: int | None = None
+    params_non_embedding: int | None = None
+    flops_per_step: float | None = None
+    memcpy_bytes_per_step: float | None = None
+    tokens_per_step: int | None = None
     traffic: Traffic = field(default_factory=Traffic)
-    memory_bytes: float = 0
+    memory_bytes: float | None = None
+    depth: int | None = None
+
+    def outputs(self) -> dict[str, float | None]:
+        """Return the counts by the names of `SHAPE_OUTPUTS`."""
+        flops, tokens = self.flops_per_step, self.tokens_per_step
+        return {
+            "params": self.params,
+            "params_non_embedding": self.params_non_embedding,
+            "flops_per_step": flops,
+            "flops_per_token": None if flops is None or tokens is None else flops / tokens,
+            "memcpy_bytes_per_step": self.memcpy_bytes_per_step,
+            "tokens_per_step": tokens,
+            "memory_bytes": self.memory_bytes,
+        }
 
 
 def transformer_params(
@@ -191,7 +216,9 @@ def transformer_counts(
             batch_size=batch_size // micro_batches,
             attention=attention,
             precision=precision,
+            optimizer=optimizer,
         ),
+        depth=depth,
     )
 
 
@@ -232,12 +259,14 @@ def transformer_memory_bytes(
     batch_size: int,
     attention: str = "fused",
     precision: str = "float32",
+    optimizer: str = "adamw",
 ) -> float:
-    """Return the peak memory of training [byte]: 16 a parameter, and what backward keeps of one micro-batch.
+    """Return the peak memory of training [byte]: 16 a parameter with AdamW, and what backward keeps of one micro-batch.
 
     Parameters
     ----------
     params : weights; with gradients and AdamW's two moments 16 bytes each
+    optimizer : key of `KEPT_PER_PARAM`
     batch_size : sequences of one micro-batch
 
     Kept a layer: 4 n*d (inputs and outputs of two norms), 7 n*a (q, k, v, rotated q and k, the attended
@@ -253,7 +282,7 @@ def transformer_memory_bytes(
     layer = residual + size * tokens * (7 * attention_width + 2 * feed_forward)
     layer += scores * (MASTER_BYTES if attention == "fused" else size)
     head = MASTER_BYTES * (2 * tokens * width + 3 * tokens * vocabulary)
-    return 4 * MASTER_BYTES * params + depth * layer + head
+    return KEPT_PER_PARAM[optimizer] * MASTER_BYTES * params + depth * layer + head
 
 
 def plrf_counts(*, width: int, batch_size: int = 1, ambient: int | None = None) -> Counts:

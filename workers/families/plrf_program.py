@@ -22,15 +22,13 @@ all sums are float64, since small steps would be lost in float32.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 from isoflop.lakehouse.models.random_features import Features, draw_features, weights_seed
-
-if TYPE_CHECKING:
-    from isoflop.workers.families.plrf import Plrf
+from isoflop.workers.components import Teacher
 
 SAMPLES = 1  # stream of random numbers of a run from which its data are drawn
 DRAWN_TOGETHER = 2**15  # normals of one run; seeding a generator costs as much as drawing a thousand
@@ -38,10 +36,42 @@ DRAWN_TOGETHER = 2**15  # normals of one run; seeding a generator costs as much 
 Floats = NDArray[np.float64]
 
 
-def features_for(run: Plrf) -> Features:
+class FeatureRun(Protocol):
+    """What the program needs to know of a run; see `isoflop.workers.families.plrf`."""
+
+    @property
+    def seed(self) -> int:
+        """Of the samples, and of W where the run has its own."""
+
+    @property
+    def feature_seed(self) -> int | None:
+        """Of W, for runs that share it."""
+
+    @property
+    def task(self) -> Teacher:
+        """The exponents of the data and the target."""
+
+    @property
+    def width(self) -> int:
+        """Trained features, d."""
+
+    @property
+    def ambient(self) -> int:
+        """Dimension of the data, v."""
+
+    @property
+    def batch_size(self) -> int:
+        """Samples a step, B."""
+
+    @property
+    def rate(self) -> float:
+        """The learning rate, gamma."""
+
+
+def features_for(run: FeatureRun) -> Features:
     """Return the features of a run; runs with one `feature_seed` share W, others have their own."""
     seed = weights_seed(run.seed, run.feature_seed)
-    return draw_features(run.ambient, run.width, run.spectrum_exponent, run.target_exponent, seed)
+    return draw_features(run.ambient, run.width, run.task.spectrum_exponent, run.task.target_exponent, seed)
 
 
 class RandomFeatureProgram:
@@ -53,7 +83,7 @@ class RandomFeatureProgram:
     features : of each run, where they are not to be drawn from its seeds
     """
 
-    def __init__(self, runs: Sequence[Plrf], features: Sequence[Features] | None = None) -> None:
+    def __init__(self, runs: Sequence[FeatureRun], features: Sequence[Features] | None = None) -> None:
         self._features = list(features) if features is not None else [features_for(run) for run in runs]
         self._batch_size = runs[0].batch_size
         width = runs[0].width
@@ -68,7 +98,7 @@ class RandomFeatureProgram:
         self._chunk = -1  # number of the chunk that is drawn
         self._normals = np.empty((len(runs), self._chunk_steps, self._batch_size, width + 1), np.float32)
         self._step = 0
-        self.initial_losses = self.losses()
+        self._initial_risks = self._risks()
 
     def advance(self, num_steps: int) -> None:
         """Take `num_steps` steps in every run; a run that grows without bound overflows quietly."""
@@ -82,11 +112,9 @@ class RandomFeatureProgram:
                 self._advance(self._normals[:, first : first + together])
                 self._step += together
 
-    def losses(self) -> Floats:
-        """Return the population risk of every run now, (R,)."""
-        with np.errstate(over="ignore", invalid="ignore"):
-            risks: Floats = np.add.reduce(self._m * self._m, axis=-1)
-        return risks
+    def measure(self) -> dict[str, Floats]:
+        """Return the population risk of every run now, (R,), as `loss`."""
+        return {"loss": self._risks()}
 
     def state(self, run: int) -> dict[str, Any]:
         """Return one run's coordinates, (d + 1,)."""
@@ -100,7 +128,12 @@ class RandomFeatureProgram:
 
     def results(self, run: int) -> dict[str, float]:
         """Return the risk before the first step and that of the best theta."""
-        return {"initial_loss": float(self.initial_losses[run]), "best_loss": self._features[run].residual}
+        return {"initial_loss": float(self._initial_risks[run]), "best_loss": self._features[run].residual}
+
+    def _risks(self) -> Floats:
+        with np.errstate(over="ignore", invalid="ignore"):
+            risks: Floats = np.add.reduce(self._m * self._m, axis=-1)
+        return risks
 
     def _draw(self, chunk: int) -> None:
         """Fill the normals of every run, (R, steps, B, d + 1), with those of a chunk of steps."""

@@ -1,0 +1,30 @@
+"""What experiments are put together from: optimizers, tasks, parametrizations, number formats; each a small config."""
+
+from isoflop.workers.components.component import Component, Scalar, choices_of, components_of
+from isoflop.workers.components.descent import AnyDescent, GradientDescent, GradientFlow
+from isoflop.workers.components.optimizers import AdamW, AnyOptimizer, Optimizer, Sgd
+from isoflop.workers.components.parametrization import Parametrization, RoleWeight, Scaling, Shape, Standard
+from isoflop.workers.components.precision import Precision
+from isoflop.workers.components.teacher import DecayingTeacher, Teacher
+
+__all__ = [
+    "AdamW",
+    "AnyDescent",
+    "AnyOptimizer",
+    "Component",
+    "DecayingTeacher",
+    "GradientDescent",
+    "GradientFlow",
+    "Optimizer",
+    "Parametrization",
+    "Precision",
+    "RoleWeight",
+    "Scalar",
+    "Scaling",
+    "Sgd",
+    "Shape",
+    "Standard",
+    "Teacher",
+    "choices_of",
+    "components_of",
+]

@@ -1,0 +1,71 @@
+"""Families trained by back-propagation: the settings of the recipe, and what a trainer asks of a model."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections.abc import Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import Field, field_validator
+from pydantic_core.core_schema import ValidationInfo
+
+from isoflop.workers.components import AdamW, AnyOptimizer, Precision, RoleWeight, Standard
+from isoflop.workers.families.family import Family
+from isoflop.workers.families.refusal import divides
+
+if TYPE_CHECKING:
+    import torch
+
+    from isoflop.workers.corpora import Corpus
+    from isoflop.workers.devices import TorchDevice
+
+
+class GradientFamily(Family):
+    """A family trained by back-propagation: the recipe's components and the four parts of a model."""
+
+    batch_size: int = Field(default=16, ge=1, description="sequences a step, over all micro-batches")
+    micro_batches: int = Field(default=1, ge=1, description="forward and backward passes a step; divides batch_size")
+    optimizer: AnyOptimizer = Field(default_factory=AdamW, description="how gradients become updates")
+    precision: Precision = Field(default_factory=Precision, description="number formats")
+    parametrization: Standard = Field(default_factory=Standard, description="scheme of initial scales and rates")
+    compile: bool = Field(default=False, description="whether torch.compile builds the model's kernels")
+
+    @field_validator("micro_batches")
+    @classmethod
+    def _divides_the_batch(cls, value: int, info: ValidationInfo) -> int:
+        return divides("micro_batches", value, "batch_size", info)
+
+    def metrics(self) -> Mapping[str, str]:
+        """Return the loss, and the gradient's norm where it is clipped."""
+        clipped = {} if self.optimizer.gradient_clip is None else {"gradient_norm": "nat/token"}
+        return {"loss": "nat/token", **clipped}
+
+    @abstractmethod
+    def open_corpus(self) -> Corpus:
+        """Return the data, opened."""
+
+    @abstractmethod
+    def build(self, device: TorchDevice, generator: torch.Generator) -> torch.nn.Module:
+        """Return the model on `device`, its weights drawn from `generator` (a CPU one, so alike everywhere)."""
+
+    @abstractmethod
+    def roles(self, model: torch.nn.Module) -> Sequence[RoleWeight]:
+        """Return the weights of a model with the role of each, in the order in which they are drawn."""
+
+    @abstractmethod
+    def batches(self, corpus: Corpus, *, first_step: int = 0) -> Iterator[NDArray[np.int64]]:
+        """Yield the batch of each step from `first_step` on; a batch depends on the seed and its step only."""
+
+    @abstractmethod
+    def loss(self, model: torch.nn.Module, batch: torch.Tensor) -> torch.Tensor:
+        """Return the mean training loss of a batch [nat/token], a scalar."""
+
+    @abstractmethod
+    def validation_batches(self, corpus: Corpus) -> list[NDArray[np.int64]]:
+        """Return the held-out batches, the same for every run on this corpus; empty if there are none."""
+
+    @abstractmethod
+    def loss_of_knowing_nothing(self) -> float:
+        """Return the loss of a uniform guess [nat/token], the yardstick of divergence."""
