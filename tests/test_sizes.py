@@ -13,15 +13,11 @@ LAYERS = ("lakehouse", "workers", "queries", "cli")
 MOST_LINES = 400
 MOST_PARAMETERS = 8
 
-# Functions that take more, each parameter a command's option, a count of an architecture, or a choice of a fit.
+# Functions that take more, each parameter a command's option, a count of an architecture, or a choice of a search.
 WIDE = {
     *("cli/compare.py:compare", "cli/design.py:design", "cli/fit.py:fit", "cli/fit.py:fit_statement"),
-    *("cli/plot/command.py:plot", "cli/submit.py:submit"),
+    *("cli/import_.py:import_", "cli/plot/command.py:plot", "cli/submit.py:submit"),
     *("lakehouse/models/counts.py:transformer_counts", "lakehouse/models/counts.py:transformer_memory_bytes"),
-    *("queries/fitting/averaging.py:average_laws", "queries/fitting/fit.py:fit_law", "queries/fitting/fit.py:_judged"),
-    *("queries/fitting/solver/kernels.py:_evaluate", "queries/fitting/solver/kernels.py:_step"),
-    "queries/fitting/solver/kernels.py:descend",
-    *("queries/fitting/validation.py:cross_validate", "queries/fitting/validation.py:forward_check"),
     *("queries/planning/isoflop.py:compare_approaches", "queries/planning/plan.py:plan_runs"),
     "workers/families/decoder.py:__init__",
 }
@@ -50,4 +46,4 @@ def test_no_module_is_long(layer: str) -> None:
 @pytest.mark.parametrize("layer", LAYERS)
 def test_no_other_function_takes_many_parameters(layer: str) -> None:
     found = {name for path in modules(layer) for name in wide_functions(path)}
-    assert found - WIDE == set()
+    assert found == {name for name in WIDE if name.startswith(f"{layer}/")}
