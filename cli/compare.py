@@ -97,11 +97,11 @@ def compare_statement(
     from isoflop.cli.fit import as_assignment, as_source, quoted_name
     from isoflop.lakehouse.errors import UsageError
 
-    subjects = [f"({one.strip()})" if "~" in one else quoted_name(one) for one in candidates]
+    subjects = [f"({candidate.strip()})" if "~" in candidate else quoted_name(candidate) for candidate in candidates]
     if approaches:
         if holdout is not None:
             raise UsageError("--approaches compares on all rows; leave --holdout out")
-        if len(subjects) > 1 or any("~" not in one for one in candidates):
+        if len(subjects) > 1 or any("~" not in candidate for candidate in candidates):
             raise UsageError("--approaches takes one formula at most, such as 'loss ~ chinchilla(params, tokens)'")
         lines = [" ".join(["COMPARE APPROACHES", *subjects])]
     else:

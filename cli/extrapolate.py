@@ -76,7 +76,7 @@ def extrapolate_statement(
     """
     from isoflop.cli.fit import as_assignment, quoted_name
 
-    names = ", ".join(quoted_name(one) for one in (law, *(average_with or [])))
+    names = ", ".join(quoted_name(name) for name in (law, *(average_with or [])))
     subject = f"AVERAGE OF {names}" if average_with else names
     statement = f"EXTRAPOLATE {subject} TO {', '.join(as_assignment(each, 'isoflop extrapolate LAW') for each in to)}"
     options = [] if level is None else [f"level = {level:g}"]

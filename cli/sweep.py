@@ -60,13 +60,13 @@ def sweep(
     from isoflop.workers.cluster import RaySession, run_sweep
 
     states: list[SweepState] = []
-    for one in sweeps:  # a wrong file is refused before anything trains
-        one.expand()
+    for sweep in sweeps:  # a wrong file is refused before anything trains
+        sweep.expand()
     with open_lake(lake) as opened, RaySession(address) as session:
-        for one in sweeps:
+        for sweep in sweeps:
             with watching() as watch:
-                states.append(run_sweep(opened, one, session=session, watch=watch, fail_fast=fail_fast))
-            if states[-1].is_interrupted or (states[-1].failures and (fail_fast or one.stops_at_failure)):
+                states.append(run_sweep(opened, sweep, session=session, watch=watch, fail_fast=fail_fast))
+            if states[-1].is_interrupted or (states[-1].failures and (fail_fast or sweep.stops_at_failure)):
                 break
     show(_summary(states, with_failures=form in ("json", "arrow")), form)
     code = max(state.exit_code for state in states)
@@ -100,6 +100,6 @@ def _summary(states: list[SweepState], *, with_failures: bool) -> Answer:
     if with_failures:
         kind = pa.list_(pa.struct([(name, pa.string()) for name in ("run_id", "label", "reason", "error")]))
         table = table.append_column(
-            "failures", pa.array([[asdict(one) for one in each.failures] for each in states], kind)
+            "failures", pa.array([[asdict(failure) for failure in each.failures] for each in states], kind)
         )
     return Answer(table)

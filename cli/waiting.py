@@ -81,13 +81,13 @@ def describe(parts: list[Progress], seconds: float) -> str:
     from isoflop.lakehouse.units import format_seconds
 
     words = []
-    for one in parts:
-        match one.part:
+    for progress in parts:
+        match progress.part:
             case "percent of a query":
-                words += [f"query {one.done}%"] if 0 < one.done < 100 else []
+                words += [f"query {progress.done}%"] if 0 < progress.done < 100 else []
             case "folds":
-                words.append(f"fold {min(one.done + 1, one.total)} of {one.total}")
+                words.append(f"fold {min(progress.done + 1, progress.total)} of {progress.total}")
             case part:
-                words.append(f"{part} {one.done} of {one.total}")
+                words.append(f"{part} {progress.done} of {progress.total}")
     said = f"{', '.join(words)}; " if words else ""
     return f"{said}{format_seconds(round(seconds))} (Ctrl-C stops it)"

@@ -66,7 +66,7 @@ def _numbers_figure(answer: Answer) -> Figure:
     across = names[0]
     upright = predicted if predicted is not None and predicted != across else names[1]
     columns = {
-        name: floats([np.nan if one is None else float(one) for one in table.column(name).to_pylist()])
+        name: floats([np.nan if value is None else float(value) for value in table.column(name).to_pylist()])
         for name in names
     }
     order = np.argsort(columns[across], kind="stable")

@@ -176,10 +176,10 @@ def _size_lines(
     compute, loss = 6 * answer[size] * answer[amount], answer[law.predicted]
     highest = 1.02 * float(np.nanmax(rows[law.target]))
     lines: list[Mark] = []
-    for one, tone in zip(sizes, tones(sizes).tolist(), strict=True):
-        mine = np.isclose(answer[size], one, rtol=1e-4) & (loss <= highest)
+    for value, tone in zip(sizes, tones(sizes).tolist(), strict=True):
+        mine = np.isclose(answer[size], value, rtol=1e-4) & (loss <= highest)
         order = np.argsort(compute[mine])
-        lines.append(Line(compute[mine][order], loss[mine][order], write_number(one, digits=2), tone, is_thin=True))
+        lines.append(Line(compute[mine][order], loss[mine][order], write_number(value, digits=2), tone, is_thin=True))
     return statement, lines
 
 

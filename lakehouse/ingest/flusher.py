@@ -54,7 +54,7 @@ class Flusher:
             with _registry:
                 clients = tuple(self._clients)
                 if not clients:
-                    others = [one for one in _flushers.pop(self._folder) if one is not self]
+                    others = [flusher for flusher in _flushers.pop(self._folder) if flusher is not self]
                     if others:
                         _flushers[self._folder] = others
                     return
@@ -71,7 +71,7 @@ def join(client: Flushable, folder: Path) -> Flusher:
     """Have `client` looked after by a thread for `folder`, an old one with room or a new one."""
     with _registry:
         flushers = _flushers.setdefault(folder, [])
-        flusher = next((one for one in flushers if len(one._clients) < SPOOLS_A_THREAD), None)
+        flusher = next((flusher for flusher in flushers if len(flusher._clients) < SPOOLS_A_THREAD), None)
         if flusher is None:
             flusher = Flusher(folder)
             flushers.append(flusher)

@@ -61,21 +61,26 @@ class LawAverage:
         level, kind : as for `predict`
         """
         own = [predict(fit, _inputs_of(X, name), level, kind) for fit, name in zip(self.fits, self.names, strict=True)]
-        logs = np.array([np.log(one.predicted) for one in own])
+        logs = np.array([np.log(prediction.predicted) for prediction in own])
         middle = self.weights @ logs
         lower = self._end(own, (1 - level) / 2)
         upper = self._end(own, (1 + level) / 2)
         first = own[int(np.argmax(self.weights))]
-        inside = np.all([one.in_support for one in own], axis=0)
+        inside = np.all([prediction.in_support for prediction in own], axis=0)
         return Prediction(np.exp(middle), lower, upper, level, kind, first.ratio, inside)
 
     def _end(self, own: Sequence[Prediction], share: float) -> Array:
         """The quantile (R,) of a mixture of normals in logarithms, one to each law and side."""
         from scipy.special import ndtr, ndtri
 
-        sides = np.array([[np.log(one.predicted / one.lower), np.log(one.upper / one.predicted)] for one in own])
+        sides = np.array(
+            [
+                [np.log(prediction.predicted / prediction.lower), np.log(prediction.upper / prediction.predicted)]
+                for prediction in own
+            ]
+        )
         scales = sides / ndtri((1 + own[0].level) / 2)  # (L, 2, R)
-        centres = np.array([np.log(one.predicted) for one in own])
+        centres = np.array([np.log(prediction.predicted) for prediction in own])
         low, high = (
             np.min(centres, axis=0) - 12 * scales.max(axis=(0, 1)),
             np.max(centres, axis=0) + 12 * scales.max(axis=(0, 1)),

@@ -86,7 +86,7 @@ def _jackknifed(fit: Fit) -> tuple[Intervals, list[Note]]:
     found = jackknife(fit)
     reach = student_quantile((1 + fit.level) / 2, len(found.coefficients) - 1) * found.std_errors
     centre = fit.coefficients - found.bias
-    domain = np.array([[one.lower, one.upper] for one in fit.law.coefficients])
+    domain = np.array([[coefficient.lower, coefficient.upper] for coefficient in fit.law.coefficients])
     lower, upper = (np.clip(end, domain[:, 0], domain[:, 1]) for end in (centre - reach, centre + reach))
     left_out = f"{len(found.coefficients)} {'rows' if fit.data.group is None else 'groups'}"
     note = Note("intervals", f"{fit.level:.0%} jackknife intervals of the coefficients, each of {left_out} left out")

@@ -147,12 +147,12 @@ def _defects(law: Law, inputs: Array, values: Array, weights: Array) -> Iterator
     yield f"{law.target} is missing", np.isnan(values)
     yield f"{law.target} is infinite", np.isinf(values)
     yield f"{law.target} is zero or less", values <= 0
-    for p, one in enumerate(law.inputs):
+    for p, input_ in enumerate(law.inputs):
         column = inputs[:, p]
-        yield f"{one.name} is missing", np.isnan(column)
-        yield f"{one.name} is infinite", np.isinf(column)
-        if one.positive:
-            yield f"{one.name} is zero or less", column <= 0
+        yield f"{input_.name} is missing", np.isnan(column)
+        yield f"{input_.name} is infinite", np.isinf(column)
+        if input_.positive:
+            yield f"{input_.name} is zero or less", column <= 0
     yield "weight is missing or infinite", ~np.isfinite(weights)
     yield "weight is zero", weights == 0
 

@@ -123,7 +123,7 @@ def identify(
     slopes = model.slopes(theta[None], targets)[0]  # (K, R)
     share = np.max(np.abs(slopes * np.where(model.is_log, 1.0, theta)[:, None]), axis=1)
     threshold = max(INVISIBLE * (spread if np.isfinite(spread) else 0.0), 1e-12)
-    is_term = np.array([one.role in (Role.AMPLITUDE, Role.FLOOR) for one in coefficients])
+    is_term = np.array([coefficient.role in (Role.AMPLITUDE, Role.FLOOR) for coefficient in coefficients])
     dead = is_term & (share < threshold)
     norms = np.linalg.norm(slopes, axis=1)
     largest = float(norms.max()) if len(norms) else 0.0
@@ -154,7 +154,7 @@ def identify(
 
 def notes_on_identification(found: Identification, coefficients: tuple[Coefficient, ...]) -> list[Note]:
     """Return notes on terms that are dead and coefficients that are not determined."""
-    role = {one.name: one.role for one in coefficients}
+    role = {coefficient.name: coefficient.role for coefficient in coefficients}
     notes = [
         Note(
             "dead_term",
@@ -192,13 +192,14 @@ def notes_on_bounds(
 ) -> list[Note]:
     """Return a note for every free coefficient on the edge of its domain, dead terms apart."""
     notes = []
-    for one, value, touches in zip(coefficients, values, reached, strict=True):
-        if touches and one.name not in dead:
-            code = "exponent_at_bound" if one.role is Role.EXPONENT else "coefficient_at_bound"
+    for coefficient, value, touches in zip(coefficients, values, reached, strict=True):
+        if touches and coefficient.name not in dead:
+            code = "exponent_at_bound" if coefficient.role is Role.EXPONENT else "coefficient_at_bound"
             notes.append(
                 Note(
                     code,
-                    f"{one.name} = {value:g} lies on the edge of its domain [{one.lower:g}, {one.upper:g}]: "
+                    f"{coefficient.name} = {value:g} lies on the edge of its domain "
+                    f"[{coefficient.lower:g}, {coefficient.upper:g}]: "
                     "the rows pull beyond it, or do not determine it",
                 )
             )

@@ -136,8 +136,8 @@ def _curved_share(problem: Problem, solution: Solution) -> float:
 
 def _empty_floors(draws: Array, problem: Problem) -> None:
     """Set floors that no row can show to zero, where their domain begins."""
-    for k, one in enumerate(problem.coefficients):
-        if one.role is Role.FLOOR and one.lower == 0.0 and one.fixed is None:
+    for k, coefficient in enumerate(problem.coefficients):
+        if coefficient.role is Role.FLOOR and coefficient.lower == 0.0 and coefficient.fixed is None:
             draws[draws[:, k] < UNSEEN * problem.data.target.min(), k] = 0.0
 
 

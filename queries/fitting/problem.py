@@ -62,7 +62,7 @@ class Problem:
     @property
     def free(self) -> tuple[int, ...]:
         """Positions of the K free coefficients among all."""
-        return tuple(k for k, one in enumerate(self.coefficients) if one.fixed is None)
+        return tuple(k for k, coefficient in enumerate(self.coefficients) if coefficient.fixed is None)
 
     @property
     def weights(self) -> Array:
@@ -99,8 +99,8 @@ def optimum(problem: Problem, generator: np.random.Generator, given: ArrayLike |
     else:
         theta = model.seeds(weights, targets, BEST_SEEDS + RANDOM_STARTS, generator)[0]
         theta[BEST_SEEDS:] = _scattered(model, theta[:BEST_SEEDS], generator)
-    init = [one.init if one.init is not None else math.nan for one in problem.coefficients]
-    if not all(math.isnan(one) for one in init):
+    init = [coefficient.init if coefficient.init is not None else math.nan for coefficient in problem.coefficients]
+    if not all(math.isnan(value) for value in init):
         base = model.to_coefficients(theta[0])
         own = np.where(np.isnan(init), base, init)
         theta = np.concatenate([model.from_coefficients(own[None]), theta])
@@ -122,7 +122,7 @@ def planned_starts(law: Law, X: ArrayLike, y: ArrayLike, objective: Objective | 
     model = model_for(law, law.coefficients, data.inputs, data.target, objective)
     if model.closed_form(data.weight[None], model.targets(data.target)[None]) is not None:
         return 1
-    return BEST_SEEDS + RANDOM_STARTS + any(one.init is not None for one in law.coefficients)
+    return BEST_SEEDS + RANDOM_STARTS + any(coefficient.init is not None for coefficient in law.coefficients)
 
 
 def _screened(problem: Problem, count: int, generator: np.random.Generator) -> Found | None:
@@ -163,9 +163,13 @@ def coefficients_for(
             if not math.isfinite(value):
                 raise UsageError(f"{word} value of {name} is {value}, expected a finite number")
     changed = tuple(
-        replace(one, init=(init or {}).get(one.name, one.init), fixed=(fixed or {}).get(one.name, one.fixed))
-        for one in law.coefficients
+        replace(
+            coefficient,
+            init=(init or {}).get(coefficient.name, coefficient.init),
+            fixed=(fixed or {}).get(coefficient.name, coefficient.fixed),
+        )
+        for coefficient in law.coefficients
     )
-    if all(one.fixed is not None for one in changed):
+    if all(coefficient.fixed is not None for coefficient in changed):
         raise FitError(f"every coefficient of {law.name} is fixed; leave at least one free")
     return changed

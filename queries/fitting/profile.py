@@ -70,7 +70,7 @@ def profile_intervals(fit: Fit, names: Iterable[str] | None = None) -> list[Prof
     if np.isnan(fit.coefficients).any():
         raise FitError(f"{fit.law.name} has no coefficients to profile: {fit.reason}")
     coefficients = coefficients_for(fit.law, None, fit.options.fixed)
-    held = {one.name for one in coefficients if one.fixed is not None}
+    held = {coefficient.name for coefficient in coefficients if coefficient.fixed is not None}
     wanted = [name for name in fit.names if name not in held] if names is None else list(names)
     for name in wanted:
         if name not in fit.names:
@@ -106,7 +106,9 @@ class _Profile:
     def _rise(self, value: float) -> float:
         """How much the objective rises when the coefficient is held at a value and the others make up for it."""
         held = self.problem.coefficients
-        coefficients = tuple(replace(one, fixed=value) if one.name == self.name else one for one in held)
+        coefficients = tuple(
+            replace(coefficient, fixed=value) if coefficient.name == self.name else coefficient for coefficient in held
+        )
         problem = replace(self.problem, coefficients=coefficients)
         model = problem.model
         if not model.names:

@@ -184,7 +184,9 @@ class Fit:
         rows: list[tuple[str, ...]] = [("coefficient", "estimate", "std_error", "lower", "upper", "")]
         for k, name in enumerate(self.names):
             numbers = (self.coefficients[k], self.std_errors[k], self.lower[k], self.upper[k])
-            rows.append((name, *(_shown(one) for one in numbers), "at bound" if self.solution.at_bound[k] else ""))
+            rows.append(
+                (name, *(_shown(number) for number in numbers), "at bound" if self.solution.at_bound[k] else "")
+            )
         widths = [max(len(row[c]) for row in rows) for c in range(len(rows[0]))]
         table = ["  ".join(cell.ljust(w) for cell, w in zip(row, widths, strict=True)).rstrip() for row in rows]
         solution, search, criteria = self.solution, self.solution.search, self.criteria

@@ -152,8 +152,8 @@ class LeaveOneOut:
         labels = _labels(len(X), groups)
         if len(labels) < 2 or labels.max() < 1:
             raise UsageError("leaving one out needs two rows or groups")
-        for one in range(int(labels.max()) + 1):
-            held = labels == one
+        for group in range(int(labels.max()) + 1):
+            held = labels == group
             yield np.flatnonzero(~held), np.flatnonzero(held)
 
 
@@ -196,4 +196,4 @@ def _labels(count: int, groups: Any) -> Indices:
     if len(groups) != count:
         raise UsageError(f"there are {len(groups)} group labels for {count} rows")
     seen: dict[Any, int] = {}
-    return np.array([seen.setdefault(one, len(seen)) for one in np.asarray(groups).tolist()], dtype=np.int64)
+    return np.array([seen.setdefault(label, len(seen)) for label in np.asarray(groups).tolist()], dtype=np.int64)

@@ -88,9 +88,9 @@ def reach(law: Law, inputs: Array, support: Array, edge: Edge | None) -> Array:
     largest product. The latter sees a corner where every input is usual and the run is still larger than any.
     """
     furthest = np.zeros(len(inputs))
-    for p, one in enumerate(law.inputs):
+    for p, input_ in enumerate(law.inputs):
         values, (low, high) = inputs[:, p], support[p]
-        if one.positive and low > 0:
+        if input_.positive and low > 0:
             values, low, high = np.log(np.where(values > 0, values, np.nan)), math.log(low), math.log(high)
             span = max(high - low, SHORTEST_SPAN)
         else:
@@ -117,10 +117,10 @@ def sql_widened(factor: float, law: Law, support: Array, edge: Edge | None, inpu
     if factor <= 1.0:
         return None
     furthest, logs = ["0e0"], []
-    for one, text, (low, high) in zip(law.inputs, inputs, support.tolist(), strict=True):
-        if one.positive:
+    for input_, text, (low, high) in zip(law.inputs, inputs, support.tolist(), strict=True):
+        if input_.positive:
             logs.append(f"ln({text})")
-        if one.positive and low > 0:
+        if input_.positive and low > 0:
             value, low, high = logs[-1], math.log(low), math.log(high)
             span = max(high - low, SHORTEST_SPAN)
         else:
@@ -173,7 +173,7 @@ def _needed(cut: Cut) -> Array:
 
 def _log_sizes(law: Law, inputs: Array) -> Array | None:
     """(R,) logarithm of the product of the positive inputs, or None without any."""
-    positive = [p for p, one in enumerate(law.inputs) if one.positive]
+    positive = [p for p, input_ in enumerate(law.inputs) if input_.positive]
     if not positive:
         return None
     columns = inputs[:, positive]

@@ -69,7 +69,7 @@ def bind_candidate(question: Question, candidate: Candidate) -> Bound:
         return _bind_formula(question, form, target, name)
     columns = _columns(question, law, form)
     names = [column.column if isinstance(column, Expression) else None for column in columns]
-    law = with_names(law, [given or one.name for given, one in zip(names, law.inputs, strict=True)], name)
+    law = with_names(law, [given or input_.name for given, input_ in zip(names, law.inputs, strict=True)], name)
     law = _with_parameters(question, law, form.parameters)
     return Bound(law, law.name, True, columns, target, name, form)
 
@@ -110,9 +110,9 @@ def _columns(question: Question, law: Law, form: LawForm) -> tuple[Column, ...]:
     """Return what a law's inputs are read from: the arguments, or columns of the same names."""
     if form.arguments is None:
         index = form.expression.first
-        return tuple(Own(quote_name(one.name), index) for one in law.inputs)
+        return tuple(Own(quote_name(input_.name), index) for input_ in law.inputs)
     if len(form.arguments) != len(law.inputs):
-        wanted = ", ".join(one.name for one in law.inputs)
+        wanted = ", ".join(input_.name for input_ in law.inputs)
         count = len(law.inputs)
         message = f"law '{law.name}' takes {count} column{'s' * (count != 1)}, got {len(form.arguments)}"
         raise question.error("Binder", message, form.expression, f"write {law.name}({wanted})")
@@ -136,7 +136,7 @@ def _bind_formula(question: Question, form: LawForm | FormulaForm, target: Expre
         raise error.within(question.text, expression.start) from None
     except RecursionError:
         raise question.error("Parser", "the formula is nested too deeply", expression) from None
-    slices = tuple(columns[one.name] for one in law.inputs)
+    slices = tuple(columns[input_.name] for input_ in law.inputs)
     return Bound(law, law.formula, False, slices, target, target_name, form)
 
 
@@ -284,7 +284,9 @@ def unknown_law(question: Question, name: Name, known: Iterable[str]) -> Unknown
     hint: str | None
     if best is None and form is not None:
         law = known_laws()[form]
-        create = f"CREATE LAW … AS FIT {law.target} ~ {form}({', '.join(one.name for one in law.inputs)}) FROM runs"
+        create = (
+            f"CREATE LAW … AS FIT {law.target} ~ {form}({', '.join(input_.name for input_ in law.inputs)}) FROM runs"
+        )
         hint = f"'{form}' is a form, which has no numbers before it is fitted: {create}"
     elif names:
         hint = did_you_mean(name.text, names, "SHOW LAWS lists them")

@@ -71,8 +71,8 @@ def check_name(question: Question, name: Name, own: str | None = None) -> None:
         raise question.error("Catalog", "a law needs a name", name)
     found = question.lake.query(_WHAT_NAMES_ARE, {"names": list(macro_names(name.text))}).to_pylist()
     laws = {name.text.lower(), (own or name.text).lower()}
-    for one in found:
-        what = _what_stands_in_the_way(one, laws, is_law=one["name"] == name.text)
+    for record in found:
+        what = _what_stands_in_the_way(record, laws, is_law=record["name"] == name.text)
         if what is not None:
             message, hint = what
             raise question.error("Catalog", message, name, hint)
@@ -163,14 +163,14 @@ def coefficient_rows(record: LawRecord) -> list[dict[str, Any]]:
     columns = (record.fitted.coefficients, record.std_errors, record.lower, record.upper)
     return [
         {
-            "coefficient": one.name,
+            "coefficient": coefficient.name,
             "estimate": known(columns[0][k]),
             "std_error": known(columns[1][k]),
             "lower": known(columns[2][k]),
             "upper": known(columns[3][k]),
             "at_bound": record.at_bound[k],
         }
-        for k, one in enumerate(record.law.coefficients)
+        for k, coefficient in enumerate(record.law.coefficients)
     ]
 
 

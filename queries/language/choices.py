@@ -11,21 +11,21 @@ from isoflop.queries.language.syntax.nodes import Comparison, OverList, OverRang
 from isoflop.queries.planning.problem import Variable
 
 
-def variable_of(question: Question, one: OverRange) -> Variable:
+def variable_of(question: Question, over: OverRange) -> Variable:
     """Return a range of OVER with its numbers."""
-    name = one.name.text
-    lower = question.number(one.lower, f"the lower end of '{name}'")
-    upper = question.number(one.upper, f"the upper end of '{name}'")
-    ends = Span(one.lower.start, one.upper.end)
+    name = over.name.text
+    lower = question.number(over.lower, f"the lower end of '{name}'")
+    upper = question.number(over.upper, f"the upper end of '{name}'")
+    ends = Span(over.lower.start, over.upper.end)
     if not (math.isfinite(lower) and math.isfinite(upper)):
         raise question.error("Binder", f"'{name}' needs finite ends, got {lower:g} and {upper:g}", ends)
     if not lower < upper:
         raise question.error("Binder", f"'{name}' has no values between {lower:g} and {upper:g}", ends)
-    if one.is_log and lower <= 0:
-        raise question.error("Binder", f"a LOG range begins above 0, got {lower:g}", one.lower)
-    if one.is_integer and math.ceil(lower) > math.floor(upper):
+    if over.is_log and lower <= 0:
+        raise question.error("Binder", f"a LOG range begins above 0, got {lower:g}", over.lower)
+    if over.is_integer and math.ceil(lower) > math.floor(upper):
         raise question.error("Binder", f"'{name}' has no whole numbers between {lower:g} and {upper:g}", ends)
-    return Variable(name, lower, upper, one.is_log, one.is_integer)
+    return Variable(name, lower, upper, over.is_log, over.is_integer)
 
 
 def title_of(condition: Comparison) -> str:
@@ -37,7 +37,7 @@ def title_of(condition: Comparison) -> str:
 
 def check_used(question: Question, scope: Scope, ranges: Sequence[OverRange | OverList], verb: str) -> None:
     """Check that the choice of every name matters to something."""
-    for one in ranges:
-        if one.name.text not in scope.used:
-            message = f"nothing in {verb} depends on '{one.name.text}'"
-            raise question.error("Binder", message, one.name, "leave it out")
+    for over in ranges:
+        if over.name.text not in scope.used:
+            message = f"nothing in {verb} depends on '{over.name.text}'"
+            raise question.error("Binder", message, over.name, "leave it out")

@@ -33,8 +33,8 @@ def law_steps(question: Question, record: LawRecord) -> Steps:
         ("status", record.status),
         ("rows behind it", f"{len(record.residuals)} of {record.matched}, fitted by {objective}"),
     ]
-    for one, (low, high) in zip(record.law.inputs, record.fitted.support.tolist(), strict=True):
-        steps.append((f"input {one.name}", f"{low:g} to {high:g} among them"))
+    for input_, (low, high) in zip(record.law.inputs, record.fitted.support.tolist(), strict=True):
+        steps.append((f"input {input_.name}", f"{low:g} to {high:g} among them"))
     return [*steps, ("stale", stale + (f": {found.reason}" if found.reason else ""))]
 
 
@@ -54,8 +54,8 @@ def distance_steps(record: LawRecord, inputs: Array) -> Steps:
     with np.errstate(all="ignore"):
         ratios = (inputs / record.fitted.support[:, 1]).max(axis=0)
     return [
-        (f"farthest {one.name}", f"{ratio:.3g}x the largest among its rows")
-        for one, ratio in zip(record.law.inputs, ratios.tolist(), strict=True)
+        (f"farthest {input_.name}", f"{ratio:.3g}x the largest among its rows")
+        for input_, ratio in zip(record.law.inputs, ratios.tolist(), strict=True)
     ]
 
 
@@ -79,10 +79,10 @@ def bound_steps(bound: Bound) -> Steps:
     law = bound.law
     steps = [("law", f"{bound.target_name} ~ {law.formula}")]
     steps += [
-        (f"input {one.name}", column.text + (", above 0" if one.positive else ""))
-        for one, column in zip(law.inputs, bound.columns, strict=True)
+        (f"input {input_.name}", column.text + (", above 0" if input_.positive else ""))
+        for input_, column in zip(law.inputs, bound.columns, strict=True)
     ]
-    return steps + [(f"coefficient {one.name}", _domain(one)) for one in law.coefficients]
+    return steps + [(f"coefficient {coefficient.name}", _domain(coefficient)) for coefficient in law.coefficients]
 
 
 def row_steps(source: Source, rows: Rows) -> Steps:
@@ -106,19 +106,21 @@ def search_steps(bound: Bound, rows: Rows, options: FitOptions) -> Steps:
     return steps
 
 
-def _domain(one: Coefficient) -> str:
+def _domain(coefficient: Coefficient) -> str:
     """Return where a coefficient may lie and where its search starts."""
-    if one.fixed is not None:
-        return f"{one.role.value}, fixed at {one.fixed:g}"
-    if math.isinf(one.lower) and math.isinf(one.upper):
+    if coefficient.fixed is not None:
+        return f"{coefficient.role.value}, fixed at {coefficient.fixed:g}"
+    if math.isinf(coefficient.lower) and math.isinf(coefficient.upper):
         domain = "any number"
-    elif math.isinf(one.upper):
-        domain = f"{one.lower:g} or more"
-    elif math.isinf(one.lower):
-        domain = f"{one.upper:g} or less"
+    elif math.isinf(coefficient.upper):
+        domain = f"{coefficient.lower:g} or more"
+    elif math.isinf(coefficient.lower):
+        domain = f"{coefficient.upper:g} or less"
     else:
-        domain = f"{one.lower:g} to {one.upper:g}"
-    return f"{one.role.value}, {domain}" + (f", first tried at {one.init:g}" if one.init is not None else "")
+        domain = f"{coefficient.lower:g} to {coefficient.upper:g}"
+    return f"{coefficient.role.value}, {domain}" + (
+        f", first tried at {coefficient.init:g}" if coefficient.init is not None else ""
+    )
 
 
 def interval_steps(options: FitOptions, together: str | None = None) -> Steps:
@@ -141,14 +143,14 @@ def interval_steps(options: FitOptions, together: str | None = None) -> Steps:
 def over_steps(question: Question, node: Optimize | Design, time_law: LawRecord | None) -> Steps:
     """Return what is chosen, what follows from it, which conditions hold, and the law behind `seconds`."""
     steps = []
-    for one in node.ranges:
-        if isinstance(one, OverRange):
-            kind = " on a log scale" * one.is_log + ", whole numbers" * one.is_integer
-            steps.append((f"over {one.name.text}", f"{one.lower.text} to {one.upper.text}{kind}"))
+    for over in node.ranges:
+        if isinstance(over, OverRange):
+            kind = " on a log scale" * over.is_log + ", whole numbers" * over.is_integer
+            steps.append((f"over {over.name.text}", f"{over.lower.text} to {over.upper.text}{kind}"))
         else:
-            steps.append((f"over {one.name.text}", f"one of {' '.join(one.values.text.split())}"))
-    steps += [(f"over {one.name.text}", f"= {' '.join(one.value.text.split())}") for one in node.values]
-    steps += [("subject to", on_one_line(question, one)) for one in node.conditions]
+            steps.append((f"over {over.name.text}", f"one of {' '.join(over.values.text.split())}"))
+    steps += [(f"over {value.name.text}", f"= {' '.join(value.value.text.split())}") for value in node.values]
+    steps += [("subject to", on_one_line(question, condition)) for condition in node.conditions]
     if time_law is not None:
         steps.append(("seconds", f"by law {time_law.name} version {time_law.version}"))
     return steps

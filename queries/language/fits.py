@@ -142,7 +142,7 @@ class PlannedFit:
                 parts.append((part, fit_rows(question, bound, part, options) if len(part.kept) else None))
         found = parts[0][1]
         if not self.groups and found is not None and found.status == "too_few_rows":
-            free = sum(one.fixed is None for one in bound.law.coefficients)
+            free = sum(coefficient.fixed is None for coefficient in bound.law.coefficients)
             wanted = f"{free} different rows for {free} free coefficients"
             raise no_rows(question, "FIT", self.node.source, rows, wanted)
         return Fitted(
@@ -221,7 +221,7 @@ def record_of(question: Question, bound: Bound, found: FitRecord) -> LawRecord:
         std_errors=found.std_errors,
         lower=found.lower,
         upper=found.upper,
-        at_bound=tuple(bool(one) for one in found.solution.at_bound),
+        at_bound=tuple(bool(touches) for touches in found.solution.at_bound),
         residuals=found.solution.residuals,
         level=found.level,
         penalty=found.solution.penalty,
@@ -271,8 +271,8 @@ def glance(question: Question, fitted: Fitted, name: str | None) -> pa.Table:
         "dropped": pa.int64(),
         "status": text,
         "notes": pa.list_(text),
-        "coefficients": pa.struct([(one.name, number) for one in law.coefficients]),
-        "support": pa.struct([(one.name, span) for one in law.inputs]),
+        "coefficients": pa.struct([(coefficient.name, number) for coefficient in law.coefficients]),
+        "support": pa.struct([(input_.name, span) for input_ in law.inputs]),
     }
     if fitted.options.is_asked:
         types |= {name: text if name in ("bootstrap", "intervals") else types["coefficients"] for name in ASKED}
@@ -324,12 +324,12 @@ def _glance_row(fitted: Fitted, rows: Rows, found: FitRecord | None, name: str |
         numbers = {"std_error": ends.std_errors, "lower": ends.lower, "upper": ends.upper, "bias": ends.bias}
         row |= {name: _by_name(law, values) for name, values in numbers.items() if values is not None}
     row["support"] = {
-        one.name: {"lowest": known(low), "largest": known(high)}
-        for one, (low, high) in zip(law.inputs, found.data.support, strict=True)
+        input_.name: {"lowest": known(low), "largest": known(high)}
+        for input_, (low, high) in zip(law.inputs, found.data.support, strict=True)
     }
     return row
 
 
 def _by_name(law: Law, values: NDArray[np.float64]) -> dict[str, float | None]:
     """Return the numbers of a law's coefficients by name."""
-    return {one.name: known(value) for one, value in zip(law.coefficients, values, strict=True)}
+    return {coefficient.name: known(value) for coefficient, value in zip(law.coefficients, values, strict=True)}

@@ -85,17 +85,17 @@ def keep_forecasts(lake: Asked, forecasts: Sequence[Forecast]) -> None:
     import pyarrow as pa
 
     rows = {
-        one.forecast_id: {
-            "forecast_id": one.forecast_id,
-            "law": one.law,
-            "version": one.version,
-            "inputs": json.dumps(dict(one.inputs)),
-            "predicted": one.predicted,
-            "lower": one.lower,
-            "upper": one.upper,
-            "level": one.level,
+        forecast.forecast_id: {
+            "forecast_id": forecast.forecast_id,
+            "law": forecast.law,
+            "version": forecast.version,
+            "inputs": json.dumps(dict(forecast.inputs)),
+            "predicted": forecast.predicted,
+            "lower": forecast.lower,
+            "upper": forecast.upper,
+            "level": forecast.level,
         }
-        for one in forecasts
+        for forecast in forecasts
     }
     number, text = pa.float64(), pa.string()
     schema = pa.schema(

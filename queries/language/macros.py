@@ -43,7 +43,7 @@ def macros_of(record: LawRecord) -> list[str]:
         return []
     made = [macro]
     tail = (1 - record.level) / 2
-    parameters = ", ".join(quote_name(one) for one in record.inputs)
+    parameters = ", ".join(quote_name(input_) for input_ in record.inputs)
     for function, share in zip(macro_names(name)[1:], (tail, 1 - tail), strict=True):
         body = bound_sql(record.fitted, share)
         if body is not None:
@@ -53,7 +53,7 @@ def macros_of(record: LawRecord) -> list[str]:
 
 def dropped_macros(name: str) -> list[str]:
     """Return the statements that remove the SQL functions of a law."""
-    return [f"DROP MACRO IF EXISTS {quote_name(one)}" for one in macro_names(name)]
+    return [f"DROP MACRO IF EXISTS {quote_name(macro)}" for macro in macro_names(name)]
 
 
 def bound_sql(fitted: FittedLaw, share: float) -> str | None:
@@ -83,15 +83,15 @@ def bound_sql(fitted: FittedLaw, share: float) -> str | None:
     curves = f"list_transform(CAST('{_literal(values)}' AS DOUBLE[][]), lambda {_DRAW}: {curve})"
     quantile = f"list_aggregate({_CURVES}, 'quantile_cont', {sql_number(share)})"
     end = _named(_CURVES, curves, f"CASE WHEN isfinite(list_sum({_CURVES})) THEN {quantile} END")
-    predicted = law.sql([sql_number(one) for one in fitted.coefficients], inputs)
+    predicted = law.sql([sql_number(coefficient) for coefficient in fitted.coefficients], inputs)
     widened = sql_widened(fitted.widening, law, fitted.support, fitted.edge, inputs)
     reached = f"{_ENDS}[1] * pow({_ENDS}[2] / {_ENDS}[1], {widened})" if widened else f"{_ENDS}[2]"
     ends = _named(_ENDS, f"[{predicted}, {end}]", f"CASE WHEN isfinite({_ENDS}[1]) THEN {reached} END")
     usable = " AND ".join(
-        f"isfinite({text})" + (f" AND {text} > 0" if one.positive else "")
-        for text, one in zip(inputs, law.inputs, strict=True)
+        f"isfinite({text})" + (f" AND {text} > 0" if input_.positive else "")
+        for text, input_ in zip(inputs, law.inputs, strict=True)
     )
-    given = ", ".join(f"CAST({quote_name(one.name)} AS DOUBLE)" for one in law.inputs)
+    given = ", ".join(f"CAST({quote_name(input_.name)} AS DOUBLE)" for input_ in law.inputs)
     return _named(_INPUTS, f"[{given}]", f"CASE WHEN {usable} THEN {ends} END")
 
 

@@ -119,7 +119,9 @@ _KINDS: Mapping[str, tuple[Callable[[Any], bool], str]] = {
     "weighing": (lambda value: isinstance(value, str), "a name in quotes, like 'resamples'"),
     "tolerance": (_is_positive, "a number above 0, like 0.1"),
     "budgets": (
-        lambda value: isinstance(value, list) and all(_is_positive(_plain(one)) for one in value) and len(value) > 0,
+        lambda value: (
+            isinstance(value, list) and all(_is_positive(_plain(number)) for number in value) and len(value) > 0
+        ),
         "a list of numbers above 0, like [1e19, 1e20]",
     ),
     "interval": (lambda value: value in ("prediction", "confidence"), "'prediction' or 'confidence'"),
@@ -224,7 +226,7 @@ def read_approach_options(
     values = _read_values(question, options, _APPROACH_KEYS, verb)
     own = {key: values.pop(key) for key in ("budgets", "tolerance", "curves", "flops") if key in values}
     if "budgets" in own:
-        own["budgets"] = tuple(float(one) for one in own["budgets"])
+        own["budgets"] = tuple(float(budget) for budget in own["budgets"])
     values.setdefault("resamples", RESAMPLES)
     return ApproachOptions(FitOptions(objective=_objective(question, options, values, law), **values), **own)
 

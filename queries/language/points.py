@@ -150,22 +150,22 @@ def columns_for(
     by_name = {name.lower(): name for name in targets.column_names}
     found = []
     missing = []
-    for one, argument in zip(law.inputs, arguments, strict=True):
-        name = by_name.get(one.name.lower())
+    for input_, argument in zip(law.inputs, arguments, strict=True):
+        name = by_name.get(input_.name.lower())
         if name is not None:
             found.append(targets.column(name))
             continue
         try:
             computed = question.lake.query(f"SELECT ({argument}) AS x FROM {_TARGETS}", None, {_TARGETS: targets})
         except (duckdb.BinderException, duckdb.CatalogException):
-            missing.append(one.name)
+            missing.append(input_.name)
             continue
         except duckdb.Error:  # after which the transaction answers nothing more
-            missing.append(one.name)
+            missing.append(input_.name)
             break
         found.append(computed.column("x"))
     if missing:
-        wanted = ", ".join(one.name for one in law.inputs)
+        wanted = ", ".join(input_.name for input_ in law.inputs)
         message = f"{title} needs {wanted}, and TO gives {', '.join(targets.column_names)}"
         example = ", ".join(f"{name} = …" for name in missing)
         raise question.error("Binder", message, place, f"add {example}")

@@ -58,7 +58,7 @@ class ChosenLaws:
     @property
     def inputs(self) -> tuple[str, ...]:
         """The names of the inputs."""
-        return tuple(one.name for one in self.law.inputs)
+        return tuple(input_.name for input_ in self.law.inputs)
 
     @property
     def target(self) -> str:
@@ -191,7 +191,7 @@ def predictions(
     usable &= np.isfinite(found.predicted)
     ratios = dict(zip(record.inputs, found.ratio.T, strict=True))
     table = prediction_columns(question, record.target, record.law.unit, found, ratios, usable)
-    question.units.update({one.name: one.unit for one in record.law.inputs if one.unit not in ("", "any")})
+    question.units.update({input_.name: input_.unit for input_ in record.law.inputs if input_.unit not in ("", "any")})
     if usable.any() and not np.isfinite(found.lower[usable]).any():
         question.note(f"{record.title} has no resamples, so its predictions have no interval")
     return table, found, fault
@@ -209,9 +209,9 @@ def read_inputs(
     """
     inputs = np.empty((len(columns[0]), len(columns)))
     faults = {}
-    for p, (one, column) in enumerate(zip(record.law.inputs, columns, strict=True)):
-        inputs[:, p] = numbers(question, column, one.name, place)
-        faults[one.name] = faults_of(inputs[:, p], column, needs_positive=one.positive)
+    for p, (input_, column) in enumerate(zip(record.law.inputs, columns, strict=True)):
+        inputs[:, p] = numbers(question, column, input_.name, place)
+        faults[input_.name] = faults_of(inputs[:, p], column, needs_positive=input_.positive)
     return inputs, first_fault(faults, len(inputs))
 
 
@@ -247,7 +247,7 @@ def prediction_columns(
             "upper": filled(found.upper),
             "level": pa.array(np.full(len(usable), found.level)),
             "interval": pa.array([found.kind] * len(usable), pa.string()),
-            "ratio": pa.StructArray.from_arrays([filled(one) for one in ratios.values()], list(ratios)),
+            "ratio": pa.StructArray.from_arrays([filled(value) for value in ratios.values()], list(ratios)),
             "in_support": pa.array(found.in_support, pa.bool_(), mask=~usable),
         }
     )

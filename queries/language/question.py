@@ -298,7 +298,7 @@ def _literal(value: Any) -> str:
         case float():
             return sql_number(value)
         case list() | tuple():
-            return f"[{', '.join(_literal(one) for one in value)}]"
+            return f"[{', '.join(_literal(item) for item in value)}]"
         case _:
             text = str(value).replace("'", "''")
             return text if type(value).__name__ == "Decimal" else f"'{text}'"

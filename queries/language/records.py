@@ -97,7 +97,7 @@ class LawRecord:
     @property
     def inputs(self) -> tuple[str, ...]:
         """The names of the inputs."""
-        return tuple(one.name for one in self.law.inputs)
+        return tuple(input_.name for input_ in self.law.inputs)
 
     @property
     def title(self) -> str:
@@ -150,29 +150,34 @@ def _record(row: Mapping[str, Any]) -> LawRecord:
     numbers = row["coefficients"]
     coefficients = tuple(
         Coefficient(
-            one["name"],
-            lower=-np.inf if one["lower"] is None else one["lower"],
-            upper=np.inf if one["upper"] is None else one["upper"],
-            init=one["init"],
-            fixed=one["fixed"],
+            domain["name"],
+            lower=-np.inf if domain["lower"] is None else domain["lower"],
+            upper=np.inf if domain["upper"] is None else domain["upper"],
+            init=domain["init"],
+            fixed=domain["fixed"],
         )
-        for one in options["domains"]
+        for domain in options["domains"]
     )
     penalty = find_objective(options["objective"], options["delta"])
     law: Law
     if options["kind"] == BUILT_IN:
         law = with_names(find_law(row["form"]), row["inputs"], row["target"])
         if options["is_changed"]:
-            roles = {one.name: one.role for one in law.coefficients}
-            law = law.with_coefficients(tuple(replace(one, role=roles[one.name]) for one in coefficients)) or law
+            roles = {coefficient.name: coefficient.role for coefficient in law.coefficients}
+            law = (
+                law.with_coefficients(
+                    tuple(replace(coefficient, role=roles[coefficient.name]) for coefficient in coefficients)
+                )
+                or law
+            )
     else:
         law = parse_formula(row["formula"], coefficients, row["inputs"], target=row["target"], objective=penalty)
 
     def column(key: str) -> Array:
-        return np.array([np.nan if one[key] is None else one[key] for one in numbers], dtype=np.float64)
+        return np.array([np.nan if number[key] is None else number[key] for number in numbers], dtype=np.float64)
 
     draws = np.array(row["draws"] or [], dtype=np.float64).reshape(-1, len(numbers))
-    support = np.array([[one["lowest"], one["largest"]] for one in row["support"]], dtype=np.float64).reshape(-1, 2)
+    support = np.array([[span["lowest"], span["largest"]] for span in row["support"]], dtype=np.float64).reshape(-1, 2)
     scale = np.nan if row["residual_scale"] is None else row["residual_scale"]
     diagnosis = json.loads(row["diagnosis"] or "{}")
     widening, edge = diagnosis.get("widening") or 1.0, diagnosis.get("edge")
@@ -187,7 +192,7 @@ def _record(row: Mapping[str, Any]) -> LawRecord:
         std_errors=column("std_error"),
         lower=column("lower"),
         upper=column("upper"),
-        at_bound=tuple(bool(one["at_bound"]) for one in numbers),
+        at_bound=tuple(bool(number["at_bound"]) for number in numbers),
         residuals=np.array(row["residuals"] or [], dtype=np.float64),
         level=row["level"],
         penalty=penalty,

@@ -81,7 +81,7 @@ class Rows:
     def reasons(self) -> tuple[str, ...]:
         """Why rows were dropped, with counts, the most frequent first."""
         counts = Counter(self.faults[self.faults != ""].tolist())
-        ordered = sorted(counts.items(), key=lambda one: (-one[1], one[0]))
+        ordered = sorted(counts.items(), key=lambda item: (-item[1], item[0]))
         return tuple(f"{reason} ({count})" for reason, count in ordered)
 
     def take(self, chosen: NDArray[np.intp]) -> Rows:
@@ -142,8 +142,8 @@ def read_rows(question: Question, bound: Bound, source: Source, extra: Mapping[s
         hint = "a free number of a formula is declared: PARAMETERS (A > 0, alpha IN [0, 1])"
         message = error.message.partition("\n\nLINE ")[0].partition(" Error: ")[2]
         raise question.error(error.kind, message, Span(error.start, error.end), hint) from error
-    read = {f"g{position}": one for position, one in enumerate((extra or {}).values())} | {"y": bound.target}
-    read |= {f"x{p}": one for p, one in enumerate(bound.columns)}
+    read = {f"g{position}": value for position, value in enumerate((extra or {}).values())} | {"y": bound.target}
+    read |= {f"x{p}": column for p, column in enumerate(bound.columns)}
     _check_single(question, table, read if source.weight is None else read | {"w": source.weight}, source)
     _note_unfinished(question, bound, source)
     targets = _column(question, table.column("y"), bound.target)
@@ -151,8 +151,8 @@ def read_rows(question: Question, bound: Bound, source: Source, extra: Mapping[s
     weights = _column(question, table.column("w"), source.weight) if source.weight is not None else None
 
     faults = {bound.target_name: faults_of(targets, table.column("y"), needs_positive=True)}
-    for p, one in enumerate(bound.law.inputs):
-        faults[one.name] = faults_of(inputs[p], table.column(f"x{p}"), needs_positive=one.positive)
+    for p, input_ in enumerate(bound.law.inputs):
+        faults[input_.name] = faults_of(inputs[p], table.column(f"x{p}"), needs_positive=input_.positive)
     if weights is not None:
         faults["the weight"] = faults_of(weights, table.column("w"), needs_positive=True)
     named = {name: table.column(f"g{position}") for position, name in enumerate(extra or {})}

@@ -116,7 +116,7 @@ def _about(question: Question, node: CreateLaw, fitted: Fitted, checked: str) ->
     options = {
         "kind": BUILT_IN if is_built_in else TYPED,
         "is_changed": is_built_in and law.coefficients != find_law(fitted.bound.form).coefficients,
-        "domains": [_domain(one) for one in law.coefficients],
+        "domains": [_domain(coefficient) for coefficient in law.coefficients],
         "objective": found.solution.penalty.name,
         "delta": getattr(found.solution.penalty, "delta", 1e-3),
         "resamples": fitted.options.resamples,
@@ -157,10 +157,10 @@ def _about(question: Question, node: CreateLaw, fitted: Fitted, checked: str) ->
     }
 
 
-def _domain(one: Coefficient) -> dict[str, Any]:
+def _domain(coefficient: Coefficient) -> dict[str, Any]:
     """Return what a coefficient was allowed to be; infinite bounds are null, which JSON has."""
-    bounds = {"lower": _finite(one.lower), "upper": _finite(one.upper)}
-    return {"name": one.name, **bounds, "init": one.init, "fixed": one.fixed}
+    bounds = {"lower": _finite(coefficient.lower), "upper": _finite(coefficient.upper)}
+    return {"name": coefficient.name, **bounds, "init": coefficient.init, "fixed": coefficient.fixed}
 
 
 def _plain(value: Any) -> Any:

@@ -100,11 +100,11 @@ class Scope:
         self.coefficients = record.fitted.coefficients
         self._predicted = (record.target, f"predicted_{record.target}")
         self._values: dict[str, _Reading] = {}
-        later = tuple(one.name.text for one in values)
+        later = tuple(assignment.name.text for assignment in values)
         self.follows: tuple[str, ...] = self._what_follows((*self.given, *later))
-        for one in values:
-            self._values[one.name.text] = self._read(one.value, (*self.given, *self.follows))
-            self.given = (*self.given, one.name.text)
+        for assignment in values:
+            self._values[assignment.name.text] = self._read(assignment.value, (*self.given, *self.follows))
+            self.given = (*self.given, assignment.name.text)
         self._times = self._read_time_law(place)
         self._inputs = self._read_inputs(record, place)
 
@@ -151,13 +151,13 @@ class Scope:
         """Return each input of a law over the known names."""
         known = (*self.given, *self.follows)
         found, missing = [], []
-        for one, argument in zip(record.law.inputs, record.arguments, strict=True):
-            name = match_name(one.name, known)
+        for input_, argument in zip(record.law.inputs, record.arguments, strict=True):
+            name = match_name(input_.name, known)
             text = f'"{name}"' if name is not None else argument
             try:
                 tree = parse_expression(text, known)
             except FormulaError:
-                missing.append(one.name)
+                missing.append(input_.name)
                 continue
             self._use(tree)
             found.append(_Reading(tree, {}, {}))
@@ -174,9 +174,9 @@ class Scope:
             return []
         known = (*self.given, *self.follows)
         found = []
-        for one, argument in zip(law.law.inputs, law.arguments, strict=True):
-            per_step = f"{one.name}_per_step" if law.target == PER_STEP else one.name
-            name = match_name(per_step, known) or match_name(one.name, known)
+        for input_, argument in zip(law.law.inputs, law.arguments, strict=True):
+            per_step = f"{input_.name}_per_step" if law.target == PER_STEP else input_.name
+            name = match_name(per_step, known) or match_name(input_.name, known)
             try:
                 tree = parse_expression(f'"{name}"' if name is not None else argument, known)
             except FormulaError:

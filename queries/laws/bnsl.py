@@ -44,7 +44,7 @@ def _with_breaks(positions: list[str]) -> str:
 
 def _coefficients(positions: list[Coefficient]) -> tuple[Coefficient, ...]:
     parts = [(_exponent(f"c_{i}"), place, _sharpness(f"f_{i}")) for i, place in enumerate(positions, 1)]
-    return (floor("a"), amplitude("b"), _exponent("c_0"), *(one for part in parts for one in part))
+    return (floor("a"), amplitude("b"), _exponent("c_0"), *(coefficient for part in parts for coefficient in part))
 
 
 def _ordered(count: int) -> Chart | None:

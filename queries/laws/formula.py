@@ -109,7 +109,10 @@ class Formula(Law):
     def terms(self) -> tuple[Term, ...] | None:
         """The terms of a sum of powers with non-negative amplitudes, or None when the law has another shape."""
         terms = power_sum(self.expression, coefficient_names(self))
-        lowest = {one.name: one.lower if one.fixed is None else one.fixed for one in self.coefficients}
+        lowest = {
+            coefficient.name: coefficient.lower if coefficient.fixed is None else coefficient.fixed
+            for coefficient in self.coefficients
+        }
         if terms is None or any(term.amplitude and lowest[term.amplitude] < 0 for term in terms):
             return None
         return terms
@@ -122,7 +125,7 @@ class Formula(Law):
         return derive(
             self.expression,
             tuple((coefficient.name, coefficient.lower >= 0) for coefficient in self.coefficients),
-            tuple((one.name, one.positive) for one in self.inputs),
+            tuple((input_.name, input_.positive) for input_ in self.inputs),
         )
 
     @functools.cached_property
@@ -142,13 +145,13 @@ class Formula(Law):
         """
         if self.chart is None:
             return None
-        shared = {one.name: one for one in self.coefficients}
-        in_chart = {one.name for one in self.chart.coefficients}
-        for one in self.coefficients:
-            unbounded = one.fixed is None and one.lower <= 0 and one.upper == math.inf
-            if one.name not in in_chart and not unbounded:
+        shared = {coefficient.name: coefficient for coefficient in self.coefficients}
+        in_chart = {coefficient.name for coefficient in self.chart.coefficients}
+        for coefficient in self.coefficients:
+            unbounded = coefficient.fixed is None and coefficient.lower <= 0 and coefficient.upper == math.inf
+            if coefficient.name not in in_chart and not unbounded:
                 return None
-        coefficients = tuple(shared.get(one.name, one) for one in self.chart.coefficients)
+        coefficients = tuple(shared.get(coefficient.name, coefficient) for coefficient in self.chart.coefficients)
         return replace(self, law=self.chart.law, coefficients=coefficients, chart=None)
 
     def predict(self, coefficients: Array, inputs: Array) -> Array:
@@ -259,11 +262,11 @@ class Formula(Law):
     def to_chart(self, values: Array) -> Array:
         """Return the chart's coefficients (..., K) for the law's (..., K)."""
         chart = self.chart
-        names = tuple(one.name for one in chart.coefficients) if chart else ()
+        names = tuple(coefficient.name for coefficient in chart.coefficients) if chart else ()
         return self._translate(values, chart.forth if chart else (), names)
 
     def _translate(self, values: Array, formulas: tuple[tuple[str, str], ...], names: tuple[str, ...]) -> Array:
-        chart_names = tuple(one.name for one in self.chart.coefficients) if self.chart else ()
+        chart_names = tuple(coefficient.name for coefficient in self.chart.coefficients) if self.chart else ()
         sources = chart_names if names == coefficient_names(self) else coefficient_names(self)
         known: dict[str, Array | float] = {name: values[..., k] for k, name in enumerate(sources)}
         found = {name: evaluate(parse_expression(text, sources), known) for name, text in formulas}
@@ -315,14 +318,14 @@ def parse_formula(
     >>> [(c.name, c.role.value) for c in law.coefficients], law.inputs
     ([('E', 'floor'), ('A', 'amplitude'), ('a', 'exponent')], (Input(name='n', unit='', positive=True),))
     """
-    declared = [one if isinstance(one, Coefficient) else Coefficient(one) for one in coefficients]
-    known = [one.name for one in declared]
+    declared = [given if isinstance(given, Coefficient) else Coefficient(given) for given in coefficients]
+    known = [coefficient.name for coefficient in declared]
     names = known if columns is None else [*known, *columns]
     expression = _parse_any_inputs(text, known) if columns is None else parse_expression(text, names)
     used = symbols_of(expression)
-    for one in declared:
-        if one.name not in used:
-            reason = f"coefficient '{one.name}' is declared but not used"
+    for coefficient in declared:
+        if coefficient.name not in used:
+            reason = f"coefficient '{coefficient.name}' is declared but not used"
             raise FormulaError("Binder", reason, text, 0, len(text), hint="remove it or write it into the formula")
     inputs = [symbol for symbol in used if symbol not in known]
     if not inputs:
@@ -331,8 +334,8 @@ def parse_formula(
     law = Formula(
         name=name or text.strip(),
         law=text,
-        coefficients=tuple(_with_role(one, expression, frozenset(inputs)) for one in declared),
-        inputs=tuple(Input(one, "", one in positive) for one in inputs),
+        coefficients=tuple(_with_role(coefficient, expression, frozenset(inputs)) for coefficient in declared),
+        inputs=tuple(Input(input_, "", input_ in positive) for input_ in inputs),
         target=target,
         unit=unit,
         objective=objective or Huber(),
@@ -344,7 +347,7 @@ def parse_formula(
 def _parse_any_inputs(text: str, known: list[str]) -> Expression:
     """Parse with every name allowed; those that spell a coefficient in another case are that coefficient."""
     written = symbols_of(parse_expression(text))
-    return parse_expression(text, [*known, *(one for one in written if match_name(one, known) is None)])
+    return parse_expression(text, [*known, *(name for name in written if match_name(name, known) is None)])
 
 
 def _with_role(coefficient: Coefficient, expression: Expression, inputs: frozenset[str]) -> Coefficient:

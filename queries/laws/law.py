@@ -290,7 +290,7 @@ def coefficient_names(law: Law) -> tuple[str, ...]:
 
 def input_names(law: Law) -> tuple[str, ...]:
     """Return the P input names of a law, in order."""
-    return tuple(one.name for one in law.inputs)
+    return tuple(input_.name for input_ in law.inputs)
 
 
 def as_values(law: Law, values: Mapping[str, float] | Sequence[float] | Array) -> dict[str, float]:

@@ -78,7 +78,7 @@ def regularised_macro(name: str, known: Mapping[str, float], rate: float, weight
 
 
 def _macro(name: str, body: str) -> str:
-    parameters = ", ".join(quoted(one) for one in COLUMNS)
+    parameters = ", ".join(quoted(column) for column in COLUMNS)
     return f"CREATE OR REPLACE MACRO {quoted(name)}({parameters}) AS ({body})"
 
 

@@ -86,8 +86,10 @@ def slices_of_runs(
         centres = np.log(np.sort(budgets))
         label = np.argmin(np.abs(logs[:, None] - centres), axis=1)
         label = np.where(np.abs(logs - centres[label]) <= width * (1 + 1e-9), label, -1)
-    rich = [one for one in np.unique(label[label >= 0]) if len(np.unique(params[label == one])) >= FEWEST_SIZES]
-    found = [float(np.exp(logs[label == one].mean())) for one in rich]
+    rich = [
+        budget for budget in np.unique(label[label >= 0]) if len(np.unique(params[label == budget])) >= FEWEST_SIZES
+    ]
+    found = [float(np.exp(logs[label == budget].mean())) for budget in rich]
     keep = np.flatnonzero(np.isin(label, rich))
     return Slices(
         budgets=np.array(found),
@@ -111,19 +113,26 @@ def slices_of_curves(
     budgets : (M,) compute [flop], or None for twelve within the range that enough curves share
     """
     logs = np.log(flops)
-    ends = np.array([[logs[curve == one].min(), logs[curve == one].max()] for one in range(int(curve.max()) + 1)])
+    ends = np.array(
+        [
+            [logs[curve == curve_number].min(), logs[curve == curve_number].max()]
+            for curve_number in range(int(curve.max()) + 1)
+        ]
+    )
     if budgets is None:
         shared = min(FEWEST_SIZES, len(ends))
         low, high = np.sort(ends[:, 0])[shared - 1], np.sort(ends[:, 1])[-shared]
         budgets = np.exp(np.linspace(low, max(high, low), CURVE_BUDGETS))
     budgets = np.sort(budgets)
     parts: list[tuple[int, int, float, float]] = []
-    for one in range(len(ends)):
-        rows = np.flatnonzero(curve == one)
+    for curve_number in range(len(ends)):
+        rows = np.flatnonzero(curve == curve_number)
         rows = rows[np.argsort(logs[rows], kind="stable")]
-        inside = np.flatnonzero((np.log(budgets) >= ends[one, 0]) & (np.log(budgets) <= ends[one, 1]))
+        inside = np.flatnonzero((np.log(budgets) >= ends[curve_number, 0]) & (np.log(budgets) <= ends[curve_number, 1]))
         found = np.exp(np.interp(np.log(budgets[inside]), logs[rows], np.log(loss[rows])))
-        parts += [(int(m), one, float(params[rows[0]]), float(value)) for m, value in zip(inside, found, strict=True)]
+        parts += [
+            (int(m), curve_number, float(params[rows[0]]), float(value)) for m, value in zip(inside, found, strict=True)
+        ]
     table = np.array(parts, dtype=np.float64).reshape(-1, 4)
     label = table[:, 0].astype(np.int64)
     rich = [m for m in range(len(budgets)) if len(np.unique(table[label == m, 2])) >= FEWEST_SIZES]

@@ -89,7 +89,10 @@ def _moved(law: Law, draws: Array, inputs: Array) -> Array:
         logs = np.log(np.asarray(law.predict(draws, inputs), dtype=np.float64))
     usable = np.isfinite(logs)
     middle = np.array(
-        [np.median(one[is_usable]) if is_usable.any() else 0.0 for one, is_usable in zip(logs.T, usable.T, strict=True)]
+        [
+            np.median(column[is_usable]) if is_usable.any() else 0.0
+            for column, is_usable in zip(logs.T, usable.T, strict=True)
+        ]
     )
     logs = np.where(usable, logs, middle)
     lowest, highest = np.quantile(logs, [TAIL, 1 - TAIL], axis=0)

@@ -94,29 +94,29 @@ class Comparison:
 
     def __getitem__(self, name: str) -> Approach:
         """Return the approach of a name."""
-        return {one.name: one for one in self.approaches}[name]
+        return {approach.name: approach for approach in self.approaches}[name]
 
     @property
     def records(self) -> list[dict[str, Any]]:
         """One row an approach, the values as in `table`."""
         return [
             {
-                "approach": one.name,
-                "params_exponent": one.params_exponent,
-                "params_lower": one.params_lower,
-                "params_upper": one.params_upper,
-                "tokens_exponent": one.tokens_exponent,
-                "tokens_lower": one.tokens_lower,
-                "tokens_upper": one.tokens_upper,
-                "params_coefficient": one.coefficients[0],
-                "tokens_coefficient": one.coefficients[1],
-                "bias": one.bias,
-                "budgets": int(np.isfinite(one.params).sum()),
-                "rows": one.rows,
+                "approach": approach.name,
+                "params_exponent": approach.params_exponent,
+                "params_lower": approach.params_lower,
+                "params_upper": approach.params_upper,
+                "tokens_exponent": approach.tokens_exponent,
+                "tokens_lower": approach.tokens_lower,
+                "tokens_upper": approach.tokens_upper,
+                "params_coefficient": approach.coefficients[0],
+                "tokens_coefficient": approach.coefficients[1],
+                "bias": approach.bias,
+                "budgets": int(np.isfinite(approach.params).sum()),
+                "rows": approach.rows,
                 "level": self.level,
-                "notes": list(one.notes),
+                "notes": list(approach.notes),
             }
-            for one in self.approaches
+            for approach in self.approaches
         ]
 
     @property
@@ -151,11 +151,12 @@ class Comparison:
     def __repr__(self) -> str:
         head = f"{'approach':18}{'params ~ C^a':>14}{f'{self.level:.0%} interval':>20}{'tokens ~ C^b':>14}{'bias':>9}"
         lines = [
-            f"{one.name:18}{one.params_exponent:14.4f}{f'{one.params_lower:.4f} to {one.params_upper:.4f}':>20}"
-            f"{one.tokens_exponent:14.4f}{one.bias:9.4f}"
-            for one in self.approaches
+            f"{approach.name:18}{approach.params_exponent:14.4f}"
+            f"{f'{approach.params_lower:.4f} to {approach.params_upper:.4f}':>20}"
+            f"{approach.tokens_exponent:14.4f}{approach.bias:9.4f}"
+            for approach in self.approaches
         ]
-        notes = [f"{one.name}: {note}" for one in self.approaches for note in one.notes]
+        notes = [f"{approach.name}: {note}" for approach in self.approaches for note in approach.notes]
         return "\n".join([head, *lines, *notes])
 
 

@@ -110,13 +110,13 @@ def choose(choices: Choices, count: int, *, seed: int = 0, start: Sequence[int] 
     start : a choice to begin with instead of those that share out the budgets
     """
     starts = [list(start)] if start is not None else [_shared(choices, count, share) for share in (None, *SHARES)]
-    starts = [one for k, one in enumerate(starts) if one not in starts[:k]]
+    starts = [start for k, start in enumerate(starts) if start not in starts[:k]]
     generator = np.random.default_rng(seed)
-    found = [_exchanged(choices, one) for one in starts if one is not None]
+    found = [_exchanged(choices, start) for start in starts if start is not None]
     found = sorted(found, key=choices.score, reverse=True)[:FINISHED]
     if not found:
         return None
-    return ordered(choices, max((_exchanged(choices, one, generator) for one in found), key=choices.score))
+    return ordered(choices, max((_exchanged(choices, start, generator) for start in found), key=choices.score))
 
 
 def _shared(choices: Choices, count: int, share: float | None) -> list[int] | None:

@@ -84,7 +84,10 @@ def most_helpful_run(
     >>> found.inputs[0] != 1e8, found.what
     (np.True_, 'alpha')
     """
-    law, free = fit.law, [k for k, one in enumerate(fit.law.coefficients) if _is_free(one, fit.coefficients[k])]
+    law, free = (
+        fit.law,
+        [k for k, coefficient in enumerate(fit.law.coefficients) if _is_free(coefficient, fit.coefficients[k])],
+    )
     if not free or not np.isfinite(fit.coefficients).all():
         return None
     is_log, prior = _coordinates(law, fit.coefficients, free)
@@ -130,17 +133,17 @@ def notes_on_help(fit: Fit) -> list[Note]:
     return [Note("what_would_help", str(found))]
 
 
-def _is_free(one: Coefficient, value: float) -> bool:
+def _is_free(coefficient: Coefficient, value: float) -> bool:
     """Whether a coefficient has a slope to speak of: an amplitude of zero has none in logarithms."""
-    return one.fixed is None and not (one.role in (Role.AMPLITUDE, Role.FLOOR) and value <= 0)
+    return coefficient.fixed is None and not (coefficient.role in (Role.AMPLITUDE, Role.FLOOR) and value <= 0)
 
 
 def _coordinates(law: Law, coefficients: Array, free: Sequence[int]) -> tuple[NDArray[np.bool_], Array]:
     """(F,) which free coefficients are taken by their logarithm, and the prior's standard deviation of each."""
     chosen = [law.coefficients[k] for k in free]
-    is_log = np.array([one.role in (Role.AMPLITUDE, Role.FLOOR) for one in chosen])
+    is_log = np.array([coefficient.role in (Role.AMPLITUDE, Role.FLOOR) for coefficient in chosen])
     size = np.maximum(np.abs(coefficients[list(free)]), 1e-3)
-    linear = np.where([one.role is Role.EXPONENT for one in chosen], EXPONENT_PRIOR, size)
+    linear = np.where([coefficient.role is Role.EXPONENT for coefficient in chosen], EXPONENT_PRIOR, size)
     return is_log, np.where(is_log, LOG_PRIOR, linear)
 
 
@@ -163,11 +166,11 @@ def _slopes(law: Law, coefficients: Array, free: Sequence[int], is_log: NDArray[
 def _ranges(law: Law, inputs: Array) -> list[Variable]:
     """Return where a run is looked for, by input."""
     found = []
-    for p, one in enumerate(law.inputs):
+    for p, input_ in enumerate(law.inputs):
         low, high = float(inputs[:, p].min()), float(inputs[:, p].max())
         if low > 0:
-            found.append(Variable(one.name, low / REACH, high * REACH, is_log=True))
+            found.append(Variable(input_.name, low / REACH, high * REACH, is_log=True))
         else:
             span = max(high - low, abs(high), 1.0)
-            found.append(Variable(one.name, low, high + span))
+            found.append(Variable(input_.name, low, high + span))
     return found

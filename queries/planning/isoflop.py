@@ -150,8 +150,8 @@ def _draws(
     if within_budget:
         group[sliced.unit] = sliced.label
     found = np.zeros((resamples, num_units))
-    for one in np.unique(group):
-        members = np.flatnonzero(group == one)
+    for budget in np.unique(group):
+        members = np.flatnonzero(group == budget)
         picks = members[generator.integers(0, len(members), size=(resamples, len(members)))]
         np.add.at(found, (np.arange(resamples)[:, None], picks), 1.0)
     return found

@@ -82,13 +82,13 @@ class _Search:
     @property
     def best(self) -> Local | None:
         """The best feasible one, or None."""
-        feasible = [one for one in self.found if one.violation <= TOLERANCE and np.isfinite(one.value)]
-        lowest = min(feasible, key=lambda one: one.value, default=None)
+        feasible = [local for local in self.found if local.violation <= TOLERANCE and np.isfinite(local.value)]
+        lowest = min(feasible, key=lambda local: local.value, default=None)
         if lowest is None:
             return None
         # Of values that are the same, the one that is an optimum to more digits: a loss is flat at its lowest.
         close = lowest.value + 1e-8 * max(abs(lowest.value), 1e-6 * self.scaled.spread)
-        return min((one for one in feasible if one.value <= close), key=lambda one: one.stationarity)
+        return min((local for local in feasible if local.value <= close), key=lambda local: local.stationarity)
 
 
 def optimise(problem: Problem, *, seed: int = 0) -> Optimum:
@@ -134,35 +134,36 @@ def optimise(problem: Problem, *, seed: int = 0) -> Optimum:
 def grid(variables: Sequence[Variable], count: int = GRID_POINTS) -> Array:
     """Return (M, V) points that cover the box, about `count` of them, both ends of every range included."""
     each = max(3, int(count ** (1 / len(variables))))
-    if all(one.is_integer for one in variables):  # few enough whole numbers are all tried
-        counts = [np.floor(one.upper) - np.ceil(one.lower) + 1 for one in variables]
+    if all(variable.is_integer for variable in variables):  # few enough whole numbers are all tried
+        counts = [np.floor(variable.upper) - np.ceil(variable.lower) + 1 for variable in variables]
         each = each if np.prod(counts) > WHOLE_POINTS / GRID_POINTS * count else int(max(counts))
-    return np.stack([axis.ravel() for axis in np.meshgrid(*(_axis(one, each) for one in variables))], axis=1).astype(
-        np.float64
-    )
+    return np.stack(
+        [axis.ravel() for axis in np.meshgrid(*(_axis(variable, each) for variable in variables))], axis=1
+    ).astype(np.float64)
 
 
-def _axis(one: Variable, count: int) -> Array:
+def _axis(variable: Variable, count: int) -> Array:
     """Return the values of one variable on the grid, in order."""
-    if one.values:
-        return np.array(one.values)
-    if one.is_integer and np.floor(one.upper) - np.ceil(one.lower) < count:
-        return np.arange(np.ceil(one.lower), np.floor(one.upper) + 1)
-    if one.is_log:
-        values = np.geomspace(one.lower, one.upper, count)
-    elif one.lower > 0 and one.upper / one.lower > 100:  # equal steps alone would skip the small values
+    if variable.values:
+        return np.array(variable.values)
+    if variable.is_integer and np.floor(variable.upper) - np.ceil(variable.lower) < count:
+        return np.arange(np.ceil(variable.lower), np.floor(variable.upper) + 1)
+    if variable.is_log:
+        values = np.geomspace(variable.lower, variable.upper, count)
+    elif variable.lower > 0 and variable.upper / variable.lower > 100:  # equal steps alone would skip the small values
         values = np.union1d(
-            np.geomspace(one.lower, one.upper, count - count // 2), np.linspace(one.lower, one.upper, count // 2)
+            np.geomspace(variable.lower, variable.upper, count - count // 2),
+            np.linspace(variable.lower, variable.upper, count // 2),
         )
     else:
-        values = np.linspace(one.lower, one.upper, count)
-    values = np.clip(values, one.lower, one.upper)
-    return np.unique(_whole(one, values)) if one.is_integer else values
+        values = np.linspace(variable.lower, variable.upper, count)
+    values = np.clip(values, variable.lower, variable.upper)
+    return np.unique(_whole(variable, values)) if variable.is_integer else values
 
 
-def _whole(one: Variable, values: Array) -> Array:
+def _whole(variable: Variable, values: Array) -> Array:
     """Return values rounded to whole numbers of the range."""
-    rounded: Array = np.clip(np.rint(values), np.ceil(one.lower), np.floor(one.upper))
+    rounded: Array = np.clip(np.rint(values), np.ceil(variable.lower), np.floor(variable.upper))
     return rounded
 
 
@@ -190,7 +191,7 @@ def _apart(order: Sequence[int], points: Array, scaled: Scaled, count: int) -> l
     width = scaled.high - scaled.low
     for index in order[:4000]:
         place = scaled.to_chart(points[index]) / width
-        if all(np.abs(place - scaled.to_chart(one) / width).max() > 0.1 for one in chosen):
+        if all(np.abs(place - scaled.to_chart(taken) / width).max() > 0.1 for taken in chosen):
             chosen.append(points[index])
             if len(chosen) == count:
                 break
@@ -201,7 +202,7 @@ def _descend(problem: Problem, search: _Search, start: Array) -> None:
     """Polish a start; round the whole-number variables of what comes out and polish the others again."""
     scaled = search.scaled
     relaxed = polish(scaled, start)
-    whole = [v for v, one in enumerate(problem.variables) if one.is_integer]
+    whole = [v for v, variable in enumerate(problem.variables) if variable.is_integer]
     if not whole:
         search.add(relaxed)
         return
@@ -268,9 +269,9 @@ def _better_nearby(problem: Problem, search: _Search, generator: np.random.Gener
     size = 10.0 ** generator.uniform(-5, -0.5, (CLOUD, 1))
     chart = scaled.to_chart(best.point) + size * width * generator.standard_normal((CLOUD, len(width)))
     cloud = scaled.from_chart(np.clip(chart, scaled.low, scaled.high))
-    for v, one in enumerate(problem.variables):
-        if one.is_integer:
-            cloud[:, v] = _whole(one, cloud[:, v] + generator.integers(-2, 3, CLOUD))
+    for v, variable in enumerate(problem.variables):
+        if variable.is_integer:
+            cloud[:, v] = _whole(variable, cloud[:, v] + generator.integers(-2, 3, CLOUD))
     values = np.where(scaled.violation(cloud) <= TOLERANCE, scaled.value(cloud), np.inf)
     index = int(np.argmin(values))
     return cloud[index] if values[index] < best.value - 1e-9 * max(abs(best.value), scaled.spread * 1e-6) else None
@@ -280,13 +281,13 @@ def _optimum(problem: Problem, search: _Search, closest: Array) -> Optimum:
     """Return the best of what was polished with its certificate."""
     scaled, best = search.scaled, search.best
     if best is None:
-        least = min([*search.found, scaled.at(closest)], key=lambda one: one.violation)
+        least = min([*search.found, scaled.at(closest)], key=lambda local: local.violation)
         broken = scaled.violations(least.point[None])[:, 0] > TOLERANCE
         return _described(problem, scaled, least.point, "infeasible", broken, np.full(len(broken), np.nan), np.nan, 0.0)
-    whole = [v for v, one in enumerate(problem.variables) if one.is_integer]
+    whole = [v for v, variable in enumerate(problem.variables) if variable.is_integer]
     residual, multipliers, binding = stationary(scaled, best.point, fixed=whole)
     close = 1e-7 * max(abs(best.value), 1e-12 * scaled.spread)
-    agreed = [abs(one.value - best.value) <= close for one in search.found if one.violation <= TOLERANCE]
+    agreed = [abs(local.value - best.value) <= close for local in search.found if local.violation <= TOLERANCE]
     status = "optimal" if residual <= STATIONARY else "not_converged"
     return _described(problem, scaled, best.point, status, binding, multipliers, residual, float(np.mean(agreed)))
 
@@ -303,9 +304,9 @@ def _described(
 ) -> Optimum:
     """Return a point with what holds there."""
     slack = []
-    for one in problem.conditions:
-        left, right = (float(call(side, point[None])[0]) for side in (one.left, one.right))
-        room = left - right if one.relation == ">=" else right - left
+    for condition in problem.conditions:
+        left, right = (float(call(side, point[None])[0]) for side in (condition.left, condition.right))
+        room = left - right if condition.relation == ">=" else right - left
         slack.append(0.0 if abs(room) <= ROUNDING * max(abs(left), abs(right)) else room)
     chart = scaled.to_chart(point)
     at_end = (chart - scaled.low <= 1e-9 * (scaled.high - scaled.low)) | (
@@ -316,9 +317,9 @@ def _described(
         point=point,
         value=float(call(problem.objective, point[None])[0]),
         slack=np.array(slack),
-        binding=names_where([one.text for one in problem.conditions], binding),
+        binding=names_where([condition.text for condition in problem.conditions], binding),
         multipliers=multipliers,
-        edges=names_where([one.name for one in problem.variables], at_end),
+        edges=names_where([variable.name for variable in problem.variables], at_end),
         stationarity=residual,
         agreement=agreement,
     )

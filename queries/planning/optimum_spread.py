@@ -55,17 +55,17 @@ def optimum_spread(
     nothing = OptimumSpread(np.full(count, np.nan), np.full(count, np.nan), np.nan, np.nan, 0.0)
     if optimum.status == "infeasible" or len(draws) < 2:
         return nothing
-    relaxed = replace(problem, variables=tuple(replace(one, is_integer=False) for one in problem.variables))
+    relaxed = replace(problem, variables=tuple(replace(optimum, is_integer=False) for optimum in problem.variables))
     scaled = Scaled.of(relaxed, grid(relaxed.variables, UNIT_POINTS))
     start = polish(scaled, optimum.point).point
-    found = [one for one in (_moved(scaled, start, use, draw) for draw in draws) if one is not None]
+    found = [optimum for optimum in (_moved(scaled, start, use, draw) for draw in draws) if optimum is not None]
     share = len(found) / len(draws)
     if share < FEWEST_FOUND:
         return replace(nothing, found=share)
     tail = (1 - level) / 2
-    lower, upper = np.quantile([one.point for one in found], [tail, 1 - tail], axis=0)
-    low, high = np.quantile([scaled.sign * one.value for one in found], [tail, 1 - tail])
-    is_integer: NDArray[np.bool_] = np.array([one.is_integer for one in problem.variables])
+    lower, upper = np.quantile([optimum.point for optimum in found], [tail, 1 - tail], axis=0)
+    low, high = np.quantile([scaled.sign * optimum.value for optimum in found], [tail, 1 - tail])
+    is_integer: NDArray[np.bool_] = np.array([optimum.is_integer for optimum in problem.variables])
     lower, upper = np.where(is_integer, np.floor(lower), lower), np.where(is_integer, np.ceil(upper), upper)
     # Rounding moves the optimum itself, by less than a whole number.
     lower, upper = np.minimum(lower, optimum.point), np.maximum(upper, optimum.point)

@@ -98,7 +98,7 @@ def plan_runs(
         raise NothingToNarrow("every resample of the law says the same there, so no run can narrow the forecast")
     chosen = choose(choices, count, seed=seed)
     if chosen is None:
-        raise NothingToChoose(f"{count} runs do not fit {' and '.join(one.text for one in budgets)}")
+        raise NothingToChoose(f"{count} runs do not fit {' and '.join(budget.text for budget in budgets)}")
     for step in STEPS:
         around = _around(points[np.unique(chosen)], variables, step, is_slow, generator)
         around = around[_possible(around, inputs, conditions, budgets)]
@@ -118,13 +118,13 @@ def _choices(
     per: Function | None,
 ) -> Choices:
     """Return points as candidates."""
-    costs = np.array([call(one.cost, points) for one in budgets]).reshape(len(budgets), len(points))
+    costs = np.array([call(budget.cost, points) for budget in budgets]).reshape(len(budgets), len(points))
     return Choices(
         features=belief.features(inputs(points)),
         targets=belief.features(targets),
         noise=belief.noise,
         costs=costs,
-        limits=np.array([one.limit for one in budgets]),
+        limits=np.array([budget.limit for budget in budgets]),
         per=None if per is None else np.where(np.isfinite(cost := call(per, points)), cost, np.inf),
     )
 
@@ -140,16 +140,16 @@ def _possible(
         left, right = call(condition.left, points), call(condition.right, points)
         room = left - right if condition.relation == ">=" else right - left
         possible = possible & (room >= -TOLERANCE * np.maximum(np.abs(left), np.abs(right)))
-    for one in budgets:
-        possible = possible & (call(one.cost, points) <= one.limit * (1 + TOLERANCE))
+    for budget in budgets:
+        possible = possible & (call(budget.cost, points) <= budget.limit * (1 + TOLERANCE))
     return possible
 
 
 def _why(points: Array, inputs: Function, conditions: Sequence[Condition], budgets: Sequence[Budget]) -> str:
     """Return which conditions leave no candidate."""
-    alone = [one.text for one in conditions if not _possible(points, inputs, (one,), ()).any()]
-    alone += [one.text for one in budgets if not _possible(points, inputs, (), (one,)).any()]
-    every = alone or [*(one.text for one in conditions), *(one.text for one in budgets)]
+    alone = [condition.text for condition in conditions if not _possible(points, inputs, (condition,), ()).any()]
+    alone += [budget.text for budget in budgets if not _possible(points, inputs, (), (budget,)).any()]
+    every = alone or [*(condition.text for condition in conditions), *(budget.text for budget in budgets)]
     return f"nothing in OVER satisfies {' and '.join(every)}" if every else "nothing in OVER is a run"
 
 
@@ -161,15 +161,15 @@ def _around(
     size = (len(points), NEARBY, len(variables))
     moves = step * generator.standard_normal(size) * (generator.random(size) < 0.8)
     found = np.repeat(points[:, None, :], NEARBY, axis=1)
-    for v, one in enumerate(variables):
-        if one.values:
+    for v, variable in enumerate(variables):
+        if variable.values:
             continue
-        low, high = one.lower, one.upper
+        low, high = variable.lower, variable.upper
         if low > 0:
             found[..., v] *= np.exp(moves[..., v] * np.log(high / low) / (each - 1))
         else:
             found[..., v] += moves[..., v] * (high - low) / (each - 1)
         found[..., v] = np.clip(found[..., v], low, high)
-        if one.is_integer:
+        if variable.is_integer:
             found[..., v] = np.clip(np.rint(found[..., v]), np.ceil(low), np.floor(high))
     return np.unique(found.reshape(-1, len(variables)), axis=0)

@@ -67,10 +67,10 @@ def stationary(scaled: Scaled, point: Array, fixed: Sequence[int] = ()) -> tuple
     residual, weights, _ = model.optimality(chart)
     margins = scaled.margins(point[None])[:, 0]
     multipliers = np.zeros(len(weights))
-    for c, one in enumerate(scaled.problem.conditions):
-        right = float(np.broadcast_to(one.right(point[None]), (1,))[0])
+    for c, condition in enumerate(scaled.problem.conditions):
+        right = float(np.broadcast_to(condition.right(point[None]), (1,))[0])
         unit = right if scaled.compares_logs[c] else scaled.scale[c]
-        direction = 1.0 if one.relation == ">=" else -1.0
+        direction = 1.0 if condition.relation == ">=" else -1.0
         multipliers[c] = scaled.sign * model.unit * direction * weights[c] / unit + 0.0
     return residual, multipliers, np.abs(margins) <= ACTIVE
 
@@ -240,9 +240,9 @@ class _Model:
     def judged(self, chart: Array) -> Local:
         """Return a point with its value, its breach and how well the optimality conditions hold."""
         point = self._points(chart)
-        lower = np.array([one.lower for one in self.scaled.problem.variables])
-        upper = np.array([one.upper for one in self.scaled.problem.variables])
-        is_integer = np.array([one.is_integer for one in self.scaled.problem.variables])
+        lower = np.array([variable.lower for variable in self.scaled.problem.variables])
+        upper = np.array([variable.upper for variable in self.scaled.problem.variables])
+        is_integer = np.array([variable.is_integer for variable in self.scaled.problem.variables])
         is_integer[self.free] = False
         point = np.clip(np.where(is_integer, np.rint(point), point), lower, upper)
         plain = self.scaled.at(point)

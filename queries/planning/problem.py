@@ -100,12 +100,12 @@ class Scaled:
     @classmethod
     def of(cls, problem: Problem, points: Array) -> Scaled:
         """Return a problem in units that its values at (M, V) points suggest."""
-        lower = np.array([one.lower for one in problem.variables])
-        upper = np.array([one.upper for one in problem.variables])
+        lower = np.array([variable.lower for variable in problem.variables])
+        upper = np.array([variable.upper for variable in problem.variables])
         is_log = lower > 0
         compares_logs, scale = [], []
-        for one in problem.conditions:
-            sides = np.stack([call(one.left, points), call(one.right, points)])
+        for condition in problem.conditions:
+            sides = np.stack([call(condition.left, points), call(condition.right, points)])
             sides = sides[:, np.isfinite(sides).all(axis=0)]
             compares_logs.append(bool(sides.size and (sides > 0).all()))
             scale.append(_typical(np.abs(sides).sum(axis=0)))
@@ -124,7 +124,7 @@ class Scaled:
     @property
     def is_equation(self) -> NDArray[np.bool_]:
         """(C,) which conditions are equations."""
-        return np.array([one.relation == "=" for one in self.problem.conditions], dtype=bool)
+        return np.array([condition.relation == "=" for condition in self.problem.conditions], dtype=bool)
 
     def to_chart(self, points: Array) -> Array:
         """Return (..., V) chart coordinates of points."""
@@ -144,11 +144,11 @@ class Scaled:
     def margins(self, points: Array) -> Array:
         """Return (C, M) how far each condition is from its edge, in its scale: negative where broken."""
         found = np.empty((len(self.problem.conditions), len(points)))
-        for c, one in enumerate(self.problem.conditions):
-            left, right = call(one.left, points), call(one.right, points)
+        for c, condition in enumerate(self.problem.conditions):
+            left, right = call(condition.left, points), call(condition.right, points)
             with np.errstate(all="ignore"):
                 margin = np.log(right) - np.log(left) if self.compares_logs[c] else (right - left) / self.scale[c]
-            found[c] = -margin if one.relation == ">=" else margin
+            found[c] = -margin if condition.relation == ">=" else margin
         return found
 
     def violations(self, points: Array) -> Array:

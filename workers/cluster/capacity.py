@@ -60,5 +60,5 @@ class Capacity:
     def largest(self) -> str:
         """Return the machine with the most GPUs, then CPUs, in words."""
         have = [node.resources for node in self.nodes]
-        best = max(have, key=lambda one: (one.get("GPU", 0.0), one.get("CPU", 0.0)), default={})
+        best = max(have, key=lambda node: (node.get("GPU", 0.0), node.get("CPU", 0.0)), default={})
         return str(Resources(best.get("CPU", 0.0), best.get("GPU", 0.0), int(best.get("memory", 0.0))))

@@ -110,7 +110,7 @@ def train_pack(families: Sequence[Experiment], attempts: Sequence[int], ticket: 
             stop=stop,
         )
         outcomes = train_packed(families, spools, options=options)
-    return [replace(one, reason=stop.reason) if one.reason == "stopped" else one for one in outcomes]
+    return [replace(outcome, reason=stop.reason) if outcome.reason == "stopped" else outcome for outcome in outcomes]
 
 
 def is_done(status: str | None, reason: str | None) -> bool:

@@ -251,7 +251,7 @@ def _read_plugin(raw: bytes, metadata: Field, found: Events) -> None:
             if part.number == 3:
                 found.hparams |= dict(_hparams(raw, part))
             elif part.number == 4:
-                ended = next((one.value for one in fields(raw, part.start, part.end) if one.number == 1), 0)
+                ended = next((field.value for field in fields(raw, part.start, part.end) if field.number == 1), 0)
                 found.status = ENDS.get(ended)
 
 

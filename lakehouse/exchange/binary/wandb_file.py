@@ -111,7 +111,7 @@ def read_wandb(path: Path) -> Recorded:
                 elif part.number == RUN:
                     config |= _read_run(record, part, names, found)
                 elif part.number == EXIT:
-                    codes = (one.value for one in fields(record, part.start, part.end) if one.number == 1)
+                    codes = (field.value for field in fields(record, part.start, part.end) if field.number == 1)
                     found.exit_code = next(codes, 0)
         except (ValueError, IndexError):
             found.notes.append(f"{path.name}: a record of {len(record)} bytes is not one that wandb writes; left out")
@@ -155,7 +155,7 @@ def _read_history(record: bytes, history: Field, names: dict[bytes, str], found:
     step = numbers.get(STEP)
     if step is None:  # an older file says it in a field of its own
         steps = (part for part in fields(record, history.start, history.end) if part.number == 2)
-        step = next((signed(one.value) for part in steps for one in fields(record, part.start, part.end)), 0)
+        step = next((signed(field.value) for part in steps for field in fields(record, part.start, part.end)), 0)
     seconds = numbers.get(SECONDS, float("nan"))
     whole = step_of(step)
     if whole is not None:
@@ -213,6 +213,6 @@ def _read_run(record: bytes, run: Field, names: dict[bytes, str], found: Recorde
         elif part.number == 10:
             found.tags.append(text(record, part))
         elif part.number == 17:
-            told = {one.number: one.value for one in fields(record, part.start, part.end)}
+            told = {field.number: field.value for field in fields(record, part.start, part.end)}
             found.started = told.get(1, 0) + told.get(2, 0) / 1e9
     return config

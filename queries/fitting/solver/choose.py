@@ -45,7 +45,7 @@ def model_for(
 
 def _check_amplitudes(law: Law) -> None:
     """Refuse more free amplitudes than every subset of which can be tried."""
-    fixed = {one.name for one in law.coefficients if one.fixed is not None}
+    fixed = {coefficient.name for coefficient in law.coefficients if coefficient.fixed is not None}
     free = {term.amplitude for term in law.terms or () if term.amplitude} - fixed
     if len(free) > MOST_UNKNOWNS:
         raise FitError(
@@ -55,17 +55,17 @@ def _check_amplitudes(law: Law) -> None:
 
 
 def _is_linear(law: Law, coefficients: tuple[Coefficient, ...]) -> bool:
-    free = [one for one in coefficients if one.fixed is None]
+    free = [coefficient for coefficient in coefficients if coefficient.fixed is None]
     if len(free) > MOST_UNKNOWNS:
         return False
-    if any(one.upper != math.inf or one.lower not in (0.0, -math.inf) for one in free):
+    if any(coefficient.upper != math.inf or coefficient.lower not in (0.0, -math.inf) for coefficient in free):
         return False
-    return {one.name for one in free} <= set(law.linear)
+    return {coefficient.name for coefficient in free} <= set(law.linear)
 
 
 def _has_terms(law: Law) -> bool:
     """Whether a sum of powers has a term left when fixed amplitudes of zero are out, and none is negative."""
-    fixed = {one.name: one.fixed for one in law.coefficients if one.fixed is not None}
+    fixed = {coefficient.name: coefficient.fixed for coefficient in law.coefficients if coefficient.fixed is not None}
     sizes = [fixed.get(term.amplitude or "", 1.0) for term in law.terms or ()]
     return min(sizes) >= 0 and max(sizes) > 0
 

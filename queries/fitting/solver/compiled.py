@@ -129,7 +129,7 @@ def descend_compiled(
             for found in blocks:
                 parts.append(found)
                 report("descents", min(BLOCK * len(parts), len(theta)), len(theta))
-    ends, values, settled = (np.concatenate(one) for one in zip(*parts, strict=True))
+    ends, values, settled = (np.concatenate(arrays) for arrays in zip(*parts, strict=True))
     return ends, values, settled
 
 

@@ -60,7 +60,7 @@ class GeneralModel:
         self.coefficients = coefficients
         self.link = link
         self.chart_of = chart_of
-        self.free = tuple(k for k, one in enumerate(coefficients) if one.fixed is None)
+        self.free = tuple(k for k, coefficient in enumerate(coefficients) if coefficient.fixed is None)
         self.screened_rows = max(FEWEST_SCREENED, ROWS_EACH * len(self.free))
         self.names = tuple((chart_of.coefficients if chart_of else coefficients)[k].name for k in self.free)
         self.has_curvature = law.has_curvatures
@@ -99,9 +99,13 @@ class GeneralModel:
         """The degrees, if no coefficient that would have to move is fixed or bounded away from 0 and infinity."""
         if found is None:
             return None
-        for one in self.coefficients:
-            pinned = one.fixed is not None or not {one.lower, one.upper} <= {-math.inf, 0.0, math.inf}
-            if one.name in found and pinned:
+        for coefficient in self.coefficients:
+            pinned = coefficient.fixed is not None or not {coefficient.lower, coefficient.upper} <= {
+                -math.inf,
+                0.0,
+                math.inf,
+            }
+            if coefficient.name in found and pinned:
                 return None
         return found
 
@@ -127,9 +131,9 @@ class GeneralModel:
         """All coefficients in the model's units (B, K_all), and the derivative of each free one by its theta (B, K)."""
         moved = np.where(self.is_log, np.exp(np.where(self.is_log, theta, 0.0)), theta)
         found = np.empty((len(theta), len(self.coefficients)))
-        for k, one in enumerate(self.coefficients):
-            if one.fixed is not None:
-                found[:, k] = one.fixed
+        for k, coefficient in enumerate(self.coefficients):
+            if coefficient.fixed is not None:
+                found[:, k] = coefficient.fixed
         found[:, self.free] = moved
         return found, np.where(self.is_log, moved, 1.0)
 
@@ -231,7 +235,7 @@ class GeneralModel:
         for k, position in enumerate(self.free):
             spread = (generator.permutation(POINTS) + generator.random(POINTS)) / POINTS
             if self.names[k] in ranges:
-                low, high = (math.log(one) if self.is_log[k] else one for one in ranges[self.names[k]])
+                low, high = (math.log(end) if self.is_log[k] else end for end in ranges[self.names[k]])
                 theta[:, k] = np.clip(low + spread * (high - low), self.lower[k], self.upper[k])
                 continue
             theta[:, k] = _plausible(self.coefficients[position], spread, self.lower[k], self.upper[k])
@@ -292,7 +296,7 @@ class GeneralModel:
 
     def _rescaled(self, coefficients: Array, sign: float) -> Array:
         """Coefficients moved from the model's units to the law's (sign 1) or back (sign -1)."""
-        names = [one.name for one in self.coefficients]
+        names = [coefficient.name for coefficient in self.coefficients]
         columns = {name: coefficients[:, k] for k, name in enumerate(names)}
         found = coefficients.copy()
         logs = np.zeros_like(found)

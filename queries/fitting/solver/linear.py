@@ -30,9 +30,9 @@ class LinearModel:
 
     def __init__(self, law: Law, coefficients: tuple[Coefficient, ...], inputs: Array, values: Array) -> None:
         self.coefficients = coefficients
-        self.free = tuple(k for k, one in enumerate(coefficients) if one.fixed is None)
+        self.free = tuple(k for k, coefficient in enumerate(coefficients) if coefficient.fixed is None)
         self.names = tuple(coefficients[k].name for k in self.free)
-        held = np.array([0.0 if one.fixed is None else one.fixed for one in coefficients])
+        held = np.array([0.0 if coefficient.fixed is None else coefficient.fixed for coefficient in coefficients])
         self.held = held
         self.constant = np.asarray(law.predict(held, inputs))  # (R,)
         unit = np.eye(len(coefficients))[list(self.free)] + held

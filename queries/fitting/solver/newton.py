@@ -97,7 +97,7 @@ def descend(
                 )
             )
             report("descents", min(first + size, len(theta)), len(theta))
-    return Descent(*(np.concatenate(one) for one in zip(*parts, strict=True)))
+    return Descent(*(np.concatenate(arrays) for arrays in zip(*parts, strict=True)))
 
 
 def descend_to_rest(model: Curve, theta: Array, weights: Array, targets: Array, objective: Objective) -> Descent:

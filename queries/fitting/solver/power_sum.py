@@ -51,7 +51,7 @@ class PowerSumModel:
         values: Array,
     ) -> None:
         self.coefficients = tuple(coefficients)
-        self.free = tuple(k for k, one in enumerate(self.coefficients) if one.fixed is None)
+        self.free = tuple(k for k, coefficient in enumerate(self.coefficients) if coefficient.fixed is None)
         self.names = tuple(self.coefficients[k].name for k in self.free)
         self.position = {name: k for k, name in enumerate(self.names)}
         self.log_inputs = dict(zip(input_names, np.log(inputs).T, strict=True))
@@ -92,7 +92,9 @@ class PowerSumModel:
 
     def _build(self, term: Term) -> LogTerm | None:
         """The term on the rows; None when its amplitude is fixed at zero."""
-        fixed = {one.name: one.fixed for one in self.coefficients if one.fixed is not None}
+        fixed = {
+            coefficient.name: coefficient.fixed for coefficient in self.coefficients if coefficient.fixed is not None
+        }
         own = self.position.get(term.amplitude) if term.amplitude else None
         offset = np.full(self.num_rows, math.log(term.number))
         columns: dict[int, Array] = {}
@@ -217,9 +219,9 @@ class PowerSumModel:
         theta = np.asarray(theta, dtype=np.float64)
         raw = theta + theta @ self.shift.T + self.origin
         found = np.empty((*theta.shape[:-1], len(self.coefficients)))
-        for k, one in enumerate(self.coefficients):
-            if one.fixed is not None:
-                found[..., k] = one.fixed
+        for k, coefficient in enumerate(self.coefficients):
+            if coefficient.fixed is not None:
+                found[..., k] = coefficient.fixed
         for k, position in enumerate(self.free):
             is_amplitude = self.names[k] in self.amplitudes
             found[..., position] = np.exp(raw[..., k]) if is_amplitude else theta[..., k]

@@ -175,17 +175,17 @@ def _merged(model: Model, ended: Descent, members: Counts, targets: Array) -> tu
     kept: list[int] = []
     counts: list[int] = []
     first = 0  # of the kept ones whose objective is close enough to be the same
-    for one in range(len(theta)):
-        while first < len(kept) and value[kept[first]] < value[one] * (1 - SAME_VALUE):
+    for start in range(len(theta)):
+        while first < len(kept) and value[kept[first]] < value[start] * (1 - SAME_VALUE):
             first += 1
         near = kept[first:]
-        apart = np.max(np.abs(predicted[near] - predicted[one]), axis=1, initial=0.0)
+        apart = np.max(np.abs(predicted[near] - predicted[start]), axis=1, initial=0.0)
         same = np.flatnonzero(apart < SAME_PREDICTION)
         if same.size:
-            counts[first + int(same[0])] += int(members[one])
+            counts[first + int(same[0])] += int(members[start])
         else:
-            kept.append(one)
-            counts.append(int(members[one]))
+            kept.append(start)
+            counts.append(int(members[start]))
     return order[kept].astype(np.int64), np.array(counts, dtype=np.int64)
 
 

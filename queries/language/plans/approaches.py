@@ -162,8 +162,10 @@ def wanted_budgets(question: Question, node: CompareApproaches) -> list[float] |
         return None
     value = question.constant(node.budgets)
     given = value if isinstance(value, list) else [value]
-    found = [float(one) for one in given if isinstance(one, int | float | Decimal) and not isinstance(one, bool)]
-    if not found or len(found) < len(given) or not all(0 < one < math.inf for one in found):
+    found = [
+        float(number) for number in given if isinstance(number, int | float | Decimal) and not isinstance(number, bool)
+    ]
+    if not found or len(found) < len(given) or not all(0 < number < math.inf for number in found):
         hint = "AT flops = [1e21, 1e22]"
         raise question.error("Binder", f"budgets are numbers above 0, got {node.budgets.text}", node.budgets, hint)
     return found
@@ -189,7 +191,7 @@ def _compared(
 ) -> list[dict[str, Any]]:
     """Return the rows of one group; a group that cannot be compared has rows that say why."""
     flops = np.array(rows.column(_FLOPS), dtype=np.float64) if _FLOPS in rows.extra.column_names else None
-    curves = [repr(one) for one in rows.column(_CURVES)] if options.curves is not None else None
+    curves = [repr(label) for label in rows.column(_CURVES)] if options.curves is not None else None
     fit = options.fit
     try:
         if not len(rows.kept):
@@ -209,13 +211,13 @@ def _compared(
         names = (*APPROACHES, "law")
         return [{"approach": name, "rows": len(rows.kept), "notes": [f"failed: {error.message}"]} for name in names]
     if is_alone:
-        for one in found.approaches:
-            for note in one.notes:
-                question.note(f"{one.name}: {note}")
+        for approach in found.approaches:
+            for note in approach.notes:
+                question.note(f"{approach.name}: {note}")
     return [
         {**record, **budget}
-        for record, one in zip(found.table.to_pylist(), found.approaches, strict=True)
-        for budget in ([{}] if wanted is None else [_at(one, flops, fit.level) for flops in wanted])
+        for record, approach in zip(found.table.to_pylist(), found.approaches, strict=True)
+        for budget in ([{}] if wanted is None else [_at(approach, flops, fit.level) for flops in wanted])
     ]
 
 

@@ -66,7 +66,7 @@ class AveragePlan:
         """Return the laws that are averaged, the rows they are fitted to again, and the points."""
         steps: Steps = []
         for name, bound in zip(self._names, self._bounds, strict=True):
-            free = sum(one.fixed is None for one in bound.law.coefficients)
+            free = sum(coefficient.fixed is None for coefficient in bound.law.coefficients)
             steps.append((f"law {name}", f"{bound.target_name} ~ {bound.law.formula}; {free} free coefficients"))
         source, rows = self._node.source, self._rows[0]
         whose = "those that the laws were fitted to" if source is None else "which every law can use"
@@ -100,7 +100,9 @@ class AveragePlan:
             fault = np.where(fault == "", own, fault)
             with np.errstate(all="ignore"):
                 ratios |= dict(zip(record.inputs, (inputs[name] / record.fitted.support[:, 1]).T, strict=True))
-            question.units.update({one.name: one.unit for one in record.law.inputs if one.unit not in ("", "any")})
+            question.units.update(
+                {input_.name: input_.unit for input_ in record.law.inputs if input_.unit not in ("", "any")}
+            )
         usable = fault == ""
         if not usable.any():
             raise question.error("Data", f"there is no point to predict: {fault[0]}", node.target)
@@ -188,11 +190,11 @@ def _check_targets(question: Question, node: ExtrapolateAverage, bounds: Sequenc
         if bound.target_name != first.target_name:
             message = f"the laws of an average predict '{first.target_name}' and '{bound.target_name}'"
             raise question.error("Binder", message, subject, hint)
-        units = [one.law.unit or UNITS.get(one.target_name, "") for one in (first, bound)]
+        units = [candidate.law.unit or UNITS.get(candidate.target_name, "") for candidate in (first, bound)]
         if units[0] != units[1]:
             message = f"the laws of an average predict '{first.target_name}' in {units[0]} and in {units[1]}"
             raise question.error("Binder", message, subject, hint)
-        texts = [_read_from(question, one) for one in (first, bound)]
+        texts = [_read_from(question, candidate) for candidate in (first, bound)]
         if texts[0] != texts[1]:
             message = f"the laws of an average read '{first.target_name}' from {texts[0]} and from {texts[1]}"
             raise question.error("Binder", message, subject, hint)

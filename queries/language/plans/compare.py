@@ -55,7 +55,7 @@ class ComparePlan:
         """Return the candidates, the rows, and what ranks them."""
         steps: Steps = []
         for name, bound, own in zip(self._names, self._bounds, self._read, strict=True):
-            free = sum(one.fixed is None for one in bound.law.coefficients)
+            free = sum(coefficient.fixed is None for coefficient in bound.law.coefficients)
             usable = f"{len(own.kept)} of {own.matched} rows usable"
             detail = f"{bound.target_name} ~ {bound.law.formula}; {free} free coefficients; {usable}"
             steps.append((f"candidate {name}", detail))
@@ -79,7 +79,7 @@ class ComparePlan:
         results = []
         for position, (name, bound, own) in enumerate(zip(self._names, self._bounds, self._rows, strict=True)):
             found = fit_rows(question, bound, own, replace(options, resamples=0))
-            free = sum(one.fixed is None for one in bound.law.coefficients)
+            free = sum(coefficient.fixed is None for coefficient in bound.law.coefficients)
             row: dict[str, Any] = {"law": name, "k": free, "status": found.status, "aicc": known(found.criteria.aicc)}
             row |= {"cv_mape": None, "cv_coverage": None}
             if node.holdout is not None:

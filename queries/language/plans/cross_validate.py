@@ -71,7 +71,7 @@ class CrossValidatePlan:
                 "bias": number,
                 "coverage": number,
                 "status": pa.string(),
-                "coefficients": pa.struct([(one.name, number) for one in self._bound.law.coefficients]),
+                "coefficients": pa.struct([(coefficient.name, number) for coefficient in self._bound.law.coefficients]),
             }
         )
         return pa.Table.from_pylist([_fold_row(self._bound, self._splits, fold) for fold in folds], schema=schema)
@@ -87,4 +87,4 @@ def _fold_row(bound: Bound, splits: Splits, fold: Fold) -> dict[str, Any]:
     row |= {"train_max": largest(fold.train), "test_max": largest(fold.test)}
     row |= {name: known(getattr(fold, name)) for name in ("mape", "rmse_log", "bias", "coverage")}
     values = zip(bound.law.coefficients, fold.coefficients, strict=True)
-    return {**row, "coefficients": {one.name: known(value) for one, value in values}}
+    return {**row, "coefficients": {coefficient.name: known(value) for coefficient, value in values}}

@@ -44,12 +44,14 @@ class DesignPlan:
         self._options = options = read_plan_options(question, node.options, "DESIGN", DESIGN_KEYS)
         self._laws = laws = ChosenLaws(question, node.target.law)
         self._count = _count(question, node.count)
-        self._variables = tuple(_variable(question, one) for one in node.ranges)
+        self._variables = tuple(_variable(question, over) for over in node.ranges)
         self._time_law = load_law(question, options.time_law) if options.time_law else None
         self._targets = target_points(question, node.target)
         _check_names(question, node, laws.target)
         self._columns = inputs_among(question, laws, self._targets, node.target.target)
-        self._budgets = tuple(question.number(one.right, "a budget") for one in node.conditions if one.is_total)
+        self._budgets = tuple(
+            question.number(condition.right, "a budget") for condition in node.conditions if condition.is_total
+        )
 
     def steps(self) -> Steps:
         """Return what is chosen among, for which forecast, and what a run costs."""
@@ -98,15 +100,21 @@ class DesignPlan:
         if np.isfinite(fitted.draws).all(axis=1).sum() < FEWEST_RESAMPLES:
             message = f"{record.title} has {len(fitted.draws)} resamples, and DESIGN needs to know how sure it is"
             raise question.error("Fit", message, node.target.law, "fit it WITH (resamples = 1000)")
-        scope = Scope(question, record, [one.name for one in variables], None, place, node.values, self._time_law)
+        scope = Scope(
+            question, record, [variable.name for variable in variables], None, place, node.values, self._time_law
+        )
         conditions = tuple(
-            Condition(title_of(one), scope.function(one.left), scope.function(one.right), one.relation)
-            for one in node.conditions
-            if not one.is_total
+            Condition(
+                title_of(condition), scope.function(condition.left), scope.function(condition.right), condition.relation
+            )
+            for condition in node.conditions
+            if not condition.is_total
         )
         budgets = tuple(
-            Budget(title_of(one), scope.function(one.left), limit)
-            for one, limit in zip((one for one in node.conditions if one.is_total), self._budgets, strict=True)
+            Budget(title_of(condition), scope.function(condition.left), limit)
+            for condition, limit in zip(
+                (condition for condition in node.conditions if condition.is_total), self._budgets, strict=True
+            )
         )
         per = None if options.per is None else _cost(question, scope, options.per)
         check_used(question, scope, node.ranges, "DESIGN")
@@ -143,26 +151,26 @@ def _count(question: Question, expression: Expression) -> int:
     return value
 
 
-def _variable(question: Question, one: OverRange | OverList) -> Variable:
+def _variable(question: Question, over: OverRange | OverList) -> Variable:
     """Return a range or a list of OVER with its numbers."""
-    if isinstance(one, OverRange):
-        return variable_of(question, one)
-    column = question.run("SELECT unnest([", one.values, "]) AS value").column("value")
-    values = np.unique(numbers(question, column, one.name.text, one.values))
+    if isinstance(over, OverRange):
+        return variable_of(question, over)
+    column = question.run("SELECT unnest([", over.values, "]) AS value").column("value")
+    values = np.unique(numbers(question, column, over.name.text, over.values))
     if not np.isfinite(values).all():
-        raise question.error("Data", f"'{one.name.text}' has a value that is no finite number", one.values)
+        raise question.error("Data", f"'{over.name.text}' has a value that is no finite number", over.values)
     is_whole = bool((values == np.rint(values)).all())
     return Variable(
-        one.name.text, float(values[0]), float(values[-1]), is_integer=is_whole, values=tuple(values.tolist())
+        over.name.text, float(values[0]), float(values[-1]), is_integer=is_whole, values=tuple(values.tolist())
     )
 
 
 def _check_names(question: Question, node: Design, target: str) -> None:
     """Check that no name is that of a column of the answer, unless it is the same thing."""
     own = {f"predicted_{target}".lower(), *ADDED} - {"flops", "seconds"}
-    for one in (*node.ranges, *node.values):
-        if one.name.text.lower() in own:
-            raise question.error("Binder", f"DESIGN answers with a column '{one.name.text}' of its own", one.name)
+    for part in (*node.ranges, *node.values):
+        if part.name.text.lower() in own:
+            raise question.error("Binder", f"DESIGN answers with a column '{part.name.text}' of its own", part.name)
     for condition in node.conditions:
         if condition.relation == "=":
             hint = "let OVER compute it: OVER params IN [1e8, 1e10] LOG, tokens = 20 * params"
@@ -173,9 +181,9 @@ def _forecast_inputs(question: Question, node: Design, law: Law, columns: list[p
     """Return the (T, P) inputs of what is forecast."""
     inputs = np.empty((len(columns[0]), len(columns)))
     faults = {}
-    for p, (one, column) in enumerate(zip(law.inputs, columns, strict=True)):
-        inputs[:, p] = numbers(question, column, one.name, node.target.target)
-        faults[one.name] = faults_of(inputs[:, p], column, needs_positive=one.positive)
+    for p, (input_, column) in enumerate(zip(law.inputs, columns, strict=True)):
+        inputs[:, p] = numbers(question, column, input_.name, node.target.target)
+        faults[input_.name] = faults_of(inputs[:, p], column, needs_positive=input_.positive)
     wrong = [fault for fault in first_fault(faults, len(inputs)) if fault]
     if wrong:
         raise question.error("Data", f"there is no forecast to narrow: {wrong[0]}", node.target.target)
@@ -210,7 +218,7 @@ def _table(
 
     def column(name: str, values: Any) -> pa.Array:
         known = np.broadcast_to(np.asarray(values, dtype=np.float64), count)
-        is_whole = any(one.name == name and one.is_integer for one in variables)
+        is_whole = any(variable.name == name and variable.is_integer for variable in variables)
         array = pa.array(known, pa.float64(), mask=~np.isfinite(known))
         return array.cast(pa.int64()) if is_whole else array
 

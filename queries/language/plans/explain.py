@@ -46,10 +46,10 @@ class ExplainPlan:
         sent = self._question.services.sent[self._before :]
         steps = self.steps()
         if table is not None:
-            asked = sum(one.seconds for one in sent)
+            asked = sum(query.seconds for query in sent)
             steps.append(("answer", f"{table.num_rows} rows of {', '.join(table.column_names)}"))
             steps.append(("time in DuckDB", f"{format_seconds(asked)} for {len(sent)} queries"))
             steps.append(("time for the rest", format_seconds(max(seconds - asked, 0.0))))
             steps.append(("time in all", format_seconds(seconds)))
-        steps += [("sql", text) for text in dict.fromkeys(one.sql for one in sent)]
+        steps += [("sql", text) for text in dict.fromkeys(query.sql for query in sent)]
         return pa.table({"step": [step for step, _ in steps], "detail": [detail for _, detail in steps]})

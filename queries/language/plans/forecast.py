@@ -70,9 +70,9 @@ class ForecastPlan:
         table = self._points.predict(keys, records)
         kept = _forecasts(question, self._points.columns, records[0], table, place)
         if question.services.keeps_forecasts:
-            keep_forecasts(question.lake, [one for one in kept if one is not None])
+            keep_forecasts(question.lake, [forecast for forecast in kept if forecast is not None])
             question.note("kept; SHOW FORECASTS scores each once a run with its inputs has finished")
-        ids = pa.table({"forecast_id": pa.array([one and one.forecast_id for one in kept], pa.string())})
+        ids = pa.table({"forecast_id": pa.array([forecast and forecast.forecast_id for forecast in kept], pa.string())})
         return beside(question, table, ids, place, "FORECAST")
 
 
@@ -81,8 +81,8 @@ def _forecasts(
 ) -> list[Kept | None]:
     """Return what is to be kept of each row; None for a row without a prediction."""
     columns = [
-        numbers(question, column, one.name, place).tolist()
-        for one, column in zip(record.law.inputs, given, strict=True)
+        numbers(question, column, input_.name, place).tolist()
+        for input_, column in zip(record.law.inputs, given, strict=True)
     ]
     found: list[Kept | None] = []
     for position, row in enumerate(table.select([f"predicted_{record.target}", "lower", "upper", "level"]).to_pylist()):

@@ -42,7 +42,7 @@ class OptimizePlan:
         self._options = options = read_plan_options(question, node.options, "OPTIMIZE", OPTIMIZE_KEYS)
         self._time_law = load_law(question, options.time_law) if options.time_law else None
         self._laws = ChosenLaws(question, node.law)
-        self._variables = tuple(variable_of(question, one) for one in node.ranges)
+        self._variables = tuple(variable_of(question, over) for over in node.ranges)
         self._values = _each_values(question, node)
         _check_names(question, node, self._laws.target)
 
@@ -117,15 +117,15 @@ def _each_values(question: Question, node: Optimize) -> list[float]:
 def _check_names(question: Question, node: Optimize, target: str) -> None:
     """Check that no name is that of a column of the answer, and no condition is said twice."""
     own = {f"predicted_{target}".lower(), *ADDED}
-    own |= {f"{one.name.text.lower()}_{end}" for one in node.ranges for end in ("lower", "upper")}
-    names = [one.name for one in node.ranges] + [one.name for one in node.values]
+    own |= {f"{over.name.text.lower()}_{end}" for over in node.ranges for end in ("lower", "upper")}
+    names = [over.name for over in node.ranges] + [value.name for value in node.values]
     for name in (*names, *([node.each.name] if node.each else [])):
         if name.text.lower() in own:
             raise question.error("Binder", f"OPTIMIZE answers with a column '{name.text}' of its own", name)
-    counts = Counter(title_of(one) for one in node.conditions)
-    for one in node.conditions:
-        if counts[title_of(one)] > 1:
-            raise question.error("Binder", "the condition is given twice", one)
+    counts = Counter(title_of(condition) for condition in node.conditions)
+    for condition in node.conditions:
+        if counts[title_of(condition)] > 1:
+            raise question.error("Binder", "the condition is given twice", condition)
 
 
 def _solved(
@@ -142,10 +142,12 @@ def _solved(
 
     place = Span(node.ranges[0].name.start, node.ranges[-1].upper.end)
     each = node.each.name.text if node.each else None
-    scope = Scope(question, record, [one.name for one in variables], each, place, node.values, time_law)
+    scope = Scope(question, record, [variable.name for variable in variables], each, place, node.values, time_law)
     conditions = tuple(
-        Condition(title_of(one), scope.function(one.left), scope.function(one.right), one.relation)
-        for one in node.conditions
+        Condition(
+            title_of(condition), scope.function(condition.left), scope.function(condition.right), condition.relation
+        )
+        for condition in node.conditions
     )
     problem = Problem(variables, scope.function(node.objective), conditions, node.maximize)
     check_used(question, scope, node.ranges, "OPTIMIZE")
@@ -165,7 +167,7 @@ def _solved(
         scope.use(record.fitted.coefficients)
     _note_failures(question, node, found)
     _note_spread(question, found, spreads, draws)
-    is_known = np.array([one.status != "infeasible" for one in found])
+    is_known = np.array([optimum.status != "infeasible" for optimum in found])
 
     def column(numbers_: Array, kind: pa.DataType | None = None) -> pa.ChunkedArray:
         known = is_known & np.isfinite(numbers_)
@@ -183,19 +185,21 @@ def _solved(
     note_distance(question, record, prediction, fault == "")
     for name in (f"predicted_{record.target}", "lower", "upper"):
         table[name] = predicted.column(name)
-    names = [one.text for one in conditions]
-    table["slack"] = _by_condition(names, [one.slack if one.status != "infeasible" else None for one in found])
-    table["binding"] = pa.array([list(one.binding) for one in found], pa.list_(pa.string()))
-    multipliers = [one.multipliers if one.status != "infeasible" else None for one in found]
+    names = [condition.text for condition in conditions]
+    table["slack"] = _by_condition(
+        names, [optimum.slack if optimum.status != "infeasible" else None for optimum in found]
+    )
+    table["binding"] = pa.array([list(optimum.binding) for optimum in found], pa.list_(pa.string()))
+    multipliers = [optimum.multipliers if optimum.status != "infeasible" else None for optimum in found]
     table["multiplier"] = _by_condition(names, multipliers)
-    table["status"] = pa.array([one.status for one in found], pa.string())
-    table["optimum"] = column(np.array([one.value for one in found]))
-    table["optimum_lower"] = column(np.array([one.value_lower for one in spreads]))
-    table["optimum_upper"] = column(np.array([one.value_upper for one in spreads]))
+    table["status"] = pa.array([optimum.status for optimum in found], pa.string())
+    table["optimum"] = column(np.array([optimum.value for optimum in found]))
+    table["optimum_lower"] = column(np.array([spread.value_lower for spread in spreads]))
+    table["optimum_upper"] = column(np.array([spread.value_upper for spread in spreads]))
     for v, chosen in enumerate(variables):
         kind = pa.int64() if chosen.is_integer else None
-        table[f"{chosen.name}_lower"] = column(np.array([one.lower[v] for one in spreads]), kind)
-        table[f"{chosen.name}_upper"] = column(np.array([one.upper[v] for one in spreads]), kind)
+        table[f"{chosen.name}_lower"] = column(np.array([spread.lower[v] for spread in spreads]), kind)
+        table[f"{chosen.name}_upper"] = column(np.array([spread.upper[v] for spread in spreads]), kind)
     return pa.table(table)
 
 
@@ -227,15 +231,15 @@ def _by_condition(names: list[str], rows: list[Array | None]) -> pa.Array:
 
 def _note_failures(question: Question, node: Optimize, found: list[Optimum]) -> None:
     """Say which rows have no optimum, and which variables the ranges of OVER stopped."""
-    infeasible = [one for one in found if one.status == "infeasible"]
+    infeasible = [optimum for optimum in found if optimum.status == "infeasible"]
     of = f" for {len(infeasible)} of {len(found)} values" if len(found) > 1 else ""
     if infeasible:
-        broken = dict.fromkeys(text for one in infeasible for text in one.binding)
+        broken = dict.fromkeys(text for optimum in infeasible for text in optimum.binding)
         reason = f"satisfies {' and '.join(broken)}" if broken else f"has a value of {node.objective.text}"
         question.note(f"nothing in OVER {reason}{of}")
-    rough = sum(one.status == "not_converged" for one in found)
+    rough = sum(optimum.status == "not_converged" for optimum in found)
     if rough:
         question.note(f"{rough} of {len(found)} optima are not confirmed: the slope does not vanish there")
-    edges = Counter(name for one in found if one.status != "infeasible" for name in one.edges)
+    edges = Counter(name for optimum in found if optimum.status != "infeasible" for name in optimum.edges)
     for name, count in edges.items():
         question.note(f"'{name}' ends at the edge of its range in {count} of {len(found)} rows: OVER decides there")

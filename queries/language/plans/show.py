@@ -61,8 +61,8 @@ def _forms() -> pa.Table:
             "form": name,
             "formula": law.formula,
             "target": law.target,
-            "inputs": [one.name for one in law.inputs],
-            "coefficients": [one.name for one in law.coefficients],
+            "inputs": [input_.name for input_ in law.inputs],
+            "coefficients": [coefficient.name for coefficient in law.coefficients],
             "source": law.source,
         }
         for name, law in sorted(known_laws().items())
@@ -134,4 +134,4 @@ def _version(question: Question, node: DescribeLaw) -> int | None:
 def coefficient_units(record: LawRecord) -> dict[str, str | None]:
     """Return the unit of each coefficient where it is known: of floors the target's, of exponents none (1)."""
     known = {Role.FLOOR: record.law.unit or None, Role.EXPONENT: "1"}
-    return {one.name: known.get(one.role) for one in record.law.coefficients}
+    return {coefficient.name: known.get(coefficient.role) for coefficient in record.law.coefficients}

@@ -46,17 +46,17 @@ def read_optimize(reader: TokenReader) -> Optimize:
     objective = reader.expression("what to make small", "OVER", "SUBJECT TO", "FOR EACH", OPTIONS, hint=OPTIMIZE_USAGE)
     over, values = read_over(reader, "SUBJECT TO", "FOR EACH")
     ranges = []
-    for one in over:
-        if isinstance(one, OverList):
-            raise reader.error("OPTIMIZE chooses from a range", one.values, OVER_USAGE)
-        ranges.append(one)
+    for part in over:
+        if isinstance(part, OverList):
+            raise reader.error("OPTIMIZE chooses from a range", part.values, OVER_USAGE)
+        ranges.append(part)
     conditions = read_conditions(reader, "FOR EACH")
     for condition in conditions:
         if condition.is_total:
             hint = f"leave it out: {condition.left.text} {condition.relation} {condition.right.text}"
             raise reader.error("SUM is over the runs of DESIGN, and OPTIMIZE chooses one point", condition, hint)
     each = _each(reader) if reader.accept("FOR EACH") else None
-    taken = [one.name for one in ranges] + [one.name for one in values]
+    taken = [over.name for over in ranges] + [value.name for value in values]
     if each is not None and each.name.text.lower() in {name.text.lower() for name in taken}:
         raise reader.error(f"'{each.name.text}' is given twice", each.name)
     options = read_options(reader)

@@ -142,7 +142,7 @@ def _average(reader: TokenReader) -> ExtrapolateAverage:
     source = read_source(reader, "EXTRAPOLATE AVERAGE", "TO") if reader.at("FROM") else None
     if source is not None and source.groups:
         raise no_groups(reader, source, "EXTRAPOLATE AVERAGE")
-    if source is None and (typed := [one for one in subjects if isinstance(one, Candidate)]):
+    if source is None and (typed := [subject for subject in subjects if isinstance(subject, Candidate)]):
         hint = "say which, for all laws: EXTRAPOLATE AVERAGE OF … FROM runs TO …"
         raise reader.error("a law that is not saved needs rows to be fitted to", typed[0], hint)
     target, assignments, query = read_targets(reader, AVERAGE_USAGE, OPTIONS)

@@ -83,7 +83,7 @@ class _Inference:
                 return ONE if name == self.dimension else ZERO
             case Call("add" | "subtract" | "greatest" | "least", arguments):
                 found = [self.degree(argument) for argument in arguments]
-                first = next((one for one in found if one is not None), None)
+                first = next((degree for degree in found if degree is not None), None)
                 if first is not None:
                     for argument in arguments:
                         self.require(argument, first)
