@@ -64,7 +64,7 @@ def open_lake(lake: str | None = None, hold: bool = False, read_only: bool = Fal
     from isoflop.lakehouse import Lakehouse
     from isoflop.queries.language import execute
 
-    if not makes and lake is not None:  # typed, and so perhaps misspelt
+    if not makes and lake is not None:  # typed, and so perhaps misspelled
         check_exists(lake, makes=True)
     opened = Lakehouse(lake, language=execute, hold=hold, read_only=read_only)
     if opened.is_new:

@@ -39,7 +39,7 @@ def note(text: str, *, end: str = "\n") -> None:
 
 
 def warn(text: str) -> None:
-    """Say something that a reader must not overlook, in yellow where there is colour."""
+    """Say something that a reader must not overlook, in yellow where there is color."""
     stderr_console().print(visible(text), style="yellow", markup=False, highlight=False, soft_wrap=True)
 
 

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 SHOWN_ROWS = 40
 LONGEST_TITLE = 160  # characters of a statement that are shown
-# Colours follow the notebook's theme: nothing is painted but a line and the notes.
+# Colors follow the notebook's theme: nothing is painted but a line and the notes.
 _NUMBER = "text-align:right;font-variant-numeric:tabular-nums"
 _TEXT = "text-align:left"
 _QUIET = "opacity:.65;font-weight:normal"

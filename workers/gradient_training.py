@@ -18,7 +18,7 @@ from isoflop.workers.components.optimizers import set_learning_rate, weight_grou
 from isoflop.workers.curve import Curve, log_interval
 from isoflop.workers.devices import TorchDevice, find_device
 from isoflop.workers.outcome import Outcome, TrainOptions
-from isoflop.workers.timing import StepClock, summarise
+from isoflop.workers.timing import StepClock, summarize
 
 if TYPE_CHECKING:
     from isoflop.lakehouse.ingest.spool import Spool
@@ -46,7 +46,7 @@ def train_gradient(family: GradientFamily, spool: Spool, options: TrainOptions) 
 
 
 class Trainer:
-    """A model, its optimiser and one training step; the part of a run that a bare loop has too."""
+    """A model, its optimizer and one training step; the part of a run that a bare loop has too."""
 
     def __init__(self, family: GradientFamily, device: TorchDevice) -> None:
         self.family, self.device = family, device
@@ -84,7 +84,7 @@ class Trainer:
     def warm_up(self, batch: torch.Tensor) -> float:
         """Let every kernel be chosen, compiled and run once, changing nothing; return the wall time [s].
 
-        The update is made with rate 0 and the optimiser's memory of it is dropped, so the weights that
+        The update is made with rate 0 and the optimizer's memory of it is dropped, so the weights that
         training starts from are the same bits with and without.
         """
         began = time.perf_counter()
@@ -214,7 +214,7 @@ class _Run:
         self.clock.add("checkpoint", time.perf_counter() - began)
 
     def _record(self, trainer: Trainer, corpus: Corpus, reason: str | None, warmup_seconds: float) -> Outcome:
-        """Evaluate, summarise the times, and write the end of the attempt."""
+        """Evaluate, summarize the times, and write the end of the attempt."""
         loss = validation_loss = None
         began = time.perf_counter()
         if reason is None:
@@ -234,7 +234,7 @@ class _Run:
             train_seconds=self.curve.seconds,
             compile_seconds=warmup_seconds if self.family.compile else None,
             peak_memory_bytes=self.device.peak_memory_bytes(),
-            step_wall_seconds=summarise(self.clock.wall_seconds).p50 if self.clock.wall_seconds else None,
+            step_wall_seconds=summarize(self.clock.wall_seconds).p50 if self.clock.wall_seconds else None,
             warmup_seconds=warmup_seconds,
             evaluation_seconds=evaluation_seconds if reason is None else None,
         )

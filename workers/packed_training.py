@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from isoflop.lakehouse.runs.provenance import host_name
 from isoflop.workers.checkpoint import load_arrays, save_arrays
 from isoflop.workers.outcome import Outcome, TrainOptions
-from isoflop.workers.timing import summarise
+from isoflop.workers.timing import summarize
 
 if TYPE_CHECKING:
     from isoflop.lakehouse.ingest.spool import Spool
@@ -144,7 +144,7 @@ class _Pack:
         loss = None if losses is None else float(losses[number])
         status = "finished" if reason is None else "failed"
         if self.step_seconds:
-            steps = summarise(self.step_seconds)
+            steps = summarize(self.step_seconds)
             run.spool.timing("step", count=run.step, p10=steps.p10, p50=steps.p50, p90=steps.p90, total=run.seconds)
         run.spool.ended(
             status,

@@ -4,7 +4,7 @@ Rules, because a number without its clock means nothing:
 
 - CUDA: device events recorded between the phases and read back later, so measuring never makes the host
   wait. A phase is the time the device took from one event to the next, its waiting for the host included.
-- CPU, one thread: CPU time of the training thread. Machines are shared, and a neighbour stretches wall
+- CPU, one thread: CPU time of the training thread. Machines are shared, and a neighbor stretches wall
   time by any factor while the work stays the same; so does the process's own writing to the store.
 - CPU, several threads: wall time, since the CPU time of a team does not say how long it took.
 
@@ -38,12 +38,12 @@ class PhaseSummary:
     total: float
 
 
-def summarise(durations: Sequence[float]) -> PhaseSummary:
+def summarize(durations: Sequence[float]) -> PhaseSummary:
     """Return count, percentiles and sum of at least one duration [s].
 
     Example
     -------
-    >>> summarise([0.1, 0.2, 0.3, 0.4, 0.5]).p50
+    >>> summarize([0.1, 0.2, 0.3, 0.4, 0.5]).p50
     0.3
     """
     import numpy as np
@@ -86,12 +86,12 @@ class StepClock(ABC):
     def median(self, phase: str) -> float | None:
         """Return the median duration of a phase [s], or None if it never ran."""
         durations = self.phases.get(phase)
-        return summarise(durations).p50 if durations else None
+        return summarize(durations).p50 if durations else None
 
     def report(self, spool: Spool) -> None:
         """Write a summary of every phase to the run's spool."""
         for phase, durations in self.phases.items():
-            summary = summarise(durations)
+            summary = summarize(durations)
             spool.timing(
                 phase, count=summary.count, p10=summary.p10, p50=summary.p50, p90=summary.p90, total=summary.total
             )

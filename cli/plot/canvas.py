@@ -1,6 +1,6 @@
 """A grid of character cells that takes dots: two by four Braille dots a cell, or one a cell in plain ASCII.
 
-Dot columns count from the left, dot rows from the top. What is drawn later covers the colour of what was there;
+Dot columns count from the left, dot rows from the top. What is drawn later covers the color of what was there;
 dots only add up, so a dithered band and a curve share a cell and both stay readable.
 """
 
@@ -141,7 +141,7 @@ class Canvas:
         return True
 
     def lines(self) -> list[list[tuple[str, str]]]:
-        """Return every row as pieces of (text, rich style), neighbours of one style joined."""
+        """Return every row as pieces of (text, rich style), neighbors of one style joined."""
         ink = self._ink
         if self.is_ascii:
             glyphs = np.array([ord(each.glyph) for each in self._inks], dtype=np.int32)

@@ -135,7 +135,7 @@ def _is_law(lake: Lakehouse, name: str) -> bool:
 def print_figure(
     figure: Figure, width: int | None = None, height: int | None = None, *, is_ascii: bool = False
 ) -> None:
-    """Print the figure on stdout, in as many colours as it has."""
+    """Print the figure on stdout, in as many colors as it has."""
     from isoflop.cli.output import stdout_console
     from isoflop.cli.plot.terminal import draw, is_plain_terminal
 

@@ -4,7 +4,7 @@ A figure is two axes and a tuple of marks: points, lines, bands and one floor. I
 whoever draws it dashes the lines and shades the ground beyond that place. The terminal and matplotlib draw the
 same record, so both show the same thing.
 
-Colour never carries meaning alone: a mark also has a shape (hollow, dashed, dithered) or a label beside it.
+Color never carries meaning alone: a mark also has a shape (hollow, dashed, dithered) or a label beside it.
 """
 
 from __future__ import annotations
@@ -82,7 +82,7 @@ class Points:
     ----------
     x, y : (R,) float arrays, in the units of the axes
     label : their name in the legend; empty to leave them out of it
-    tone : place on the colour scale, 0 to 1, of all of them or (R,) of each; None for the colour of data
+    tone : place on the color scale, 0 to 1, of all of them or (R,) of each; None for the color of data
     is_hollow : drawn as rings: runs that the law has not seen
     """
 
@@ -111,7 +111,7 @@ class Line:
     ----------
     x, y : (S,) float arrays, in the units of the axes
     label : its name in the legend, or beside its right end when it is thin
-    tone : place on the colour scale, 0 to 1; None for the colour of laws
+    tone : place on the color scale, 0 to 1; None for the color of laws
     is_thin : a line of the background, such as one model size among many
     """
 

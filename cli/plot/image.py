@@ -99,7 +99,7 @@ def compose(figure: Figure, *, width: float, height: float) -> Sheet:
     if figure.data_end is not None and x_low < figure.data_end < x_high:
         low, end, high = figure.x.forward([x_low, figure.data_end, x_high])
         _mark_data_end(axes, figure.data_end, x_high, is_far_right=bool(end > low + 0.6 * (high - low)))
-    colours = _colours()
+    colors = _colors()
     for band in figure.of(Band):
         lower, upper = np.clip(band.lower, y_low / 2, None), np.clip(band.upper, None, 2 * y_high)
         axes.fill_between(
@@ -108,11 +108,11 @@ def compose(figure: Figure, *, width: float, height: float) -> Sheet:
     for floor in figure.of(Floor):
         _mark_floor(axes, floor, y_low, y_high)
     for line in figure.of(Line):
-        _draw_line(axes, line, figure.data_end, colours)
+        _draw_line(axes, line, figure.data_end, colors)
     for points in figure.of(Points):
-        _draw_points(axes, points, colours)
-    _label_thin_lines(axes, figure, colours)
-    _finish(sheet, axes, figure, colours)
+        _draw_points(axes, points, colors)
+    _label_thin_lines(axes, figure, colors)
+    _finish(sheet, axes, figure, colors)
     return sheet
 
 
@@ -162,21 +162,21 @@ def _mark_floor(axes: Axes, floor: Floor, y_low: float, y_high: float) -> None:
     )  # fmt: skip
 
 
-def _draw_line(axes: Axes, line: Line, data_end: float | None, colours: Colormap) -> None:
+def _draw_line(axes: Axes, line: Line, data_end: float | None, colors: Colormap) -> None:
     """A line whole inside the data and dashed beyond them."""
-    colour = LAW if line.tone is None else colours(line.tone)
+    color = LAW if line.tone is None else colors(line.tone)
     weight, depth = (0.9, 2.5) if line.is_thin else (2.0, 4.0)
     alpha = 0.75 if line.is_thin else 1.0
     before, beyond = split_at(line, data_end)
     label = "" if line.is_thin else line.label
     axes.plot(
-        before.x, before.y, color=colour, linewidth=weight, alpha=alpha, label=_mathtext(label) or None, zorder=depth
+        before.x, before.y, color=color, linewidth=weight, alpha=alpha, label=_mathtext(label) or None, zorder=depth
     )
     if beyond is not None:
-        axes.plot(beyond.x, beyond.y, color=colour, linewidth=weight, alpha=alpha, linestyle=(0, (4, 2)), zorder=depth)
+        axes.plot(beyond.x, beyond.y, color=color, linewidth=weight, alpha=alpha, linestyle=(0, (4, 2)), zorder=depth)
 
 
-def _draw_points(axes: Axes, points: Points, colours: Colormap) -> None:
+def _draw_points(axes: Axes, points: Points, colors: Colormap) -> None:
     """Filled dots for data, rings for runs that the law has not seen."""
     if points.is_hollow:
         axes.scatter(
@@ -184,15 +184,15 @@ def _draw_points(axes: Axes, points: Points, colours: Colormap) -> None:
             label=_mathtext(points.label) or None, zorder=6,
         )  # fmt: skip
         return
-    colour = DATA if points.tone is None else colours(np.broadcast_to(points.tone, points.x.shape))
+    color = DATA if points.tone is None else colors(np.broadcast_to(points.tone, points.x.shape))
     size = 14 if points.x.size > 150 else 22
-    axes.scatter(points.x, points.y, s=size, c=colour, edgecolors="white", linewidths=0.35, zorder=5)
+    axes.scatter(points.x, points.y, s=size, c=color, edgecolors="white", linewidths=0.35, zorder=5)
     if points.label:
-        legend_colour = DATA if points.tone is None else FAINT
-        axes.scatter([], [], s=22, c=legend_colour, edgecolors="white", linewidths=0.35, label=_mathtext(points.label))
+        legend_color = DATA if points.tone is None else FAINT
+        axes.scatter([], [], s=22, c=legend_color, edgecolors="white", linewidths=0.35, label=_mathtext(points.label))
 
 
-def _label_thin_lines(axes: Axes, figure: Figure, colours: Colormap) -> None:
+def _label_thin_lines(axes: Axes, figure: Figure, colors: Colormap) -> None:
     """Write the name of each thin line beside its last visible position."""
     (x_low, x_high), (y_low, y_high) = figure.limits()
     first, last = figure.y.forward([y_low, y_high])
@@ -207,11 +207,11 @@ def _label_thin_lines(axes: Axes, figure: Figure, colours: Colormap) -> None:
         taken.append(place)
         axes.annotate(
             _mathtext(line.label), (line.x[seen[-1]], line.y[seen[-1]]), xytext=(4, 0), textcoords="offset points",
-            color=FAINT if line.tone is None else colours(line.tone), fontsize=8, va="center", zorder=7,
+            color=FAINT if line.tone is None else colors(line.tone), fontsize=8, va="center", zorder=7,
         )  # fmt: skip
 
 
-def _finish(sheet: Sheet, axes: Axes, figure: Figure, colours: Colormap) -> None:
+def _finish(sheet: Sheet, axes: Axes, figure: Figure, colors: Colormap) -> None:
     """Title, legend, the scale of tones and the notes."""
     axes.set_title(_mathtext(figure.title), loc="left", fontsize=11, fontweight="bold", pad=10)
     if axes.get_legend_handles_labels()[1]:
@@ -220,7 +220,7 @@ def _finish(sheet: Sheet, axes: Axes, figure: Figure, colours: Colormap) -> None
         from matplotlib.cm import ScalarMappable
         from matplotlib.colors import LogNorm
 
-        shades = ScalarMappable(LogNorm(figure.scale.low, figure.scale.high), colours)
+        shades = ScalarMappable(LogNorm(figure.scale.low, figure.scale.high), colors)
         bar = sheet.colorbar(shades, ax=axes, pad=0.015, aspect=36, shrink=0.94)
         marked = ticks(figure.scale.low, figure.scale.high, is_log=True, most=6)
         bar.set_ticks([tick.value for tick in marked], labels=[_mathtext(tick.label) for tick in marked])
@@ -231,7 +231,7 @@ def _finish(sheet: Sheet, axes: Axes, figure: Figure, colours: Colormap) -> None
         sheet.supxlabel(_mathtext(" · ".join(figure.remarks())), x=0.01, ha="left", fontsize=7.5, color=FAINT)
 
 
-def _colours() -> Colormap:
+def _colors() -> Colormap:
     """The scale of tones, small to large: dark to light, without the palest end."""
     import matplotlib
     from matplotlib.colors import ListedColormap

@@ -56,12 +56,12 @@ class Page:
 
     @property
     def plain(self) -> str:
-        """The page as text without colours, no blanks at line ends."""
+        """The page as text without colors, no blanks at line ends."""
         return "\n".join("".join(text for text, _ in row).rstrip() for row in self.rows)
 
     @property
     def text(self) -> Text:
-        """The page as rich text, which a console prints with as many colours as it has."""
+        """The page as rich text, which a console prints with as many colors as it has."""
         from rich.text import Text
 
         page = Text(no_wrap=True, overflow="crop")
@@ -220,7 +220,7 @@ def _open_ended(values: Array, end: float) -> Array:
 
 
 def _toned(ink: Ink, tone: float | None) -> Ink:
-    """The ink in the colour of a place on the scale of tones."""
+    """The ink in the color of a place on the scale of tones."""
     return ink if tone is None else Ink(TONES[min(len(TONES) - 1, int(tone * len(TONES)))], ink.glyph)
 
 

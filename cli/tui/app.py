@@ -55,7 +55,7 @@ class IsoflopApp(Interface):
 
     def get_system_commands(self, screen: Screen[Any]) -> Iterable[SystemCommand]:
         """Yield the commands of the palette: every key of the current view, then the theme."""
-        yield SystemCommand("Change theme", "Pick the colours of the interface", self.action_change_theme)
+        yield SystemCommand("Change theme", "Pick the colors of the interface", self.action_change_theme)
         for binding in (*_described(type(screen).BINDINGS), *_described(View.BINDINGS), *_described(self.BINDINGS)):
             yield SystemCommand(
                 binding.description, f"{binding.tooltip}, key {binding.key}", _performer(screen, binding.action)

@@ -123,7 +123,7 @@ class View(Screen[None]):
     def action_back(self) -> None:
         """Drop the question that is being answered, else leave for the view this one was opened from."""
         if give_up(self):
-            self.query_one(StatementBar).say("cancelled")
+            self.query_one(StatementBar).say("canceled")
         elif len(self.app.screen_stack) > 1:
             self.app.pop_screen()
 

@@ -19,8 +19,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 BYTES_PER_ELEMENT = {"float64": 8, "float32": 4, "bfloat16": 2}  # of activations and matrix operands
-MASTER_BYTES = 4  # weights, gradients and optimiser state stay float32 whatever the activations are
-# Elements moved a parameter by one optimiser step, gradients not zeroed but dropped.
+MASTER_BYTES = 4  # weights, gradients and optimizer state stay float32 whatever the activations are
+# Elements moved a parameter by one optimizer step, gradients not zeroed but dropped.
 OPTIMIZER_TRAFFIC = {"adamw": 7, "adamw_unfused": 16, "momentum": 5, "sgd": 3}
 # Numbers kept a parameter while it is trained: weight, gradient and the optimizer's moments.
 KEPT_PER_PARAM = {"adamw": 4, "adamw_unfused": 4, "momentum": 3, "sgd": 2}
@@ -35,7 +35,7 @@ SHAPE_OUTPUTS = (
 
 @dataclass(frozen=True, kw_only=True)
 class Traffic:
-    """Elements read and written by one optimiser step, by the kind of kernel that moves them.
+    """Elements read and written by one optimizer step, by the kind of kernel that moves them.
 
     The classes are the regressors of the diagnostic time law.
     """
@@ -60,13 +60,13 @@ class Counts:
 
     Parameters
     ----------
-    params : every weight the optimiser updates except norm gains
+    params : every weight the optimizer updates except norm gains
     params_non_embedding : params without the embedding table and the output head
     flops_per_step : floating-point operations of forward, backward and, where it matters, the update
     memcpy_bytes_per_step : bytes read and written by all kernels of a step
     tokens_per_step : tokens (samples, for a family without sequences) seen in a step
     traffic : elements moved a step, by class
-    memory_bytes : predicted peak of weights, gradients, optimiser state and activations
+    memory_bytes : predicted peak of weights, gradients, optimizer state and activations
     depth : layers that work one after another, each of which costs a step time of its own
     """
 
@@ -155,7 +155,7 @@ def transformer_counts(
     micro_batches : m; a step is m forward and backward passes of b/m sequences and one update
     attention : 'fused' never writes the s x s scores, 'plain' writes and reads them
     precision : 'float32', or 'bfloat16' for activations and matrix operands of 2 bytes
-    compiled : whether norms, residuals and activations are merged into their neighbours
+    compiled : whether norms, residuals and activations are merged into their neighbors
     optimizer : key of `OPTIMIZER_TRAFFIC`
 
     Raises

@@ -48,7 +48,7 @@ class Watch:
 
     def __init__(self, progress: OnProgress | None = None) -> None:
         self.progress = progress
-        self._is_cancelled = False
+        self._is_canceled = False
         self._stops: dict[int, Callable[[], object]] = {}
         self._lock = threading.RLock()  # Ctrl-C may come while its own thread has it
         self._reported: dict[str, float] = {}
@@ -61,7 +61,7 @@ class Watch:
         ------
         Interrupted : when somebody did
         """
-        if self._is_cancelled:
+        if self._is_canceled:
             raise Interrupted
 
     def report(self, part: str, done: int, total: int) -> None:
@@ -104,7 +104,7 @@ class Watch:
         What has not quite begun cannot be stopped, so it is told again until nobody waits for it any more.
         """
         with self._lock:
-            self._is_cancelled = True
+            self._is_canceled = True
             for stop in list(self._stops.values()):
                 with contextlib.suppress(Exception):
                     stop()

@@ -1,6 +1,6 @@
 """Several laws on the same rows, averaged: a forecast that does not bet on one form.
 
-Every law is fitted to the same resamples of the rows, so that chance in drawing them favours none. Which law is right
+Every law is fitted to the same resamples of the rows, so that chance in drawing them favors none. Which law is right
 is then weighed in one of two ways: by how often it predicts the rows a resample left out best, or by its criterion.
 
 Source: Buckland, Burnham and Augustin 1997, Biometrics 53, 603.
@@ -80,14 +80,14 @@ class LawAverage:
             ]
         )
         scales = sides / ndtri((1 + own[0].level) / 2)  # (L, 2, R)
-        centres = np.array([np.log(prediction.predicted) for prediction in own])
+        centers = np.array([np.log(prediction.predicted) for prediction in own])
         low, high = (
-            np.min(centres, axis=0) - 12 * scales.max(axis=(0, 1)),
-            np.max(centres, axis=0) + 12 * scales.max(axis=(0, 1)),
+            np.min(centers, axis=0) - 12 * scales.max(axis=(0, 1)),
+            np.max(centers, axis=0) + 12 * scales.max(axis=(0, 1)),
         )
         for _ in range(60):
             place = 0.5 * (low + high)
-            offset = place - centres
+            offset = place - centers
             scale = np.where(offset < 0, scales[:, 0], scales[:, 1])
             below = self.weights @ ndtr(offset / np.maximum(scale, 1e-300))
             low, high = np.where(below < share, place, low), np.where(below < share, high, place)
@@ -147,7 +147,7 @@ def average_laws(
     laws : two or more, with the same target
     data : the same rows for each (`shared_data`)
     options : how they are fitted, with 200 resamples unless they say otherwise. Without an objective the first law's
-        is minimised for all, because laws are compared by it
+        is minimized for all, because laws are compared by it
     names : what the laws are called, all different; their own names when None
     weighing : `resamples` for the share of resamples whose left-out rows a law predicts best, `aicc` for
         exp(-aicc / 2), which trusts the density of the residuals

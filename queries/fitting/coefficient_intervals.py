@@ -85,9 +85,9 @@ def _jackknifed(fit: Fit) -> tuple[Intervals, list[Note]]:
     """Intervals, standard errors and bias of the jackknife, and a note on them."""
     found = jackknife(fit)
     reach = student_quantile((1 + fit.level) / 2, len(found.coefficients) - 1) * found.std_errors
-    centre = fit.coefficients - found.bias
+    center = fit.coefficients - found.bias
     domain = np.array([[coefficient.lower, coefficient.upper] for coefficient in fit.law.coefficients])
-    lower, upper = (np.clip(end, domain[:, 0], domain[:, 1]) for end in (centre - reach, centre + reach))
+    lower, upper = (np.clip(end, domain[:, 0], domain[:, 1]) for end in (center - reach, center + reach))
     left_out = f"{len(found.coefficients)} {'rows' if fit.data.group is None else 'groups'}"
     note = Note("intervals", f"{fit.level:.0%} jackknife intervals of the coefficients, each of {left_out} left out")
     return Intervals("jackknife", found.std_errors, lower, upper, found.bias), [note]

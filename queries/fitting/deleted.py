@@ -1,6 +1,6 @@
 """Residuals as they would be if their own row, or group of rows, had not been fitted.
 
-A law is drawn towards every row it is fitted to, so what it leaves of a row is too small: with a penalty that is
+A law is drawn toward every row it is fitted to, so what it leaves of a row is too small: with a penalty that is
 nearly the absolute value it goes through as many rows as it has coefficients. A bootstrap that redraws residuals must
 first undo this, or its intervals are too short. One Newton step from the fit without the group says by how much; with
 least squares and single rows that is the exact r / (1 - h).
@@ -34,7 +34,7 @@ def deleted_residuals(
     free : positions of those that were fitted
     rows : R usable rows; a row without groups is a group of its own
     residuals : (R,) log residuals of the fit [1]
-    penalty : what the fit minimised
+    penalty : what the fit minimized
     """
     root = np.sqrt(rows.weight)
     basis = slope_basis(law, coefficients, rows.inputs, free, root)  # (R, rank)

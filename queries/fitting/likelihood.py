@@ -77,11 +77,11 @@ def greatest_log_likelihood(objective: Objective, mean_penalty: float, count: in
     if not (0 < mean_penalty < math.inf):
         return math.inf if mean_penalty == 0 else math.nan
     if objective.has_scale:  # its scale is fitted already and part of the penalty
-        return -count * (mean_penalty + objective.log_normaliser(1.0))
+        return -count * (mean_penalty + objective.log_normalizer(1.0))
 
     def negative(log_scale: float) -> float:
         scale = math.exp(log_scale)
-        return mean_penalty / scale + objective.log_normaliser(scale)
+        return mean_penalty / scale + objective.log_normalizer(scale)
 
     low, high = math.log(mean_penalty) - 8.0, math.log(mean_penalty) + 8.0
     golden = (math.sqrt(5) - 1) / 2

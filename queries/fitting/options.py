@@ -1,4 +1,4 @@
-"""How a law is fitted: what is minimised, from where, with which resamples and intervals."""
+"""How a law is fitted: what is minimized, from where, with which resamples and intervals."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ class FitOptions:
 
     Parameters
     ----------
-    objective : penalty to minimise; the law's own when None
+    objective : penalty to minimize; the law's own when None
     resamples : number of bootstrap resamples; 0 leaves intervals empty
     resampling : the bootstrap, such as `AutoBootstrap()`; chosen by `default_resampling` when None
     seed : of random starts and resamples; the same seed gives the same fit

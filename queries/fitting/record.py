@@ -82,7 +82,7 @@ class Fit:
 
     @property
     def objective(self) -> float:
-        """Sum of what was minimised over rows, with weights."""
+        """Sum of what was minimized over rows, with weights."""
         return self.solution.objective
 
     @property

@@ -48,7 +48,7 @@ class LawRegressor(RegressorMixin, TransformerMixin, BaseEstimator):  # type: ig
     Parameters
     ----------
     law : a law, the name of one, or a function from the number of columns to a law, such as `separable`
-    objective : penalty to minimise; the law's own when None
+    objective : penalty to minimize; the law's own when None
     resamples : bootstrap resamples behind intervals; 0 for point predictions only
     seed : of random starts and resamples
     level : coverage of all intervals [1]

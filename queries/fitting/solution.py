@@ -31,7 +31,7 @@ class Solution:
     at_bound : (K,) whether a coefficient lies on the edge of its domain
     residuals : (R,) log measured minus log predicted [1]
     residual_scale : spread of the residuals [1], as the scale of a normal with the same central range
-    penalty : what was minimised, at its own scale where it has one
+    penalty : what was minimized, at its own scale where it has one
     identified : what the rows say about each coefficient
     search : where the search ended and how sure it is; no starts when there was none
     """

@@ -95,7 +95,7 @@ def row_steps(source: Source, rows: Rows) -> Steps:
 
 
 def search_steps(bound: Bound, rows: Rows, options: FitOptions) -> Steps:
-    """Return what is minimised, and from how many points the search begins."""
+    """Return what is minimized, and from how many points the search begins."""
     penalty = options.objective or bound.law.objective
     delta = getattr(penalty, "delta", None)
     steps = [("objective", penalty.name + (f", delta {delta:g}" if delta is not None else ""))]

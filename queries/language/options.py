@@ -321,7 +321,7 @@ def _value(question: Question, expression: Expression) -> Any:
 
 # What reference and shell say of each key: default, meaning.
 MEANINGS: Mapping[str, tuple[str, str]] = {
-    "objective": ("the form's own", f"what is minimised: {', '.join(f'`{name}`' for name in OBJECTIVES)}"),
+    "objective": ("the form's own", f"what is minimized: {', '.join(f'`{name}`' for name in OBJECTIVES)}"),
     "delta": (
         "`1e-3`",
         f"log residual beyond which the objective grows linearly; of {', '.join(f'`{name}`' for name in WITH_DELTA)}",

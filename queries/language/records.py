@@ -54,7 +54,7 @@ class LawRecord:
     at_bound : (K,) whether a coefficient lies on the edge of its domain
     residuals : (R,) log residuals [1] of the rows it was fitted to
     level : share that the intervals cover
-    penalty : what the fit minimised
+    penalty : what the fit minimized
     status, notes : how the fit went
     statement : the text that made it, empty when it is not saved
     values : parameters that the text was given

@@ -12,7 +12,7 @@ from isoflop.queries.laws.formula import Chart, Formula, parse_formula
 from isoflop.queries.laws.kaplan import KAPLAN
 from isoflop.queries.laws.law import Coefficient, Cost, Input, Law, Role, amplitude, exponent, floor, free
 from isoflop.queries.laws.loss_in_time import LOSS_IN_TIME
-from isoflop.queries.laws.nqs import NQS, NQS_REGULARISED
+from isoflop.queries.laws.nqs import NQS, NQS_REGULARIZED
 from isoflop.queries.laws.objective_names import OBJECTIVES, WITH_DELTA, find_objective
 from isoflop.queries.laws.objectives import Huber, LeastAbsolute, LeastSquares, Objective, PlainSquares, RelativeSquares
 from isoflop.queries.laws.optimal_batch import OPTIMAL_BATCH
@@ -47,7 +47,7 @@ __all__ = [
     "LAWS",
     "LOSS_IN_TIME",
     "NQS",
-    "NQS_REGULARISED",
+    "NQS_REGULARIZED",
     "OBJECTIVES",
     "OPTIMAL_BATCH",
     "OPTIMAL_LEARNING_RATE",

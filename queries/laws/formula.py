@@ -61,7 +61,7 @@ class Formula(Law):
     coefficients : its K free numbers, in the order of every coefficient array
     inputs : its P inputs, in the order of the columns of X
     target, unit : the quantity it predicts and that quantity's unit
-    objective : what a fit minimises unless told otherwise
+    objective : what a fit minimizes unless told otherwise
     source : paper and equation
     chart : other coefficients to fit it in, or None
 
@@ -305,7 +305,7 @@ def parse_formula(
         one its place in the formula gives it; its domain stays as declared
     columns : names that may be inputs; with None, every name that is no coefficient is one
     name, target, unit : of the law; the name is the text when empty
-    objective : what a fit minimises; Huber(1e-3) when None
+    objective : what a fit minimizes; Huber(1e-3) when None
 
     Raises
     ------

@@ -131,7 +131,7 @@ class Law(ABC):
     source: str = ""
     """paper and equation"""
     objective: Objective = Huber()
-    """what a fit minimises unless told otherwise"""
+    """what a fit minimizes unless told otherwise"""
     cost: Cost = Cost.CHEAP
     """what one prediction takes"""
     surrogate: Law | None = None

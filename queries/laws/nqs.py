@@ -9,7 +9,7 @@ of variance R n^-r / batch; P, Q, R are called P_1, Q_1, R_1, their values for n
 with a_n = 1 - gamma Q n^-q: what the model cannot represent, what it has not learned yet, and noise.
 
 There are two laws. `nqs` is the formula above. `nqs_regularised` lets the learning rate fall as the weights grow, as
-in networks with normalisation; it is not fitted itself but predicts with the coefficients of a fit of `nqs`, as
+in networks with normalization; it is not fitted itself but predicts with the coefficients of a fit of `nqs`, as
 published. It is better where the batch size is far from that of the rows, the plain one nearer to them.
 
 Coefficients trade off against each other: only p and q are sharp. Judge a fit by the loss of runs it has not seen,
@@ -28,7 +28,7 @@ from isoflop.queries.laws.algebra.expression import Array
 from isoflop.queries.laws.derivatives import central
 from isoflop.queries.laws.law import Coefficient, Cost, Input, Law, Role, as_values
 from isoflop.queries.laws.objectives import LeastSquares, Objective
-from isoflop.queries.laws.quadratic_sql import plain_macro, regularised_macro
+from isoflop.queries.laws.quadratic_sql import plain_macro, regularized_macro
 from isoflop.queries.laws.quadratic_sums import Nodes, nodes_for, zeta_tail
 
 LEARNING_RATE = 1.999  # gamma [1]: a convention, since Q absorbs it
@@ -136,7 +136,7 @@ class NoisyQuadratic(Law):
 
 
 @dataclass(frozen=True)
-class RegularisedNoisyQuadratic(NoisyQuadratic):
+class RegularizedNoisyQuadratic(NoisyQuadratic):
     """The noisy quadratic whose learning rate falls as its weights grow.
 
     Parameters
@@ -156,7 +156,7 @@ class RegularisedNoisyQuadratic(NoisyQuadratic):
 
     def macro(self, name: str, coefficients: Mapping[str, float] | Sequence[float] | Array) -> str:
         """Return the statement that creates the fitted law as an SQL macro, which takes the same intervals."""
-        return regularised_macro(name, as_values(self, coefficients), LEARNING_RATE, WEIGHT_SCALE)
+        return regularized_macro(name, as_values(self, coefficients), LEARNING_RATE, WEIGHT_SCALE)
 
     def predict(self, coefficients: Array, inputs: Array) -> Array:
         """Return the expected loss (..., R) for coefficients (..., 7) and inputs (R, 3)."""
@@ -168,7 +168,7 @@ class RegularisedNoisyQuadratic(NoisyQuadratic):
         with np.errstate(all="ignore"):
             for first in range(0, len(flat), size):
                 chunk = slice(first, first + size)
-                found[chunk] = _regularised_loss(flat[chunk], inputs, nodes)
+                found[chunk] = _regularized_loss(flat[chunk], inputs, nodes)
         return found.reshape(*coefficients.shape[:-1], len(inputs))
 
     def jacobian(self, coefficients: Array, inputs: Array) -> Array:
@@ -244,7 +244,7 @@ def _loss(coefficients: Array, inputs: Array, nodes: Nodes, *, slopes: bool) -> 
     return value, found
 
 
-def _regularised_loss(coefficients: Array, inputs: Array, nodes: Nodes) -> Array:
+def _regularized_loss(coefficients: Array, inputs: Array, nodes: Nodes) -> Array:
     """Loss (B, R), its steps taken in intervals between which the learning rate is set anew."""
     p, q, P, Q, e, R, r = _columns(coefficients)
     params, batch, steps = (inputs[:, k, None] for k in range(3))
@@ -276,4 +276,4 @@ def _regularised_loss(coefficients: Array, inputs: Array, nodes: Nodes) -> Array
 
 
 NQS = NoisyQuadratic()
-NQS_REGULARISED = RegularisedNoisyQuadratic()
+NQS_REGULARIZED = RegularizedNoisyQuadratic()

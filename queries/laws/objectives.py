@@ -10,7 +10,7 @@ Which one to take:
 * losses or error rates as some papers fit them, without logarithms: `PlainSquares()`, squares of the error itself.
 
 The sum is never turned into a mean: with rows in the hundreds and residuals near 1e-3 a mean is so small that
-the usual stopping rules of optimisers fire at the start.
+the usual stopping rules of optimizers fire at the start.
 """
 
 from __future__ import annotations
@@ -69,7 +69,7 @@ class Objective(ABC):
         """Return smoother objectives to descend first, widest first; empty when this one has a single bowl."""
 
     @abstractmethod
-    def log_normaliser(self, scale: float) -> float:
+    def log_normalizer(self, scale: float) -> float:
         """Return log of the integral of `exp(-penalty / scale)` over all residuals."""
 
     @property
@@ -148,7 +148,7 @@ class Huber(Objective):
         deltas = [WIDEST, *(WIDEST * 10 ** -(0.5 * k) for k in range(2, math.ceil(2 * steps - 1e-9)))]
         return tuple(Huber(delta) for delta in deltas)
 
-    def log_normaliser(self, scale: float) -> float:
+    def log_normalizer(self, scale: float) -> float:
         """Return log of the integral of the Huber density, for comparing laws by likelihood."""
         inner = math.sqrt(2 * math.pi * scale) * math.erf(self.delta / math.sqrt(2 * scale))
         outer = 2 * scale / self.delta * math.exp(-(self.delta**2) / (2 * scale))
@@ -177,7 +177,7 @@ class LeastSquares(Objective):
         """Return nothing: squares need no smoothing."""
         return ()
 
-    def log_normaliser(self, scale: float) -> float:
+    def log_normalizer(self, scale: float) -> float:
         """Return log of the integral of the normal density."""
         return 0.5 * math.log(2 * math.pi * scale)
 
@@ -212,7 +212,7 @@ class LeastAbsolute(Objective):
         """Return absolute residuals with wider rounding, widest first."""
         return tuple(LeastAbsolute(huber.delta) for huber in Huber(self.smoothing).graduation())
 
-    def log_normaliser(self, scale: float) -> float:
+    def log_normalizer(self, scale: float) -> float:
         """Return log of the integral of the Laplace density."""
         return math.log(2 * scale)
 
@@ -242,9 +242,9 @@ class RelativeSquares(Objective):
         """Return nothing: squares need no smoothing."""
         return ()
 
-    def log_normaliser(self, scale: float) -> float:
+    def log_normalizer(self, scale: float) -> float:
         """Return log of the integral of the normal density."""
-        return LeastSquares().log_normaliser(scale)
+        return LeastSquares().log_normalizer(scale)
 
 
 @dataclass(frozen=True)

@@ -36,7 +36,7 @@ def plain_macro(name: str, known: Mapping[str, float], rate: float) -> str:
     return _macro(name, f"{_rest(known)} + list_sum({_each(nodes, each)})")
 
 
-def regularised_macro(name: str, known: Mapping[str, float], rate: float, weight_scale: float) -> str:
+def regularized_macro(name: str, known: Mapping[str, float], rate: float, weight_scale: float) -> str:
     """Return the statement that creates a fitted `nqs_regularised` as an SQL macro of params, batch and steps.
 
     Parameters

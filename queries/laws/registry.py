@@ -16,7 +16,7 @@ from isoflop.queries.laws.data_constrained import DATA_CONSTRAINED
 from isoflop.queries.laws.kaplan import KAPLAN
 from isoflop.queries.laws.law import Law, coefficient_names, input_names
 from isoflop.queries.laws.loss_in_time import LOSS_IN_TIME
-from isoflop.queries.laws.nqs import NQS, NQS_REGULARISED
+from isoflop.queries.laws.nqs import NQS, NQS_REGULARIZED
 from isoflop.queries.laws.optimal_batch import OPTIMAL_BATCH
 from isoflop.queries.laws.optimal_learning_rate import OPTIMAL_LEARNING_RATE
 from isoflop.queries.laws.optimal_params import OPTIMAL_PARAMS
@@ -59,7 +59,7 @@ LAWS: dict[str, Law] = {
         ADDITIVE,
         SMOOTH_MAX,
         NQS,
-        NQS_REGULARISED,
+        NQS_REGULARIZED,
         OPTIMAL_PARAMS,
         OPTIMAL_TOKENS,
         OPTIMAL_LEARNING_RATE,

@@ -90,12 +90,12 @@ class HuberLikelihood(Objective):
         weights : (R,) row weights
         """
         share, size = weights / weights.sum(), np.abs(residuals)
-        log_normaliser = Huber(self.delta).log_normaliser(1.0)
+        log_normalizer = Huber(self.delta).log_normalizer(1.0)
 
         def cost(log_scale: float) -> float:
             scaled = size * math.exp(-log_scale)
             inner = np.minimum(scaled, self.delta)
-            return float(share @ (inner * (scaled - 0.5 * inner))) + log_scale + log_normaliser
+            return float(share @ (inner * (scaled - 0.5 * inner))) + log_scale + log_normalizer
 
         smallest = math.log(SMALLEST_KNEE / self.delta)
         largest = math.log(float(size.max()) * max(1.0, self.delta) + 2 * math.exp(smallest)) + 1.0
@@ -111,9 +111,9 @@ class HuberLikelihood(Objective):
         """Return Huber objectives from 0.1 down to three times the log residual where this one turns linear."""
         return Huber(self.delta * self.known_scale).graduation()
 
-    def log_normaliser(self, scale: float) -> float:
+    def log_normalizer(self, scale: float) -> float:
         """Return log of the integral of `exp(-penalty / scale)` over log residuals."""
-        return math.log(self.known_scale) + Huber(self.delta).log_normaliser(scale)
+        return math.log(self.known_scale) + Huber(self.delta).log_normalizer(scale)
 
 
 @dataclass(frozen=True)
@@ -162,10 +162,10 @@ class AsymmetricHuber(Objective):
         """Return the same with wider deltas, widest first."""
         return tuple(replace(self, delta=wider.delta) for wider in Huber(self.delta).graduation())
 
-    def log_normaliser(self, scale: float) -> float:
+    def log_normalizer(self, scale: float) -> float:
         """Return log of the integral of the density, half a Huber density on each side."""
         huber = Huber(self.delta)
-        above, below = huber.log_normaliser(scale / self.above), huber.log_normaliser(scale)
+        above, below = huber.log_normalizer(scale / self.above), huber.log_normalizer(scale)
         return float(np.logaddexp(above, below)) - math.log(2)
 
 

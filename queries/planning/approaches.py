@@ -83,9 +83,9 @@ def slices_of_runs(
     if budgets is None:
         label = _grouped(logs, 2 * width)
     else:
-        centres = np.log(np.sort(budgets))
-        label = np.argmin(np.abs(logs[:, None] - centres), axis=1)
-        label = np.where(np.abs(logs - centres[label]) <= width * (1 + 1e-9), label, -1)
+        centers = np.log(np.sort(budgets))
+        label = np.argmin(np.abs(logs[:, None] - centers), axis=1)
+        label = np.where(np.abs(logs - centers[label]) <= width * (1 + 1e-9), label, -1)
     rich = [
         budget for budget in np.unique(label[label >= 0]) if len(np.unique(params[label == budget])) >= FEWEST_SIZES
     ]
@@ -182,12 +182,12 @@ class Parabola:
 
     Parameters
     ----------
-    centre, scale : the parabola's variable is (log size - centre) / scale
+    center, scale : the parabola's variable is (log size - center) / scale
     coefficients : (B, 3) constant, slope and bend
     vertex : (B,) size at the minimum [count]; nan where the sizes drawn do not bracket one
     """
 
-    centre: float
+    center: float
     scale: float
     coefficients: Array
     vertex: Array
@@ -204,8 +204,8 @@ def parabola_on(slices: Slices, budget: int, weights: Array) -> Parabola:
     own = slices.label == budget
     drawn = weights[:, slices.unit[own]]  # (B, n)
     logs = np.log(slices.params[own])
-    centre, scale = logs.mean(), max(float(np.ptp(logs)), 1e-12) / 2
-    x = (logs - centre) / scale
+    center, scale = logs.mean(), max(float(np.ptp(logs)), 1e-12) / 2
+    x = (logs - center) / scale
     powers = np.stack([x**k for k in range(5)])
     moments = drawn @ powers.T  # (B, 5)
     right = drawn @ (powers[:3] * slices.loss[own]).T  # (B, 3)
@@ -219,8 +219,8 @@ def parabola_on(slices: Slices, budget: int, weights: Array) -> Parabola:
     low = np.min(np.where(drawn > 0, x, np.inf), axis=1)
     high = np.max(np.where(drawn > 0, x, -np.inf), axis=1)
     inside = usable & (bend > 0) & (vertex > low) & (vertex < high)
-    sizes = np.where(inside, np.exp(centre + scale * np.where(inside, vertex, 0.0)), np.nan)
-    return Parabola(float(centre), scale, coefficients, sizes)
+    sizes = np.where(inside, np.exp(center + scale * np.where(inside, vertex, 0.0)), np.nan)
+    return Parabola(float(center), scale, coefficients, sizes)
 
 
 def parabola_minima(slices: Slices, weights: Array) -> Array:

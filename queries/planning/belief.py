@@ -97,5 +97,5 @@ def _moved(law: Law, draws: Array, inputs: Array) -> Array:
     logs = np.where(usable, logs, middle)
     lowest, highest = np.quantile(logs, [TAIL, 1 - TAIL], axis=0)
     logs = np.clip(logs, lowest, highest)
-    centred: Array = logs - logs.mean(axis=0)
-    return centred
+    centered: Array = logs - logs.mean(axis=0)
+    return centered

@@ -53,16 +53,16 @@ def best_sizes(
 def _narrowed(
     predict: Callable[[Array, Array], Array], budgets: Array, per_token: float, low: Array, high: Array, count: int
 ) -> tuple[Array, Array, Array]:
-    """The lowest of `count` log sizes on every budget, moved to its parabola's vertex, and its neighbours."""
+    """The lowest of `count` log sizes on every budget, moved to its parabola's vertex, and its neighbors."""
     logs = np.linspace(low, high, count, axis=-1)  # (M, count)
     sizes = np.exp(logs)
     tokens = budgets[:, None] / (per_token * sizes)
     values = predict(sizes.ravel(), tokens.ravel()).reshape(sizes.shape)
     best = np.clip(np.argmin(np.where(np.isfinite(values), values, np.inf), axis=-1), 1, count - 2)[..., None]
     left, middle, right = (np.take_along_axis(values, best + k, axis=-1)[..., 0] for k in (-1, 0, 1))
-    centre = np.take_along_axis(logs, best, axis=-1)[..., 0]
+    center = np.take_along_axis(logs, best, axis=-1)[..., 0]
     step = (high - low) / (count - 1)
     bend = left - 2 * middle + right
     with np.errstate(all="ignore"):
         shift = np.where(bend > 0, 0.5 * (left - right) / bend, 0.0)
-    return centre + step * np.clip(shift, -1.0, 1.0), centre - step, centre + step
+    return center + step * np.clip(shift, -1.0, 1.0), center - step, center + step

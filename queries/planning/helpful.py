@@ -18,7 +18,7 @@ from isoflop.queries.fitting.record import Fit
 from isoflop.queries.laws.derivatives import central
 from isoflop.queries.laws.law import Coefficient, Law, Role, input_names
 from isoflop.queries.planning.design import Choices
-from isoflop.queries.planning.optimise import grid
+from isoflop.queries.planning.optimize import grid
 from isoflop.queries.planning.problem import Variable
 
 Array = NDArray[np.float64]

@@ -91,7 +91,7 @@ class _Search:
         return min((local for local in feasible if local.value <= close), key=lambda local: local.stationarity)
 
 
-def optimise(problem: Problem, *, seed: int = 0) -> Optimum:
+def optimize(problem: Problem, *, seed: int = 0) -> Optimum:
     """Return the best point of a problem.
 
     Parameters
@@ -107,7 +107,7 @@ def optimise(problem: Problem, *, seed: int = 0) -> Optimum:
     >>> from isoflop.queries.planning.problem import Condition
     >>> area = Condition("x + y <= 10", lambda p: p[:, 0] + p[:, 1], lambda p: np.full(len(p), 10.0))
     >>> both = (Variable("x", 1, 9), Variable("y", 1, 9))
-    >>> found = optimise(Problem(both, lambda p: p[:, 0] * p[:, 1], (area,), maximize=True))
+    >>> found = optimize(Problem(both, lambda p: p[:, 0] * p[:, 1], (area,), maximize=True))
     >>> found.status, found.point.round(6).tolist(), found.multipliers.round(6).tolist()
     ('optimal', [5.0, 5.0], [5.0])
     """

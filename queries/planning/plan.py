@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from isoflop.queries.planning.belief import Belief
 from isoflop.queries.planning.design import Choices, choose
-from isoflop.queries.planning.optimise import grid
+from isoflop.queries.planning.optimize import grid
 from isoflop.queries.planning.problem import TOLERANCE, Array, Condition, Function, Variable, call
 
 CANDIDATES, SLOW_CANDIDATES = 2000, 400  # on the grid; of laws that are slow to compute

@@ -87,14 +87,14 @@ class _Model:
 
     Parameters
     ----------
-    centre : (V,) chart coordinates whose value sets the unit of the objective
+    center : (V,) chart coordinates whose value sets the unit of the objective
     fixed : variables that keep their values
     """
 
-    def __init__(self, scaled: Scaled, centre: Array, fixed: Sequence[int]) -> None:
+    def __init__(self, scaled: Scaled, center: Array, fixed: Sequence[int]) -> None:
         self.scaled = scaled
-        self.free = np.array([v for v in range(len(centre)) if v not in set(fixed)], dtype=np.intp)
-        value = float(scaled.value(self._points(centre[None]))[0])
+        self.free = np.array([v for v in range(len(center)) if v not in set(fixed)], dtype=np.intp)
+        value = float(scaled.value(self._points(center[None]))[0])
         self.unit = max(abs(value) if np.isfinite(value) else 0.0, 1e-6 * scaled.spread)
         self._known: dict[bytes, tuple[Array, Array]] = {}
 

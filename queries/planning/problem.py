@@ -67,7 +67,7 @@ class Problem:
 
 @dataclass(frozen=True, eq=False)
 class Local:
-    """A point as a local method left it: its value to be minimised, its breach, its optimality residual."""
+    """A point as a local method left it: its value to be minimized, its breach, its optimality residual."""
 
     point: Array
     value: float
@@ -118,7 +118,7 @@ class Scaled:
 
     @property
     def sign(self) -> float:
-        """The factor that turns the objective into something to minimise."""
+        """The factor that turns the objective into something to minimize."""
         return -1.0 if self.problem.maximize else 1.0
 
     @property
@@ -137,7 +137,7 @@ class Scaled:
             return np.where(self.is_log, np.exp(chart), chart)
 
     def value(self, points: Array) -> Array:
-        """Return (M,) values to minimise; infinite where the objective is not defined."""
+        """Return (M,) values to minimize; infinite where the objective is not defined."""
         values = self.sign * call(self.problem.objective, points)
         return np.where(np.isfinite(values), values, np.inf)
 

@@ -50,7 +50,7 @@ class Profiles:
     def curve(self, budget: int, sizes: Array) -> Array:
         """Return the loss (N,) of the parabola of a budget at sizes (N,) [count]."""
         parabola = parabola_on(self.slices, budget, _each_once(self.slices))
-        x = (np.log(sizes) - parabola.centre) / parabola.scale
+        x = (np.log(sizes) - parabola.center) / parabola.scale
         return np.asarray(np.polynomial.polynomial.polyval(x, parabola.coefficients[0]))
 
     @property

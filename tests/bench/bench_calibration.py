@@ -157,9 +157,9 @@ def draw_figure(path: Path, groups: list[tuple[str, list[Coverage]]]) -> None:
     figure, axes = plt.subplots(figsize=(6.4, 3.6), layout="constrained")
     axes.axhspan(0.90, 0.98, color="0.93", lw=0)
     axes.axhline(0.95, color="0.5", lw=0.8)
-    for values, label, colour in ((plain, "resamples alone", "#c44e52"), (held, "calibrated", "#4c72b0")):
+    for values, label, color in ((plain, "resamples alone", "#c44e52"), (held, "calibrated", "#4c72b0")):
         shares = [float(np.mean(values[(reached >= a) & (reached <= b)])) for a, b in itertools.pairwise(edges)]
-        axes.plot(middles, shares, "o-", ms=4, color=colour, label=label)
+        axes.plot(middles, shares, "o-", ms=4, color=color, label=label)
     axes.set(
         xlabel="reach beyond the rows, in spans of the rows",
         ylabel="share of runs inside 95 % interval",

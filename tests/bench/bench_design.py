@@ -121,9 +121,9 @@ def draw_figure(path: Path, studies: list[Study]) -> None:
     plt.rcParams["svg.hashsalt"] = "isoflop"
     figure, panels = plt.subplots(2, 2, figsize=(7.6, 5.4), layout="constrained", sharex=True)
     for axes, one in zip(panels.ravel(), studies, strict=True):
-        for way, colour in (("grid", "#c44e52"), ("design", "#4c72b0")):
-            axes.loglog(BUDGETS, 100 * one.errors[way], "o-", ms=4, color=colour, label=f"{way}: error")
-            axes.loglog(BUDGETS, 25 * one.widths[way], "s--", ms=3, lw=1, color=colour, label=f"{way}: interval / 4")
+        for way, color in (("grid", "#c44e52"), ("design", "#4c72b0")):
+            axes.loglog(BUDGETS, 100 * one.errors[way], "o-", ms=4, color=color, label=f"{way}: error")
+            axes.loglog(BUDGETS, 25 * one.widths[way], "s--", ms=3, lw=1, color=color, label=f"{way}: interval / 4")
         axes.axhline(100 * one.before[0], color="0.6", lw=0.8)
         axes.set_title(one.name, fontsize=9)
     for axes in panels[-1]:

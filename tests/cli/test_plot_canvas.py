@@ -57,7 +57,7 @@ def test_ascii_draws_one_glyph_a_cell() -> None:
     assert text_of(canvas) == ["  rr", "rr b"]
 
 
-def test_neighbours_of_one_style_are_one_piece() -> None:
+def test_neighbors_of_one_style_are_one_piece() -> None:
     canvas = Canvas(4, 1)
     canvas.blocks(np.array([0.0, 2.0]), np.array([0.0, 0.0]), RED)
     canvas.blocks(np.array([6.0]), np.array([0.0]), BLUE)

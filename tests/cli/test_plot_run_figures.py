@@ -34,7 +34,7 @@ def test_a_curve_is_drawn_over_steps_tokens_compute_and_time(curves_lake: Lakeho
     assert curves_lake.sql(figure.statement.rstrip(";")).table.num_rows == 100
 
 
-def test_several_curves_carry_their_names_and_the_colour_of_their_size(curves_lake: Lakehouse) -> None:
+def test_several_curves_carry_their_names_and_the_color_of_their_size(curves_lake: Lakehouse) -> None:
     figure = curves_figure(curves_lake, find_runs(curves_lake, ["w256", "w64", "w128"]))
     assert [(line.label, line.tone) for line in figure.of(Line)] == [("w256", 1.0), ("w64", 0.0), ("w128", 0.5)]
     assert figure.scale is not None and (figure.scale.low, figure.scale.high) == (64e4, 256e4)

@@ -40,14 +40,14 @@ def test_a_low_page_gives_up_its_title_before_its_plot() -> None:
     assert "chin" not in draw(law_sample(), 80, 10).plain
 
 
-def test_shape_tells_apart_what_colour_tells_apart() -> None:
+def test_shape_tells_apart_what_color_tells_apart() -> None:
     page = draw(law_sample(), 80, 24, is_ascii=True).plain
     assert {"*", "o", "-", ":", "|", "_"} <= set(page)
     assert "data end here" in page
     assert "E = 1.8" in page
 
 
-def test_rich_output_keeps_the_text_and_adds_only_colour() -> None:
+def test_rich_output_keeps_the_text_and_adds_only_color() -> None:
     page = draw(law_sample(), 80, 24)
     stream = io.StringIO()
     Console(file=stream, width=80, no_color=True, force_terminal=False).print(page.text, soft_wrap=True)

@@ -255,7 +255,7 @@ def test_completions_say_what_they_mean(session: Conversation) -> None:
     assert list(meanings(".help EXTRA")) == ["EXTRAPOLATE", "EXTRAPOLATE AVERAGE OF"]
 
 
-def test_verbs_are_coloured_like_the_words_of_sql() -> None:
+def test_verbs_are_colored_like_the_words_of_sql() -> None:
     from pygments.token import Keyword
 
     from isoflop.cli.prompt import StatementLexer

@@ -293,7 +293,7 @@ async def test_escape_cancels_a_question(curves_lake: Lakehouse) -> None:
         )
         await pilot.press("escape")
         await pilot.pause()
-        assert "cancelled" in screen_text(app)
+        assert "canceled" in screen_text(app)
         await settle(pilot)
         assert app.screen.query_one(DataTable).row_count == 4
 

@@ -129,7 +129,7 @@ def test_a_lake_that_another_program_holds_is_named_with_its_process(tmp_path: P
     assert isinstance(error, StoreError) and f"held by process {holder.pid}" in str(error)
 
 
-def test_a_command_that_only_reads_makes_no_lake_of_a_misspelt_name(lake_path: Path) -> None:
+def test_a_command_that_only_reads_makes_no_lake_of_a_misspelled_name(lake_path: Path) -> None:
     path = lake_path.with_name("rums.duckdb")
     for words in (
         ["runs"],

@@ -18,7 +18,7 @@ def spooled(lake: Lakehouse, attempt: int = 1, steps: range = range(10)) -> RunR
         for step in steps:
             spool.log(step, loss=10.0 - step + attempt / 10)
         spool.timing("forward", count=10, p10=0.1, p50=0.2, p90=0.3, total=2.0)
-        spool.ended("finished", loss=1.0, step_seconds=0.5, favourite="blue")
+        spool.ended("finished", loss=1.0, step_seconds=0.5, favorite="blue")
     return run
 
 
@@ -41,9 +41,9 @@ def test_events_become_attempts_timings_and_results(lakehouse: Lakehouse) -> Non
     spooled(lakehouse)
     lakehouse.drain()
     (row,) = lakehouse.query(
-        "SELECT status, loss, step_seconds, results->>'favourite' AS favourite, host FROM runs"
+        "SELECT status, loss, step_seconds, results->>'favorite' AS favorite, host FROM runs"
     ).to_pylist()
-    assert row == {"status": "finished", "loss": 1.0, "step_seconds": 0.5, "favourite": "blue", "host": "here"}
+    assert row == {"status": "finished", "loss": 1.0, "step_seconds": 0.5, "favorite": "blue", "host": "here"}
     (timing,) = lakehouse.query("SELECT phase, p50, count FROM timings").to_pylist()
     assert timing == {"phase": "forward", "p50": 0.2, "count": 10}
 

@@ -8,7 +8,7 @@
 | standard errors (A, B, E, alpha, beta) | 124.52, 1293.28, 0.02566, 0.01540, 0.02060 | 1 % | same, 4,000 resamples |
 | 95 % intervals of A, B | (285, 744), (1042, 5810) | 0.5 % | same |
 | 95 % intervals of E, alpha, beta | (1.769, 1.871), (0.317, 0.373), (0.331, 0.415) | 0.5 % | same |
-| beta / (alpha + beta) | 0.513 (0.020) | 0.0015 (5 %) | same; its centre is the headline row's, 0.5126 |
+| beta / (alpha + beta) | 0.513 (0.020) | 0.0015 (5 %) | same; its center is the headline row's, 0.5126 |
 | Hoffmann et al.'s own coefficients | 0.0012312 | as printed | arXiv:2203.15556, unrounded log form |
 | least squares on log loss | 593.322, 4875.64, 1.86455, 0.360253, 0.405883 | 1e-4 | computed independently with SciPy |
 | all 245 rows, Huber(1e-3) | 495.726, 12845.6, 1.89134, 0.349313, 0.453049; 0.00182601 | 1e-3; as printed | same |

@@ -109,7 +109,7 @@ def test_quoting_survives_quotes_in_names() -> None:
         ("E + A / (x / y) ^ a", ["E", "A"]),
     ],
 )
-def test_sums_of_powers_are_recognised(text: str, amplitudes: list[str | None]) -> None:
+def test_sums_of_powers_are_recognized(text: str, amplitudes: list[str | None]) -> None:
     terms = power_sum(parse_expression(text), ["E", "A", "B", "a", "b"])
     assert terms is not None
     assert [term.amplitude for term in terms] == amplitudes

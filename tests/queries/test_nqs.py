@@ -11,7 +11,7 @@ from scipy.special import zeta
 from isoflop.lakehouse import Lakehouse
 from isoflop.lakehouse.errors import FitError
 from isoflop.queries.fitting import fit_law, predict
-from isoflop.queries.laws import CHINCHILLA, NQS, NQS_REGULARISED, find_law
+from isoflop.queries.laws import CHINCHILLA, NQS, NQS_REGULARIZED, find_law
 from isoflop.queries.laws.nqs import LEARNING_RATE, NoisyQuadratic
 from isoflop.queries.laws.quadratic_sums import zeta_tail
 
@@ -76,11 +76,11 @@ def test_the_formula_agrees_with_simulated_training() -> None:
 
 def test_published_predictions_are_reproduced() -> None:
     runs = np.array([[64e6, 9134, 135200], [1.024e9, 2695, 27794]])
-    np.testing.assert_allclose(NQS_REGULARISED.predict(PUBLISHED, runs), [2.31779, 1.97264], atol=6e-6)
+    np.testing.assert_allclose(NQS_REGULARIZED.predict(PUBLISHED, runs), [2.31779, 1.97264], atol=6e-6)
     assert np.abs(NQS.predict(PUBLISHED, runs) / [2.31779, 1.97264] - 1).max() < 0.005
 
 
-@pytest.mark.parametrize("law", [NQS, NQS_REGULARISED], ids=lambda law: law.name)
+@pytest.mark.parametrize("law", [NQS, NQS_REGULARIZED], ids=lambda law: law.name)
 def test_slopes_agree_with_differences(law: object) -> None:
     inputs = _runs(30.0, 40.0, 6, 3)[0]
     value, slopes = law.value_and_slopes(PUBLISHED, inputs)
@@ -114,13 +114,13 @@ def test_a_learning_rate_that_falls_changes_nothing_when_weights_do_not_grow() -
     small = PUBLISHED.copy()
     small[[2, 5]] = 1e-9
     runs = _runs(30.0, 40.0, 5, 1)[0]
-    np.testing.assert_allclose(NQS_REGULARISED.predict(small, runs), NQS.predict(small, runs), rtol=1e-9)
+    np.testing.assert_allclose(NQS_REGULARIZED.predict(small, runs), NQS.predict(small, runs), rtol=1e-9)
 
 
 def test_batches_of_coefficients_keep_their_shape_and_wrong_shapes_are_refused() -> None:
     runs = _runs(30.0, 40.0, 3, 1)[0]
     many = np.tile(PUBLISHED, (2, 4, 1))
-    for law in (NQS, NQS_REGULARISED):
+    for law in (NQS, NQS_REGULARIZED):
         assert law.predict(many, runs).shape == (2, 4, 3) and law.jacobian(many, runs).shape == (2, 4, 7, 3)
         with pytest.raises(FitError, match="expected"):
             law.predict(PUBLISHED, runs[:, :2])
@@ -129,7 +129,7 @@ def test_batches_of_coefficients_keep_their_shape_and_wrong_shapes_are_refused()
         assert find_law(law.name) is law
 
 
-@pytest.mark.parametrize("law", [NQS, NQS_REGULARISED], ids=lambda law: law.name)
+@pytest.mark.parametrize("law", [NQS, NQS_REGULARIZED], ids=lambda law: law.name)
 @pytest.mark.parametrize("shift", [0.0, 0.1])
 def test_the_macro_predicts_what_the_law_predicts(law: NoisyQuadratic, shift: float) -> None:
     coefficients = PUBLISHED * np.exp(shift * np.array([1, 1, 1, -1, 1, 1, 1]))
@@ -172,11 +172,11 @@ def test_the_regularised_law_predicts_with_the_coefficients_of_the_plain_one(
 ) -> None:
     inputs, loss, _, _ = planted
     plain = fit_law(NQS, inputs[::2], loss[::2], resamples=0, init={"p": 1.1}, seed=3)
-    other = fit_law(NQS_REGULARISED, inputs[::2], loss[::2], resamples=0, init={"p": 1.1}, seed=3)
+    other = fit_law(NQS_REGULARIZED, inputs[::2], loss[::2], resamples=0, init={"p": 1.1}, seed=3)
     np.testing.assert_array_equal(plain.coefficients, other.coefficients)
-    assert other.law is NQS_REGULARISED and "fitted_as" in other.codes
+    assert other.law is NQS_REGULARIZED and "fitted_as" in other.codes
     np.testing.assert_allclose(
-        other.solution.residuals, np.log(loss[::2] / NQS_REGULARISED.predict(plain.coefficients, inputs[::2]))
+        other.solution.residuals, np.log(loss[::2] / NQS_REGULARIZED.predict(plain.coefficients, inputs[::2]))
     )
 
 

@@ -43,7 +43,7 @@ def test_the_normaliser_is_the_integral_of_the_density(objective: Objective) -> 
     grid = np.linspace(-30, 30, 2_000_001)
     for scale in (1e-4, 1e-2, 0.03):
         mass = np.trapezoid(np.exp(-objective.weigh(grid, True)[0] / scale), grid)
-        assert math.exp(objective.log_normaliser(scale)) == pytest.approx(mass, rel=1e-5)
+        assert math.exp(objective.log_normalizer(scale)) == pytest.approx(mass, rel=1e-5)
 
 
 def test_graduation_goes_from_wide_to_just_above_the_penalty() -> None:

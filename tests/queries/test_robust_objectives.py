@@ -54,7 +54,7 @@ def test_the_normaliser_is_the_integral_of_the_density(objective: Objective) -> 
     grid = np.linspace(-30, 30, 2_000_001)
     for scale in (1e-3, 3e-3):
         mass = np.trapezoid(np.exp(-objective.weigh(grid, True)[0] / scale), grid)
-        assert math.exp(objective.log_normaliser(scale)) == pytest.approx(mass, rel=1e-5)
+        assert math.exp(objective.log_normalizer(scale)) == pytest.approx(mass, rel=1e-5)
 
 
 def test_the_scale_is_the_most_likely_one() -> None:
@@ -64,7 +64,7 @@ def test_the_scale_is_the_most_likely_one() -> None:
         best = HuberLikelihood(delta).rescaled(residuals, weights)
 
         def cost(objective: HuberLikelihood) -> float:
-            return float(objective.weigh(residuals, True)[0].mean()) + objective.log_normaliser(1.0)
+            return float(objective.weigh(residuals, True)[0].mean()) + objective.log_normalizer(1.0)
 
         for factor in (0.9, 0.999, 1.001, 1.1):
             assert cost(best) <= cost(HuberLikelihood(delta, best.known_scale * factor)) + 1e-12

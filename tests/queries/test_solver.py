@@ -202,11 +202,11 @@ def test_the_whole_hoffmann_grid_reaches_the_best_known_objective(published: Run
 def test_every_one_of_a_hundred_random_boxes_reaches_the_best_known_objective(published: Runs) -> None:
     generator = np.random.default_rng(3)
     for _ in range(100):
-        centre = generator.uniform([0.5, 1.0, 1.0, 0.1, 0.1], [3.0, 15.0, 15.0, 1.2, 1.2])
-        starts = centre * np.exp(generator.uniform(0.1, 0.8) * generator.standard_normal((6, 5)))
+        center = generator.uniform([0.5, 1.0, 1.0, 0.1, 0.1], [3.0, 15.0, 15.0, 1.2, 1.2])
+        starts = center * np.exp(generator.uniform(0.1, 0.8) * generator.standard_normal((6, 5)))
         starts[:, 1:3] = np.exp(starts[:, 1:3])
         fit = fit_law(CHINCHILLA, published.inputs, published.loss, resamples=0, starts=starts)
-        assert fit.objective <= BEST * (1 + 1e-8), centre
+        assert fit.objective <= BEST * (1 + 1e-8), center
 
 
 def test_most_starts_of_a_wide_box_reach_it_by_themselves(published: Runs) -> None:

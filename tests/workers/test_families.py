@@ -107,7 +107,7 @@ def test_a_wrong_setting_is_named_with_its_value_and_what_it_may_be(
     assert (error.message, error.field) == (message, field)
 
 
-def test_a_misspelt_setting_is_answered_with_the_nearest_one() -> None:
+def test_a_misspelled_setting_is_answered_with_the_nearest_one() -> None:
     error = refusal(transformer, widht=32)
     assert error.field == "widht"
     assert "'widht' is not a field of transformer" in error.message

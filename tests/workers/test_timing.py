@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from isoflop.lakehouse import Spool
-from isoflop.workers.timing import DeviceClock, HostClock, StepClock, summarise
+from isoflop.workers.timing import DeviceClock, HostClock, StepClock, summarize
 
 
 def work(seconds: float) -> None:
@@ -67,7 +67,7 @@ def test_a_clock_costs_microseconds() -> None:
 
 
 def test_a_summary_has_percentiles_and_their_sum() -> None:
-    summary = summarise([float(number) for number in range(101)])
+    summary = summarize([float(number) for number in range(101)])
     assert (summary.count, summary.p10, summary.p50, summary.p90, summary.total) == (101, 10, 50, 90, 5050)
 
 

@@ -12,7 +12,7 @@ class RunningRun:
 
     Parameters
     ----------
-    step, steps : optimiser steps done and planned; None where not known yet
+    step, steps : optimizer steps done and planned; None where not known yet
     loss : newest training loss [nat/token]
     seconds : since it started [s]
     """

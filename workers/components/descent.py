@@ -13,14 +13,14 @@ class GradientDescent(Component):
     """Weights move against the gradient by the learning rate, step by step."""
 
     kind: Literal["gradient_descent"] = Field(default="gradient_descent", description="which one moves the weights")
-    learning_rate: float = Field(default=0.1, gt=0, description="eta, of the loss in its own normalisation")
+    learning_rate: float = Field(default=0.1, gt=0, description="eta, of the loss in its own normalization")
 
 
 class GradientFlow(Component):
     """Weights follow the gradient continuously; a step is the time `learning_rate`, integrated by Runge and Kutta."""
 
     kind: Literal["gradient_flow"] = Field(default="gradient_flow", description="which one moves the weights")
-    learning_rate: float = Field(default=0.1, gt=0, description="eta, of the loss in its own normalisation")
+    learning_rate: float = Field(default=0.1, gt=0, description="eta, of the loss in its own normalization")
     substeps: int = Field(default=1, ge=1, description="of gradient_flow, parts of a step of fourth order each")
 
 

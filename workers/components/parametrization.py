@@ -72,7 +72,7 @@ class Parametrization(Component):
     def scaling(self, role: Role, shape: Shape) -> Scaling:
         """Return how a weight of this role and shape is treated."""
 
-    def initialise(self, weights: Sequence[RoleWeight], generator: torch.Generator) -> None:
+    def initialize(self, weights: Sequence[RoleWeight], generator: torch.Generator) -> None:
         """Draw every weight from `generator`, in this order, and let its layer apply its multiplier."""
         from torch import nn
 

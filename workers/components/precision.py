@@ -14,7 +14,7 @@ from isoflop.workers.components.component import Component, Scalar
 class Precision(Component):
     """One format for each kind of number; `precision: bfloat16` alone is that of activations.
 
-    Weights and optimiser state stay float32; a bfloat16 product is made by autocast from float32 weights.
+    Weights and optimizer state stay float32; a bfloat16 product is made by autocast from float32 weights.
     """
 
     short_field: ClassVar[str | None] = "activations"

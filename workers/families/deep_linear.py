@@ -100,7 +100,7 @@ class DeepLinear(PackedExperiment):
         )
 
     def extra(self) -> dict[str, Scalar]:
-        """Return the learning rate of the entries of W, which the normalised one stands for."""
+        """Return the learning rate of the entries of W, which the normalized one stands for."""
         return {**super().extra(), "entry_learning_rate": self.optimizer.learning_rate * self.gamma**2 * self.width}
 
     def pack_key(self) -> Hashable:

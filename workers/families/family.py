@@ -35,7 +35,7 @@ class Family(Experiment):
 
     # The constructor fills in both, whichever of the two it was given.
     tokens: Count = Field(default=None, gt=0, description="training tokens, in whole steps")  # type: ignore[assignment]
-    steps: int = Field(default=None, gt=0, description="optimiser steps; or tokens")  # type: ignore[assignment]
+    steps: int = Field(default=None, gt=0, description="optimizer steps; or tokens")  # type: ignore[assignment]
 
     @property
     @abstractmethod

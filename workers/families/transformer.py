@@ -132,7 +132,7 @@ class Transformer(GradientFamily):
             is_tied=self.tied,
             is_fused=self.attention == "fused",
         )
-        self.parametrization.initialise(self.roles(model), generator)
+        self.parametrization.initialize(self.roles(model), generator)
         return model.to(device.torch_device)
 
     def roles(self, model: torch.nn.Module) -> Sequence[RoleWeight]:

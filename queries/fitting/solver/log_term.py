@@ -14,7 +14,7 @@ class LogTerm:
     Parameters
     ----------
     indices : (d,) positions in theta; the amplitude first, when it is free
-    regressors : (d, R) log inputs, centred; ones for the amplitude
+    regressors : (d, R) log inputs, centered; ones for the amplitude
     offset : (R,) part that no coefficient moves, or None when it is zero
     has_amplitude : whether the amplitude is free
     """

@@ -61,7 +61,7 @@ def descend(
     max_steps: int,
     tolerance: float,
 ) -> Descent:
-    """Minimise the weighted objective from every row of `theta`.
+    """Minimize the weighted objective from every row of `theta`.
 
     Parameters
     ----------
@@ -101,7 +101,7 @@ def descend(
 
 
 def descend_to_rest(model: Curve, theta: Array, weights: Array, targets: Array, objective: Objective) -> Descent:
-    """Minimise the weighted objective itself, with patience for the few problems that lie in a bent valley.
+    """Minimize the weighted objective itself, with patience for the few problems that lie in a bent valley.
 
     Those run out of the usual steps; they are gathered from all blocks and continued together.
     """

@@ -19,7 +19,7 @@ RIDGE = 1e-13  # relative to the diagonal: keeps proportional columns solvable w
 
 
 def solve_nonnegative(gram: Array, moment: Array, signed: NDArray[np.bool_] | None = None) -> Array:
-    """Return the minimiser of `x G x / 2 - m x` with x >= 0.
+    """Return the minimizer of `x G x / 2 - m x` with x >= 0.
 
     Parameters
     ----------

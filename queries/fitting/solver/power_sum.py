@@ -114,10 +114,10 @@ class PowerSumModel:
             return LogTerm(indices, regressors, offset + math.log(value) - self.log_unit, False)
         coefficient = self.coefficients[self.free[own]]
         if coefficient.lower <= 0 and coefficient.upper == math.inf:  # a bounded amplitude cannot absorb the centring
-            centre, level = regressors.mean(axis=1), float(offset.mean())
-            regressors = regressors - centre[:, None]
+            center, level = regressors.mean(axis=1), float(offset.mean())
+            regressors = regressors - center[:, None]
             offset = offset - level
-            self.shift[own, list(indices)] = -centre
+            self.shift[own, list(indices)] = -center
             self.origin[own] = self.log_unit - level
         else:
             self.origin[own] = self.log_unit

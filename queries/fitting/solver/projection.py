@@ -175,7 +175,7 @@ class _Projection:
 
 
 def _pick(model: PowerSum, points: Array, solved: Array, misfit: Array, count: int) -> Array:
-    """The best points per problem that are not neighbours of a better one, as coordinates (B, count, K)."""
+    """The best points per problem that are not neighbors of a better one, as coordinates (B, count, K)."""
     order = np.argsort(misfit, axis=1, kind="stable")
     chosen = np.empty((len(solved), count), dtype=int)
     for b in range(len(solved)):

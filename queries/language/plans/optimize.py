@@ -19,7 +19,7 @@ from isoflop.queries.language.rows import numbers
 from isoflop.queries.language.scope import Scope
 from isoflop.queries.language.syntax.nodes import Optimize, Span
 from isoflop.queries.language.verb import Steps
-from isoflop.queries.planning.optimise import Optimum, optimise
+from isoflop.queries.planning.optimize import Optimum, optimize
 from isoflop.queries.planning.optimum_spread import FEWEST_FOUND, OptimumSpread, optimum_spread
 from isoflop.queries.planning.problem import Condition, Problem, Variable
 
@@ -159,7 +159,7 @@ def _solved(
     given: dict[str, list[float]] = {name: [] for name in scope.value_names}
     for row, value in enumerate(values):
         scope.each_value = value
-        found.append(optimise(problem))
+        found.append(optimize(problem))
         inputs[row] = scope.inputs(found[-1].point[None])[0]
         for name, computed in scope.values(found[-1].point[None]).items():
             given[name].append(float(computed[0]))

@@ -125,7 +125,7 @@ def _residuals(
     *,
     is_own: bool,
 ) -> pa.Table:
-    """Return rows with prediction, residual, standardised residual and leverage; unusable rows are left out.
+    """Return rows with prediction, residual, standardized residual and leverage; unusable rows are left out.
 
     Parameters
     ----------

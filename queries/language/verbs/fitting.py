@@ -20,7 +20,7 @@ GLANCE = {
     "form": "the law form, or the formula as typed",
     "rows": "rows that were fitted to",
     "dropped": "rows that could not be used; the notes say why",
-    "objective": "what is minimised, summed over rows, at the optimum [1]",
+    "objective": "what is minimized, summed over rows, at the optimum [1]",
     "r2": "share of the variance of the log target that the law explains [1]",
     "rmse_log": "root mean square of the log residuals [1]; 0.01 is one per cent",
     "aicc": "Akaike's criterion, corrected for few rows [1]; smaller is better, over the same rows only",
@@ -42,7 +42,7 @@ ASKED = {
 
 _FIT_PAGE = Page(
     purpose=(
-        "Fits a law to rows and answers with one row: coefficients and health. What it minimises is a robust distance "
+        "Fits a law to rows and answers with one row: coefficients and health. What it minimizes is a robust distance "
         "between logarithms, so a target and its predictions are positive, and rows that are missing, NaN, infinite "
         "or not positive are dropped and counted. `GROUP BY` fits one law a group, and a group that cannot be fitted "
         "is a row with a status. `WEIGHT BY` says how much each row counts.\n\n"
@@ -208,7 +208,7 @@ REFIT_LAW = Verb(
 _EXPLAIN_PAGE = Page(
     purpose=(
         "Says what a verb would do, without doing it: for a `FIT` the formula, what each input is read from, where "
-        "each coefficient may lie, how many rows can be used and why others cannot, what is minimised, how intervals "
+        "each coefficient may lie, how many rows can be used and why others cannot, what is minimized, how intervals "
         "are made; for the others the law, the points or rows, the ranges. The SQL that DuckDB would get comes last. "
         "`EXPLAIN ANALYZE` does what the verb does, and what that changes stays changed: `EXPLAIN ANALYZE CREATE LAW` "
         "makes a law. It adds what came out and how long that took. Options are those of the verb."

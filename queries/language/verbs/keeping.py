@@ -26,7 +26,7 @@ _SHOW_LAWS_PAGE = Page(
         "rows": "rows it was fitted to",
         "status": "how the fit went",
         "stale": "whether its rows have changed since; null where that is unknown",
-        "objective": "what was minimised, at the optimum [1]",
+        "objective": "what was minimized, at the optimum [1]",
         "created_at": "when, in UTC",
         "comment": "what `COMMENT ON LAW` says",
     },

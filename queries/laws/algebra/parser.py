@@ -119,7 +119,7 @@ def match_name(written: str, names: Iterable[str]) -> str | None:
 
 
 class _Reader:
-    """Turns DuckDB's serialised tree into ours and remembers the text for error positions."""
+    """Turns DuckDB's serialized tree into ours and remembers the text for error positions."""
 
     def __init__(self, text: str, names: tuple[str, ...] | None) -> None:
         self.text = text

@@ -151,7 +151,7 @@ def test_every_verb_is_explained_and_nothing_is_done(
         "fits.fit_data",
         "select.cross_validate",
         "prediction.predict",
-        "plans.optimize.optimise",
+        "plans.optimize.optimize",
         "select.average_laws",
         "plans.approaches.compared",
         "plans.design.plan_runs",

@@ -37,7 +37,7 @@ def plan(question: Question, node: Show) -> Plan:
     """The objectives, one row each."""
     objectives = {"_objectives": pa.table({"objective": list(OBJECTIVES)})}
     sql = "FROM _objectives WHERE $pattern IS NULL OR objective ILIKE $pattern ORDER BY objective"
-    return Listing(question, node, "what a fit can minimise", sql, objectives)
+    return Listing(question, node, "what a fit can minimize", sql, objectives)
 
 
 SHOW_OBJECTIVES = Verb(
@@ -47,12 +47,12 @@ SHOW_OBJECTIVES = Verb(
     parse=lambda reader: read_pattern(reader, "SHOW OBJECTIVES"),
     plan=plan,
     page=Page(
-        purpose="Lists what a fit can minimise.",
+        purpose="Lists what a fit can minimize.",
         sample="SHOW OBJECTIVES",
         columns={"objective": "its name"},
         examples=("SHOW OBJECTIVES LIKE 'huber%'",),
     ),
-    briefs=(Brief("list what a fit can minimise", "SHOW OBJECTIVES"),),
+    briefs=(Brief("list what a fit can minimize", "SHOW OBJECTIVES"),),
 )
 
 
@@ -77,7 +77,7 @@ def test_it_is_answered_wherever_a_query_may_stand(lake: Lakehouse) -> None:
 
 def test_it_is_explained(lake: Lakehouse) -> None:
     steps = dict(lake.sql("EXPLAIN SHOW OBJECTIVES LIKE 'huber%'").rows())
-    assert steps["list"] == "what a fit can minimise" and steps["like"] == "huber%"
+    assert steps["list"] == "what a fit can minimize" and steps["like"] == "huber%"
     assert steps["sql"].startswith("FROM _objectives")
     assert "answer" in dict(lake.sql("EXPLAIN ANALYZE SHOW OBJECTIVES").rows())
 
@@ -90,7 +90,7 @@ def test_grammar_and_reference_and_diagrams_have_it(lake: Lakehouse, monkeypatch
     drawn = language.figures()["figures/grammar/show_objectives.svg"]
     assert all(f">{word}</text>" in drawn for word in ("SHOW", "OBJECTIVES", "LIKE", "text"))
     section = language.section(SHOW_OBJECTIVES, lambda text: "\n".join(map(str, lake.sql(text).rows())))
-    assert re.match(r"## SHOW OBJECTIVES\n\nLists what a fit can minimise\.", section)
+    assert re.match(r"## SHOW OBJECTIVES\n\nLists what a fit can minimize\.", section)
     assert "show_objectives = SHOW OBJECTIVES [LIKE text]" in section and "('huber_log',)" in section
     assert "language" in sys.modules
 
@@ -102,7 +102,7 @@ def test_the_shell_tells_and_completes_it(lake: Lakehouse, capsys: pytest.Captur
         conversation.ask(SHOW_OBJECTIVES.briefs[0].example)
         completer = NameCompleter(conversation.session)
         found = {one.text: one.display_meta_text for one in completer.get_completions(Document("SHO"), CompleteEvent())}
-    assert found["SHOW OBJECTIVES"] == "list what a fit can minimise"
+    assert found["SHOW OBJECTIVES"] == "list what a fit can minimize"
     assert "huber_log" in capsys.readouterr().out
 
 
