@@ -114,7 +114,7 @@ def _report(error: Exception) -> int:
         note(shown.getvalue(), end="")
         return int(error.exit_code)
     if isinstance(error, IsoflopError):
-        note(labeled(str(error)))
+        note(_labeled(str(error)))
         return error.exit_code
     if type(error).__module__ == "_duckdb":
         note(str(error))
@@ -126,5 +126,5 @@ def _report(error: Exception) -> int:
     return 1
 
 
-def labeled(text: str) -> str:
+def _labeled(text: str) -> str:
     return text if " Error: " in text.partition("\n")[0] else f"error: {text}"

@@ -7,7 +7,7 @@ import time
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
-from isoflop.lakehouse.sql.watch import OnProgress, Progress
+from isoflop.lakehouse.sql.cancellation import OnProgress, Progress
 
 if TYPE_CHECKING:
     from rich.console import Console

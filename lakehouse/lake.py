@@ -32,9 +32,9 @@ from isoflop.lakehouse.runs.metrics import Directed, set_direction
 from isoflop.lakehouse.runs.records import RunRecord
 from isoflop.lakehouse.saying import say
 from isoflop.lakehouse.session import Session
-from isoflop.lakehouse.sql.reads import refused
+from isoflop.lakehouse.sql.cancellation import OnProgress, Watches
+from isoflop.lakehouse.sql.read_only_guard import refused
 from isoflop.lakehouse.sql.statements import only_reads
-from isoflop.lakehouse.sql.watch import OnProgress, Watches
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -94,7 +94,7 @@ class Lakehouse:
             greet(self._access)
         else:
             self._access.resolve()
-            if drains and self.is_holder:
+            if drains and self.is_owner:
                 self._drain_quietly()
                 say_lost(self._mark_lost())
 
@@ -126,7 +126,7 @@ class Lakehouse:
         return self._access.spool_folder
 
     @property
-    def is_holder(self) -> bool:
+    def is_owner(self) -> bool:
         """Whether this process reaches the rows itself, rather than asking the one that keeps the lake."""
         return self._access.is_owner
 
@@ -355,7 +355,7 @@ class Lakehouse:
 
     def close(self) -> None:
         """Wait, for some seconds at most, until what was recorded here is committed, and let go of the lake."""
-        if self.is_holder and not self.is_read_only:
+        if self.is_owner and not self.is_read_only:
             self._drain_quietly()
         self._committing.close()
         self._access.close()

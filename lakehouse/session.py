@@ -17,8 +17,8 @@ from isoflop.lakehouse.backends.catalog import StoreDead
 from isoflop.lakehouse.errors import StoreError
 from isoflop.lakehouse.rpc.endpoint import KeeperGone
 from isoflop.lakehouse.saying import say
+from isoflop.lakehouse.sql.cancellation import OnProgress, Watches
 from isoflop.lakehouse.sql.statements import only_reads
-from isoflop.lakehouse.sql.watch import OnProgress, Watches
 
 if TYPE_CHECKING:
     import pyarrow as pa

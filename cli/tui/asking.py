@@ -16,7 +16,7 @@ from textual.message import Message
 from textual.widget import Widget
 from textual.worker import Worker, get_current_worker
 
-from isoflop.lakehouse.sql.watch import Watch, watched
+from isoflop.lakehouse.sql.cancellation import Watch, watched
 
 if TYPE_CHECKING:
     from isoflop.lakehouse import Lakehouse

@@ -15,9 +15,9 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from isoflop.lakehouse.errors import StoreError
+from isoflop.lakehouse.sql.execution import run_text
 from isoflop.lakehouse.sql.quoting import quoted
-from isoflop.lakehouse.sql.reads import check_reads
-from isoflop.lakehouse.sql.running import run_text
+from isoflop.lakehouse.sql.read_only_guard import check_reads
 
 if TYPE_CHECKING:
     import duckdb

@@ -11,8 +11,8 @@ from isoflop.lakehouse.backends.catalog import LakeDamaged, connect, is_damage, 
 from isoflop.lakehouse.backends.connection import Connections, LocalConnection
 from isoflop.lakehouse.errors import StoreError
 from isoflop.lakehouse.schema.migrations import check_version
-from isoflop.lakehouse.sql.reads import RESTRICTIONS, check_reads, refused
-from isoflop.lakehouse.sql.running import run_text
+from isoflop.lakehouse.sql.execution import run_text
+from isoflop.lakehouse.sql.read_only_guard import RESTRICTIONS, check_reads, refused
 
 if TYPE_CHECKING:
     import duckdb

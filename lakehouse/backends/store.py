@@ -29,7 +29,7 @@ from isoflop.lakehouse.ingest.writer import Drained, drain, has_batches
 from isoflop.lakehouse.saying import say
 from isoflop.lakehouse.schema import migrate
 from isoflop.lakehouse.schema.migrations import installed_version
-from isoflop.lakehouse.sql.running import run_text, transaction
+from isoflop.lakehouse.sql.execution import run_text, transaction
 
 if TYPE_CHECKING:
     import duckdb

@@ -67,7 +67,7 @@ def overlaps(lake: Lakehouse, points: Points, pairs: Sequence[tuple[str, str, in
                 "attempt": pa.array([attempt for _, _, attempt in pairs], pa.int32()),
             }
         ),
-        "_found": found.arrow({}, is_sent=not lake.is_holder)
+        "_found": found.arrow({}, is_sent=not lake.is_owner)
         .select(["metric", "step", "value"])
         .append_column("pair", pa.array(np.repeat(np.arange(len(pairs), dtype=np.int32), sizes)))
         .append_column("position", pa.array(np.arange(len(at)))),

@@ -89,7 +89,7 @@ def _write(
     relations = {"_attempts": _attempts_table(written, attempts, known, grown)}
     statements: list[Statement] = [(UNTOUCHED, None), (FORGET_GROWN, None), (ADD_ATTEMPTS, None)]
     if len(points):
-        relations["_points"] = points.arrow(attempts, is_sent=not lake.is_holder)
+        relations["_points"] = points.arrow(attempts, is_sent=not lake.is_owner)
         stored = f"SELECT * EXCLUDE (value), {narrowed('value')} FROM _points"
         statements.append((f"INSERT INTO store.metrics BY NAME {stored}", None))
         statements += [(text, None) for text in finals_statements("_points")]

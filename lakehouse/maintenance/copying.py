@@ -61,7 +61,7 @@ def copy_lake(source: str, target: str) -> Copied:
 
 def _is_in_use(lake: Lakehouse) -> bool:
     """Return whether others may write between the snapshot and a look at the source."""
-    return lake.is_shared or not lake.is_holder
+    return lake.is_shared or not lake.is_owner
 
 
 def load_file(file: Path, place: SharedAddress) -> None:

@@ -18,8 +18,8 @@ from isoflop.lakehouse.backends.catalog import LAYOUT, opening_error
 from isoflop.lakehouse.backends.leftovers import partial_of, remove_leftovers
 from isoflop.lakehouse.errors import StoreError
 from isoflop.lakehouse.schema import POINT_ORDER, VALUE, create_views, migrate, narrowed
+from isoflop.lakehouse.sql.execution import transaction
 from isoflop.lakehouse.sql.quoting import literal, quoted
-from isoflop.lakehouse.sql.running import transaction
 
 if TYPE_CHECKING:
     import duckdb

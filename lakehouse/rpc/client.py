@@ -24,7 +24,7 @@ from isoflop.lakehouse.ingest.batches import Drained
 from isoflop.lakehouse.rpc.endpoint import Endpoint, KeeperGone, KeeperSilent, read_endpoint
 from isoflop.lakehouse.rpc.wire import SILENCE, Reply, Request, channel_of, is_own, receive, send
 from isoflop.lakehouse.saying import say
-from isoflop.lakehouse.sql.watch import watched
+from isoflop.lakehouse.sql.cancellation import watched
 
 if TYPE_CHECKING:
     from isoflop.lakehouse.backends.backend import Parameters, Statement

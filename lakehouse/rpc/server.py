@@ -28,8 +28,8 @@ from isoflop.lakehouse.errors import StoreError
 from isoflop.lakehouse.ingest.batches import Drained
 from isoflop.lakehouse.rpc.endpoint import Endpoint, publish, read_endpoint, socket_folder, withdraw
 from isoflop.lakehouse.rpc.wire import HEARTBEAT, LONGEST_GREETING, Reply, Request, channel_of, is_own, receive, send
-from isoflop.lakehouse.sql.reads import check_reads, refused
-from isoflop.lakehouse.sql.watch import Watch, watched
+from isoflop.lakehouse.sql.cancellation import Watch, watched
+from isoflop.lakehouse.sql.read_only_guard import check_reads, refused
 
 GREETING_SECONDS = 10.0  # a caller that has not said the token by then is sent away
 BACKLOG = 128  # callers that may wait for the listener at once

@@ -10,7 +10,7 @@ from isoflop.lakehouse.errors import StoreError
 from isoflop.lakehouse.runs.metrics import is_highest_by_name, recomputed
 from isoflop.lakehouse.runs.provenance import code_version
 from isoflop.lakehouse.schema.views import VIEWS, create_views, view_names
-from isoflop.lakehouse.sql.running import transaction
+from isoflop.lakehouse.sql.execution import transaction
 
 if TYPE_CHECKING:
     import duckdb

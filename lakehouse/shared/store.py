@@ -30,8 +30,8 @@ from isoflop.lakehouse.shared.outage import Recovery, SessionLost
 from isoflop.lakehouse.shared.turns import Turns
 from isoflop.lakehouse.shared.upkeep import compact
 from isoflop.lakehouse.shared.watchdog import Watchdog
-from isoflop.lakehouse.sql.reads import check_reads
-from isoflop.lakehouse.sql.running import run_text, transaction
+from isoflop.lakehouse.sql.execution import run_text, transaction
+from isoflop.lakehouse.sql.read_only_guard import check_reads
 from isoflop.lakehouse.sql.statements import only_reads
 
 if TYPE_CHECKING:

@@ -15,7 +15,7 @@ from isoflop.queries.fitting.problem import Problem
 from isoflop.queries.fitting.record import Fit
 from isoflop.queries.fitting.solution import Solution, solve
 from isoflop.queries.fitting.solver.asked import counting
-from isoflop.queries.fitting.stand_in import as_fit_of
+from isoflop.queries.fitting.surrogate import as_fit_of
 from isoflop.queries.laws.law import Law
 
 

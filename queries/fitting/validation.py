@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from isoflop.lakehouse.errors import EmptySelection
-from isoflop.lakehouse.sql.watch import report
+from isoflop.lakehouse.sql.cancellation import report
 from isoflop.queries.fitting import line
 from isoflop.queries.fitting.data import Data
 from isoflop.queries.fitting.folds import Fold, ForwardCheck

@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING, Any
 from isoflop.lakehouse.answers import Answer
 from isoflop.lakehouse.errors import QuerySyntaxError
 from isoflop.lakehouse.session import Session
-from isoflop.lakehouse.sql.reads import MEND
-from isoflop.lakehouse.sql.running import check_encodable
+from isoflop.lakehouse.sql.execution import check_encodable
+from isoflop.lakehouse.sql.read_only_guard import MEND
 from isoflop.queries.language.question import Question
 from isoflop.queries.language.services import Services
 from isoflop.queries.language.syntax.clauses import Clause, split_statements

@@ -24,7 +24,7 @@ from isoflop.queries.language.syntax.nodes import Expression, Fit
 from isoflop.queries.language.syntax.tokens import quote_name
 from isoflop.queries.language.verb import Steps
 from isoflop.queries.laws import Law
-from isoflop.queries.planning.helpful import notes_on_help
+from isoflop.queries.planning.informative import notes_on_informative_run
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -165,7 +165,7 @@ def fit_rows(question: Question, bound: Bound, rows: Rows, options: FitOptions) 
     try:
         data = usable_rows(bound.law, rows.inputs, rows.target, rows.weight, groups_of(rows, options), rows.name)
         found = fit_data(bound.law, data, options)
-        return found.noting(notes_on_help(found))
+        return found.noting(notes_on_informative_run(found))
     except (EmptySelection, FitError, UsageError) as error:
         if isinstance(error, StatementError):
             raise
@@ -209,7 +209,7 @@ def group_names(
 
 
 def record_of(question: Question, bound: Bound, found: FitRecord) -> LawRecord:
-    """Return a fit as the catalogue and predictions take it."""
+    """Return a fit as saved laws and predictions take it."""
     return LawRecord(
         name=None,
         version=None,

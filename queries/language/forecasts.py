@@ -13,7 +13,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from isoflop.queries.language.catalogue import NOW
+from isoflop.queries.language.saved_laws import NOW
 from isoflop.queries.language.syntax.tokens import quote_name
 
 if TYPE_CHECKING:

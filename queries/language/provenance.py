@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING, Any
 from isoflop.lakehouse.errors import EmptySelection, StatementError
 from isoflop.queries.fitting.data import usable_rows
 from isoflop.queries.language.bind import bind_candidate, is_plain
-from isoflop.queries.language.catalogue import mark_stale
 from isoflop.queries.language.parse import parse_clause
 from isoflop.queries.language.question import Question
 from isoflop.queries.language.records import LawRecord, newest_laws
 from isoflop.queries.language.rows import checksum, read_rows, source_pieces
+from isoflop.queries.language.saved_laws import mark_stale
 from isoflop.queries.language.staleness import Staleness
 from isoflop.queries.language.syntax.nodes import CreateLaw
 from isoflop.queries.language.syntax.tokens import quote_name

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from isoflop.lakehouse.errors import QuerySyntaxError, StatementError
-from isoflop.lakehouse.sql.running import find_place
+from isoflop.lakehouse.sql.execution import find_place
 from isoflop.queries.language.syntax.nodes import Span
 from isoflop.queries.language.syntax.tokens import Kind, Token
 

@@ -10,12 +10,12 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from isoflop.queries.language.bind import is_plain
-from isoflop.queries.language.catalogue import law_exists, save_law
 from isoflop.queries.language.fits import Fitted, PlannedFit
 from isoflop.queries.language.macros import macros_of
 from isoflop.queries.language.question import Question
 from isoflop.queries.language.records import BUILT_IN, TYPED, LawRecord, known, load_law
 from isoflop.queries.language.rows import checksum, checksum_sql
+from isoflop.queries.language.saved_laws import law_exists, save_law
 from isoflop.queries.language.syntax.nodes import CreateLaw, Name
 from isoflop.queries.language.syntax.tokens import quote_name
 from isoflop.queries.laws import Coefficient, find_law

@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from isoflop.queries.planning.optimize import STATIONARY, Optimum, grid
+from isoflop.queries.planning.optimum import STATIONARY, Optimum, grid
 from isoflop.queries.planning.polish import polish, refine
 from isoflop.queries.planning.problem import TOLERANCE, Array, Local, Problem, Scaled
 

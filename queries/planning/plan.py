@@ -8,9 +8,9 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from isoflop.queries.planning.belief import Belief
 from isoflop.queries.planning.design import Choices, choose
-from isoflop.queries.planning.optimize import grid
+from isoflop.queries.planning.optimum import grid
+from isoflop.queries.planning.posterior import Posterior
 from isoflop.queries.planning.problem import TOLERANCE, Array, Condition, Function, Variable, call
 
 CANDIDATES, SLOW_CANDIDATES = 2000, 400  # on the grid; of laws that are slow to compute
@@ -52,7 +52,7 @@ class NothingToNarrow(NothingToChoose):
 
 
 def plan_runs(
-    make_belief: Callable[[Array], Belief],
+    make_posterior: Callable[[Array], Posterior],
     inputs: Function,
     targets: Array,
     variables: Sequence[Variable],
@@ -68,7 +68,7 @@ def plan_runs(
 
     Parameters
     ----------
-    make_belief : makes the cloud of curves from (M, P) inputs that show where it is wide
+    make_posterior : makes the cloud of curves from (M, P) inputs that show where it is wide
     inputs : takes (M, V) points to the law's (M, P) inputs
     targets : (T, P) inputs of what is forecast
     variables : what is chosen for each run
@@ -91,9 +91,9 @@ def plan_runs(
         raise NothingToChoose(_why(points, inputs, conditions, budgets))
     points = points[usable]
     considered = len(points)
-    belief = make_belief(np.concatenate([inputs(points), targets]))
+    posterior = make_posterior(np.concatenate([inputs(points), targets]))
     generator = np.random.default_rng(seed)
-    choices = _choices(belief, inputs, targets, points, budgets, per)
+    choices = _choices(posterior, inputs, targets, points, budgets, per)
     if not choices.variance(()) > 0:
         raise NothingToNarrow("every resample of the law says the same there, so no run can narrow the forecast")
     chosen = choose(choices, count, seed=seed)
@@ -103,14 +103,14 @@ def plan_runs(
         around = _around(points[np.unique(chosen)], variables, step, is_slow, generator)
         around = around[_possible(around, inputs, conditions, budgets)]
         points = np.concatenate([points[chosen], around])
-        choices = _choices(belief, inputs, targets, points, budgets, per)
+        choices = _choices(posterior, inputs, targets, points, budgets, per)
         chosen = choose(choices, count, seed=seed, start=range(count)) or list(range(count))
     narrowing = np.sqrt([choices.variances(chosen[:k]) for k in range(count + 1)])
     return Plan(points[chosen], narrowing, considered)
 
 
 def _choices(
-    belief: Belief,
+    posterior: Posterior,
     inputs: Function,
     targets: Array,
     points: Array,
@@ -120,9 +120,9 @@ def _choices(
     """Return points as candidates."""
     costs = np.array([call(budget.cost, points) for budget in budgets]).reshape(len(budgets), len(points))
     return Choices(
-        features=belief.features(inputs(points)),
-        targets=belief.features(targets),
-        noise=belief.noise,
+        features=posterior.features(inputs(points)),
+        targets=posterior.features(targets),
+        noise=posterior.noise,
         costs=costs,
         limits=np.array([budget.limit for budget in budgets]),
         per=None if per is None else np.where(np.isfinite(cost := call(per, points)), cost, np.inf),

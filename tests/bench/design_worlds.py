@@ -14,8 +14,8 @@ from numpy.typing import NDArray
 
 from isoflop.queries.fitting import Fit, fit_law
 from isoflop.queries.laws import CHINCHILLA, KAPLAN, LAWS, Law
-from isoflop.queries.planning.belief import DrawnBelief
 from isoflop.queries.planning.plan import Budget, Plan, plan_runs
+from isoflop.queries.planning.posterior import PosteriorDraws
 from isoflop.queries.planning.problem import Variable
 
 Array = NDArray[np.float64]
@@ -95,7 +95,7 @@ class DesignWorld:
             for one, low, high in zip(self.law.inputs, self.lowest, self.largest, strict=True)
         ]
         return plan_runs(
-            lambda places: DrawnBelief.of(fit.fitted, places), lambda points: points, np.array([self.target]),
+            lambda places: PosteriorDraws.of(fit.fitted, places), lambda points: points, np.array([self.target]),
             variables, self.num_new, budgets=(Budget("SUM(flops)", self.flops, budget),),
         )  # fmt: skip
 

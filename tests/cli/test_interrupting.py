@@ -97,7 +97,7 @@ def test_a_statement_at_the_keeper_stops_there_too(path: Path) -> None:
         time.sleep(1.0)
         assert cpu_seconds(pid) - idle < 0.5  # it does not run on
         with Lakehouse(path) as lake:
-            assert not lake.is_holder and lake.query("SELECT 1 AS x").to_pylist() == [{"x": 1}]
+            assert not lake.is_owner and lake.query("SELECT 1 AS x").to_pylist() == [{"x": 1}]
 
 
 class Terminal:

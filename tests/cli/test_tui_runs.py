@@ -223,7 +223,7 @@ async def test_runs_of_another_process_that_holds_the_lake_are_followed(tmp_path
     try:
         assert training.stdout is not None and training.stdout.readline() == "holding\n"
         with isoflop.open(path) as lake:
-            assert not lake.is_holder
+            assert not lake.is_owner
             app = IsoflopApp(lake)
             async with app.run_test(size=WIDE) as pilot:
                 seen = set()

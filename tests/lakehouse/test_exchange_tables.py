@@ -176,7 +176,7 @@ def test_a_lake_that_another_process_holds_takes_curves_too(lakehouse: Lakehouse
     program = (
         "import sys; from pathlib import Path; from isoflop.lakehouse import Lakehouse; "
         "from isoflop.lakehouse.exchange import import_table; lake = Lakehouse(sys.argv[1]); "
-        "print(lake.is_holder, import_table(lake, Path(sys.argv[2])).added)"
+        "print(lake.is_owner, import_table(lake, Path(sys.argv[2])).added)"
     )
     with lakehouse.hold():
         done = subprocess.run(

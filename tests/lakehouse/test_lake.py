@@ -101,7 +101,7 @@ def test_another_process_reads_and_writes_through_the_keeper(tmp_path: Path) -> 
             path,
             """
 import duckdb, pyarrow as pa
-print(lake.is_holder, lake.query("SELECT width FROM runs WHERE loss > ?", [2]).to_pylist())
+print(lake.is_owner, lake.query("SELECT width FROM runs WHERE loss > ?", [2]).to_pylist())
 print(lake.query("SELECT max(x) AS s FROM given", None, {"given": pa.table({"x": [1, 2]})}).to_pylist())
 try:
     lake.query("SELECT nope FROM runs")
@@ -202,7 +202,7 @@ except (EOFError, OSError):
 def test_when_the_keeper_dies_another_one_takes_its_place(tmp_path: Path) -> None:
     path = tmp_path / "runs.duckdb"
     with Lakehouse(path, hold=True) as lake:
-        assert not lake.is_holder
+        assert not lake.is_owner
         assert lake.query("SELECT 1 AS x").to_pylist() == [{"x": 1}]
         dead = kill_keeper(path)
         assert lake.query("SELECT 2 AS x").to_pylist() == [{"x": 2}]

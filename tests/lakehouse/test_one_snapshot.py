@@ -13,7 +13,7 @@ import pytest
 import isoflop
 from isoflop.lakehouse import Lakehouse
 from isoflop.lakehouse.errors import StatementError, StoreError
-from isoflop.lakehouse.sql.watch import Progress
+from isoflop.lakehouse.sql.cancellation import Progress
 from tests.keepers import kill_keeper
 from tests.lakehouse.test_session import held
 
@@ -165,7 +165,7 @@ def test_an_error_that_is_passed_over_does_not_spoil_the_statement(tmp_path: Pat
 
 
 def test_a_lake_open_for_reading_only_answers_from_one_state_too(lake: Lakehouse) -> None:
-    is_file = not lake.is_shared and lake.is_holder
+    is_file = not lake.is_shared and lake.is_owner
     if is_file:
         lake.close()
     with isoflop.open(lake.address, read_only=True) as reader:

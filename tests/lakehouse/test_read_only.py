@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 import isoflop
 from isoflop.lakehouse import Lakehouse
 from isoflop.lakehouse.errors import IsoflopError, StoreError
-from isoflop.lakehouse.sql.reads import check_reads
+from isoflop.lakehouse.sql.read_only_guard import check_reads
 from tests.lakehouse.test_session import held
 
 HOSTILE = """

@@ -53,7 +53,7 @@ def lake(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Lakehouse]:
     """A lake whose file this process has open, and one that another process holds."""
     is_held = request.param == "held"
     with Lakehouse(request.getfixturevalue("held_path") if is_held else tmp_path / "my runs.duckdb") as opened:
-        assert opened.is_holder is not is_held
+        assert opened.is_owner is not is_held
         yield opened
 
 

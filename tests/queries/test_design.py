@@ -9,9 +9,9 @@ import pytest
 
 from isoflop.queries.fitting import fit_law
 from isoflop.queries.laws import CHINCHILLA
-from isoflop.queries.planning.belief import DrawnBelief
 from isoflop.queries.planning.design import Choices, choose
 from isoflop.queries.planning.plan import Budget, NothingToChoose, plan_runs
+from isoflop.queries.planning.posterior import PosteriorDraws
 from isoflop.queries.planning.problem import Array, Condition, Variable
 from tests.bench.design_worlds import WORLDS
 
@@ -30,12 +30,12 @@ def some_choices(seed: int, num: int, *, limits: tuple[float, ...] = ()) -> Choi
     return Choices(features, chance.normal(size=(2, 4)), 0.7, costs, np.array(limits))
 
 
-def fitted_world() -> DrawnBelief:
+def fitted_world() -> PosteriorDraws:
     world = WORLDS[0]
     generator = np.random.default_rng(3)
     old = world.measured(world.truth(3), world.rows, generator)
     fit = fit_law(CHINCHILLA, world.rows, old, resamples=100)
-    return DrawnBelief.of(fit.fitted, np.concatenate([world.rows, TARGET]))
+    return PosteriorDraws.of(fit.fitted, np.concatenate([world.rows, TARGET]))
 
 
 @pytest.mark.parametrize("seed", range(6))
@@ -78,11 +78,11 @@ def test_the_cloud_is_as_wide_as_the_resamples() -> None:
     rows = WORLDS[0].rows
     loss = CHINCHILLA.predict(np.array([1.82, 480, 2140, 0.348, 0.366]), rows) * np.exp(chance.normal(0, 0.004, 20))
     fit = fit_law(CHINCHILLA, rows, loss, resamples=300)
-    belief = DrawnBelief.of(fit.fitted, np.concatenate([rows, TARGET]))
-    features = belief.features(TARGET)
+    posterior = PosteriorDraws.of(fit.fitted, np.concatenate([rows, TARGET]))
+    features = posterior.features(TARGET)
     logs = np.log(CHINCHILLA.predict(fit.draws, TARGET))
     assert np.sqrt((features**2).sum()) == pytest.approx(logs.std(), rel=0.05)
-    assert belief.noise == fit.solution.residual_scale
+    assert posterior.noise == fit.solution.residual_scale
 
 
 def test_conditions_and_budgets_hold_and_lists_and_whole_numbers_are_kept() -> None:
@@ -92,9 +92,9 @@ def test_conditions_and_budgets_hold_and_lists_and_whole_numbers_are_kept() -> N
     )
     ratio = Condition("ratio", lambda p: p[:, 1], lambda p: np.full(len(p), 20.0))
     budget = Budget("SUM(flops) <= 1e20", lambda p: 6 * p[:, 0] ** 2 * p[:, 1], 1e20)
-    belief = fitted_world()
+    posterior = fitted_world()
     plan = plan_runs(
-        lambda places: belief, lambda p: np.stack([p[:, 0], p[:, 0] * p[:, 1]], axis=1), TARGET, variables, 4,
+        lambda places: posterior, lambda p: np.stack([p[:, 0], p[:, 0] * p[:, 1]], axis=1), TARGET, variables, 4,
         conditions=(ratio,), budgets=(budget,),
     )  # fmt: skip
     assert set(plan.points[:, 1]) <= {5.0, 20.0}
@@ -103,12 +103,12 @@ def test_conditions_and_budgets_hold_and_lists_and_whole_numbers_are_kept() -> N
 
 
 def test_what_cannot_be_chosen_is_said() -> None:
-    belief = fitted_world()
+    posterior = fitted_world()
     few = Condition("params <= 1", lambda p: p[:, 0], lambda p: np.ones(len(p)))
     with pytest.raises(NothingToChoose, match="nothing in OVER satisfies params <= 1"):
-        plan_runs(lambda places: belief, lambda p: p, TARGET, SIZES, 2, conditions=(few,))
+        plan_runs(lambda places: posterior, lambda p: p, TARGET, SIZES, 2, conditions=(few,))
     with pytest.raises(NothingToChoose, match="9 runs do not fit SUM"):
-        plan_runs(lambda places: belief, lambda p: p, TARGET, SIZES, 9, budgets=(Budget("SUM(flops)", flops, 5e16),))
+        plan_runs(lambda places: posterior, lambda p: p, TARGET, SIZES, 9, budgets=(Budget("SUM(flops)", flops, 5e16),))
 
 
 @pytest.mark.parametrize("world", [WORLDS[1], WORLDS[3]], ids=["chinchilla", "width_depth"])
@@ -120,10 +120,10 @@ def test_the_same_flops_are_expected_to_narrow_more_than_on_a_uniform_grid(world
     plan, grid = world.designed(fit, budget), world.grid_of(budget)
     assert world.flops(plan.points).sum() <= budget * (1 + 1e-8)
     assert world.flops(grid).sum() == pytest.approx(budget)
-    belief = DrawnBelief.of(fit.fitted, np.concatenate([plan.points, grid, [world.target]]))
+    posterior = PosteriorDraws.of(fit.fitted, np.concatenate([plan.points, grid, [world.target]]))
     nothing = np.empty((0, len(grid)))
     uniform = Choices(
-        belief.features(grid), belief.features(np.array([world.target])), belief.noise, nothing, nothing[:, 0]
+        posterior.features(grid), posterior.features(np.array([world.target])), posterior.noise, nothing, nothing[:, 0]
     )
     assert uniform.variance(range(len(grid))) > 1.5 * plan.narrowing[-1, 0] ** 2
 

@@ -244,7 +244,7 @@ def test_a_sweep_runs_into_a_lake_that_another_process_holds(
         try:
             assert holder.stdout is not None and holder.stdout.readline() == "held\n"
             with Lakehouse(path) as lake:
-                assert not lake.is_holder
+                assert not lake.is_owner
                 state = run_sweep(lake, sweep_of(FEATURES), session=ray_session)
                 assert state.finished == 2
                 assert lake.query("SELECT count(*) AS n FROM runs WHERE status = 'finished'").to_pylist() == [{"n": 2}]

@@ -22,7 +22,7 @@ from typing import Any, cast
 import numpy as np
 from numpy.typing import NDArray
 
-from isoflop.lakehouse.sql.watch import report
+from isoflop.lakehouse.sql.cancellation import report
 from isoflop.queries.fitting.solver.model import Array, Curve
 from isoflop.queries.laws.objectives import Huber, LeastAbsolute, LeastSquares, Objective
 from isoflop.queries.laws.robust_objectives import HuberLikelihood

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from isoflop.lakehouse.sql.watch import check, report
+from isoflop.lakehouse.sql.cancellation import check, report
 from isoflop.queries.fitting.solver.compiled import descend_compiled
 from isoflop.queries.fitting.solver.model import Array, Curve
 from isoflop.queries.fitting.solver.steps import (

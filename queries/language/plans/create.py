@@ -5,9 +5,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from isoflop.lakehouse.errors import StatementError
-from isoflop.queries.language.catalogue import check_name, law_exists
 from isoflop.queries.language.fits import glance
 from isoflop.queries.language.question import Question
+from isoflop.queries.language.saved_laws import check_name, law_exists
 from isoflop.queries.language.saving import PlannedLaw, keep_fit, spelling_of
 from isoflop.queries.language.syntax.nodes import CreateLaw
 from isoflop.queries.language.verb import Steps

@@ -22,8 +22,8 @@ from isoflop.queries.language.syntax.nodes import Design, Expression, OverList, 
 from isoflop.queries.language.syntax.tokens import Kind
 from isoflop.queries.language.verb import Steps
 from isoflop.queries.laws import Law
-from isoflop.queries.planning.belief import DrawnBelief
 from isoflop.queries.planning.plan import Budget, NothingToChoose, NothingToNarrow, Plan, plan_runs
+from isoflop.queries.planning.posterior import PosteriorDraws
 from isoflop.queries.planning.problem import Condition, Function, Variable
 
 if TYPE_CHECKING:
@@ -120,7 +120,7 @@ class DesignPlan:
         check_used(question, scope, node.ranges, "DESIGN")
         try:
             plan = plan_runs(
-                lambda places: DrawnBelief.of(fitted, places), scope.inputs, forecast, variables, count,
+                lambda places: PosteriorDraws.of(fitted, places), scope.inputs, forecast, variables, count,
                 conditions=conditions, budgets=budgets, per=per, seed=options.seed,
                 is_slow=record.law.is_costly,
             )  # fmt: skip

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from isoflop.queries.language import catalogue
+from isoflop.queries.language import saved_laws
 from isoflop.queries.language.describe import law_steps
 from isoflop.queries.language.question import Question
 from isoflop.queries.language.records import LawRecord, load_law
@@ -21,7 +21,7 @@ class DropPlan:
     def __init__(self, question: Question, node: DropLaw) -> None:
         self._question, self._name = question, node.name.text
         self._record: LawRecord | None = None
-        if not node.if_exists or catalogue.law_exists(question.lake, node.name.text):
+        if not node.if_exists or saved_laws.law_exists(question.lake, node.name.text):
             self._record = load_law(question, node.name)
 
     def steps(self) -> Steps:
@@ -39,7 +39,7 @@ class DropPlan:
         if record is None:
             question.note(f"law '{self._name}' does not exist; nothing was dropped")
             return pa.table({})
-        catalogue.drop_law(question.lake, str(record.name))
+        saved_laws.drop_law(question.lake, str(record.name))
         versions = f" with its {record.version} versions" if (record.version or 1) > 1 else ""
         question.note(f"law '{record.name}' dropped{versions}")
         return pa.table({})
@@ -51,9 +51,9 @@ class RenamePlan:
     def __init__(self, question: Question, node: RenameLaw) -> None:
         self._question, self._new = question, node.new.text
         self._record = record = load_law(question, node.name)
-        catalogue.check_name(question, node.new, str(record.name))
+        saved_laws.check_name(question, node.new, str(record.name))
         is_same = node.new.text.lower() == str(record.name).lower()
-        if not is_same and catalogue.law_exists(question.lake, node.new.text):
+        if not is_same and saved_laws.law_exists(question.lake, node.new.text):
             hint = f"DROP LAW {node.new.text} first"
             raise question.error("Catalog", f"law '{node.new.text}' exists", node.new, hint)
 
@@ -66,7 +66,7 @@ class RenamePlan:
         """Give the law its name."""
         import pyarrow as pa
 
-        catalogue.rename_law(self._question.lake, self._record, self._new)
+        saved_laws.rename_law(self._question.lake, self._record, self._new)
         self._question.note(f"law '{self._record.name}' is now '{self._new}'")
         return pa.table({})
 
@@ -87,5 +87,5 @@ class CommentPlan:
         """Set the comment."""
         import pyarrow as pa
 
-        catalogue.comment_law(self._question.lake, self._record, self._comment)
+        saved_laws.comment_law(self._question.lake, self._record, self._comment)
         return pa.table({})

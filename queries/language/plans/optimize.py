@@ -19,7 +19,7 @@ from isoflop.queries.language.rows import numbers
 from isoflop.queries.language.scope import Scope
 from isoflop.queries.language.syntax.nodes import Optimize, Span
 from isoflop.queries.language.verb import Steps
-from isoflop.queries.planning.optimize import Optimum, optimize
+from isoflop.queries.planning.optimum import Optimum, optimize
 from isoflop.queries.planning.optimum_spread import FEWEST_FOUND, OptimumSpread, optimum_spread
 from isoflop.queries.planning.problem import Condition, Problem, Variable
 

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from isoflop.queries.language.catalogue import coefficient_rows
 from isoflop.queries.language.describe import law_steps
 from isoflop.queries.language.listing import Listing
 from isoflop.queries.language.provenance import note_stale, staleness
 from isoflop.queries.language.question import Question
 from isoflop.queries.language.records import LawRecord, load_law
+from isoflop.queries.language.saved_laws import coefficient_rows
 from isoflop.queries.language.syntax.nodes import DescribeLaw, Show
 from isoflop.queries.language.verb import Steps
 from isoflop.queries.laws import Role, known_laws

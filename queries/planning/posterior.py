@@ -27,7 +27,7 @@ TAIL = 0.005  # share of resamples at either end that count as no further out th
 SMALLEST_NOISE = 1e-6  # scatter of runs in log value [1] below which nothing is measured
 
 
-class Belief(Protocol):
+class Posterior(Protocol):
     """A cloud of curves."""
 
     @property
@@ -39,7 +39,7 @@ class Belief(Protocol):
 
 
 @dataclass(frozen=True, eq=False)
-class DrawnBelief:
+class PosteriorDraws:
     """The cloud of a fit's resamples.
 
     Parameters
@@ -56,7 +56,7 @@ class DrawnBelief:
     noise: float
 
     @classmethod
-    def of(cls, fitted: FittedLaw, places: Array) -> DrawnBelief:
+    def of(cls, fitted: FittedLaw, places: Array) -> PosteriorDraws:
         """Return the cloud of a fit in the directions that matter at (M, P) places.
 
         Raises

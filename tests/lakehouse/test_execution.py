@@ -8,8 +8,8 @@ import time
 import duckdb
 import pytest
 
-from isoflop.lakehouse.sql.running import run_text
-from isoflop.lakehouse.sql.watch import STOPPED_EVERY, Progress, watched
+from isoflop.lakehouse.sql.cancellation import STOPPED_EVERY, Progress, watched
+from isoflop.lakehouse.sql.execution import run_text
 
 GOLDEN = [
     ("SELECT nope FROM range(3)", "LINE 1: SELECT nope FROM range(3)\n               ^"),

@@ -26,7 +26,7 @@ from isoflop.lakehouse.sql.definitions import (
     parsed,
     parser,
 )
-from isoflop.lakehouse.sql.running import check_encodable
+from isoflop.lakehouse.sql.execution import check_encodable
 
 if TYPE_CHECKING:
     import duckdb

@@ -13,8 +13,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from isoflop.lakehouse.errors import Interrupted, QuerySyntaxError, display_width, underline
+from isoflop.lakehouse.sql.cancellation import Watch, watched
 from isoflop.lakehouse.sql.quoting import quoted
-from isoflop.lakehouse.sql.watch import Watch, watched
 
 if TYPE_CHECKING:
     import duckdb

@@ -18,7 +18,7 @@ from isoflop.queries.fitting.record import Fit
 from isoflop.queries.laws.derivatives import central
 from isoflop.queries.laws.law import Coefficient, Law, Role, input_names
 from isoflop.queries.planning.design import Choices
-from isoflop.queries.planning.optimize import grid
+from isoflop.queries.planning.optimum import grid
 from isoflop.queries.planning.problem import Variable
 
 Array = NDArray[np.float64]
@@ -34,7 +34,7 @@ EXPONENT_PRIOR = 0.3  # of an exponent [1]
 
 
 @dataclass(frozen=True, eq=False)
-class HelpfulRun:
+class InformativeRun:
     """The run after which what is uncertain is narrowest.
 
     Parameters
@@ -55,14 +55,14 @@ class HelpfulRun:
         return f"a run at {at} would help most: the interval of {self.what} would be {self.times:.2g} times narrower"
 
 
-def most_helpful_run(
+def most_informative_run(
     fit: Fit,
     inputs: Array,
     weights: Array | None = None,
     *,
     target: Array | None = None,
     among: Sequence[str] | None = None,
-) -> HelpfulRun | None:
+) -> InformativeRun | None:
     """Return the run near the rows of a fit that would help it most, or None when nothing can be said.
 
     Parameters
@@ -80,7 +80,7 @@ def most_helpful_run(
     >>> tokens = np.geomspace(1e9, 1e11, 12)
     >>> rows = np.stack([np.full(12, 1e8), tokens], axis=1)  # one size: what depends on it is unknown
     >>> fit = fit_law(CHINCHILLA, rows, 1.7 + 400 / 1e8**0.34 + 410 / tokens**0.28, resamples=0)
-    >>> found = most_helpful_run(fit, rows, among=("alpha",))
+    >>> found = most_informative_run(fit, rows, among=("alpha",))
     >>> found.inputs[0] != 1e8, found.what
     (np.True_, 'alpha')
     """
@@ -117,17 +117,17 @@ def most_helpful_run(
         return None
     times = np.sqrt(choices.variances(()) / choices.variances([best]))
     if target is not None:
-        return HelpfulRun(points[usable][best], "the forecast", float(times.mean()), law)
+        return InformativeRun(points[usable][best], "the forecast", float(times.mean()), law)
     chosen = [name for name in among if name in names] if among is not None else names
-    return HelpfulRun(points[usable][best], chosen[int(np.argmax(times))], float(times.max()), law)
+    return InformativeRun(points[usable][best], chosen[int(np.argmax(times))], float(times.max()), law)
 
 
-def notes_on_help(fit: Fit) -> list[Note]:
+def notes_on_informative_run(fit: Fit) -> list[Note]:
     """Return a note on the run that would help, for a fit whose rows do not determine all its coefficients."""
     if "not_identified" not in fit.codes or fit.reason is None:
         return []
     among = [name for name in fit.names if name in fit.reason.replace(",", " ").split()]
-    found = most_helpful_run(fit, fit.data.inputs, fit.data.weight, among=among or None)
+    found = most_informative_run(fit, fit.data.inputs, fit.data.weight, among=among or None)
     if found is None or found.times < WORTH_SAYING:
         return []
     return [Note("what_would_help", str(found))]

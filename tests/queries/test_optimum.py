@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from isoflop.queries.laws import CHINCHILLA
-from isoflop.queries.planning.optimize import grid, optimize
+from isoflop.queries.planning.optimum import grid, optimize
 from isoflop.queries.planning.problem import Array, Condition, Problem, Variable
 
 COEFFICIENTS = np.array([1.69, 406.4, 410.7, 0.34, 0.28])
