@@ -66,24 +66,23 @@ def bound_sql(fitted: FittedLaw, share: float) -> str | None:
     A list of one element stands for a name that SQL has no other way to give: what the only lambda over it calls so
     is computed once for a row, and may hold a subquery, which a lambda may not.
     """
-    draws, noise = spread(fitted)
     law = fitted.law
+    inputs = [f"{_INPUTS}[{p + 1}]" for p in range(len(law.inputs))]
+    predicted = law.sql([sql_number(coefficient) for coefficient in fitted.coefficients], inputs)
+    if predicted is None:
+        return None
+    draws, noise = spread(fitted)
     if not len(draws) or not np.isfinite(noise).all():
         return _NOTHING
-    inputs = [f"{_INPUTS}[{p + 1}]" for p in range(len(law.inputs))]
     varying = [k for k in range(draws.shape[1]) if np.ptp(draws[:, k]) > 0]
     texts = [
         f"{_DRAW}[{varying.index(k) + 1}]" if k in varying else sql_number(draws[0, k]) for k in range(draws.shape[1])
     ]
     values = np.column_stack([draws[:, varying], noise])
-    drawn = law.sql(texts, inputs)
-    if drawn is None:
-        return None
-    curve = f"{_DRAW}[{len(varying) + 1}] * {drawn}"
+    curve = f"{_DRAW}[{len(varying) + 1}] * {law.sql(texts, inputs)}"
     curves = f"list_transform(CAST('{_literal(values)}' AS DOUBLE[][]), lambda {_DRAW}: {curve})"
     quantile = f"list_aggregate({_CURVES}, 'quantile_cont', {sql_number(share)})"
     end = _named(_CURVES, curves, f"CASE WHEN isfinite(list_sum({_CURVES})) THEN {quantile} END")
-    predicted = law.sql([sql_number(coefficient) for coefficient in fitted.coefficients], inputs)
     widened = sql_widened(fitted.widening, law, fitted.support, fitted.edge, inputs)
     reached = f"{_ENDS}[1] * pow({_ENDS}[2] / {_ENDS}[1], {widened})" if widened else f"{_ENDS}[2]"
     ends = _named(_ENDS, f"[{predicted}, {end}]", f"CASE WHEN isfinite({_ENDS}[1]) THEN {reached} END")

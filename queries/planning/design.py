@@ -101,7 +101,7 @@ class Choices:
 
 
 def choose(choices: Choices, count: int, *, seed: int = 0, start: Sequence[int] | None = None) -> list[int] | None:
-    """Return the positions of `count` candidates, the most informative first; None when no such number fits the budgets.
+    """Return the positions of `count` candidates, the most informative first; None when none fit the budgets.
 
     Parameters
     ----------

@@ -71,7 +71,7 @@ def test_planted_coefficients_lie_within_four_standard_errors_with_noise(planted
     assert (found.lower < found.predicted).all() and (found.predicted < found.upper).all()
     _check_cost(law, fit)
     if law.surrogate is None:
-        assert fit.residual_scale == pytest.approx(NOISE, rel=0.4)
+        assert fit.solution.residual_scale == pytest.approx(NOISE, rel=0.4)
         assert np.mean((found.lower < values[some]) & (values[some] < found.upper)) > 0.9
     if law.name in TRADED_OFF:
         return

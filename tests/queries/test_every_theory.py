@@ -9,8 +9,9 @@ import numpy as np
 import pytest
 
 from isoflop.queries.theory import THEORIES, Theory, find_theory
+from isoflop.workers import TrainOptions
 from isoflop.workers.families import FAMILIES
-from isoflop.workers.families.family import PackedFamily
+from isoflop.workers.families.packed import PackedFamily
 
 RUNS: dict[str, list[dict[str, object]]] = {
     "plrf": [
@@ -72,6 +73,6 @@ def test_it_is_the_same_every_time_and_reads_only_its_fields(
 def test_step_0_is_the_loss_before_training(case: tuple[Theory, PackedFamily, dict[str, object]]) -> None:
     theory, run, config = case
     found = theory.predict(config, AT)
-    measured = type(run).program([run]).losses()[0]
+    measured = type(run).program([run], type(run).device(TrainOptions())).measure()["loss"][0]
     assert found.mean["loss"][0] == pytest.approx(measured, rel=1e-12)
     assert found.deviation["loss"][0] == 0.0

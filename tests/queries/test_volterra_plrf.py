@@ -7,7 +7,7 @@ import pytest
 
 from isoflop.lakehouse.models.random_features import draw_features
 from isoflop.queries.theory.volterra_plrf import VOLTERRA_PLRF, expected_risk, frontier
-from isoflop.workers.families.plrf import Plrf
+from isoflop.workers import Plrf, TrainOptions
 
 # alpha, beta, eta, xi of the paper's phases Ia to IVb (arXiv:2405.15074)
 PUBLISHED = [
@@ -47,13 +47,13 @@ def test_the_mean_of_many_runs_lies_where_it_says(alpha: float, beta: float, bat
     """300 runs on the same features: their mean, and how far they scatter."""
     shared = {"width": 20, "spectrum_exponent": alpha, "target_exponent": beta, "batch_size": batch_size}
     runs = [Plrf(**shared, feature_seed=7, steps=400, seed=seed) for seed in range(300)]
-    program = Plrf.program(runs)
+    program = Plrf.program(runs, Plrf.device(TrainOptions()))
     at = np.array([0, 20, 100, 400])
     found = VOLTERRA_PLRF.predict({**runs[0].config(), "seed": 0}, at)
     mean, deviation = found.mean["loss"], found.deviation["loss"]
     for t in range(1, len(at)):
         program.advance(int(at[t] - at[t - 1]))
-        losses = program.losses()
+        losses = program.measure()["loss"]
         assert abs(losses.mean() - mean[t]) < 4 * losses.std() / np.sqrt(len(runs))
         assert abs(losses.mean() - mean[t]) < deviation[t]
         assert losses.std() == pytest.approx(deviation[t], rel=0.35)

@@ -29,16 +29,22 @@ class PredictRuns(Span):
     source: Source | None = None
 
 
-@dataclass(frozen=True)
 class PredictRunsPlan:
-    """A theory, and the runs it is to predict."""
+    """A theory, and the runs it is to predict.
 
-    question: Question
-    node: PredictRuns
+    Raises
+    ------
+    StatementError : when there is no such theory, or the source has no column `run_id`
+    """
+
+    def __init__(self, question: Question, node: PredictRuns) -> None:
+        self._question, self._node = question, node
+        self._theory = _theory(question, node.theory)
+        self._ids = None if node.source is None else _run_ids(question, node.source)
 
     def steps(self) -> Steps:
-        """Return what EXPLAIN shows."""
-        theory, ids = self._theory(), self._ids()
+        """Return the theory, and how many runs it predicts."""
+        theory, ids = self._theory, self._ids
         runs = f"all runs of family {theory.family}" if ids is None else f"{len(ids)} runs, those of {theory.family}"
         keep = "in the table predictions, in the place of what this version said of these runs before"
         return [
@@ -53,34 +59,32 @@ class PredictRunsPlan:
         from isoflop.queries.theory import predict_runs
         from isoflop.queries.theory.predictions import no_predictions
 
-        theory, question = self._theory(), self.question
+        question = self._question
         try:
-            table = predict_runs(question.lake, theory, self._ids())
+            table = predict_runs(question.lake, self._theory, self._ids)
         except EmptySelection as error:
             question.note(str(error))
             return no_predictions()
         except UsageError as error:
-            raise question.error("Data", error.message, self.node.source or self.node.theory, error.hint) from error
+            raise question.error("Data", error.message, self._node.source or self._node.theory, error.hint) from error
         question.note("kept; SELECT * FROM predictions JOIN metric_curves USING (run_id, metric, step) compares")
         return table
 
-    def _theory(self) -> Theory:
-        from isoflop.queries.theory import find_theory
 
-        name = self.node.theory
-        try:
-            return find_theory(name.text)
-        except UnknownName as error:
-            message = f"theory '{name.text}' does not exist"
-            raise self.question.error("Catalog", message, name, error.hint) from None
+def _theory(question: Question, name: Name) -> Theory:
+    """Return a theory by its name."""
+    from isoflop.queries.theory import find_theory
 
-    def _ids(self) -> list[str] | None:
-        """The runs that the source names, or None without one."""
-        source = self.node.source
-        if source is None:
-            return None
-        rows = self.question.run("SELECT DISTINCT run_id", *source_pieces(source), place=source.relation)
-        return [str(value) for value in rows.column("run_id").to_pylist() if value is not None]
+    try:
+        return find_theory(name.text)
+    except UnknownName as error:
+        raise question.error("Catalog", f"theory '{name.text}' does not exist", name, error.hint) from None
+
+
+def _run_ids(question: Question, source: Source) -> list[str]:
+    """Return the runs that a source names."""
+    rows = question.run("SELECT DISTINCT run_id", *source_pieces(source), place=source.relation)
+    return [str(value) for value in rows.column("run_id").to_pylist() if value is not None]
 
 
 def _read(reader: TokenReader) -> PredictRuns:

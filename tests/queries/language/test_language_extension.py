@@ -14,8 +14,8 @@ from prompt_toolkit.completion import CompleteEvent
 from prompt_toolkit.document import Document
 
 import isoflop
+from isoflop.cli.conversation import Conversation
 from isoflop.cli.prompt import NameCompleter
-from isoflop.cli.shell import Conversation
 from isoflop.cli.verbs import help_on, overview
 from isoflop.lakehouse import Lakehouse
 from isoflop.lakehouse.errors import IsoflopError
