@@ -11,7 +11,7 @@ from isoflop.lakehouse.units import format_seconds
 if TYPE_CHECKING:
     from isoflop.lakehouse import Answer, Lakehouse
     from isoflop.lakehouse.runs.records import RunRecord
-    from isoflop.workers.sweep import Plan, Sweep
+    from isoflop.workers.sweep import SweepPlan, Sweep
 
 ASSUMED_FLOPS = 2e10  # FLOP/s of one CPU core in float32 training; a guess until a time law is fitted
 TIME_LAW = "step_time"
@@ -109,7 +109,7 @@ def _statuses(lake: Lakehouse, run_ids: Sequence[str]) -> dict[str, str]:
 
 
 def _rows(
-    sweep: Sweep, plan: Plan, law: StepTime | None, statuses: Mapping[str, str], *, is_named: bool
+    sweep: Sweep, plan: SweepPlan, law: StepTime | None, statuses: Mapping[str, str], *, is_named: bool
 ) -> list[dict[str, Any]]:
     rows: list[dict[str, Any]] = []
     differing = set(plan.varied())
@@ -137,7 +137,7 @@ def _rows(
     return rows
 
 
-def _note(sweep: Sweep, plan: Plan, rows: Sequence[Mapping[str, Any]]) -> str:
+def _note(sweep: Sweep, plan: SweepPlan, rows: Sequence[Mapping[str, Any]]) -> str:
     """Return the sweep's counts and costs in one line."""
     to_do = [row for row in rows if row["status"] not in ("finished", "diverged")]
     parts = [f"{len(plan)} runs, {len(plan) - len(to_do)} done, {len(to_do)} to train"]

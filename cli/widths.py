@@ -21,7 +21,7 @@ SAMPLE = 200  # rows that widths are measured over
 
 
 @dataclass(frozen=True)
-class Fitted:
+class FittedTable:
     """What is shown of a table.
 
     Parameters
@@ -47,7 +47,7 @@ def natural_width(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> int:
     )
 
 
-def fit(columns: Sequence[str], rows: Sequence[Sequence[str]], width: int) -> Fitted:
+def fit(columns: Sequence[str], rows: Sequence[Sequence[str]], width: int) -> FittedTable:
     """Return a table that is at most so wide.
 
     Example
@@ -60,7 +60,7 @@ def fit(columns: Sequence[str], rows: Sequence[Sequence[str]], width: int) -> Fi
     … 3 more columns: input_5, input_6, input_7; --format lines
       shows them all
     """
-    whole = Fitted(
+    whole = FittedTable(
         list(columns), [list(row) for row in rows], [_is_column_of_numbers(rows, c) for c in range(len(columns))]
     )
     if _total(whole) <= width or not rows:
@@ -86,20 +86,20 @@ def _widths(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> list[int]:
     return [max(len(name), *(len(row[place]) for row in rows[:SAMPLE]), 1) for place, name in enumerate(columns)]
 
 
-def _total(shown: Fitted) -> int:
+def _total(shown: FittedTable) -> int:
     return sum(_widths(shown.columns, shown.rows)) + GAP * (len(shown.columns) - 1)
 
 
-def _without(shown: Fitted, places: set[int]) -> Fitted:
+def _without(shown: FittedTable, places: set[int]) -> FittedTable:
     kept = [place for place in range(len(shown.columns)) if place not in places]
-    return Fitted(
+    return FittedTable(
         [shown.columns[place] for place in kept],
         [[row[place] for place in kept] for row in shown.rows],
         [shown.are_numbers[place] for place in kept],
     )
 
 
-def _with_notes_below(shown: Fitted) -> tuple[Fitted, list[str]]:
+def _with_notes_below(shown: FittedTable) -> tuple[FittedTable, list[str]]:
     """Return the table without its notes, and these as lines, each once."""
     if NOTES not in shown.columns:
         return shown, []
@@ -112,7 +112,7 @@ def _with_notes_below(shown: Fitted) -> tuple[Fitted, list[str]]:
     return _without(shown, {place}), lines
 
 
-def _with_shorter_texts(shown: Fitted, width: int) -> Fitted:
+def _with_shorter_texts(shown: FittedTable, width: int) -> FittedTable:
     """Return the table with its longest texts cut, as far as that helps."""
     for most in (LONGEST_TEXT, 24, SHORTEST_TEXT):
         if _total(shown) <= width:
@@ -130,7 +130,7 @@ def _with_shorter_texts(shown: Fitted, width: int) -> Fitted:
     return shown
 
 
-def _without_the_middle(shown: Fitted, width: int) -> tuple[Fitted, list[str]]:
+def _without_the_middle(shown: FittedTable, width: int) -> tuple[FittedTable, list[str]]:
     """Return the table with as many of its first columns, and its last ones, as there is room for; and what is gone."""
     if _total(shown) <= width:
         return shown, []
@@ -150,7 +150,7 @@ def _without_the_middle(shown: Fitted, width: int) -> tuple[Fitted, list[str]]:
     columns = [*shown.columns[:first], "…", *shown.columns[last:]]
     rows = [[*row[:first], "…", *row[last:]] for row in shown.rows]
     numbers = [*shown.are_numbers[:first], False, *shown.are_numbers[last:]]
-    return Fitted(columns, rows, numbers), dropped
+    return FittedTable(columns, rows, numbers), dropped
 
 
 def _cut(text: str, most: int | None) -> str:

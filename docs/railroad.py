@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from html import escape
 
 from isoflop.queries.language.syntax.grammar import (
-    Choice,
+    Alternatives,
     Listed,
     Mark,
     Maybe,
@@ -73,7 +73,7 @@ def _box(node: Node) -> Box:
             return _label(name, "part", 0)
         case Sequence(parts):
             return _beside([_box(part) for part in parts])
-        case Choice(options):
+        case Alternatives(options):
             return _branches([_box(option) for option in options])
         case Maybe(part):
             return _branches([Box(0, 0, 0, ""), _box(part)])

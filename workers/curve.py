@@ -30,7 +30,7 @@ def log_interval(num_steps: int, log_every: int | None) -> int:
     return log_every if log_every is not None else -(-num_steps // LOGGED_POINTS)
 
 
-class Curve:
+class LossCurve:
     """Losses from the device to the spool.
 
     A run has diverged when a loss is not finite, or when the median of the last ten losses is more than

@@ -23,7 +23,7 @@ _Shape = dict[str, Any]  # what follows from a config without its length: counts
 
 
 @dataclass(frozen=True)
-class Plan:
+class SweepPlan:
     """The runs of a sweep.
 
     Parameters
@@ -51,7 +51,7 @@ class Plan:
         return [name for name in names if any(row.get(name) != rows[0].get(name) for row in rows)]
 
 
-def expand(keys: SweepKeys, family: type[Experiment], document: Document) -> Plan:
+def expand(keys: SweepKeys, family: type[Experiment], document: Document) -> SweepPlan:
     """Return the runs of a sweep.
 
     Raises
@@ -75,7 +75,7 @@ class _Expansion:
         self.varying = [name for name, values in self.columns.items() if any(value != values[0] for value in values)]
         self.grid = Grid(self.columns, len(self.rows))
 
-    def plan(self) -> Plan:
+    def plan(self) -> SweepPlan:
         """Evaluate everything and build the runs that stay."""
         with self.grid as grid:
             self._add_defaults()
@@ -89,7 +89,7 @@ class _Expansion:
             records = [self._record(row, run) for row, run in zip(kept, runs, strict=True)]
         first = {record.run_id: position for position, record in reversed(list(enumerate(records)))}
         order = sorted(first.values())
-        return Plan(
+        return SweepPlan(
             runs=tuple(runs[i] for i in order),
             records=tuple(records[i] for i in order),
             resources=tuple(needs[kept[i]] for i in order),

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from isoflop.lakehouse.runs.provenance import host_name
 from isoflop.workers.checkpoint import load_tensors, save_tensors
 from isoflop.workers.components.optimizers import set_learning_rate, weight_groups
-from isoflop.workers.curve import Curve, log_interval
+from isoflop.workers.curve import LossCurve, log_interval
 from isoflop.workers.devices import TorchDevice, find_device
 from isoflop.workers.outcome import Outcome, TrainOptions
 from isoflop.workers.timing import StepClock, summarize
@@ -150,7 +150,7 @@ class _Run:
         self.family, self.spool, self.options, self.device = family, spool, options, device
         self.path, self.run_id = path, run_id
         self.clock = device.clock()
-        self.curve = Curve(
+        self.curve = LossCurve(
             spool,
             self.clock,
             num_steps=family.steps,

@@ -26,13 +26,13 @@ from pathlib import Path
 
 from isoflop.lakehouse.errors import FileError, did_you_mean
 from isoflop.lakehouse.models.counts import SHAPE_OUTPUTS
-from isoflop.workers.expansion import Plan, expand, settings_in
+from isoflop.workers.expansion import SweepPlan, expand, settings_in
 from isoflop.workers.families import FAMILIES, Experiment, known_families
 from isoflop.workers.resources import Resources
 from isoflop.workers.sweep_file import Document, Keys, override, read_documents
 from isoflop.workers.sweep_keys import SweepKeys, parse_keys
 
-__all__ = ["Plan", "Resources", "Sweep", "checked_sweeps", "load_sweep", "load_sweeps"]
+__all__ = ["Resources", "Sweep", "SweepPlan", "checked_sweeps", "load_sweep", "load_sweeps"]
 
 
 @dataclass(frozen=True)
@@ -72,7 +72,7 @@ class Sweep:
         settings = (name for each in written for name, _, _ in settings_in(self.family, *each, ()))
         return tuple(dict.fromkeys((*corpus, *settings, *self.keys.derive, "seed")))
 
-    def expand(self) -> Plan:
+    def expand(self) -> SweepPlan:
         """Return the runs of the grid.
 
         Raises

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from isoflop.cli.plot.figure import Axis, Band, Figure, Line, Mark, Points, floats
+from isoflop.cli.plot.figure import Axis, Band, Figure, Line, Mark, PointMarks, floats
 from isoflop.lakehouse.errors import UsageError
 
 if TYPE_CHECKING:
@@ -75,7 +75,7 @@ def _numbers_figure(answer: Answer) -> Figure:
     if {"lower", "upper"} <= set(columns) and np.isfinite(columns["lower"]).any():
         marks.append(Band(columns[across], columns["lower"], columns["upper"], "interval"))
         marks.append(Line(columns[across], columns[upright], upright))
-    marks.append(Points(columns[across], columns[upright], upright))
+    marks.append(PointMarks(columns[across], columns[upright], upright))
     return Figure(
         f"{upright} over {across}",
         Axis(across, answer.units.get(across), is_log=_is_wide(columns[across])),

@@ -75,7 +75,7 @@ class Axis:
 
 
 @dataclass(frozen=True, eq=False)
-class Points:
+class PointMarks:
     """Measured values, one dot each.
 
     Parameters
@@ -92,7 +92,7 @@ class Points:
     tone: float | Array | None = None
     is_hollow: bool = False
 
-    def by_tone(self, count: int) -> list[tuple[int | None, Points]]:
+    def by_tone(self, count: int) -> list[tuple[int | None, PointMarks]]:
         """Return the points in at most `count` groups of like tone, each with the number of its group."""
         if self.tone is None or isinstance(self.tone, float):
             return [(None if self.tone is None else min(count - 1, int(self.tone * count)), self)]
@@ -155,8 +155,8 @@ class ToneScale:
     high: float
 
 
-Mark: TypeAlias = Points | Line | Band | Floor
-OneMark = TypeVar("OneMark", Points, Line, Band, Floor)
+Mark: TypeAlias = PointMarks | Line | Band | Floor
+OneMark = TypeVar("OneMark", PointMarks, Line, Band, Floor)
 Worded = TypeVar("Worded", Axis, Mark)
 
 
@@ -246,13 +246,13 @@ class Figure:
         """Return how many measured points no axis of this figure can show: missing, infinite, or not positive."""
         return sum(
             int(np.count_nonzero(~(np.isfinite(self.x.forward(mark.x)) & np.isfinite(self.y.forward(mark.y)))))
-            for mark in self.of(Points)
+            for mark in self.of(PointMarks)
         )
 
     def remarks(self) -> tuple[str, ...]:
         """Return the notes, with one more when points could not be drawn."""
         missing = self.num_undrawn()
-        total = sum(mark.x.size for mark in self.of(Points))
+        total = sum(mark.x.size for mark in self.of(PointMarks))
         if not missing:
             return self.notes
         return (*self.notes, f"{missing:,} of {total:,} points cannot be drawn on these axes")

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from isoflop.cli.plot.figure import Array, Band, Figure, Line, Mark, Points
+from isoflop.cli.plot.figure import Array, Band, Figure, Line, Mark, PointMarks
 from isoflop.cli.plot.law_card import LawCard
 from isoflop.cli.plot.law_figure import extent, floor_marks, numbers, seen_runs, target_axis
 from isoflop.cli.plot.law_path import path_to
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
-class Forecast:
+class ShownForecast:
     """What a law says about one or several places.
 
     Parameters
@@ -76,7 +76,7 @@ def beyond(row: Mapping[str, Any]) -> str:
     return f"{ratio:.2g}× beyond the data" if ratio < 100 else f"{ratio:,.0f}× beyond the data"
 
 
-def forecast(lake: Lakehouse, law: LawCard, targets: Mapping[str, str], *, level: float = 0.95) -> Forecast:
+def forecast(lake: Lakehouse, law: LawCard, targets: Mapping[str, str], *, level: float = 0.95) -> ShownForecast:
     """Ask a law about the places that the targets describe, and draw the way to the farthest.
 
     Parameters
@@ -104,17 +104,17 @@ def forecast(lake: Lakehouse, law: LawCard, targets: Mapping[str, str], *, level
     fan = numbers(lake.sql(fan_statement), law)
     along = path.positions(fan)
     marks: list[Mark] = [
-        Points(path.positions(seen), seen[law.target], "runs"),
+        PointMarks(path.positions(seen), seen[law.target], "runs"),
         Band(along, fan["lower"], fan["upper"], f"{level:.0%} interval"),
         Line(along, fan[law.predicted], law.name),
-        Points(at, places[law.predicted], "forecast", is_hollow=True),
+        PointMarks(at, places[law.predicted], "forecast", is_hollow=True),
         *floor_marks(law, float(np.nanmin(fan[law.predicted]))),
     ]
     figure = Figure(
         f"{law.name} · {path.phrase}", path.axis, target_axis(law.target), tuple(marks),
         (statement, fan_statement, seen_statement), data_end=last,
     )  # fmt: skip
-    result = Forecast(law, statement, tuple(answer.records()), answer.notes, figure)
+    result = ShownForecast(law, statement, tuple(answer.records()), answer.notes, figure)
     return replace(result, figure=replace(figure, notes=(result.sentence(result.farthest),)))
 
 

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from isoflop.cli.plot.figure import Axis, Band, Figure, Floor, Line, Points, split_at
+from isoflop.cli.plot.figure import Axis, Band, Figure, Floor, Line, PointMarks, split_at
 from isoflop.cli.plot.ticks import ticks
 from isoflop.lakehouse.errors import UsageError
 
@@ -109,7 +109,7 @@ def compose(figure: Figure, *, width: float, height: float) -> Sheet:
         _mark_floor(axes, floor, y_low, y_high)
     for line in figure.of(Line):
         _draw_line(axes, line, figure.data_end, colors)
-    for points in figure.of(Points):
+    for points in figure.of(PointMarks):
         _draw_points(axes, points, colors)
     _label_thin_lines(axes, figure, colors)
     _finish(sheet, axes, figure, colors)
@@ -176,7 +176,7 @@ def _draw_line(axes: Axes, line: Line, data_end: float | None, colors: Colormap)
         axes.plot(beyond.x, beyond.y, color=color, linewidth=weight, alpha=alpha, linestyle=(0, (4, 2)), zorder=depth)
 
 
-def _draw_points(axes: Axes, points: Points, colors: Colormap) -> None:
+def _draw_points(axes: Axes, points: PointMarks, colors: Colormap) -> None:
     """Filled dots for data, rings for runs that the law has not seen."""
     if points.is_hollow:
         axes.scatter(

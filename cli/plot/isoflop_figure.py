@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from isoflop.cli.plot.figure import Array, Axis, Figure, Line, Mark, Points, ToneScale, floats, tones
+from isoflop.cli.plot.figure import Array, Axis, Figure, Line, Mark, PointMarks, ToneScale, floats, tones
 from isoflop.cli.plot.law_card import LawCard
 from isoflop.cli.plot.law_figure import numbers, seen_runs, target_axis
 from isoflop.cli.plot.law_path import held_inputs, middles
@@ -65,7 +65,7 @@ def isoflop_figure(lake: Lakehouse, law: LawCard | None = None, *, condition: st
     marks: list[Mark] = []
     for budget, (tone, (across, loss)) in enumerate(zip(tones(budgets).tolist(), curves, strict=True)):
         own = found.slices.label == budget
-        marks.append(Points(found.slices.params[own], found.slices.loss[own], "", tone=tone))
+        marks.append(PointMarks(found.slices.params[own], found.slices.loss[own], "", tone=tone))
         marks.append(Line(across, loss, write_number(float(budgets[budget]), "power", digits=2), tone, is_thin=True))
     inside = np.isfinite(best[0])
     if np.count_nonzero(inside) > 1:

@@ -25,7 +25,7 @@ ORDER BY created_at DESC, name"""
 
 
 @dataclass(frozen=True)
-class Coefficient:
+class CoefficientLine:
     """A fitted number with its interval; an unknown error is None."""
 
     name: str
@@ -55,7 +55,7 @@ class LawCard:
     target: str
     inputs: tuple[str, ...]
     statement: str
-    coefficients: tuple[Coefficient, ...]
+    coefficients: tuple[CoefficientLine, ...]
     level: float
     support: dict[str, tuple[float, float]]
     objective: float | None
@@ -97,7 +97,7 @@ class LawCard:
         return self.status == "converged"
 
     @property
-    def floor(self) -> Coefficient | None:
+    def floor(self) -> CoefficientLine | None:
         """What no budget removes, such as the irreducible loss, where the law has it above zero."""
         return next((each for each in self.coefficients if each.name in FLOORS and each.estimate > 0), None)
 
@@ -124,7 +124,7 @@ def read_law(lake: Lakehouse, name: str) -> LawCard:
 def _card(row: dict[str, Any]) -> LawCard:
     """A row of `laws` as a record."""
     coefficients = tuple(
-        Coefficient(
+        CoefficientLine(
             each["coefficient"],
             each["estimate"],
             each["std_error"],

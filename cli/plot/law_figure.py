@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from isoflop.cli.plot.figure import Array, Axis, Band, Figure, Floor, Line, Mark, Points, ToneScale, floats, tones
+from isoflop.cli.plot.figure import Array, Axis, Band, Figure, Floor, Line, Mark, PointMarks, ToneScale, floats, tones
 from isoflop.cli.plot.law_card import LawCard
 from isoflop.cli.plot.law_path import COMPUTE, Path, choose_path, held_inputs, middles
 from isoflop.cli.plot.run_figures import identifier, number
@@ -62,7 +62,7 @@ def law_figure(
     order = np.argsort(places)
 
     tone, scale = _by_size(path, rows)
-    marks: list[Mark] = [Points(across, rows[law.target], "runs", tone=tone)]
+    marks: list[Mark] = [PointMarks(across, rows[law.target], "runs", tone=tone)]
     statements = [statement, seen_statement]
     if path.is_compute:
         size_statement, lines = _size_lines(lake, law, rows, first, last)
@@ -99,7 +99,7 @@ def residual_figure(lake: Lakehouse, law: LawCard, *, x: str | None = None) -> F
     edge = 1.15 * float(np.max(np.abs(known))) if known.size else 0.0
     marks: tuple[Mark, ...] = (
         Line(ends, np.zeros(2), "", is_thin=True),
-        Points(across, residual, "observed against predicted", tone=_by_size(path, rows)[0]),
+        PointMarks(across, residual, "observed against predicted", tone=_by_size(path, rows)[0]),
     )
     y = Axis("residual", "log", is_log=False, low=-(edge or 1e-3), high=edge or 1e-3)
     return Figure(f"{law.name} · residuals", path.axis, y, marks, (statement,))
@@ -183,13 +183,13 @@ def _size_lines(
     return statement, lines
 
 
-def _held_out(lake: Lakehouse, path: Path, condition: str) -> tuple[str, Points]:
+def _held_out(lake: Lakehouse, path: Path, condition: str) -> tuple[str, PointMarks]:
     """Runs that satisfy a condition, as rings."""
     law = path.law
     columns = ", ".join(identifier(name) for name in (*law.inputs, law.target))
     statement = f"SELECT {columns} FROM runs\nWHERE (\n{condition}\n) AND {identifier(law.target)} IS NOT NULL"
     rows = numbers(lake.sql(statement), law)
-    return statement, Points(path.positions(rows), rows[law.target], "held out", is_hollow=True)
+    return statement, PointMarks(path.positions(rows), rows[law.target], "held out", is_hollow=True)
 
 
 def _by_size(path: Path, rows: dict[str, Array]) -> tuple[Array | None, ToneScale | None]:

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from isoflop.cli.plot.canvas import Canvas, Ink
-from isoflop.cli.plot.figure import Array, Axis, Band, Figure, Floor, Line, Points, split_at
+from isoflop.cli.plot.figure import Array, Axis, Band, Figure, Floor, Line, PointMarks, split_at
 from isoflop.cli.plot.ticks import Tick, ticks, write_number
 
 if TYPE_CHECKING:
@@ -153,7 +153,7 @@ def _paint(figure: Figure, canvas: Canvas, x: Scale, y: Scale) -> None:
     thin = [line for line in figure.of(Line) if line.is_thin]
     for line in (*thin, *(line for line in figure.of(Line) if not line.is_thin)):
         _paint_line(line, figure.data_end, canvas, x, y)
-    for points in sorted(figure.of(Points), key=lambda each: each.is_hollow):
+    for points in sorted(figure.of(PointMarks), key=lambda each: each.is_hollow):
         if points.is_hollow:
             canvas.glyphs(x.at(points.x), y.at(points.y), "o" if canvas.is_ascii else "○", HELD_OUT)
         else:
@@ -235,9 +235,9 @@ def _legend(figure: Figure, width: int, *, is_ascii: bool) -> Row:
         ):
             continue
         match mark:
-            case Points(is_hollow=True):
+            case PointMarks(is_hollow=True):
                 kind, ink = "hollow", HELD_OUT
-            case Points():
+            case PointMarks():
                 kind, ink = "points", DATA if mark.tone is None else _toned(DATA, float(np.mean(mark.tone)))
             case Line():
                 kind, ink = "line", _toned(LAW, mark.tone)

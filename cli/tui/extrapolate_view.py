@@ -14,7 +14,7 @@ from textual.containers import Horizontal
 from textual.widgets import Input, Label, Static
 
 from isoflop.cli.plot.figure import Figure
-from isoflop.cli.plot.forecast_figure import Forecast, forecast
+from isoflop.cli.plot.forecast_figure import ShownForecast, forecast
 from isoflop.cli.plot.law_card import LawCard, read_laws
 from isoflop.cli.plot.law_path import default_targets
 from isoflop.cli.tui.bars import StatementBar
@@ -78,7 +78,7 @@ class ExtrapolateView(View):
         super().__init__()
         self.choice = LawChoice((), None, {})
         self.level = 0.95
-        self.forecast: Forecast | None = None
+        self.forecast: ShownForecast | None = None
 
     @property
     def figure(self) -> Figure | None:
@@ -133,7 +133,7 @@ class ExtrapolateView(View):
         """Show the choice of laws, or a forecast."""
         if isinstance(value, LawChoice):
             self.call_later(self.receive_choice, value)
-        elif isinstance(value, Forecast):
+        elif isinstance(value, ShownForecast):
             self._show(value)
 
     def _ask_for_forecast(self) -> None:
@@ -142,7 +142,7 @@ class ExtrapolateView(View):
         if law is not None and all(targets.values()):
             self.ask("forecast", lambda lake: forecast(lake, law, targets, level=level))
 
-    def _show(self, answer: Forecast) -> None:
+    def _show(self, answer: ShownForecast) -> None:
         """Show the forecast in words and as a fan."""
         self.forecast = answer
         self.query_one(Plot).show(answer.figure)
@@ -191,7 +191,7 @@ class ExtrapolateView(View):
         self._ask_for_forecast()
 
 
-def write_forecast(answer: Forecast) -> Text:
+def write_forecast(answer: ShownForecast) -> Text:
     """Return a line for each place, then what the answer warns of."""
     text = Text()
     for number, row in enumerate(answer.rows):

@@ -46,7 +46,7 @@ BEYOND_CHANCE = 2.576  # normal quantile of a two-sided test at 1 %
 
 
 @dataclass(frozen=True)
-class Choice:
+class ChosenBootstrap:
     """The bootstrap of one fit.
 
     Parameters
@@ -128,7 +128,7 @@ def find_bootstrap(name: str) -> Resampling:
 
 def choose_bootstrap(
     wanted: Resampling | None, rows: Data, predicted: Array, num_free: int, deleted: Callable[[], Array]
-) -> Choice:
+) -> ChosenBootstrap:
     """Return the bootstrap of a fit, and what is to be said about it.
 
     Parameters
@@ -142,12 +142,12 @@ def choose_bootstrap(
     if wanted is None:
         chosen = default_resampling(rows)
         few = f"fewer than {FEW} {'rows' if rows.group is None else 'rows or groups'}: {chosen.note}"
-        return Choice(chosen, chosen.name, Note("small_sample", few) if chosen.note else None)
+        return ChosenBootstrap(chosen, chosen.name, Note("small_sample", few) if chosen.note else None)
     chosen, why = wanted.chosen(rows, predicted, num_free)
     if chosen.name is None:
-        return Choice(chosen, None, Note("bootstrap", chosen.note) if chosen.note else None)
+        return ChosenBootstrap(chosen, None, Note("bootstrap", chosen.note) if chosen.note else None)
     note = Note("bootstrap", f"{chosen.name} bootstrap, {why}; {chosen.draws}")
-    return Choice(chosen.with_residuals(deleted), chosen.name, note)
+    return ChosenBootstrap(chosen.with_residuals(deleted), chosen.name, note)
 
 
 def spread_over_size(rows: Data, predicted: Array) -> float:

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 from isoflop.queries.language.question import Question
 from isoflop.queries.language.scope import Scope
-from isoflop.queries.language.syntax.nodes import Comparison, OverList, OverRange, Span
+from isoflop.queries.language.syntax.nodes import ConditionClause, OverList, OverRange, Span
 from isoflop.queries.planning.problem import Variable
 
 
@@ -28,7 +28,7 @@ def variable_of(question: Question, over: OverRange) -> Variable:
     return Variable(name, lower, upper, over.is_log, over.is_integer)
 
 
-def title_of(condition: Comparison) -> str:
+def title_of(condition: ConditionClause) -> str:
     """Return a condition as it is called in the answer: as typed, on one line."""
     left, right = (" ".join(side.text.split()) for side in (condition.left, condition.right))
     left = f"SUM({left})" if condition.is_total else left

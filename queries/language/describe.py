@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from isoflop.queries.fitting.problem import planned_starts
 from isoflop.queries.language.bind import Bound
-from isoflop.queries.language.options import FitOptions, IntervalOptions
+from isoflop.queries.language.options import ClauseOptions, IntervalOptions
 from isoflop.queries.language.provenance import staleness
 from isoflop.queries.language.question import Question
 from isoflop.queries.language.records import LawRecord
@@ -94,7 +94,7 @@ def row_steps(source: Source, rows: Rows) -> Steps:
     return steps
 
 
-def search_steps(bound: Bound, rows: Rows, options: FitOptions) -> Steps:
+def search_steps(bound: Bound, rows: Rows, options: ClauseOptions) -> Steps:
     """Return what is minimized, and from how many points the search begins."""
     penalty = options.objective or bound.law.objective
     delta = getattr(penalty, "delta", None)
@@ -123,7 +123,7 @@ def _domain(coefficient: Coefficient) -> str:
     )
 
 
-def interval_steps(options: FitOptions, together: str | None = None) -> Steps:
+def interval_steps(options: ClauseOptions, together: str | None = None) -> Steps:
     """Return what the intervals come from.
 
     Parameters

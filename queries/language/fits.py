@@ -16,11 +16,11 @@ from isoflop.queries.fitting.record import Fit as FitRecord
 from isoflop.queries.fitting.solver import compiled
 from isoflop.queries.language.bind import Bound, Column, bind_candidate, tidy
 from isoflop.queries.language.describe import bound_steps, interval_steps, row_steps, search_steps
-from isoflop.queries.language.options import FitOptions, read_fit_options
+from isoflop.queries.language.options import ClauseOptions, read_fit_options
 from isoflop.queries.language.question import Own, Question
 from isoflop.queries.language.records import LawRecord, known
 from isoflop.queries.language.rows import CLUSTER, Rows, column_of, describe_dropped, group_rows, no_rows, read_rows
-from isoflop.queries.language.syntax.nodes import Expression, Fit
+from isoflop.queries.language.syntax.nodes import Expression, FitClause
 from isoflop.queries.language.syntax.tokens import quote_name
 from isoflop.queries.language.verb import Steps
 from isoflop.queries.laws import Law
@@ -56,7 +56,7 @@ class Fitted:
     keys: pa.Table
     parts: tuple[tuple[Rows, FitRecord | None], ...]
     records: tuple[LawRecord | None, ...]
-    options: FitOptions
+    options: ClauseOptions
 
 
 @dataclass(frozen=True)
@@ -73,19 +73,19 @@ class PlannedFit:
     """
 
     question: Question
-    node: Fit
+    node: FitClause
     bound: Bound
-    options: FitOptions
+    options: ClauseOptions
     groups: Mapping[str, Expression]
     rows: Rows
 
     @classmethod
-    def of(cls, question: Question, node: Fit, kept: Mapping[str, Any] | None = None) -> PlannedFit:
+    def of(cls, question: Question, node: FitClause, kept: Mapping[str, Any] | None = None) -> PlannedFit:
         """Return the plan of a clause.
 
         Parameters
         ----------
-        kept : options that hold whatever the clause says and whatever is usual, by their names in `FitOptions`
+        kept : options that hold whatever the clause says and whatever is usual, by their names in `ClauseOptions`
 
         Raises
         ------
@@ -155,7 +155,7 @@ class PlannedFit:
         )
 
 
-def fit_rows(question: Question, bound: Bound, rows: Rows, options: FitOptions) -> FitRecord:
+def fit_rows(question: Question, bound: Bound, rows: Rows, options: ClauseOptions) -> FitRecord:
     """Return the fit of a law to rows.
 
     Raises
@@ -172,7 +172,7 @@ def fit_rows(question: Question, bound: Bound, rows: Rows, options: FitOptions) 
         raise question.error("Fit", error.message, bound.span, error.hint) from error
 
 
-def groups_of(rows: Rows, options: FitOptions) -> list[Any] | None:
+def groups_of(rows: Rows, options: ClauseOptions) -> list[Any] | None:
     """Return the label of the group of each usable row: `cluster`, or its run where several rows share one."""
     if CLUSTER not in rows.extra.column_names:
         return None

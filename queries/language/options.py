@@ -22,7 +22,7 @@ MOST_SEED = 2**63 - 1
 
 
 @dataclass(frozen=True)
-class FitOptions(fitting.FitOptions):
+class ClauseOptions(fitting.FitOptions):
     """How a law is fitted, and what a statement may say beyond that.
 
     Parameters
@@ -65,7 +65,7 @@ class ApproachOptions:
     flops : training compute [flop]; None takes the column `flops`, or 6 params tokens without one
     """
 
-    fit: FitOptions
+    fit: ClauseOptions
     budgets: tuple[float, ...] | None = None
     tolerance: float = 0.1
     curves: Expression | None = None
@@ -136,7 +136,7 @@ DESIGN_KEYS = (*_INTERVAL_KEYS, "seed", "time_law", "per")
 
 def read_fit_options(
     question: Question, options: Sequence[Option], verb: str, law: Law | None = None, leave_out: Sequence[str] = ()
-) -> FitOptions:
+) -> ClauseOptions:
     """Return how a law is to be fitted.
 
     Parameters
@@ -161,12 +161,12 @@ def read_fit_options(
         raise question.error("Binder", "a cluster bootstrap needs groups of rows", places["bootstrap"].value, hint)
     if "bootstrap" in values:
         values["resampling"] = find_bootstrap(values.pop("bootstrap"))
-    return FitOptions(objective=_objective(question, options, values, law), **values)
+    return ClauseOptions(objective=_objective(question, options, values, law), **values)
 
 
 def read_compare_options(
     question: Question, options: Sequence[Option], verb: str, law: Law
-) -> tuple[FitOptions, str | None]:
+) -> tuple[ClauseOptions, str | None]:
     """Return how the candidates of COMPARE are fitted, and how they are weighed where the statement says so.
 
     Raises
@@ -178,12 +178,12 @@ def read_compare_options(
     values = _read_values(question, options, [*keys, "weighing"], verb)
     weighing = _weighing(question, options, values)
     values.setdefault("resamples", RESAMPLES)
-    return FitOptions(objective=_objective(question, options, values, law), **values), weighing
+    return ClauseOptions(objective=_objective(question, options, values, law), **values), weighing
 
 
 def read_average_options(
     question: Question, options: Sequence[Option], verb: str, law: Law
-) -> tuple[FitOptions, str, IntervalOptions]:
+) -> tuple[ClauseOptions, str, IntervalOptions]:
     """Return how the laws of an average are fitted, how they are weighed, and what interval it has.
 
     Raises
@@ -196,7 +196,7 @@ def read_average_options(
     weighing = _weighing(question, options, values) or WEIGHINGS[0]
     kind = values.pop("interval", "prediction")
     values.setdefault("resamples", RESAMPLES)
-    fit = FitOptions(objective=_objective(question, options, values, law), **values)
+    fit = ClauseOptions(objective=_objective(question, options, values, law), **values)
     return fit, weighing, IntervalOptions(fit.level, kind)
 
 
@@ -228,7 +228,7 @@ def read_approach_options(
     if "budgets" in own:
         own["budgets"] = tuple(float(budget) for budget in own["budgets"])
     values.setdefault("resamples", RESAMPLES)
-    return ApproachOptions(FitOptions(objective=_objective(question, options, values, law), **values), **own)
+    return ApproachOptions(ClauseOptions(objective=_objective(question, options, values, law), **values), **own)
 
 
 def _objective(
@@ -326,9 +326,9 @@ MEANINGS: Mapping[str, tuple[str, str]] = {
         "`1e-3`",
         f"log residual beyond which the objective grows linearly; of {', '.join(f'`{name}`' for name in WITH_DELTA)}",
     ),
-    "resamples": (f"`{FitOptions.resamples}`", "how many bootstrap resamples the intervals come from"),
-    "seed": (f"`{FitOptions.seed}`", "of starts, resamples and random folds: one seed, one answer"),
-    "level": (f"`{FitOptions.level}`", "share that intervals cover"),
+    "resamples": (f"`{ClauseOptions.resamples}`", "how many bootstrap resamples the intervals come from"),
+    "seed": (f"`{ClauseOptions.seed}`", "of starts, resamples and random folds: one seed, one answer"),
+    "level": (f"`{ClauseOptions.level}`", "share that intervals cover"),
     "forward": (
         "`true` with resamples",
         "whether the large rows are predicted from the small ones, to widen intervals beyond the rows",
@@ -336,7 +336,7 @@ MEANINGS: Mapping[str, tuple[str, str]] = {
     "cluster": ("none", "rows with one value of this expression belong together: resampled, and split, as a whole"),
     "bootstrap": ("by the rows", f"how rows are redrawn: {', '.join(f'`{name}`' for name in BOOTSTRAPS)}"),
     "intervals": (
-        f"`'{FitOptions.intervals}'`",
+        f"`'{ClauseOptions.intervals}'`",
         f"what the coefficients' intervals are: {', '.join(f'`{name}`' for name in fitting.INTERVALS)}",
     ),
     "weighing": (

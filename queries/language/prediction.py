@@ -19,7 +19,7 @@ from isoflop.queries.language.provenance import note_stale
 from isoflop.queries.language.question import Own, Question
 from isoflop.queries.language.records import LawRecord, load_law
 from isoflop.queries.language.rows import Piece, faults_of, first_fault, numbers, source_pieces
-from isoflop.queries.language.syntax.nodes import Fit, LawReference, Source, Span
+from isoflop.queries.language.syntax.nodes import FitClause, LawReference, Source, Span
 from isoflop.queries.language.verb import Steps
 from isoflop.queries.laws import Law
 
@@ -44,8 +44,8 @@ class ChosenLaws:
 
     def __init__(self, question: Question, reference: LawReference) -> None:
         self._question, self._reference = question, reference
-        self.fit = PlannedFit.of(question, reference) if isinstance(reference, Fit) else None
-        self.saved = None if isinstance(reference, Fit) else load_law(question, reference)
+        self.fit = PlannedFit.of(question, reference) if isinstance(reference, FitClause) else None
+        self.saved = None if isinstance(reference, FitClause) else load_law(question, reference)
 
     @property
     def law(self) -> Law:
@@ -146,7 +146,7 @@ def one_law(question: Question, reference: LawReference, verb: str) -> ChosenLaw
     ------
     StatementError : when GROUP BY would fit several
     """
-    if isinstance(reference, Fit) and reference.source.groups:
+    if isinstance(reference, FitClause) and reference.source.groups:
         raise question.error(
             "Binder", f"{verb} takes one law, and GROUP BY fits several", reference.source.groups[0],
             "choose one group with WHERE",

@@ -17,7 +17,7 @@ from isoflop.queries.fitting.splits import KFold, LargestHoldout, LeaveOneOut
 from isoflop.queries.fitting.validation import cross_validate
 from isoflop.queries.language.bind import Bound, bind_candidate
 from isoflop.queries.language.defaults import RESAMPLES
-from isoflop.queries.language.options import FitOptions, read_fit_options
+from isoflop.queries.language.options import ClauseOptions, read_fit_options
 from isoflop.queries.language.question import Own, Question
 from isoflop.queries.language.records import LawRecord, load_law
 from isoflop.queries.language.rows import CLUSTER, Rows, describe_dropped, no_rows, read_rows
@@ -57,7 +57,7 @@ def averaged(
     names: Sequence[str],
     bounds: Sequence[Bound],
     rows: Sequence[Rows],
-    options: FitOptions,
+    options: ClauseOptions,
     weighing: str,
     *,
     forward: bool = False,
@@ -135,7 +135,7 @@ def common_rows(question: Question, source: Source, read: Sequence[Rows], verb: 
 # Rows and folds
 
 
-def fold_options(question: Question, node: CrossValidate, bound: Bound, verb: str) -> FitOptions:
+def fold_options(question: Question, node: CrossValidate, bound: Bound, verb: str) -> ClauseOptions:
     """Return how each fold is fitted: with fewer resamples than a fit has, unless the statement says how many."""
     options = read_fit_options(question, node.options, verb, bound.law, leave_out=("forward", "bootstrap", "intervals"))
     is_said = any(option.key.text.lower() == "resamples" for option in node.options)
@@ -143,7 +143,7 @@ def fold_options(question: Question, node: CrossValidate, bound: Bound, verb: st
 
 
 def read_usable(
-    question: Question, bound: Bound, source: Source, holdout: Holdout | None, options: FitOptions, verb: str
+    question: Question, bound: Bound, source: Source, holdout: Holdout | None, options: ClauseOptions, verb: str
 ) -> Rows:
     """Return the rows of a source, those without a value to split by among the unusable."""
     extra: dict[str, Expression] = {}
@@ -212,7 +212,7 @@ def _order(values: list[Any]) -> NDArray[np.float64]:
     return np.array([ranks[value] for value in values], dtype=np.float64)
 
 
-def run_folds(question: Question, bound: Bound, rows: Rows, splits: Splits, options: FitOptions) -> list[Fold]:
+def run_folds(question: Question, bound: Bound, rows: Rows, splits: Splits, options: ClauseOptions) -> list[Fold]:
     """Return what a law makes of each fold.
 
     Raises

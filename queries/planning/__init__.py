@@ -1,7 +1,7 @@
 """Planning: what to train for a budget, and how sure that is."""
 
 from isoflop.queries.planning.approaches import Slices, slices_of_curves, slices_of_runs
-from isoflop.queries.planning.comparison import Approach, Comparison
+from isoflop.queries.planning.comparison import Approach, ApproachComparison
 from isoflop.queries.planning.isoflop import compare_approaches
 
-__all__ = ["Approach", "Comparison", "Slices", "compare_approaches", "slices_of_curves", "slices_of_runs"]
+__all__ = ["Approach", "ApproachComparison", "Slices", "compare_approaches", "slices_of_curves", "slices_of_runs"]

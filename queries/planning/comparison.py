@@ -73,7 +73,7 @@ class Approach:
 
 
 @dataclass(frozen=True, eq=False, repr=False)
-class Comparison:
+class ApproachComparison:
     """The approaches side by side. Printing it shows the table.
 
     Parameters

@@ -36,7 +36,7 @@ from isoflop.queries.planning.approaches import (
     slices_of_runs,
 )
 from isoflop.queries.planning.best_size import best_sizes
-from isoflop.queries.planning.comparison import Approach, Comparison, quantiles
+from isoflop.queries.planning.comparison import Approach, ApproachComparison, quantiles
 from isoflop.queries.planning.profiles import usable_columns
 
 Array = NDArray[np.float64]
@@ -65,7 +65,7 @@ def compare_approaches(
     resamples: int = 200,
     seed: int = 0,
     level: float = 0.95,
-) -> Comparison:
+) -> ApproachComparison:
     """Return the exponents of the compute-optimal size by every approach.
 
     Parameters
@@ -139,7 +139,7 @@ def compare_approaches(
         bias = float(power_through(sliced.budgets, approach(clean, everything))[0][0] - exponents[0])
         found.append(_judged(name, sliced, sizes[0], slopes, levels, bias, level, len(sliced.params)))
     found.append(_judged("law", sliced, best[0], exponents, factors, 0.0, level, len(fit.data)))
-    return Comparison(tuple(found), fit, sliced, level, resamples, seed)
+    return ApproachComparison(tuple(found), fit, sliced, level, resamples, seed)
 
 
 def _draws(

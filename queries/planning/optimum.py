@@ -19,8 +19,8 @@ from isoflop.queries.planning.polish import polish, stationary
 from isoflop.queries.planning.problem import (
     TOLERANCE,
     Array,
+    ConstrainedProblem,
     Local,
-    Problem,
     Scaled,
     Variable,
     call,
@@ -91,7 +91,7 @@ class _Search:
         return min((local for local in feasible if local.value <= close), key=lambda local: local.stationarity)
 
 
-def optimize(problem: Problem, *, seed: int = 0) -> Optimum:
+def optimize(problem: ConstrainedProblem, *, seed: int = 0) -> Optimum:
     """Return the best point of a problem.
 
     Parameters
@@ -198,7 +198,7 @@ def _apart(order: Sequence[int], points: Array, scaled: Scaled, count: int) -> l
     return chosen
 
 
-def _descend(problem: Problem, search: _Search, start: Array) -> None:
+def _descend(problem: ConstrainedProblem, search: _Search, start: Array) -> None:
     """Polish a start; round the whole-number variables of what comes out and polish the others again."""
     scaled = search.scaled
     relaxed = polish(scaled, start)
@@ -260,7 +260,7 @@ def _steps(count: int) -> list[Array]:
     return moves
 
 
-def _better_nearby(problem: Problem, search: _Search, generator: np.random.Generator) -> Array | None:
+def _better_nearby(problem: ConstrainedProblem, search: _Search, generator: np.random.Generator) -> Array | None:
     """Return a feasible point of a cloud around the best that beats it, or None."""
     best, scaled = search.best, search.scaled
     if best is None:
@@ -277,7 +277,7 @@ def _better_nearby(problem: Problem, search: _Search, generator: np.random.Gener
     return cloud[index] if values[index] < best.value - 1e-9 * max(abs(best.value), scaled.spread * 1e-6) else None
 
 
-def _optimum(problem: Problem, search: _Search, closest: Array) -> Optimum:
+def _optimum(problem: ConstrainedProblem, search: _Search, closest: Array) -> Optimum:
     """Return the best of what was polished with its certificate."""
     scaled, best = search.scaled, search.best
     if best is None:
@@ -293,7 +293,7 @@ def _optimum(problem: Problem, search: _Search, closest: Array) -> Optimum:
 
 
 def _described(
-    problem: Problem,
+    problem: ConstrainedProblem,
     scaled: Scaled,
     point: Array,
     status: str,

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from isoflop.queries.planning.optimum import STATIONARY, Optimum, grid
 from isoflop.queries.planning.polish import polish, refine
-from isoflop.queries.planning.problem import TOLERANCE, Array, Local, Problem, Scaled
+from isoflop.queries.planning.problem import TOLERANCE, Array, ConstrainedProblem, Local, Scaled
 
 UNIT_POINTS = 500  # of the box, from which units are taken
 FEWEST_FOUND = 0.8  # share of the resamples whose optimum must be found
@@ -39,7 +39,7 @@ class OptimumSpread:
 
 
 def optimum_spread(
-    problem: Problem, optimum: Optimum, use: Callable[[Array], None], draws: Array, *, level: float = 0.95
+    problem: ConstrainedProblem, optimum: Optimum, use: Callable[[Array], None], draws: Array, *, level: float = 0.95
 ) -> OptimumSpread:
     """Return the intervals of an optimum.
 

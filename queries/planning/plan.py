@@ -28,7 +28,7 @@ class Budget:
 
 
 @dataclass(frozen=True, eq=False)
-class Plan:
+class RunPlan:
     """Runs to train, the one first that helps most.
 
     Parameters
@@ -63,7 +63,7 @@ def plan_runs(
     per: Function | None = None,
     is_slow: bool = False,
     seed: int = 0,
-) -> Plan:
+) -> RunPlan:
     """Return the runs that most narrow a forecast.
 
     Parameters
@@ -106,7 +106,7 @@ def plan_runs(
         choices = _choices(posterior, inputs, targets, points, budgets, per)
         chosen = choose(choices, count, seed=seed, start=range(count)) or list(range(count))
     narrowing = np.sqrt([choices.variances(chosen[:k]) for k in range(count + 1)])
-    return Plan(points[chosen], narrowing, considered)
+    return RunPlan(points[chosen], narrowing, considered)
 
 
 def _choices(

@@ -48,7 +48,7 @@ class Condition:
 
 
 @dataclass(frozen=True)
-class Problem:
+class ConstrainedProblem:
     """What is to be made small, or large, by choosing V variables.
 
     Parameters
@@ -89,7 +89,7 @@ class Scaled:
     spread : typical size of the objective over the box
     """
 
-    problem: Problem
+    problem: ConstrainedProblem
     is_log: NDArray[np.bool_]
     low: Array
     high: Array
@@ -98,7 +98,7 @@ class Scaled:
     spread: float
 
     @classmethod
-    def of(cls, problem: Problem, points: Array) -> Scaled:
+    def of(cls, problem: ConstrainedProblem, points: Array) -> Scaled:
         """Return a problem in units that its values at (M, V) points suggest."""
         lower = np.array([variable.lower for variable in problem.variables])
         upper = np.array([variable.upper for variable in problem.variables])

@@ -2,11 +2,11 @@
 
 from isoflop.queries.theory.predictions import predict_runs, score_runs
 from isoflop.queries.theory.registry import THEORIES, find_theory, known_theories
-from isoflop.queries.theory.theory import Prediction, Theory
+from isoflop.queries.theory.theory import PredictedCurves, Theory
 
 __all__ = [
     "THEORIES",
-    "Prediction",
+    "PredictedCurves",
     "Theory",
     "find_theory",
     "known_theories",

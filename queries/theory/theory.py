@@ -21,7 +21,7 @@ Setting = int | float | str | bool | None
 
 
 @dataclass(frozen=True, eq=False)
-class Prediction:
+class PredictedCurves:
     """What a theory says of one run.
 
     Parameters
@@ -58,7 +58,7 @@ class Theory(ABC):
     """numbers that may be fitted; most theories have none"""
 
     @abstractmethod
-    def predict(self, config: Mapping[str, Setting], at: Steps) -> Prediction:
+    def predict(self, config: Mapping[str, Setting], at: Steps) -> PredictedCurves:
         """Return every metric at some places of one run.
 
         Parameters

@@ -32,7 +32,7 @@ from typing import Any
 import numpy as np
 
 from isoflop.lakehouse.models.random_features import Features, draw_features, rate_from_constant, weights_seed
-from isoflop.queries.theory.theory import Array, Prediction, Setting, Steps, Theory
+from isoflop.queries.theory.theory import Array, PredictedCurves, Setting, Steps, Theory
 
 CORRELATED = 128  # directions of most risk whose errors are taken to go together
 IV_A = 1 - np.sqrt(0.5)  # alpha [1] above which the kernel and the floor meet on the frontier
@@ -50,7 +50,7 @@ class VolterraPlrf(Theory):
     metrics: Mapping[str, str] = {"loss": "1"}
     source = "Paquette et al. 2024 (arXiv:2405.15074), sections 1 and 2"
 
-    def predict(self, config: Mapping[str, Any], at: Steps) -> Prediction:
+    def predict(self, config: Mapping[str, Any], at: Steps) -> PredictedCurves:
         """Return expected risk and deviation at (T,) steps."""
         ambient, alpha = int(config["ambient"]), float(config["spectrum_exponent"])
         seed = weights_seed(int(config["seed"]), config["feature_seed"])
@@ -60,7 +60,7 @@ class VolterraPlrf(Theory):
             rho = expected_risk(features, rate, int(config["batch_size"]), at)  # (T, d)
             mean = features.residual + rho.sum(axis=1)
             deviation = _deviation(features, rate, int(config["batch_size"]), at, rho)
-        return Prediction({"loss": mean}, {"loss": deviation})
+        return PredictedCurves({"loss": mean}, {"loss": deviation})
 
     def exponents(self, config: Mapping[str, Setting]) -> Mapping[str, float]:
         """Return the powers of compute d B r that loss and width follow on the frontier; empty where there are none."""

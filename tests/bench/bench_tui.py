@@ -15,7 +15,7 @@ from pathlib import Path
 
 import numpy as np
 
-from isoflop.cli.plot.figure import Axis, Band, Figure, Floor, Line, Points, ToneScale, tones
+from isoflop.cli.plot.figure import Axis, Band, Figure, Floor, Line, PointMarks, ToneScale, tones
 from isoflop.cli.plot.terminal import draw
 from isoflop.lakehouse import Lakehouse, RunRecord, Spool
 
@@ -32,7 +32,7 @@ def law_figure() -> Figure:
     observed = (1.8 + 4.2e3 / runs**0.19) * np.exp(random.normal(0, 0.02, 240))
     sizes = [Line(compute[:40], loss[:40] * (1.02 + 0.03 * n), f"{n}B", n / 5, is_thin=True) for n in range(6)]
     marks = (
-        Points(runs, observed, "runs", tone=tones(runs)), *sizes, Band(compute, loss * 0.97, loss * 1.03, "95%"),
+        PointMarks(runs, observed, "runs", tone=tones(runs)), *sizes, Band(compute, loss * 0.97, loss * 1.03, "95%"),
         Line(compute, loss, "chin"), Floor(1.8, "E = 1.8"),
     )  # fmt: skip
     x = Axis("training compute", "FLOP", notation="power")

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from isoflop.queries.fitting import Fit, fit_law
 from isoflop.queries.laws import CHINCHILLA, KAPLAN, LAWS, Law
-from isoflop.queries.planning.plan import Budget, Plan, plan_runs
+from isoflop.queries.planning.plan import Budget, RunPlan, plan_runs
 from isoflop.queries.planning.posterior import PosteriorDraws
 from isoflop.queries.planning.problem import Variable
 
@@ -88,7 +88,7 @@ class DesignWorld:
 
         return runs(brentq(lambda share: np.log(self.flops(runs(share)).sum() / budget), 1e-3, 3.0))
 
-    def designed(self, fit: Fit, budget: float) -> Plan:
+    def designed(self, fit: Fit, budget: float) -> RunPlan:
         """Return the runs that DESIGN chooses within a budget [FLOP]."""
         variables = [
             Variable(one.name, low, high, is_log=True)

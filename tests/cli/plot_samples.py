@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from isoflop.cli.plot.figure import Axis, Band, Figure, Floor, Line, Points, ToneScale, floats, tones
+from isoflop.cli.plot.figure import Axis, Band, Figure, Floor, Line, PointMarks, ToneScale, floats, tones
 
 PLANTED = {"E": 1.7, "A": 400.0, "B": 1200.0, "alpha": 0.34, "beta": 0.37}
 
@@ -25,11 +25,11 @@ def law_sample() -> Figure:
         "chin · loss along the compute-optimal sizes", Axis("training compute", "FLOP", notation="power"),
         Axis("loss", "nat/token"),
         (
-            Points(runs, seen * (1 + 0.02 * (-1.0) ** np.arange(9)), "runs", tone=sizes),
+            PointMarks(runs, seen * (1 + 0.02 * (-1.0) ** np.arange(9)), "runs", tone=sizes),
             Line(compute[:31], (loss * 1.08)[:31], "10M", tone=0.0, is_thin=True),
             Band(compute, loss * 0.96, loss * 1.04, "95% interval"),
             Line(compute, loss, "chin"),
-            Points(floats([1e22, 1e23]), floats([2.1, 2.0]), "held out", is_hollow=True),
+            PointMarks(floats([1e22, 1e23]), floats([2.1, 2.0]), "held out", is_hollow=True),
             Floor(1.8, "E = 1.8"),
         ),
         ("EXTRAPOLATE chin TO params = 1e9", "RESIDUALS chin"), data_end=1e21, scale=ToneScale("params", 1e7, 1e9),

@@ -3,7 +3,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from isoflop.cli.plot.figure import Axis, Band, Figure, Floor, Line, Mark, Points, floats, split_at, tones
+from isoflop.cli.plot.figure import Axis, Band, Figure, Floor, Line, Mark, PointMarks, floats, split_at, tones
 
 X, Y = Axis("params"), Axis("loss", "nat/token")
 
@@ -12,8 +12,8 @@ def figure_of(*marks: Mark, x: Axis = X, y: Axis = Y, **more: object) -> Figure:
     return Figure("a figure", x, y, marks, **more)  # type: ignore[arg-type]
 
 
-def points(x: list[float], y: list[float]) -> Points:
-    return Points(floats(x), floats(y), "runs")
+def points(x: list[float], y: list[float]) -> PointMarks:
+    return PointMarks(floats(x), floats(y), "runs")
 
 
 def test_limits_hold_every_point_with_a_little_room() -> None:
@@ -76,5 +76,5 @@ def test_statements_can_be_run_again_as_they_are() -> None:
 
 
 def test_points_come_in_groups_of_like_tone() -> None:
-    group = Points(floats([1, 2, 3, 4]), floats([1, 1, 1, 1]), "runs", tone=tones([1e6, 1e6, 1e7, 1e8]))
+    group = PointMarks(floats([1, 2, 3, 4]), floats([1, 1, 1, 1]), "runs", tone=tones([1e6, 1e6, 1e7, 1e8]))
     assert [(number, members.x.tolist()) for number, members in group.by_tone(6)] == [(0, [1, 2]), (3, [3]), (5, [4])]

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from plot_samples import PLANTED, planted_loss
 
-from isoflop.cli.plot.figure import Band, Figure, Floor, Line, Points
+from isoflop.cli.plot.figure import Band, Figure, Floor, Line, PointMarks
 from isoflop.cli.plot.forecast_figure import distance, forecast
 from isoflop.cli.plot.isoflop_figure import isoflop_figure
 from isoflop.cli.plot.law_card import read_law, read_laws
@@ -60,7 +60,7 @@ def test_the_interval_holds_the_curve_and_widens_beyond_the_data(laws_lake: Lake
 
 def test_runs_sizes_and_the_floor_are_in_the_picture(laws_lake: Lakehouse) -> None:
     figure = law_figure(laws_lake, read_law(laws_lake, "chin"))
-    (runs,) = figure.of(Points)
+    (runs,) = figure.of(PointMarks)
     assert runs.x.size == 35
     assert len([line for line in figure.of(Line) if line.is_thin]) == 6
     assert len(figure.of(Floor)) == 1
@@ -77,7 +77,7 @@ def test_every_statement_of_a_picture_can_be_asked_again(laws_lake: Lakehouse) -
 
 def test_unseen_runs_are_rings(laws_lake: Lakehouse) -> None:
     figure = law_figure(laws_lake, read_law(laws_lake, "chin"), held_out="params > 1.2e10")
-    (unseen,) = [points for points in figure.of(Points) if points.is_hollow]
+    (unseen,) = [points for points in figure.of(PointMarks) if points.is_hollow]
     assert unseen.x.size == 3
 
 
@@ -110,7 +110,7 @@ def test_a_law_without_its_macro_follows_the_runs(laws_lake: Lakehouse) -> None:
 
 def test_residuals_lie_around_zero(laws_lake: Lakehouse) -> None:
     figure = residual_figure(laws_lake, read_law(laws_lake, "chin"))
-    (points,) = figure.of(Points)
+    (points,) = figure.of(PointMarks)
     assert points.y.size == 35
     assert abs(float(points.y.mean())) < 0.003
     assert figure.y.low == -(figure.y.high or 0)
@@ -142,7 +142,7 @@ def test_a_forecast_says_how_far_beyond_the_data_it_goes(laws_lake: Lakehouse) -
         max(1e11 / law.support["params"][1], 2e12 / law.support["tokens"][1]), rel=1e-3
     )
     assert "× beyond the data" in answer.sentence(row)
-    (ring,) = [points for points in answer.figure.of(Points) if points.is_hollow]
+    (ring,) = [points for points in answer.figure.of(PointMarks) if points.is_hollow]
     assert ring.x[0] == pytest.approx(6 * 1e11 * 2e12)
     line = the_line(answer.figure, "chin")
     drawn = float(np.interp(np.log(ring.x[0]), np.log(line.x), line.y))

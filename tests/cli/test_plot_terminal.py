@@ -8,7 +8,7 @@ from plot_samples import curve_sample, law_sample
 from rich.console import Console
 from syrupy.assertion import SnapshotAssertion
 
-from isoflop.cli.plot.figure import Axis, Figure, Points, floats
+from isoflop.cli.plot.figure import Axis, Figure, PointMarks, floats
 from isoflop.cli.plot.terminal import draw, is_plain_terminal
 
 
@@ -55,7 +55,7 @@ def test_rich_output_keeps_the_text_and_adds_only_color() -> None:
 
 
 def test_a_figure_with_nothing_to_draw_is_an_empty_plot() -> None:
-    figure = Figure("nothing", Axis("params"), Axis("loss"), (Points(floats([np.nan]), floats([1.0]), "runs"),))
+    figure = Figure("nothing", Axis("params"), Axis("loss"), (PointMarks(floats([np.nan]), floats([1.0]), "runs"),))
     assert "1 of 1 points cannot be drawn" in draw(figure, 80, 20).plain
 
 

@@ -6,7 +6,7 @@ import pytest
 from textual.widgets import DataTable
 from tui_pilot import press, screen_text, settle, show_law
 
-from isoflop.cli.plot.figure import Band, Points
+from isoflop.cli.plot.figure import Band, PointMarks
 from isoflop.cli.tui.app import IsoflopApp
 from isoflop.cli.tui.extrapolate_view import ExtrapolateView, TargetInput
 from isoflop.cli.tui.laws_view import LawsView
@@ -69,7 +69,7 @@ async def test_unseen_runs_appear_as_rings(laws_lake: Lakehouse) -> None:
     app = IsoflopApp(laws_lake)
     async with app.run_test(size=WIDE) as pilot:
         await press(pilot, "2", "h")
-        assert [points.x.size for points in laws_view(app).figure.of(Points) if points.is_hollow] == [3]  # type: ignore[union-attr]
+        assert [points.x.size for points in laws_view(app).figure.of(PointMarks) if points.is_hollow] == [3]  # type: ignore[union-attr]
         assert "○ held out" in screen_text(app)
 
 

@@ -7,7 +7,7 @@ import pytest
 
 from isoflop.queries.laws import CHINCHILLA
 from isoflop.queries.planning.optimum import grid, optimize
-from isoflop.queries.planning.problem import Array, Condition, Problem, Variable
+from isoflop.queries.planning.problem import Array, Condition, ConstrainedProblem, Variable
 
 COEFFICIENTS = np.array([1.69, 406.4, 410.7, 0.34, 0.28])
 SIZES = (Variable("params", 1e5, 1e14, is_log=True), Variable("tokens", 1e6, 1e16, is_log=True))
@@ -31,7 +31,7 @@ def closed_form(budget: float) -> tuple[float, float]:
 @pytest.mark.parametrize("budget", np.geomspace(1e18, 1e26, 10))
 @pytest.mark.parametrize("relation", ["<=", "="])
 def test_the_compute_optimum_is_the_closed_form(budget: float, relation: str) -> None:
-    found = optimize(Problem(SIZES, loss, (within(budget, relation),)))
+    found = optimize(ConstrainedProblem(SIZES, loss, (within(budget, relation),)))
     np.testing.assert_allclose(np.log(found.point), np.log(closed_form(budget)), atol=1e-6)
     assert found.status == "optimal" and found.binding == ("budget",) and found.edges == ()
     raised = (loss(np.array([closed_form(budget * 1.001)])) - loss(np.array([closed_form(budget / 1.001)])))[0]
@@ -40,7 +40,7 @@ def test_the_compute_optimum_is_the_closed_form(budget: float, relation: str) ->
 
 def test_the_cheapest_run_of_a_loss_is_the_compute_optimum_turned_round() -> None:
     goal = Condition("loss", loss, lambda p: np.full(len(p), loss(np.array([closed_form(1e22)]))[0]))
-    found = optimize(Problem(SIZES, lambda p: 6 * p[:, 0] * p[:, 1], (goal,)))
+    found = optimize(ConstrainedProblem(SIZES, lambda p: 6 * p[:, 0] * p[:, 1], (goal,)))
     assert found.status == "optimal" and found.value == pytest.approx(1e22, rel=1e-6)
     np.testing.assert_allclose(np.log(found.point), np.log(closed_form(1e22)), atol=1e-6)
 
@@ -63,7 +63,7 @@ def test_nothing_found_by_brute_force_is_better(seed: int) -> None:
     points = np.stack([x, y], axis=1)
     feasible = (conditions[0].left(points) <= 9 + limits[0]) & (conditions[1].left(points) >= 4 + limits[2])
     for maximize in (False, True):
-        found = optimize(Problem(variables, objective, conditions, maximize))
+        found = optimize(ConstrainedProblem(variables, objective, conditions, maximize))
         values = objective(points[feasible])
         best = values.max() if maximize else values.min()
         assert found.status == "optimal" and found.stationarity < 1e-6
@@ -88,7 +88,7 @@ def test_on_an_equation_nothing_found_by_brute_force_is_better(seed: int) -> Non
     y, z = (axis.ravel() for axis in np.meshgrid(np.linspace(0.1, 10, 1200), np.linspace(0.1, 10, 1200)))
     x = total - y * z**0.5
     points = np.stack([x, y, z], axis=1)[(x >= 0.1) & (x <= 10) & (x * z <= 3 * k[2])]
-    found = optimize(Problem(variables, objective, conditions))
+    found = optimize(ConstrainedProblem(variables, objective, conditions))
     assert found.status == "optimal" and found.value <= objective(points).min() + 1e-9
 
 
@@ -97,7 +97,7 @@ def test_whole_numbers_are_the_best_of_all_whole_numbers(seed: int) -> None:
     chance = np.random.default_rng(seed)
     price, worth, limit = chance.uniform(1, 9, 3), chance.uniform(1, 9, 3), chance.uniform(60, 200)
     variables = tuple(Variable(name, 1, 40, is_integer=True) for name in "abc")
-    problem = Problem(
+    problem = ConstrainedProblem(
         variables,
         lambda p: np.log(p) @ worth,
         (Condition("price", lambda p: p @ price, lambda p: np.full(len(p), limit)),),
@@ -112,7 +112,7 @@ def test_whole_numbers_are_the_best_of_all_whole_numbers(seed: int) -> None:
 def test_a_whole_number_beside_a_real_one_is_polished_again() -> None:
     variables = (Variable("depth", 1, 200, is_integer=True), Variable("width", 1.0, 1e4, is_log=True))
     budget = Condition("budget", lambda p: p[:, 0] * p[:, 1] ** 2, lambda p: np.full(len(p), 1e6))
-    found = optimize(Problem(variables, lambda p: 3 / p[:, 0] + 20 / p[:, 1], (budget,)))
+    found = optimize(ConstrainedProblem(variables, lambda p: 3 / p[:, 0] + 20 / p[:, 1], (budget,)))
     depths = np.arange(1, 201)
     values = 3 / depths + 20 / np.sqrt(1e6 / depths)
     assert found.point[0] == depths[values.argmin()] and found.value == pytest.approx(values.min(), abs=1e-12)
@@ -120,21 +120,21 @@ def test_a_whole_number_beside_a_real_one_is_polished_again() -> None:
 
 def test_without_conditions_the_lowest_point_of_the_box_is_found() -> None:
     box = (Variable("x", -4, 4), Variable("y", 0.5, 4))
-    found = optimize(Problem(box, lambda p: (p[:, 0] - 1) ** 2 + p[:, 1]))
+    found = optimize(ConstrainedProblem(box, lambda p: (p[:, 0] - 1) ** 2 + p[:, 1]))
     assert found.status == "optimal" and found.edges == ("y",)
     np.testing.assert_allclose(found.point, [1, 0.5], atol=1e-6)
 
 
 def test_a_problem_that_nothing_satisfies_names_what_is_broken() -> None:
     few = Condition("few", lambda p: p[:, 0], lambda p: np.full(len(p), 1e3))
-    found = optimize(Problem(SIZES, loss, (few, within(1e30))))
+    found = optimize(ConstrainedProblem(SIZES, loss, (few, within(1e30))))
     assert found.status == "infeasible" and found.binding == ("few",)
 
 
 def test_a_feasible_corner_between_the_points_of_the_grid_is_found() -> None:
     low = Condition("low", lambda p: p[:, 0], lambda p: np.full(len(p), 1.23456e9), ">=")
     high = Condition("high", lambda p: p[:, 0], lambda p: np.full(len(p), 1.23457e9))
-    found = optimize(Problem(SIZES, loss, (low, high, within(1e22))))
+    found = optimize(ConstrainedProblem(SIZES, loss, (low, high, within(1e22))))
     assert found.status == "optimal" and 1.23456e9 * (1 - 1e-9) <= found.point[0] <= 1.23457e9 * (1 + 1e-9)
 
 

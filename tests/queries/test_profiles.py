@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 import isoflop
-from isoflop.cli.plot.figure import Figure, Line, Points
+from isoflop.cli.plot.figure import Figure, Line, PointMarks
 from isoflop.cli.plot.isoflop_figure import isoflop_figure
 from isoflop.lakehouse import Lakehouse
 from isoflop.lakehouse.errors import EmptySelection
@@ -94,7 +94,7 @@ def test_plot_and_comparison_find_the_same_budgets_and_exponent_on_the_published
     assert exponent == pytest.approx(asked["params_exponent"], abs=1e-9)
     assert f"params ~ flops^{exponent:.4f} by the parabolas of {used.sum()} budgets" in figure.notes[1]
     assert asked["budgets"] == used.sum() == 20 and budget_lines(figure) == len(parabola.budgets) == 23
-    assert sum(points.x.size for points in figure.of(Points)) == asked["rows"] == 215
+    assert sum(points.x.size for points in figure.of(PointMarks)) == asked["rows"] == 215
 
 
 def test_optimize_finds_the_best_size_that_comparison_finds(lake: Lakehouse) -> None:

@@ -16,7 +16,7 @@ from isoflop.workers.components.optimizers import set_learning_rate, weight_grou
 from isoflop.workers.components.parametrization import Role
 from isoflop.workers.devices import Cpu
 from isoflop.workers.families import ConfigError
-from isoflop.workers.sweep import Plan, checked_sweeps
+from isoflop.workers.sweep import SweepPlan, checked_sweeps
 from isoflop.workers.sweep_file import parse_documents
 
 MARKOV = {"kind": "markov", "vocabulary": 16}
@@ -146,7 +146,7 @@ derive:
 """
 
 
-def plan_of(optimizer: str) -> Plan:
+def plan_of(optimizer: str) -> SweepPlan:
     [sweep] = checked_sweeps(parse_documents(SWEEP.replace("OPTIMIZER", optimizer), "sweep.yaml"))
     return sweep.expand()
 

@@ -15,7 +15,7 @@ from isoflop.lakehouse import Lakehouse, Spool
 from isoflop.lakehouse.errors import UsageError
 from isoflop.workers import Family, Outcome, Plrf, TrainOptions, Transformer, train, train_packed
 from isoflop.workers.checkpoint import load_arrays, load_tensors, replacing, save_arrays, save_tensors
-from isoflop.workers.curve import Curve, log_interval
+from isoflop.workers.curve import LossCurve, log_interval
 from isoflop.workers.devices import Cpu
 from isoflop.workers.gradient_training import Trainer
 from isoflop.workers.timing import HostClock
@@ -195,7 +195,7 @@ def test_divergence_is_a_loss_that_is_not_finite_or_stays_above_twice_a_guess(
 ) -> None:
     clock = HostClock(is_cpu_time=True)
     with Spool(tmp_path, "run", 1) as spool:
-        watched = Curve(spool, clock, num_steps=50, steps_between_reads=1, interval=1, uniform_loss=math.log(16))
+        watched = LossCurve(spool, clock, num_steps=50, steps_between_reads=1, interval=1, uniform_loss=math.log(16))
         for loss in losses:
             clock.begin_step()
             clock.lap("forward")
@@ -209,7 +209,7 @@ def test_losses_read_in_blocks_are_the_losses_read_one_by_one(tmp_path: Path) ->
     for between in (1, 7):
         clock = HostClock(is_cpu_time=True)
         with Spool(tmp_path, "run", between) as spool:
-            watched = Curve(spool, clock, num_steps=40, steps_between_reads=between, interval=4, uniform_loss=10.0)
+            watched = LossCurve(spool, clock, num_steps=40, steps_between_reads=between, interval=4, uniform_loss=10.0)
             for step in range(40):
                 clock.begin_step()
                 clock.lap("forward")

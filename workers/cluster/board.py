@@ -7,7 +7,7 @@ from collections import deque
 from collections.abc import Mapping
 
 from isoflop.lakehouse.units import format_number
-from isoflop.workers.cluster.ledger import Key, Progress
+from isoflop.workers.cluster.ledger import AttemptProgress, Key
 from isoflop.workers.cluster.packs import Job
 from isoflop.workers.cluster.state import Event, Failure, RunningRun, SweepState
 
@@ -33,7 +33,7 @@ class Board:
         self._finished = self._diverged = self._retried = 0
         self._failures: list[Failure] = []
         self._training: dict[Key, Job] = {}
-        self._progress: Mapping[Key, Progress] = {}
+        self._progress: Mapping[Key, AttemptProgress] = {}
         self._events: deque[Event] = deque(maxlen=KEPT_EVENTS)
         self._num_events = 0
         self._started = time.monotonic()
@@ -83,7 +83,7 @@ class Board:
         """The attempts that are with the cluster."""
         return self._training
 
-    def saw(self, progress: Mapping[Key, Progress]) -> None:
+    def saw(self, progress: Mapping[Key, AttemptProgress]) -> None:
         """Take in how far the attempts in training are."""
         self._progress = progress
 

@@ -29,7 +29,7 @@ from isoflop.workers.resources import Resources
 
 if TYPE_CHECKING:
     from isoflop.lakehouse.lake import Lakehouse
-    from isoflop.workers.sweep import Plan, Sweep
+    from isoflop.workers.sweep import SweepPlan, Sweep
 
 TICK_SECONDS = 0.25  # between pictures for the watcher
 LOOK_SECONDS = 1.0  # between looks into the lake and at the cluster's size
@@ -101,7 +101,7 @@ def checkpoint_folder(lake: Lakehouse) -> Path:
     return lake.path.with_name(lake.path.name + ".checkpoints")
 
 
-def _jobs(plan: Plan, done: set[str]) -> list[Job]:
+def _jobs(plan: SweepPlan, done: set[str]) -> list[Job]:
     return [
         Job(family, record, resources)
         for family, record, resources in zip(plan.runs, plan.records, plan.resources, strict=True)

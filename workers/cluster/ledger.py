@@ -22,7 +22,7 @@ Key = tuple[str, int]  # run_id, attempt
 
 
 @dataclass(frozen=True)
-class Progress:
+class AttemptProgress:
     """How far an attempt is, as the lake has it."""
 
     status: str
@@ -44,7 +44,7 @@ def done_runs(lake: Lakehouse, run_ids: Sequence[str]) -> set[str]:
     return set(rows["run_id"].to_pylist())
 
 
-def progress(lake: Lakehouse, attempts: Iterable[Key]) -> dict[Key, Progress]:
+def progress(lake: Lakehouse, attempts: Iterable[Key]) -> dict[Key, AttemptProgress]:
     """Return how far these attempts are."""
     import pyarrow as pa
 
@@ -63,7 +63,7 @@ def progress(lake: Lakehouse, attempts: Iterable[Key]) -> dict[Key, Progress]:
         {"_wanted": wanted},
     ).to_pylist()
     return {
-        (row["run_id"], row["attempt"]): Progress(
+        (row["run_id"], row["attempt"]): AttemptProgress(
             status=row["status"],
             reason=row["reason"],
             host=row["host"],

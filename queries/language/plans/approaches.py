@@ -42,7 +42,7 @@ from isoflop.queries.language.syntax.nodes import CompareApproaches, Span
 from isoflop.queries.language.verb import Steps
 from isoflop.queries.laws import CHINCHILLA, known_laws
 from isoflop.queries.laws.law import input_names
-from isoflop.queries.planning.comparison import Approach, Comparison
+from isoflop.queries.planning.comparison import Approach, ApproachComparison
 from isoflop.queries.planning.isoflop import APPROACHES
 from isoflop.queries.planning.isoflop import compare_approaches as compared
 
@@ -240,7 +240,7 @@ def _table(rows: list[dict[str, Any]], keys: pa.Table, *, is_at: bool) -> pa.Tab
     """Return the rows as a table, the values of GROUP BY first."""
     import pyarrow as pa
 
-    schema = Comparison.schema()
+    schema = ApproachComparison.schema()
     for name in OPTIMA if is_at else ():
         schema = schema.append(pa.field(name, pa.float64()))
     table = pa.Table.from_pylist(rows, schema=schema)

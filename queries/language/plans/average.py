@@ -19,7 +19,7 @@ from isoflop.lakehouse.units import UNITS
 from isoflop.queries.language.bind import Bound, tidy
 from isoflop.queries.language.describe import interval_steps, search_steps
 from isoflop.queries.language.fits import arguments_of, record_of
-from isoflop.queries.language.options import FitOptions, read_average_options
+from isoflop.queries.language.options import ClauseOptions, read_average_options
 from isoflop.queries.language.points import columns_for, target_points
 from isoflop.queries.language.prediction import (
     beside,
@@ -158,8 +158,8 @@ def average_points(
 
 
 def average_rows(
-    question: Question, node: ExtrapolateAverage, bounds: Sequence[Bound], options: FitOptions
-) -> tuple[FitOptions, list[Rows]]:
+    question: Question, node: ExtrapolateAverage, bounds: Sequence[Bound], options: ClauseOptions
+) -> tuple[ClauseOptions, list[Rows]]:
     """Return how the laws are fitted, and the rows that all of them can use, once for each law.
 
     Raises
@@ -216,7 +216,7 @@ def _rows_of(question: Question, bounds: Sequence[Bound], source: Source, cluste
     return common_rows(question, source, read, VERB)
 
 
-def _own_rows(question: Question, node: ExtrapolateAverage, options: FitOptions) -> tuple[FitOptions, list[Rows]]:
+def _own_rows(question: Question, node: ExtrapolateAverage, options: ClauseOptions) -> tuple[ClauseOptions, list[Rows]]:
     """Return the rows that saved laws were fitted to, read again as their statements say, and the first's objective.
 
     Raises

@@ -12,7 +12,7 @@ from isoflop.queries.fitting.folds import Fold
 from isoflop.queries.language.bind import Bound
 from isoflop.queries.language.describe import interval_steps, on_one_line, search_steps
 from isoflop.queries.language.fits import fit_rows
-from isoflop.queries.language.options import FitOptions, read_compare_options
+from isoflop.queries.language.options import ClauseOptions, read_compare_options
 from isoflop.queries.language.question import Question
 from isoflop.queries.language.records import known
 from isoflop.queries.language.rows import Rows
@@ -128,7 +128,7 @@ def _weights(
     names: Sequence[str],
     bounds: Sequence[Bound],
     rows: Sequence[Rows],
-    options: FitOptions,
+    options: ClauseOptions,
     weighing: str,
 ) -> dict[str, float]:
     """Return the weight that each candidate has in their average."""

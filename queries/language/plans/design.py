@@ -22,7 +22,7 @@ from isoflop.queries.language.syntax.nodes import Design, Expression, OverList, 
 from isoflop.queries.language.syntax.tokens import Kind
 from isoflop.queries.language.verb import Steps
 from isoflop.queries.laws import Law
-from isoflop.queries.planning.plan import Budget, NothingToChoose, NothingToNarrow, Plan, plan_runs
+from isoflop.queries.planning.plan import Budget, NothingToChoose, NothingToNarrow, RunPlan, plan_runs
 from isoflop.queries.planning.posterior import PosteriorDraws
 from isoflop.queries.planning.problem import Condition, Function, Variable
 
@@ -206,7 +206,7 @@ def _table(
     record: LawRecord,
     scope: Scope,
     variables: tuple[Variable, ...],
-    plan: Plan,
+    plan: RunPlan,
     now: Prediction,
     cost: Function | None,
 ) -> pa.Table:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from isoflop.queries.language.fits import PlannedFit, glance
 from isoflop.queries.language.question import Question
-from isoflop.queries.language.syntax.nodes import Fit
+from isoflop.queries.language.syntax.nodes import FitClause
 from isoflop.queries.language.verb import Steps
 
 if TYPE_CHECKING:
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 class FitPlan:
     """A law and the rows it is to be fitted to."""
 
-    def __init__(self, question: Question, node: Fit) -> None:
+    def __init__(self, question: Question, node: FitClause) -> None:
         self._question, self._fit = question, PlannedFit.of(question, node)
 
     def steps(self) -> Steps:

@@ -14,7 +14,7 @@ from isoflop.queries.language.prediction import ChosenLaws, beside
 from isoflop.queries.language.question import Question
 from isoflop.queries.language.records import LawRecord
 from isoflop.queries.language.rows import numbers
-from isoflop.queries.language.syntax.nodes import Fit, Forecast, Show, Span
+from isoflop.queries.language.syntax.nodes import FitClause, ForecastClause, Show, Span
 from isoflop.queries.language.verb import Steps
 
 if TYPE_CHECKING:
@@ -44,10 +44,10 @@ class ForecastPlan:
         7e+09   1.4e+11  2.19268         2.18415  2.20052  0.95   prediction  true        nmt4so64vda2
     """
 
-    def __init__(self, question: Question, node: Forecast) -> None:
+    def __init__(self, question: Question, node: ForecastClause) -> None:
         self._question, self._node = question, node.extrapolate
         law = node.extrapolate.law
-        if isinstance(law, Fit):
+        if isinstance(law, FitClause):
             hint = "CREATE LAW chin AS FIT …; FORECAST chin TO …"
             raise question.error("Binder", "a forecast is made with a saved law, which is kept with it", law, hint)
         self._laws = ChosenLaws(question, law)

@@ -21,7 +21,7 @@ from isoflop.queries.language.syntax.nodes import Optimize, Span
 from isoflop.queries.language.verb import Steps
 from isoflop.queries.planning.optimum import Optimum, optimize
 from isoflop.queries.planning.optimum_spread import FEWEST_FOUND, OptimumSpread, optimum_spread
-from isoflop.queries.planning.problem import Condition, Problem, Variable
+from isoflop.queries.planning.problem import Condition, ConstrainedProblem, Variable
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -149,7 +149,7 @@ def _solved(
         )
         for condition in node.conditions
     )
-    problem = Problem(variables, scope.function(node.objective), conditions, node.maximize)
+    problem = ConstrainedProblem(variables, scope.function(node.objective), conditions, node.maximize)
     check_used(question, scope, node.ranges, "OPTIMIZE")
     found: list[Optimum] = []
     spreads: list[OptimumSpread] = []

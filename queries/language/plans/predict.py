@@ -24,7 +24,7 @@ from isoflop.queries.language.provenance import statement_of
 from isoflop.queries.language.question import Question
 from isoflop.queries.language.records import LawRecord
 from isoflop.queries.language.rows import faults_of, first_fault, numbers
-from isoflop.queries.language.syntax.nodes import Fit, Predict, Residuals, Source
+from isoflop.queries.language.syntax.nodes import FitClause, Predict, ResidualsClause, Source
 from isoflop.queries.language.verb import Steps
 
 if TYPE_CHECKING:
@@ -66,14 +66,14 @@ class PredictPlan:
 class ResidualsPlan:
     """A law, and the rows of a source or those it was fitted to, with their measured values."""
 
-    def __init__(self, question: Question, node: Residuals) -> None:
+    def __init__(self, question: Question, node: ResidualsClause) -> None:
         read_interval_options(question, node.options, "RESIDUALS")
         self._question = self._asking = question
         self._laws = one_law(question, node.law, "RESIDUALS")
         self._is_own = node.source is None and self._laws.saved is not None
         if node.source is not None:
             self._source = node.source
-        elif isinstance(node.law, Fit):
+        elif isinstance(node.law, FitClause):
             self._source = node.law.source
         else:
             assert self._laws.saved is not None

@@ -89,7 +89,7 @@ class Sequence:
 
 
 @dataclass(frozen=True)
-class Choice:
+class Alternatives:
     """One of several."""
 
     options: tuple[Node, ...]
@@ -109,7 +109,7 @@ class Listed:
     part: Node
 
 
-Node: TypeAlias = Word | Mark | Reference | Sequence | Choice | Maybe | Listed
+Node: TypeAlias = Word | Mark | Reference | Sequence | Alternatives | Maybe | Listed
 
 _PIECE = re.compile(r'"[^"]+"|[A-Za-z_]+|[\[\]{}()|]')
 
@@ -165,7 +165,7 @@ def _alternatives(pieces: list[str]) -> tuple[Node, list[str]]:
         if not pieces or pieces[0] != "|":
             break
         pieces = pieces[1:]
-    return (options[0] if len(options) == 1 else Choice(tuple(options))), pieces
+    return (options[0] if len(options) == 1 else Alternatives(tuple(options))), pieces
 
 
 def _sequence(pieces: list[str]) -> tuple[Node, list[str]]:

@@ -120,7 +120,7 @@ class Holdout(Span):
 
 
 @dataclass(frozen=True)
-class Fit(Span):
+class FitClause(Span):
     """`FIT target ~ form FROM …`."""
 
     candidate: Candidate
@@ -128,7 +128,7 @@ class Fit(Span):
     options: tuple[Option, ...] = ()
 
 
-LawReference: TypeAlias = Name | Fit
+LawReference: TypeAlias = Name | FitClause
 
 
 @dataclass(frozen=True)
@@ -136,7 +136,7 @@ class CreateLaw(Span):
     """`CREATE [OR REPLACE] LAW [IF NOT EXISTS] name AS FIT …`."""
 
     name: Name
-    fit: Fit
+    fit: FitClause
     or_replace: bool = False
     if_not_exists: bool = False
 
@@ -246,7 +246,7 @@ class ExtrapolateAverage(Span):
 
 
 @dataclass(frozen=True)
-class Forecast(Span):
+class ForecastClause(Span):
     """`FORECAST law TO …`: an extrapolation that is kept."""
 
     extrapolate: Extrapolate
@@ -280,7 +280,7 @@ class OverValue:
 
 
 @dataclass(frozen=True)
-class Comparison(Span):
+class ConditionClause(Span):
     """One `left <= right` of SUBJECT TO; the relation is <=, >= or =.
 
     With `is_total` the left side is what stands in `SUM(…)`: it holds for all runs of a DESIGN together.
@@ -310,7 +310,7 @@ class Optimize(Span):
     objective: Expression
     maximize: bool
     ranges: tuple[OverRange, ...]
-    conditions: tuple[Comparison, ...] = ()
+    conditions: tuple[ConditionClause, ...] = ()
     each: ForEach | None = None
     options: tuple[Option, ...] = ()
     values: tuple[OverValue, ...] = ()
@@ -324,7 +324,7 @@ class Design(Span):
     target: Extrapolate
     ranges: tuple[OverRange | OverList, ...]
     values: tuple[OverValue, ...] = ()
-    conditions: tuple[Comparison, ...] = ()
+    conditions: tuple[ConditionClause, ...] = ()
     options: tuple[Option, ...] = ()
 
 
@@ -338,7 +338,7 @@ class Predict(Span):
 
 
 @dataclass(frozen=True)
-class Residuals(Span):
+class ResidualsClause(Span):
     """`RESIDUALS law [FROM …]`; without a source, of the rows the law was fitted to."""
 
     law: LawReference

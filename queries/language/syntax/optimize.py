@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from isoflop.queries.language.syntax.nodes import (
-    Comparison,
+    ConditionClause,
     Expression,
     ForEach,
     Name,
@@ -118,7 +118,7 @@ def _range(reader: TokenReader, name: Name) -> OverRange | OverList:
     return OverRange(name, lower, upper, is_log, is_integer)
 
 
-def read_conditions(reader: TokenReader, *stops: str) -> tuple[Comparison, ...]:
+def read_conditions(reader: TokenReader, *stops: str) -> tuple[ConditionClause, ...]:
     """Read `SUBJECT TO left <= right, …`, or nothing.
 
     Parameters
@@ -139,7 +139,7 @@ def read_conditions(reader: TokenReader, *stops: str) -> tuple[Comparison, ...]:
     return tuple(found)
 
 
-def _comparison(reader: TokenReader, *stops: str) -> Comparison:
+def _comparison(reader: TokenReader, *stops: str) -> ConditionClause:
     """Read `left <= right` or `SUM(left) <= right`."""
     whole = reader.expression("a condition", ",", *stops, OPTIONS, hint=CONDITION_USAGE)
     inner = TokenReader(reader.text, reader.tokens, whole.first, whole.last, reader.words)
@@ -157,7 +157,7 @@ def _comparison(reader: TokenReader, *stops: str) -> Comparison:
     if total is not None and relation.text != "<=":
         raise reader.error("a sum over all runs is held below a budget", relation, TOTAL_USAGE)
     is_total = total is not None
-    return Comparison(whole.start, whole.end, total or left, _RELATIONS[relation.text], right, is_total)
+    return ConditionClause(whole.start, whole.end, total or left, _RELATIONS[relation.text], right, is_total)
 
 
 def _summed(reader: TokenReader, side: Expression) -> Expression | None:

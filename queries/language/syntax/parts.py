@@ -7,7 +7,7 @@ from isoflop.queries.language.syntax.nodes import (
     Assignment,
     Candidate,
     Expression,
-    Fit,
+    FitClause,
     Form,
     FormulaForm,
     Holdout,
@@ -246,13 +246,13 @@ def read_options(reader: TokenReader) -> tuple[Option, ...]:
     return tuple(found.values())
 
 
-def read_fit(reader: TokenReader) -> Fit:
+def read_fit(reader: TokenReader) -> FitClause:
     """Read `FIT target ~ form FROM … [WITH (…)]`."""
     start = reader.begin("FIT")
     candidate = read_candidate(reader, "FROM")
     source = read_source(reader, "FIT")
     options = read_options(reader)
-    return Fit(start, reader.end, candidate, source, options)
+    return FitClause(start, reader.end, candidate, source, options)
 
 
 def read_law(reader: TokenReader, usage: str) -> LawReference:
@@ -265,7 +265,7 @@ def read_law(reader: TokenReader, usage: str) -> LawReference:
     return fit
 
 
-def read_inner_fit(reader: TokenReader, usage: str) -> Fit:
+def read_inner_fit(reader: TokenReader, usage: str) -> FitClause:
     """Read a FIT that stands inside another clause."""
     if not reader.at("FIT"):
         raise reader.expected("FIT", usage, words=("FIT",))

@@ -8,9 +8,9 @@ from isoflop.queries.language.syntax.nodes import (
     Candidate,
     Extrapolate,
     ExtrapolateAverage,
-    Forecast,
+    ForecastClause,
     Predict,
-    Residuals,
+    ResidualsClause,
     Show,
     Span,
 )
@@ -246,17 +246,17 @@ _RESIDUALS_PAGE = Page(
 )
 
 
-def _residuals(reader: TokenReader) -> Residuals:
+def _residuals(reader: TokenReader) -> ResidualsClause:
     start = reader.begin("RESIDUALS")
     law = read_law(reader, "RESIDUALS chin")
     source = read_source(reader, "RESIDUALS") if reader.at("FROM") else None
     if source is not None:
         refuse_parts(reader, source, "RESIDUALS")
     options = read_options(reader)
-    return Residuals(start, reader.end, law, source, options)
+    return ResidualsClause(start, reader.end, law, source, options)
 
 
-def _residuals_plan(question: Question, node: Residuals) -> Plan:
+def _residuals_plan(question: Question, node: ResidualsClause) -> Plan:
     from isoflop.queries.language.plans.predict import ResidualsPlan
 
     return ResidualsPlan(question, node)
@@ -265,7 +265,7 @@ def _residuals_plan(question: Question, node: Residuals) -> Plan:
 RESIDUALS = Verb(
     words="RESIDUALS",
     rule="RESIDUALS law [ source ] [ options ]",
-    node=Residuals,
+    node=ResidualsClause,
     parse=_residuals,
     plan=_residuals_plan,
     page=_RESIDUALS_PAGE,
@@ -293,16 +293,16 @@ _FORECAST_PAGE = Page(
 )
 
 
-def _forecast(reader: TokenReader) -> Forecast:
+def _forecast(reader: TokenReader) -> ForecastClause:
     if reader.tokens[reader.index + 1].upper == "AVERAGE" and reader.tokens[reader.index + 2].upper == "OF":
         reader.next()
         hint = "EXTRAPOLATE AVERAGE OF … answers without keeping it"
         raise reader.error("FORECAST keeps what one law says", hint=hint)
     kept = _points(reader, "FORECAST", TO_USAGE.replace("EXTRAPOLATE", "FORECAST"))
-    return Forecast(kept.start, kept.end, kept)
+    return ForecastClause(kept.start, kept.end, kept)
 
 
-def _forecast_plan(question: Question, node: Forecast) -> Plan:
+def _forecast_plan(question: Question, node: ForecastClause) -> Plan:
     from isoflop.queries.language.plans.forecast import ForecastPlan
 
     return ForecastPlan(question, node)
@@ -312,7 +312,7 @@ FORECAST = Verb(
     words="FORECAST",
     changes=True,
     rule="FORECAST saved_law targets [ options ]",
-    node=Forecast,
+    node=ForecastClause,
     parse=_forecast,
     plan=_forecast_plan,
     page=_FORECAST_PAGE,

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from isoflop.queries.language.parse import Explain, read_explain
-from isoflop.queries.language.syntax.nodes import CreateLaw, Fit, RefitLaw
+from isoflop.queries.language.syntax.nodes import CreateLaw, FitClause, RefitLaw
 from isoflop.queries.language.syntax.parts import FIT_USAGE, read_fit, read_inner_fit
 from isoflop.queries.language.syntax.reader import TokenReader
 from isoflop.queries.language.verb import Brief, Page, Plan, Verb
@@ -74,7 +74,7 @@ _FIT_PAGE = Page(
 )
 
 
-def _fit_plan(question: Question, node: Fit) -> Plan:
+def _fit_plan(question: Question, node: FitClause) -> Plan:
     from isoflop.queries.language.plans.fit import FitPlan
 
     return FitPlan(question, node)
@@ -83,7 +83,7 @@ def _fit_plan(question: Question, node: Fit) -> Plan:
 FIT = Verb(
     words="FIT",
     rule='FIT candidate source [ GROUP BY expression { "," expression } ] [ WEIGHT BY expression ] [ options ]',
-    node=Fit,
+    node=FitClause,
     parse=read_fit,
     plan=_fit_plan,
     page=_FIT_PAGE,

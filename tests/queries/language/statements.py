@@ -8,7 +8,7 @@ from collections.abc import Sequence as Many
 from isoflop.queries.language import verbs
 from isoflop.queries.language.syntax.grammar import (
     SLICES,
-    Choice,
+    Alternatives,
     Listed,
     Mark,
     Maybe,
@@ -182,7 +182,7 @@ def _text(node: Node, chance: random.Random, depth: int, verb: str) -> str:
             return make(name, chance, depth, verb)
         case Sequence(parts):
             return " ".join(filter(None, (_text(part, chance, depth, verb) for part in parts)))
-        case Choice(options):
+        case Alternatives(options):
             return _text(chance.choice(options), chance, depth, verb)
         case Listed(part):
             count = 1 if depth > DEEPEST else chance.choice((1, 1, 2, 2, 3))
@@ -205,7 +205,7 @@ def all_names() -> set[str]:
         match waiting.pop():
             case Reference(name):
                 found.add(name)
-            case Sequence(parts) | Choice(parts):
+            case Sequence(parts) | Alternatives(parts):
                 waiting.extend(parts)
             case Maybe(part) | Listed(part):
                 waiting.append(part)

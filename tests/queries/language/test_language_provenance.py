@@ -66,9 +66,9 @@ def test_options_hold_as_they_were_whatever_is_usual_now(lake: Lakehouse, monkey
     lake.sql("CREATE LAW best AS FIT loss ~ power(params) FROM points")
     usual = options.read_fit_options
 
-    def other(*args: object, **more: object) -> options.FitOptions:
+    def other(*args: object, **more: object) -> options.ClauseOptions:
         found = usual(*args, **more)  # type: ignore[arg-type]
-        return options.FitOptions(found.objective, resamples=10, seed=3, level=0.5, forward=False)
+        return options.ClauseOptions(found.objective, resamples=10, seed=3, level=0.5, forward=False)
 
     monkeypatch.setattr("isoflop.queries.language.fits.read_fit_options", other)
     assert lake.sql("REFIT LAW best").records()[0]["bit_equal"] is True
