@@ -11,7 +11,7 @@ from isoflop.lakehouse.units import format_seconds
 if TYPE_CHECKING:
     from isoflop.lakehouse import Answer, Lakehouse
     from isoflop.lakehouse.runs.records import RunRecord
-    from isoflop.workers.sweep import SweepPlan, Sweep
+    from isoflop.workers.sweep import Sweep, SweepPlan
 
 ASSUMED_FLOPS = 2e10  # FLOP/s of one CPU core in float32 training; a guess until a time law is fitted
 TIME_LAW = "step_time"

@@ -38,7 +38,7 @@ class Bound:
     law : with its inputs named after the columns they are read from, where these have names
     form : name of the built-in law, or the formula as typed
     is_built_in : which of the two it is
-    columns : P slices that the inputs are read from, in the law's order
+    columns : P slices that the inputs are read from, in the law's order; none where the inputs are computed
     target : the slice that is predicted
     target_name : what it is called
     span : where the form stands

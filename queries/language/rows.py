@@ -151,7 +151,7 @@ def read_rows(question: Question, bound: Bound, source: Source, extra: Mapping[s
     weights = _column(question, table.column("w"), source.weight) if source.weight is not None else None
 
     faults = {bound.target_name: faults_of(targets, table.column("y"), needs_positive=True)}
-    for p, input_ in enumerate(bound.law.inputs):
+    for p, input_ in enumerate(bound.law.inputs[: len(bound.columns)]):
         faults[input_.name] = faults_of(inputs[p], table.column(f"x{p}"), needs_positive=input_.positive)
     if weights is not None:
         faults["the weight"] = faults_of(weights, table.column("w"), needs_positive=True)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
@@ -15,7 +15,7 @@ from isoflop.queries.fitting.data import usable_rows
 from isoflop.queries.fitting.folds import Fold
 from isoflop.queries.fitting.splits import KFold, LargestHoldout, LeaveOneOut
 from isoflop.queries.fitting.validation import cross_validate
-from isoflop.queries.language.bind import Bound, bind_candidate
+from isoflop.queries.language.bind import Bound, Column, bind_candidate
 from isoflop.queries.language.defaults import RESAMPLES
 from isoflop.queries.language.options import ClauseOptions, read_fit_options
 from isoflop.queries.language.question import Own, Question
@@ -24,7 +24,6 @@ from isoflop.queries.language.rows import CLUSTER, Rows, describe_dropped, no_ro
 from isoflop.queries.language.syntax.nodes import (
     Candidate,
     CrossValidate,
-    Expression,
     Holdout,
     Name,
     Source,
@@ -143,10 +142,21 @@ def fold_options(question: Question, node: CrossValidate, bound: Bound, verb: st
 
 
 def read_usable(
-    question: Question, bound: Bound, source: Source, holdout: Holdout | None, options: ClauseOptions, verb: str
+    question: Question,
+    bound: Bound,
+    source: Source,
+    holdout: Holdout | None,
+    options: ClauseOptions,
+    verb: str,
+    also: Mapping[str, Column] | None = None,
 ) -> Rows:
-    """Return the rows of a source, those without a value to split by among the unusable."""
-    extra: dict[str, Expression] = {}
+    """Return the rows of a source, those without a value to split by among the unusable.
+
+    Parameters
+    ----------
+    also : further columns to read along, by the name they get
+    """
+    extra: dict[str, Column] = dict(also or {})
     if holdout is not None and holdout.by is not None:
         extra[BY] = holdout.by
     if options.cluster is not None:

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from isoflop.lakehouse.errors import EmptySelection, UsageError
-from isoflop.queries.theory.theory import Setting, Steps, Theory
+from isoflop.queries.theory.theory import PredictedCurves, Setting, Steps, Theory
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -65,7 +65,8 @@ def predict_runs(
     """
     runs = chosen_runs(lake, theory, run_ids, where)
     steps = _logged_steps(lake, theory, [str(run["run_id"]) for run in runs])
-    rows = [(run, *_predicted(theory, run, steps.get(str(run["run_id"])))) for run in runs]
+    places = [steps.get(str(run["run_id"]), _places(run)) for run in runs]
+    rows = [(run, at, predict_run(theory, run, at)) for run, at in zip(runs, places, strict=True)]
     found = _table(rows, list(theory.metrics), theory.name, theory.version)
     lake.write([(_REPLACE, None), (_INSERT, None)], {"_predictions": found})
     return found
@@ -149,8 +150,17 @@ def _logged_steps(lake: Asked, theory: Theory, run_ids: Sequence[str]) -> dict[s
     return {row["run_id"]: np.unique(np.array([0, *row["steps"]], dtype=np.int64)) for row in rows}
 
 
-def _predicted(theory: Theory, run: Mapping[str, Any], at: Steps | None) -> tuple[Steps, Any]:
-    """The places of one run, and what a theory says of it there."""
+def predict_run(theory: Theory, run: Mapping[str, Any], at: Steps) -> PredictedCurves:
+    """Return what a theory says of one run at (T,) steps.
+
+    Parameters
+    ----------
+    run : run_id, config, seed and steps, as `chosen_runs` returns them
+
+    Raises
+    ------
+    UsageError : if the run lacks a setting that the theory reads
+    """
     settings: dict[str, Setting] = {**json.loads(run["config"]), "seed": run["seed"], "steps": run["steps"]}
     missing = [field for field in theory.fields if field not in settings]
     if missing:
@@ -158,10 +168,13 @@ def _predicted(theory: Theory, run: Mapping[str, Any], at: Steps | None) -> tupl
             f"theory {theory.name} reads '{missing[0]}', which run {run['run_id']} does not have",
             hint=f"its config has {', '.join(sorted(settings))}; leave the run out with a condition",
         )
-    if at is None:
-        at = np.unique(np.geomspace(1, max(int(run["steps"] or 1), 1), PLACES).astype(np.int64))
-        at = np.concatenate([np.zeros(1, dtype=np.int64), at])
-    return at, theory.predict(settings, at)
+    return theory.predict(settings, at)
+
+
+def _places(run: Mapping[str, Any]) -> Steps:
+    """Steps of equal ratio, and 0, for a run that has logged nothing."""
+    at = np.unique(np.geomspace(1, max(int(run["steps"] or 1), 1), PLACES).astype(np.int64))
+    return np.concatenate([np.zeros(1, dtype=np.int64), at])
 
 
 def _table(

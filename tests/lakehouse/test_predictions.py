@@ -12,8 +12,8 @@ import isoflop
 from isoflop.lakehouse import Lakehouse
 from isoflop.lakehouse.errors import EmptySelection, UnknownName, UsageError
 from isoflop.lakehouse.maintenance.removal import delete_runs
-from isoflop.queries.theory import THEORIES, Prediction, Theory, find_theory, predict_runs, registry, score_runs
-from isoflop.workers.families.plrf import Plrf
+from isoflop.queries.theory import THEORIES, PredictedCurves, Theory, find_theory, predict_runs, registry, score_runs
+from isoflop.workers import Plrf, TrainOptions
 
 VOLTERRA = find_theory("volterra_plrf")
 STEPS = [5, 20, 80]
@@ -27,18 +27,18 @@ class Twice(Theory):
     def predict(self, config, at):
         """Return twice what the exact one says."""
         found = VOLTERRA.predict(config, at)
-        return Prediction({"loss": 2 * found.mean["loss"]}, dict(found.deviation))
+        return PredictedCurves({"loss": 2 * found.mean["loss"]}, dict(found.deviation))
 
 
 @pytest.fixture
 def trained(address: str) -> Iterator[tuple[Lakehouse, list[str]]]:
     """A lake of each kind with four trained runs, and another family's."""
     runs = [Plrf(width=6, spectrum_exponent=0.8, target_exponent=0.7, steps=80, seed=seed) for seed in range(4)]
-    program = Plrf.program(runs)
+    program = Plrf.program(runs, Plrf.device(TrainOptions()))
     losses = {}
     for step, before in zip(STEPS, [0, *STEPS], strict=False):
         program.advance(step - before)
-        losses[step] = program.losses()
+        losses[step] = program.measure()["loss"]
     ids = []
     with isoflop.open(address) as lake:
         for number, run in enumerate(runs):
@@ -134,11 +134,11 @@ def test_an_installed_package_adds_a_theory(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str, message: str | None
 ) -> None:
     (tmp_path / f"their_theories_{name.lower()}.py").write_text(
-        "from isoflop.queries.theory import Prediction, Theory\n"
+        "from isoflop.queries.theory import PredictedCurves, Theory\n"
         "class Half(Theory):\n"
         "    name, family, fields, source = 'theirs', 'plrf', ('width',), 'them'\n"
         "    def predict(self, config, at):\n"
-        "        return Prediction({'loss': 1.0 / (1.0 + at)}, {'loss': 0.0 * at})\n"
+        "        return PredictedCurves({'loss': 1.0 / (1.0 + at)}, {'loss': 0.0 * at})\n"
         "class Whole(Half):\n"
         "    metrics = {'loss': '1'}\n"
         "OURS, HALF, NOTHING = Whole(), Half(), 3\n"

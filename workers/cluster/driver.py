@@ -29,7 +29,7 @@ from isoflop.workers.resources import Resources
 
 if TYPE_CHECKING:
     from isoflop.lakehouse.lake import Lakehouse
-    from isoflop.workers.sweep import SweepPlan, Sweep
+    from isoflop.workers.sweep import Sweep, SweepPlan
 
 TICK_SECONDS = 0.25  # between pictures for the watcher
 LOOK_SECONDS = 1.0  # between looks into the lake and at the cluster's size

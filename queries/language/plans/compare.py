@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from isoflop.queries.fitting.folds import Fold
-from isoflop.queries.language.bind import Bound
+from isoflop.queries.language.bind import Bound, Column
 from isoflop.queries.language.describe import interval_steps, on_one_line, search_steps
 from isoflop.queries.language.fits import fit_rows
 from isoflop.queries.language.options import ClauseOptions, read_compare_options
@@ -26,6 +26,15 @@ from isoflop.queries.language.select import (
     split_rows,
 )
 from isoflop.queries.language.syntax.nodes import Compare
+from isoflop.queries.language.theories import (
+    COMPUTED,
+    TheoryLaw,
+    bind_theory,
+    computed_rows,
+    places_of,
+    score,
+    theory_named,
+)
 from isoflop.queries.language.verb import Steps
 
 if TYPE_CHECKING:
@@ -44,12 +53,21 @@ class ComparePlan:
         self._question, self._node = question, node
         self._names, self._bounds = _candidates(question, node)
         self._options, self._weighing = read_compare_options(question, node.options, "COMPARE", self._bounds[0].law)
-        self._read = [
-            read_usable(question, bound, node.source, node.holdout, self._options, "COMPARE") for bound in self._bounds
-        ]
+        theories = [bound.law.theory for bound in self._bounds if isinstance(bound.law, TheoryLaw)]
+        if theories and self._weighing is not None:
+            hint = "leave weighing away: Akaike's weights are for all"
+            raise question.error("Binder", f"{theories[0].name} is not fitted, so no resamples weigh it", node, hint)
+        places = places_of(question, node.source, theories[0]) if theories else None
+        self._read = [self._read_rows(bound, places) for bound in self._bounds]
         self._rows = common_rows(question, node.source, self._read, "COMPARE")
         holdout, seed = node.holdout, self._options.seed
         self._splits = [] if holdout is None else [split_rows(question, holdout, own, seed) for own in self._rows]
+
+    def _read_rows(self, bound: Bound, places: Mapping[str, Column] | None) -> Rows:
+        """The rows of one candidate: a law's columns, or what a theory says of each."""
+        node = self._node
+        rows = read_usable(self._question, bound, node.source, node.holdout, self._options, "COMPARE", places)
+        return computed_rows(self._question, bound, rows) if isinstance(bound.law, TheoryLaw) else rows
 
     def steps(self) -> Steps:
         """Return the candidates, the rows, and what ranks them."""
@@ -61,7 +79,9 @@ class ComparePlan:
             steps.append((f"candidate {name}", detail))
         rows, holdout = self._rows[0], self._node.holdout
         steps.append(("rows", f"{len(rows.kept)} of {rows.matched}, which every candidate can use"))
-        steps += search_steps(self._bounds[0], rows, self._options)
+        laws = [k for k, bound in enumerate(self._bounds) if not isinstance(bound.law, TheoryLaw)]
+        if laws:
+            steps += search_steps(self._bounds[laws[0]], self._rows[laws[0]], self._options)
         if self._weighing is not None:
             steps.append(("weighed by", self._weighing))
         if holdout is None:
@@ -78,12 +98,17 @@ class ComparePlan:
         question, node, options = self._question, self._node, self._options
         results = []
         for position, (name, bound, own) in enumerate(zip(self._names, self._bounds, self._rows, strict=True)):
-            found = fit_rows(question, bound, own, replace(options, resamples=0))
+            splits = None if node.holdout is None else self._splits[position]
             free = sum(coefficient.fixed is None for coefficient in bound.law.coefficients)
-            row: dict[str, Any] = {"law": name, "k": free, "status": found.status, "aicc": known(found.criteria.aicc)}
-            row |= {"cv_mape": None, "cv_coverage": None}
-            if node.holdout is not None:
-                folds = run_folds(question, bound, own, self._splits[position], options)
+            row: dict[str, Any] = {"law": name, "k": free, "cv_mape": None, "cv_coverage": None}
+            if isinstance(bound.law, TheoryLaw):
+                aicc, folds = score(bound, own, splits, options)
+                row |= {"status": COMPUTED, "aicc": known(aicc)}
+            else:
+                found = fit_rows(question, bound, own, replace(options, resamples=0))
+                row |= {"status": found.status, "aicc": known(found.criteria.aicc)}
+                folds = [] if splits is None else run_folds(question, bound, own, splits, options)
+            if splits is not None:
                 row |= {"cv_mape": _mean(folds, "mape"), "cv_coverage": _mean(folds, "coverage")}
             results.append(row)
         ranked = _ranked(results, by_error=node.holdout is not None)
@@ -114,7 +139,13 @@ def _candidates(question: Question, node: Compare) -> tuple[list[str], list[Boun
     ------
     StatementError : when they predict different things
     """
-    bounds = [bind_subject(question, subject) for subject in node.subjects]
+    theories = [theory_named(question, subject) for subject in node.subjects]
+    laws = {k: bind_subject(question, node.subjects[k]) for k, theory in enumerate(theories) if theory is None}
+    metric = next((bound.target_name for bound in laws.values()), None)
+    bounds = [
+        laws[k] if theory is None else bind_theory(question, theory, node.subjects[k], metric)
+        for k, theory in enumerate(theories)
+    ]
     for subject, bound in zip(node.subjects, bounds, strict=True):
         if bound.target_name != bounds[0].target_name:
             message = f"the candidates of COMPARE predict '{bounds[0].target_name}' and '{bound.target_name}'"
@@ -144,7 +175,9 @@ def _weights(
 def _ranked(rows: list[dict[str, Any]], *, by_error: bool) -> list[dict[str, Any]]:
     """Return candidates best first: by error on rows held out, else by information criterion."""
     key = "cv_mape" if by_error else "aicc"
-    ordered = sorted(rows, key=lambda row: (row["status"] != "converged", row[key] is None, row[key] or 0.0))
+    ordered = sorted(
+        rows, key=lambda row: (row["status"] not in ("converged", COMPUTED), row[key] is None, row[key] or 0.0)
+    )
     criteria = [row["aicc"] for row in rows if row["aicc"] is not None]
     least = min(criteria, default=None)
     weights = [0.0 if row["aicc"] is None or least is None else np.exp((least - row["aicc"]) / 2) for row in ordered]

@@ -98,22 +98,23 @@ CROSS_VALIDATE = Verb(
 _COMPARE_PAGE = Page(
     purpose=(
         "Fits several laws to the same rows, those that all of them can use, and ranks them: by error on held-out rows "
-        "with a split, by AICc without one. A saved law is fitted again, to these rows. `weighing = "
-        "'resamples'` weighs "
-        "them as [EXTRAPOLATE AVERAGE](#extrapolate-average) does: by how often each predicts best what a resample "
+        "with a split, by AICc without one. A saved law is fitted again, to these rows. A theory stands among them by "
+        "its name: it is asked about the run and step of each row (`run_id`, and `step` or a run's `steps`), has no "
+        "free number and is not fitted. `weighing = 'resamples'` weighs laws as "
+        "[EXTRAPOLATE AVERAGE](#extrapolate-average) does: by how often each predicts best what a resample "
         "leaves out."
     ),
     sample="COMPARE chin, (loss ~ power(flops)) FROM runs WHERE NOT outlier HOLDOUT LARGEST 20 PERCENT BY flops",
     columns={
         "rank": "1 for the best",
-        "law": "the saved law, or the candidate as typed",
-        "k": "free coefficients",
+        "law": "the saved law or theory, or the candidate as typed",
+        "k": "free coefficients; 0 for a theory",
         "aicc": "Akaike's criterion, corrected for few rows [1]",
         "cv_mape": "mean absolute error over the measured value, on held-out rows [1]; null without a split",
         "cv_coverage": "share of the held-out rows that their intervals hold [1]",
         "delta_aicc": "AICc above the least [1]",
         "weight": "Akaike's weight: relative likelihood, the sum being 1 [1]; that of `weighing` where it is given",
-        "status": "how the fit went",
+        "status": "how the fit went; `computed` for a theory",
     },
     options=(*FOLD_OPTIONS, "weighing"),
     defaults={**DEFAULTS, "weighing": "Akaike's weights"},
@@ -146,7 +147,10 @@ def _compare_plan(question: Question, node: Compare) -> Plan:
 COMPARE = Verb(
     words="COMPARE",
     takes_list=True,
-    rule=('COMPARE contender { "," contender } source [ WEIGHT BY expression ] [ holdout ] [ options ]'),
+    rule=(
+        'COMPARE ( contender | theory ) { "," ( contender | theory ) } source [ WEIGHT BY expression ] [ holdout ] '
+        "[ options ]"
+    ),
     node=Compare,
     parse=_compare,
     plan=_compare_plan,

@@ -1,0 +1,199 @@
+"""Theories among the candidates of COMPARE: they say what runs measure at their steps, and nothing is fitted."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Mapping
+from dataclasses import replace
+from statistics import NormalDist
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from isoflop.lakehouse.errors import EmptySelection, UnknownName, UsageError
+from isoflop.queries.fitting.folds import Fold
+from isoflop.queries.fitting.likelihood import criteria
+from isoflop.queries.language.bind import Bound, Column
+from isoflop.queries.language.options import ClauseOptions
+from isoflop.queries.language.question import Own, Question
+from isoflop.queries.language.rows import Rows, column_of
+from isoflop.queries.language.saved_laws import law_exists
+from isoflop.queries.language.select import Splits
+from isoflop.queries.language.syntax.nodes import Candidate, Name, Source
+from isoflop.queries.language.syntax.tokens import quote_name
+from isoflop.queries.laws import Law
+from isoflop.queries.laws.law import Input
+from isoflop.queries.laws.objectives import row_factors
+
+if TYPE_CHECKING:
+    from isoflop.queries.theory import Theory
+
+Array = NDArray[np.float64]
+
+RUN, STEP = "run", "step"  # names of the further columns that a theory is asked about
+COMPUTED = "computed"  # status of what is not fitted
+
+
+class TheoryLaw(Law):
+    """What a theory says of rows, in the place of a law: nothing to fit, and two inputs that it has computed.
+
+    Parameters
+    ----------
+    theory : says it
+    metric : which of its metrics
+    """
+
+    inputs = (Input("mean"), Input("deviation", positive=False))
+    coefficients = ()
+
+    def __init__(self, theory: Theory, metric: str) -> None:
+        self.theory, self.target, self.name = theory, metric, theory.name
+        self.unit, self.source = theory.metrics[metric], theory.source
+
+    @property
+    def formula(self) -> str:
+        """What the theory reads of a run."""
+        return f"{self.name}({', '.join(self.theory.fields)}), {self.source}"
+
+    def predict(self, coefficients: Array, inputs: Array) -> Array:
+        """Return the expected values (R,), the first input."""
+        return inputs[..., 0]
+
+
+def theory_named(question: Question, subject: Name | Candidate) -> Theory | None:
+    """Return the theory that a candidate names; None for a law. A saved law goes before a theory of its name."""
+    from isoflop.queries.theory import find_theory
+
+    if isinstance(subject, Candidate) or law_exists(question.lake, subject.text):
+        return None
+    try:
+        return find_theory(subject.text)
+    except UnknownName:
+        return None
+
+
+def bind_theory(question: Question, theory: Theory, subject: Name | Candidate, metric: str | None) -> Bound:
+    """Return a theory and the column it is compared with.
+
+    Parameters
+    ----------
+    subject : where it stands
+    metric : that the other candidates predict; None when there are none but theories, which predict their first metric
+
+    Raises
+    ------
+    StatementError : when it does not predict the metric
+    """
+    metric = next(iter(theory.metrics)) if metric is None else metric
+    if metric not in theory.metrics:
+        message = f"theory {theory.name} predicts {', '.join(theory.metrics)}, not '{metric}'"
+        raise question.error("Binder", message, subject, "compare what predicts one metric")
+    at = next(index for index, token in enumerate(question.tokens) if token.start == subject.start)
+    return Bound(TheoryLaw(theory, metric), theory.name, True, (), Own(quote_name(metric), at), metric, subject)
+
+
+def places_of(question: Question, source: Source, theory: Theory) -> dict[str, Column]:
+    """Return the columns that say of which run a row is, and at which step.
+
+    Raises
+    ------
+    StatementError : when the source has none
+    """
+    run = column_of(question, source, "run_id")
+    step = column_of(question, source, "step") or column_of(question, source, "steps")
+    if run is None or step is None:
+        missing = "run_id" if run is None else "step or steps"
+        hint = (
+            "compare it on runs, which are predicted at their last step, or on points: FROM (SELECT run_id, step, "
+            "value AS loss FROM metric_curves WHERE metric = 'loss')"
+        )
+        message = f"theory {theory.name} predicts runs at steps, and the source has no column {missing}"
+        raise question.error("Binder", message, source.relation, hint)
+    return {RUN: run, STEP: step}
+
+
+def computed_rows(question: Question, bound: Bound, rows: Rows) -> Rows:
+    """Return rows with what a theory says of each as its inputs; those that it says nothing of are not usable.
+
+    Raises
+    ------
+    StatementError : when a run lacks a setting that the theory reads
+    """
+    assert isinstance(bound.law, TheoryLaw)
+    theory, metric = bound.law.theory, bound.law.target
+    steps = rows.extra.column(STEP).to_pylist()
+    wanted: dict[str, dict[int, list[int]]] = defaultdict(lambda: defaultdict(list))
+    for position, run in enumerate(rows.extra.column(RUN).to_pylist()):
+        if run is not None and isinstance(steps[position], int) and steps[position] >= 0:
+            wanted[str(run)][steps[position]].append(position)
+    said = np.full((rows.matched, 2), np.nan)
+    for run, places in _predicted(question, bound, theory, metric, wanted).items():
+        for step, value in places.items():
+            said[wanted[run][step]] = value
+    nothing = f"{theory.name} says nothing of it"
+    faults = np.where((rows.faults == "") & ~np.isfinite(said[:, 0]), nothing, rows.faults)
+    return replace(rows, law_inputs=said, faults=faults)
+
+
+def _predicted(
+    question: Question, bound: Bound, theory: Theory, metric: str, wanted: Mapping[str, Mapping[int, Any]]
+) -> dict[str, dict[int, tuple[float, float]]]:
+    """Mean and deviation of each run at the steps that are wanted of it."""
+    from isoflop.queries.theory.predictions import chosen_runs, predict_run
+
+    found = {}
+    try:
+        for run in chosen_runs(question.lake, theory, sorted(wanted)):
+            at = np.array(sorted(wanted[run["run_id"]]), dtype=np.int64)
+            curves = predict_run(theory, run, at)
+            pairs = zip(curves.mean[metric].tolist(), curves.deviation[metric].tolist(), strict=True)
+            found[run["run_id"]] = dict(zip(at.tolist(), pairs, strict=True))
+    except EmptySelection:
+        return {}
+    except UsageError as error:
+        raise question.error("Data", error.message, bound.span, error.hint) from error
+    return found
+
+
+def score(bound: Bound, rows: Rows, splits: Splits | None, options: ClauseOptions) -> tuple[float, list[Fold]]:
+    """Return how well a theory describes usable rows: AICc with no free number, and its errors on each fold.
+
+    Its interval about the mean holds a share `level` of runs that scatter normally with its deviation.
+    """
+    mean, deviation = rows.inputs.T
+    weights = np.ones(len(mean)) if rows.weight is None else rows.weight
+    objective = options.objective or bound.law.objective
+    logs = np.log(rows.target)
+    with np.errstate(all="ignore"):
+        residuals = logs - np.log(mean)
+    total = float(objective.weigh(residuals, True)[0] @ (weights * row_factors(objective, rows.target)))
+    judged = criteria(logs, residuals, weights, objective, total, 0)
+    reach = NormalDist().inv_cdf(0.5 + options.level / 2) * deviation
+    folds = [
+        _fold(number, train, test, rows.target[test], mean[test], reach[test])
+        for number, (train, test) in enumerate(splits.parts if splits is not None else ())
+    ]
+    return judged.aicc, folds
+
+
+def _fold(
+    number: int, train: NDArray[np.int64], test: NDArray[np.int64], measured: Array, mean: Array, reach: Array
+) -> Fold:
+    """The measures of one fold."""
+    error = np.log(mean / measured)
+    return Fold(
+        fold=number,
+        train=train,
+        test=test,
+        coefficients=np.empty(0),
+        predicted=mean,
+        lower=mean - reach,
+        upper=mean + reach,
+        measured=measured,
+        mape=float(np.mean(np.abs(mean / measured - 1))),
+        rmse_log=float(np.sqrt(np.mean(error**2))),
+        bias=float(np.mean(error)),
+        coverage=float(np.mean(np.abs(measured - mean) <= reach)),
+        status=COMPUTED,
+    )
