@@ -12,7 +12,7 @@ from isoflop.cli.options import LakeOption
 if TYPE_CHECKING:
     from isoflop.lakehouse import Lakehouse
 
-POLL_SECONDS = 1.0
+POLL_SECONDS = 1.0  # between looks at new lines
 LINES = """
 SELECT l.attempt, l.logged_at, l.level, l.message FROM logs l
 WHERE l.run_id = ? AND (? OR l.attempt = (SELECT max(attempt) FROM attempts WHERE run_id = l.run_id))

@@ -42,7 +42,7 @@ A sweep file goes in, runs land in a lake, laws come out, and every step is SQL.
   isoflop tui                              look at runs, laws and forecasts
 """
 
-INTERRUPTED = 130
+INTERRUPTED = 130  # exit status of Ctrl-C, 128 + SIGINT
 
 app = typer.Typer(
     help=HELP, no_args_is_help=True, add_completion=False, rich_markup_mode=None, pretty_exceptions_enable=False,

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
     from isoflop.lakehouse import Answer
 
-MAX_TABLE_ROWS = 200
+MAX_TABLE_ROWS = 200  # of a table on a terminal; a note counts the rest
 
 
 def say(text: str) -> None:

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     from isoflop.workers.cluster import Event, SweepState
 
-SHOWN_RUNS = 12
+SHOWN_RUNS = 12  # lines of a board
 LINE_SECONDS = 10.0  # between plain lines while nothing happens
 _STYLES = {"warning": "yellow", "error": "red"}
 

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     import polars as pl
     import pyarrow as pa
 
-SHOWN_ROWS = 40
+SHOWN_ROWS = 40  # of an answer in a notebook
 LONGEST_TITLE = 160  # characters of a statement that are shown
 # Colors follow the notebook's theme: nothing is painted but a line and the notes.
 _NUMBER = "text-align:right;font-variant-numeric:tabular-nums"

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 CLOCK_DIGITS = 9  # of logged seconds: what a clock resolves; digits from adding up only fill the disk
 LOGGED_POINTS = 10_000  # a curve holds about this many points at most, however long the run
 FINAL_FRACTION = 0.05  # of the steps, averaged into the run's loss
-MOST_FINAL_STEPS = 50
+MOST_FINAL_STEPS = 50  # whose mean is the final loss
 DIVERGED_OVER = 10  # steps; their median is compared, so one spike is forgiven
 DIVERGED_FACTOR = 2.0  # times the loss of a uniform guess
 

@@ -11,8 +11,8 @@ from isoflop.lakehouse.sql.quoting import literal
 if TYPE_CHECKING:
     from isoflop.lakehouse import Lakehouse
 
-MOST_ROWS = 300
-SPARK_WIDTH = 16
+MOST_ROWS = 300  # of the list; more would be scrolled past, a filter finds them
+SPARK_WIDTH = 16  # cells
 
 SORTS = {
     "newest": "coalesce(started_at, submitted_at) DESC NULLS LAST",

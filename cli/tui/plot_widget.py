@@ -13,8 +13,8 @@ from textual.widget import Widget
 from isoflop.cli.plot.figure import Figure
 from isoflop.cli.plot.terminal import Page, draw
 
-ZOOM = 1.6
-PAN = 0.15
+ZOOM = 1.6  # factor of one key
+PAN = 0.15  # share of the width of one key
 
 
 class Plot(Widget, can_focus=True):

@@ -27,7 +27,7 @@ WIDTHS = {
 """Columns and their widths; fixed, so that nothing moves while runs are followed. `run` grows with its names."""
 
 NUMBERS = ("loss", "params", "tokens", "step", "flops", "rate")
-LONGEST_NAME = 32
+LONGEST_NAME = 32  # cells
 
 NOTHING_YET = """\
 No runs yet.

@@ -33,7 +33,7 @@ from isoflop.lakehouse.exchange.writing import land
 if TYPE_CHECKING:
     from isoflop.lakehouse.lake import Lakehouse
 
-SHOWN_BAD_ROWS = 10
+SHOWN_BAD_ROWS = 10  # of a file that is refused
 SHOWN_ROWS = 5  # of what a file would become
 NOT_IN_FOLDERS = (".json", ".txt")  # a folder of tables has other files of these kinds, so they are named one by one
 HPARAMS = "hparams.yaml"  # what Lightning's CSVLogger writes beside metrics.csv

@@ -23,8 +23,8 @@ if TYPE_CHECKING:
 READ_VERSIONS = (1, 2)  # of spool files
 UNREADABLE = "unreadable"
 REASON = ".reason.txt"
-LARGEST_ATTEMPT = 2**31 - 1
-LARGEST_SEQUENCE = 2**63 - 1
+LARGEST_ATTEMPT = 2**31 - 1  # what an INTEGER holds
+LARGEST_SEQUENCE = 2**63 - 1  # what a BIGINT holds
 
 Value = TypeVar("Value")
 

@@ -14,7 +14,7 @@ import time
 from pathlib import Path
 from typing import Protocol
 
-SPOOLS_A_THREAD = 32
+SPOOLS_A_THREAD = 32  # written by it one after another
 
 _registry = threading.Lock()
 _flushers: dict[Path, list[Flusher]] = {}

@@ -38,8 +38,8 @@ from isoflop.lakehouse.runs.provenance import process_label
 from isoflop.lakehouse.runs.records import RunRecord, record_fields
 from isoflop.lakehouse.saying import say
 
-FLUSH_SECONDS = 1.0
-MAX_POINTS = 20_000
+FLUSH_SECONDS = 1.0  # after which what is logged can survive the process
+MAX_POINTS = 20_000  # held in memory before a batch is written early
 BEAT_SECONDS = 30.0  # between signs of life of an attempt that logs nothing
 CLOSE_PATIENCE = 5.0  # seconds that close() goes on trying while the spool folder cannot be written
 KEPT_WHEN_BLOCKED = 1_000_000  # points held in memory while the spool folder cannot be written

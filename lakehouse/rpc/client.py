@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from isoflop.lakehouse.backends.backend import Parameters, Statement
 
 SAY_AFTER = 2.0  # seconds of waiting for another process after which it is said for whom
-CONNECT_SECONDS = 5.0
+CONNECT_SECONDS = 5.0  # that a keeper on this machine may take to accept a connection
 
 
 class LakeClient:

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
     from isoflop.lakehouse.address import SharedAddress
 
-DEFAULT_PORT = 5432
+DEFAULT_PORT = 5432  # of PostgreSQL
 SOCKET_FOLDERS = ("/var/run/postgresql", "/tmp")  # where libpq looks when no host is named: Debian's, PostgreSQL's
 # What a client may say first: is encryption to be had? A living server answers with one letter, before it asks
 # who we are. Source: PostgreSQL documentation, "Message Formats", SSLRequest.

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from isoflop.lakehouse.address import SharedAddress
 
 FIRST_PAUSE = 0.02  # seconds
-LONGEST_PAUSE = 0.5
+LONGEST_PAUSE = 0.5  # seconds
 CONFLICTS = 40  # how often a transaction starts again when others come between
 REOPENINGS = 3  # how often one request attaches the lake anew
 AGAIN = 2  # how often what went wrong for no reason to be seen is done again

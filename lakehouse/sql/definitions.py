@@ -20,7 +20,7 @@ Ask = Callable[[str, Any], "pa.Table"]
 # Listing the functions takes DuckDB twenty times as long as listing the views (40 ms), so they are kept for a while:
 # not long where a name must be a macro's, longer where one could hide a function of DuckDB's, which is rare.
 MACROS_KEPT_SECONDS = 1.0
-HIDING_KEPT_SECONDS = 60.0
+HIDING_KEPT_SECONDS = 60.0  # that definitions are remembered; another session may make new ones
 RESTRICTIONS = {
     "enable_external_access": "false", "autoinstall_known_extensions": "false", "autoload_known_extensions": "false",
     "lock_configuration": "true",

@@ -15,7 +15,7 @@ from isoflop.queries.fitting.solver.newton import descend
 from isoflop.queries.fitting.solver.search import Found
 from isoflop.queries.laws.objectives import Objective
 
-MOST_ROUNDS = 60
+MOST_ROUNDS = 60  # of descents, each at a smaller scale
 LARGEST_STEP = 10**0.5  # factor by which the scale shrinks at most between two descents: kinks move with it
 SAME_SCALE = 1e-6  # relative change [1] of the scale that ends the rounds
 STEPS, TIGHTEST = 60, 1e-12  # of each descent: along kinks the objective decreases by little at a time

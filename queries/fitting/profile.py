@@ -29,7 +29,7 @@ from isoflop.queries.laws.objectives import row_factors
 Array = NDArray[np.float64]
 
 FIRST_STEP = 0.02  # relative to the coefficient [1]
-MOST_DOUBLINGS, MOST_HALVINGS = 24, 24
+MOST_DOUBLINGS, MOST_HALVINGS = 24, 24  # of a step to an interval's end: factors of 1e7, beyond which it has none
 CLOSE = 1e-3  # of the threshold [1]
 
 

@@ -17,8 +17,8 @@ from isoflop.queries.language.syntax.tokens import Kind
 from isoflop.queries.laws import OBJECTIVES, WITH_DELTA, Law, Objective, find_objective
 from isoflop.queries.laws.algebra.parser import match_name
 
-MOST_RESAMPLES = 100_000
-MOST_SEED = 2**63 - 1
+MOST_RESAMPLES = 100_000  # draws of ten coefficients are then 8 MB
+MOST_SEED = 2**63 - 1  # what a BIGINT holds
 
 
 @dataclass(frozen=True)

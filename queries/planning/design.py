@@ -28,7 +28,7 @@ SHARES = (0.25, 0.5, 0.75, 0.9)  # of what is left of a budget that the next run
 PAIR_SHARES = (0.01, 0.05, 0.2, 0.5)  # of what two runs cost together that one of them may take
 MOST_PAIRS = 40  # tried in one round
 FINISHED = 2  # first choices, the best ones, whose runs are exchanged in pairs too
-ROUNDS = 20
+ROUNDS = 20  # of exchanges; one without a gain ends them
 BETTER = 1e-6  # relative gain [1] that is worth an exchange
 ROOM = 1e-9  # relative breach of a budget [1] that is rounding
 

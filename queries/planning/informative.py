@@ -24,7 +24,7 @@ from isoflop.queries.planning.problem import Variable
 Array = NDArray[np.float64]
 
 REACH = 4.0  # factor beyond the rows on either side within which a run is looked for
-CANDIDATES, SLOW_CANDIDATES = 1500, 200
+CANDIDATES, SLOW_CANDIDATES = 1500, 200  # places tried; a costly law takes milliseconds for each
 USUAL_NOISE = 0.01  # scatter of a run in log value [1] where the rows do not say
 NO_NOISE = 1e-9  # scale of residuals [1] up to which rows are computed, not measured
 WORTH_SAYING = 1.5  # times narrower from which a run is worth a note

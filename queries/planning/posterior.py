@@ -21,7 +21,7 @@ Array = NDArray[np.float64]
 
 MOST_DRAWS = 1000  # resamples that make a cloud
 FEW_DRAWS = 120  # of a law that is slow to compute
-MOST_DIRECTIONS = 16
+MOST_DIRECTIONS = 16  # in which coefficients move together; more than any built-in law has
 SMALLEST_FEATURE = 0.1  # of the noise of a run: a direction that moves no prediction by more is left out
 TAIL = 0.005  # share of resamples at either end that count as no further out than the rest
 SMALLEST_NOISE = 1e-6  # scatter of runs in log value [1] below which nothing is measured

@@ -11,7 +11,7 @@ from isoflop.workers.cluster.ledger import AttemptProgress, Key
 from isoflop.workers.cluster.packs import Job
 from isoflop.workers.cluster.state import Event, Failure, RunningRun, SweepState
 
-KEPT_EVENTS = 200
+KEPT_EVENTS = 200  # lines of the latest happenings
 
 
 class Board:

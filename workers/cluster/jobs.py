@@ -22,8 +22,8 @@ from isoflop.lakehouse.errors import RunFailed, UsageError
 from isoflop.workers.cluster.session import require_tokens, state_authentication
 from isoflop.workers.sweep import load_sweeps
 
-POLL_SECONDS = 1.0
-FAILED_EXIT = 4
+POLL_SECONDS = 1.0  # between looks at a job
+FAILED_EXIT = 4  # exit status of a sweep with failed runs
 
 
 @dataclass(frozen=True)

@@ -26,9 +26,9 @@ from isoflop.workers.cluster.capacity import Node
 
 MODE, TOKEN, TOKEN_PATH = "RAY_AUTH_MODE", "RAY_AUTH_TOKEN", "RAY_AUTH_TOKEN_PATH"
 LOOPBACK_SWITCH = "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER"  # off, Ray takes the loopback address for that of the machine
-OLDEST_RAY = (2, 52)
+OLDEST_RAY = (2, 52)  # from which a cluster can ask for a token
 LOCAL = "local"
-CONNECT_SECONDS = 10.0
+CONNECT_SECONDS = 10.0  # that a cluster's head may take to answer
 
 
 def has_token() -> bool:

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
     from isoflop.workers.devices import TorchDevice
 
-USUAL_HEAD_WIDTH = 32
+USUAL_HEAD_WIDTH = 32  # narrow models would have one or two heads of 64
 
 
 def _usual_heads(known: dict[str, Any]) -> int:

@@ -22,10 +22,10 @@ from isoflop.queries.fitting.solver.steps import (
 )
 
 FAST = {"contract", "reassoc", "nsz", "arcp"}
-LOG2_E = 1.4426950408889634
-LN2_HIGH, LN2_LOW = 0.6931471803691238, 1.9082149292705877e-10
-ONE_BITS, MANTISSA_BITS = 0x3FF0000000000000, 0x000FFFFFFFFFFFFF
-ROOT_TWO = 1.4142135623730951
+LOG2_E = 1.4426950408889634  # log2(e)
+LN2_HIGH, LN2_LOW = 0.6931471803691238, 1.9082149292705877e-10  # ln 2 in two parts: multiples of the first are exact
+ONE_BITS, MANTISSA_BITS = 0x3FF0000000000000, 0x000FFFFFFFFFFFFF  # of a double: 1.0, and the mask of the mantissa
+ROOT_TWO = 1.4142135623730951  # mantissas are moved to between its inverse and it
 
 
 @numba.njit(cache=True, fastmath={"contract"})  # the two parts of ln 2 must stay apart

@@ -30,7 +30,7 @@ from isoflop.queries.fitting.solver.steps import (
 from isoflop.queries.laws.objectives import Objective
 
 BLOCK_VALUES = 16_384  # B * R per block: 128 KiB an array
-LAST_STEPS, PATIENT_STEPS = 80, 400
+LAST_STEPS, PATIENT_STEPS = 80, 400  # of the last descent, and of the few in a bent valley that need more
 TIGHT = 1e-9  # relative decrease [1] that ends the last stage
 
 

@@ -23,7 +23,7 @@ POOL_RESAMPLES = 20  # resamples searched in earnest for the pool
 POOL_SEEDS = 12  # starts of each of those searches
 CANDIDATES = 6  # pool members followed per resample
 FEWEST_ROWS = 20  # rows below which twice as many are followed
-COARSE_STEPS, FINALISTS = 6, 2
+COARSE_STEPS, FINALISTS = 6, 2  # steps that tell good starts of a resample from bad ones; how many go on
 COSTLY_STEPS, COSTLY_TOLERANCE = 30, 1e-7  # of each resample of a law that takes milliseconds to evaluate
 BETTER = 1e-6  # relative difference in objective [1] that counts as beating the full fit's basin
 

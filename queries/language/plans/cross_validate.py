@@ -27,7 +27,7 @@ from isoflop.queries.language.verb import Steps
 if TYPE_CHECKING:
     import pyarrow as pa
 
-SHOWN_FOLDS = 12
+SHOWN_FOLDS = 12  # of which EXPLAIN prints a line each
 
 
 class CrossValidatePlan:

@@ -31,8 +31,8 @@ if TYPE_CHECKING:
 
 Array = NDArray[np.float64]
 
-MOST_RUNS = 200
-FEWEST_RESAMPLES = 20
+MOST_RUNS = 200  # longer lists are a sweep file's to write
+FEWEST_RESAMPLES = 20  # fewer say little of how the coefficients move together
 ADDED = ("run", "flops", "seconds", "cost", "width_before", "width_after", "ratio", "level", "interval")
 
 
