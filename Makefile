@@ -25,7 +25,7 @@ demo: $(READY)  ## train a small sweep, land it, fit, cross-validate, extrapolat
 	@$(BIN)/isoflop demo
 
 test: $(READY_FOR_WORK)  ## run the tests on two cores
-	@$(BIN)/python -m pytest -n 2 --dist loadfile -m "not slow"
+	@$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder -m "not slow"
 
 test-slow: $(READY_FOR_WORK)  ## run the slow tests too
 	@$(BIN)/python -m pytest -m "slow or not slow"

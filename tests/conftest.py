@@ -27,3 +27,18 @@ def chinchilla_csv() -> Path:
     from isoflop.lakehouse.exchange.published import find_published
 
     return find_published("chinchilla_epoch")
+
+
+# Files whose tests take minutes, in the order in which they are begun: the last of them would otherwise run alone.
+LONG = (
+    *("cli/test_demo.py", "queries/language/test_language_fuzz.py", "cli/test_sweep_command.py"),
+    *("workers/test_cluster_nodes.py", "workers/test_cluster.py", "cli/test_submit_command.py", "chaos/test_chaos.py"),
+    *("lakehouse/test_shared_upkeep.py", "lakehouse/test_shared_outages.py", "queries/test_every_law.py"),
+)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Put the files that take longest first."""
+    folder = Path(__file__).parent
+    places = {folder / name: place for place, name in enumerate(LONG)}
+    items.sort(key=lambda item: places.get(item.path, len(places)))

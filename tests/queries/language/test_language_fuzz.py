@@ -77,7 +77,7 @@ chinchilla 1e9 -1 0 1e400 x.y.z * SELECT HOLDOUT PERCENT KFOLD LAW PREDICT EXTRA
 PARAMETERS IN INIT FIXED level resamples CASE END 1_000 .5 :: 'nan'::DOUBLE UNION GROUP
     """.split(),
 ]  # fmt: skip
-LONGEST = 5.0  # processor seconds [s] that one statement may take
+LONGEST = 60.0  # processor seconds [s] after which a statement counts as endless; the slowest known takes 3
 
 
 # Where a verb may stand, and where it may not.
@@ -269,7 +269,7 @@ CALM = {"deadline": None, "suppress_health_check": list(HealthCheck), "database"
 SEEDS = st.integers(0, 2**64)
 
 
-@settings(max_examples=4_750, derandomize=True, **CALM)
+@settings(max_examples=2_400, derandomize=True, **CALM)
 @given(SEEDS)
 def test_a_question_is_answered_or_refused_and_changes_nothing(watched: Watched, seed: int) -> None:
     watched.only_asks(asking(random.Random(seed)))
