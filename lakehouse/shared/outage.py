@@ -36,7 +36,8 @@ REFUSED = re.compile(
     r"database \".*\" does not exist|permission denied",
     re.IGNORECASE,
 )
-BENEATH = re.compile(r"ducklake|postgres|libpq", re.IGNORECASE)  # in an error of what lies under a statement
+# In an error of what lies under a statement; a cursor of its own has no transaction that the statement aborted.
+BENEATH = re.compile(r"ducklake|postgres|libpq|Current transaction is aborted", re.IGNORECASE)
 CONFLICT = re.compile(
     r"conflict|could not serialize|deadlock detected|concurrently updated|duplicate key value", re.IGNORECASE
 )

@@ -68,7 +68,10 @@ def test_both_catalogs_answer_alike(address: str) -> None:
 def test_another_process_reads_while_one_commits(shared_address: str) -> None:
     with Lakehouse(shared_address, hold=True) as lake, lake.run("mine", {"width": 8}) as run:
         run.log(step=1, loss=2.5)
-        lake.drain()
+        until = time.monotonic() + 60
+        while lake.query("SELECT status FROM runs").to_pylist() != [{"status": "running"}]:
+            assert time.monotonic() < until
+            lake.drain()
         program = (
             f"from isoflop.lakehouse import Lakehouse\nlake = Lakehouse({shared_address!r})\n"
             "print(lake.query('SELECT width, status FROM runs').to_pylist())\n"
