@@ -1,1 +1,1 @@
-"""How a person asks: the command line, the shell, the terminal interface, plots."""
+"""How a user asks: the command line, the shell, the terminal interface, plots."""

@@ -154,7 +154,7 @@ def _is_empty(path: Path) -> bool:
 
 
 def _sentence(name: str, done: Imported) -> str:
-    """Return what an import did, as people read it."""
+    """Return what an import did, as users read it."""
     rows = f"{done.rows} rows, " if done.format == "table" else f"{done.format}, "
     points = f", {done.points} curve points" if done.points else ""
     skipped = f"; skipped {done.skipped} rows" if done.skipped else ""

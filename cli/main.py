@@ -101,7 +101,7 @@ def main() -> None:
 
 
 def _report(error: Exception) -> int:
-    """Print an error a person can act on and return its exit code; anything else is a bug and keeps its traceback."""
+    """Print an error a user can act on and return its exit code; anything else is a bug and keeps its traceback."""
     import io
     import traceback
 

@@ -152,7 +152,7 @@ def read_namespace(text: str, namespace: Mapping[str, Any]) -> tuple[dict[str, p
 
 
 def _table(value: Any) -> pa.Table | None:
-    """Return a variable as an Arrow table, or None when it is none; a library nobody imported made no tables."""
+    """Return a variable as an Arrow table, or None when it is none; a library that is not imported made no tables."""
     import pyarrow as pa
 
     from isoflop.lakehouse import Answer

@@ -58,7 +58,7 @@ def open_lake(lake: str | None = None, hold: bool = False, read_only: bool = Fal
     Raises
     ------
     StoreError : if it cannot be opened, or `makes` is false and it is not where `lake` says:
-        a command that only reads makes none of a name that somebody typed
+        a command that only reads makes none of a name that was typed
     """
     from isoflop.cli.output import note
     from isoflop.lakehouse import Lakehouse

@@ -1,6 +1,6 @@
 """What a command prints: answers on stdout, everything else on stderr.
 
-Values, notes and errors quote what strangers wrote. Whatever is made for people goes through `visible` here, before it
+Values, notes and errors quote what strangers wrote. Whatever is made for display goes through `visible` here, before it
 is styled; csv, json and arrow keep values as they are.
 """
 

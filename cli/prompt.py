@@ -39,7 +39,7 @@ _CHANGING = ("CREATE", "DROP", "ALTER", "ATTACH", "DETACH", "USE", "INSERT")
 
 
 def converse(conversation: Conversation, prompt: PromptSession[str] | None = None) -> None:
-    """Ask for statements until the person leaves.
+    """Ask for statements until the user leaves.
 
     Parameters
     ----------
@@ -110,7 +110,7 @@ def make_prompt(completer: Completer, **options: Any) -> PromptSession[str]:
 
 
 def _history() -> History:
-    """Return the history in the person's state folder, or one that is forgotten when that cannot be written."""
+    """Return the history in the user's state folder, or one that is forgotten when that cannot be written."""
     state = Path(os.environ.get("XDG_STATE_HOME") or Path.home() / ".local" / "state")
     file = state / "isoflop" / "history"
     try:

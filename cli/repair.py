@@ -40,7 +40,7 @@ def repair(
         if not yes and not _agreed(found):
             note("nothing was changed")
             raise typer.Exit(1)
-        done = patient.mend(found)
+        done = patient.repair(found)
     for line in _told(patient.path, found, done):
         note(line)
     _answer(patient.path, found, done, format, json)
@@ -58,7 +58,7 @@ def _agreed(found: Finding) -> bool:
     try:
         return typer.confirm(question, err=True)
     except typer.Abort as error:
-        raise UsageError("nobody answers, and a repair asks first", hint="--yes goes on without asking") from error
+        raise UsageError("there is no answer, and a repair asks first", hint="--yes goes on without asking") from error
 
 
 def _described(path: Path, found: Finding) -> list[str]:

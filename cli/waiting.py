@@ -1,4 +1,4 @@
-"""What a person sees while an answer takes long: one line on stderr, only on a terminal, only after a moment."""
+"""What a user sees while an answer takes long: one line on stderr, only on a terminal, only after a moment."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ SHOWN_EVERY = 0.1  # seconds between two pictures
 
 @contextlib.contextmanager
 def waiting(console: Console | None = None) -> Iterator[OnProgress | None]:
-    """Give a function that shows how far an answer is, or None where nobody looks."""
+    """Give a function that shows how far an answer is, or None where it is not shown."""
     from isoflop.cli.output import stderr_console
 
     console = console or stderr_console()

@@ -156,9 +156,11 @@ def _file(text: str) -> FileAddress:
     try:
         real = path.resolve()
     except (RuntimeError, OSError) as error:  # which of the two a circle is depends on the version of Python
-        raise UsageError(f"{path} is a link that leads to no file: {error}", hint="remove it, or mend it") from error
+        raise UsageError(
+            f"{path} is a link that leads to no file: {error}", hint="remove it, or make it lead to a file"
+        ) from error
     if real.is_symlink():
-        raise UsageError(f"{path} is a link that leads in a circle", hint="remove it, or mend it")
+        raise UsageError(f"{path} is a link that leads in a circle", hint="remove it, or make it lead to a file")
     return FileAddress(real, given=path)
 
 

@@ -32,7 +32,7 @@ class Answer:
     ----------
     table : Arrow table of the rows
     statement : the text that was asked
-    notes : sentences for people: rows dropped and why, how far beyond the data a forecast goes
+    notes : sentences for the user: rows dropped and why, how far beyond the data a forecast goes
     units : unit of a column where it is known
     """
 
@@ -116,7 +116,7 @@ def unique_names(names: Sequence[str]) -> list[str]:
 
 
 def plain(value: Any) -> str:
-    """Return a value as people read it: floats to six digits, missing as a dash.
+    """Return a value as users read it: floats to six digits, missing as a dash.
 
     Example
     -------

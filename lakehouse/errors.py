@@ -1,4 +1,4 @@
-"""Every error a person can cause or meet, with the exit code the command line gives it.
+"""Every error a user can cause or meet, with the exit code the command line gives it.
 
 IsoflopError
  ├─ UsageError          2  a wrong option or a wrong file given as an argument
@@ -11,7 +11,7 @@ IsoflopError
  ├─ EmptySelection      1  no rows left to work on
  ├─ FitError            1  a fit with nothing to return
  ├─ RunFailed           4  a training run that did not finish
- └─ Interrupted       130  somebody asked to stop
+ └─ Interrupted       130  the caller asked to stop
 
 A message has three parts: what is wrong with the value seen, what was expected, what to do.
 """
@@ -91,7 +91,7 @@ class StatementError(IsoflopError):
 
     Parameters
     ----------
-    kind : class shown to people: `Parser`, `Binder`, `Catalog`, `Data` or `Fit`
+    kind : class shown to the user: `Parser`, `Binder`, `Catalog`, `Data` or `Fit`
     message : one line, lower case
     text : the whole statement as it was typed
     start, end : character positions in `text` that the caret underlines
@@ -112,7 +112,7 @@ class UnknownName(StatementError):
 
 
 class FileError(UsageError):
-    """A wrong line in a file a person wrote, printed as `file:line: message`."""
+    """A wrong line in a file a user wrote, printed as `file:line: message`."""
 
     def __init__(self, path: str | Path, line: int | None, message: str, *, hint: str | None = None) -> None:
         where = f"{path}:{line}" if line is not None else str(path)

@@ -62,7 +62,7 @@ class Lakehouse:
     Raises
     ------
     UsageError : if the address is none
-    StoreError : if the lake cannot be opened and nobody who holds it answers
+    StoreError : if the lake cannot be opened and no process that holds it answers
     """
 
     has_transactions = False  # each statement has a connection of its own; a session's share one

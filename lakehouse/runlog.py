@@ -1,4 +1,4 @@
-"""A run of people's own training code: `with lake.run(...) as run: run.log(step=…, loss=…)`.
+"""A run of a user's own training code: `with lake.run(...) as run: run.log(step=…, loss=…)`.
 
 Everything goes through the spool: the run, its points and its end are files that another process commits. So
 nothing of the lake, however slow, full or broken, reaches the training, and a process that is forked off or

@@ -1,4 +1,4 @@
-"""Words for people on stderr, which may be a broken pipe or a full disk: no reason to end anybody's training."""
+"""Words for the user on stderr, which may be a broken pipe or a full disk: no reason to end anybody's training."""
 
 from __future__ import annotations
 

@@ -62,7 +62,7 @@ class Host(Protocol):
 
 
 class Session:
-    """Statements of one person, one after another.
+    """Statements of one user, one after another.
 
     Parameters
     ----------
@@ -172,7 +172,7 @@ class Session:
                         return answer()
 
     def _begun(self) -> bool:
-        """Begin the transaction of a statement; False where the person's own is open."""
+        """Begin the transaction of a statement; False where the user's own is open."""
         try:
             self._is_at_once = self._reached().begin()
         except KeeperGone:

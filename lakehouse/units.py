@@ -1,4 +1,4 @@
-"""Quantities as people read them: `1.3B`, `1m15s`, `3.0 MiB`, and the units of our columns."""
+"""Quantities as users read them: `1.3B`, `1m15s`, `3.0 MiB`, and the units of our columns."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def format_number(value: float | None) -> str:
 
 
 def format_seconds(value: float | None) -> str:
-    """Return a duration in the unit people would say it in.
+    """Return a duration in its usual unit.
 
     Example
     -------

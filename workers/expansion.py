@@ -222,7 +222,7 @@ class _Expansion:
         return replace(record, name=self._label(row), tags=self.keys.tags, extra={**record.extra, **extra})
 
     def _label(self, row: int) -> str:
-        """Return what people call a run: the grid's variables in which the runs of the sweep differ."""
+        """Return what users call a run: the grid's variables in which the runs of the sweep differ."""
         return " ".join(f"{name}={_short(self.columns[name][row])}" for name in self.varying) or self.keys.name
 
     def _check_shapes(self, kept: Sequence[int], runs: Sequence[Experiment]) -> None:

@@ -1,4 +1,4 @@
-"""Attempts whose driver died: nobody will ever say how they ended, so the next who looks does.
+"""Attempts whose driver died: nothing will say how they ended, so the next who looks does.
 
 The driver of an attempt is the process that reserved it, named by host, pid and start time. On its
 own machine anybody can tell whether it still runs; on another one its silence has to tell.

@@ -88,7 +88,7 @@ class _Pack:
             self.program.restore(runs[0].step, [run.saved for run in runs if run.saved is not None])
 
     def train(self) -> dict[str, Outcome]:
-        """Go to the last step, or until everybody diverged or somebody says stop, and record every run."""
+        """Go to the last step, or until every run has diverged or a stop is asked for, and record every run."""
         is_stopped = self._steps()
         self.peak_memory_bytes = self.device.peak_memory_bytes()
         return {
@@ -97,7 +97,7 @@ class _Pack:
         }
 
     def _steps(self) -> bool:
-        """Take every step that is left; return whether somebody said stop."""
+        """Take every step that is left; return whether a stop was asked for."""
         num_steps = self.runs[0].family.length
         first = self.runs[0].step
         last_checkpoint = time.perf_counter()
@@ -170,6 +170,6 @@ def _limits(initial: Measured) -> dict[str, NDArray[np.float64]]:
 
 
 def _blocks(num_steps: int) -> list[int]:
-    """Cut a stretch of steps so that nobody waits long for a checkpoint or a stop."""
+    """Cut a stretch of steps so that a checkpoint or a stop comes soon."""
     whole, rest = divmod(num_steps, STEPS_BETWEEN_QUESTIONS)
     return [STEPS_BETWEEN_QUESTIONS] * whole + ([rest] if rest else [])

@@ -19,7 +19,7 @@ from isoflop.workers.sweep import checked_sweeps, load_sweep
 from isoflop.workers.sweep_file import dump, parse_documents
 from isoflop.workers.sweep_keys import SweepKeys
 
-FAR = 0.1  # relative difference of params [1] from which a person should know
+FAR = 0.1  # relative difference of params [1] from which the user should know
 EXAMPLES = {"vocabulary": "50304"}  # what a setting may look like, in hints
 
 
@@ -88,7 +88,7 @@ def planned_sweep(
 
 
 def check_plan(text: str, path: Path | str, points: Sequence[Mapping[str, float]]) -> list[str]:
-    """Return what a person should know about a planned sweep file; the file's runs are checked as `isoflop sweep` does.
+    """Return what the user should know about a planned sweep file; the file's runs are checked as `isoflop sweep` does.
 
     Raises
     ------

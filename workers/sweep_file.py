@@ -64,7 +64,7 @@ class Document:
 
     Parameters
     ----------
-    path : name of the file as the person gave it
+    path : name of the file as the user gave it
     text : the part of the file this document was read from
     value : mapping of plain Python values
     lines : line number in the file by position in `value`
@@ -179,7 +179,7 @@ def _items(
         if key in seen:
             raise FileError(path, line, f"the key '{key}' is written twice")
         seen.add(key)
-        lines[(*keys, key)] = line  # the key's line: where people look first
+        lines[(*keys, key)] = line  # the key's line: where one looks first
         yield key, _plain(value_node, (*keys, key), lines, path, most)
 
 

@@ -53,7 +53,7 @@ class Axis:
 
     @property
     def title(self) -> str:
-        """Label and unit, as people write them: `loss [nat/token]`."""
+        """Label and unit, as users write them: `loss [nat/token]`."""
         return self.label if self.unit is None else f"{self.label} [{self.unit}]"
 
     def forward(self, values: ArrayLike) -> Array:
@@ -296,7 +296,7 @@ def _extent(parts: list[Array], otherwise: tuple[float, float] = (0.0, 1.0)) -> 
 
 
 def _padded(axis: Axis, low: float, high: float) -> tuple[float, float]:
-    """Ends of an axis in its unit: what a person set, else the extent with a little room around it."""
+    """Ends of an axis in its unit: what a user set, else the extent with a little room around it."""
     if high - low < 1e-9 * max(1.0, abs(low)):
         low, high = (
             (low - 0.5, high + 0.5)

@@ -16,7 +16,7 @@ FLOORS = ("E", "c_0", "L_inf")
 """Names that laws give to what no budget removes."""
 
 SIZES, AMOUNTS = ("params", "params_non_embedding", "n"), ("tokens", "d")
-"""Names that people give to the size of a model and to the amount of its data, in lower case."""
+"""Usual names to the size of a model and to the amount of its data, in lower case."""
 
 LAWS_STATEMENT = """\
 SELECT * FROM laws

@@ -77,7 +77,7 @@ def choose_path(law: LawCard, rows: Columns, x: str | None = None, *, is_optimal
     Parameters
     ----------
     rows : columns of the runs that the law was fitted to
-    x : one of the law's inputs, or `flops` for a law of params and tokens; None takes what people expect
+    x : one of the law's inputs, or `flops` for a law of params and tokens; None takes the usual one
     is_optimal : over compute, take the best size for every budget rather than the runs' own line
 
     Raises

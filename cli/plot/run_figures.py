@@ -63,7 +63,7 @@ def number(value: float | np.floating[Any]) -> str:
 
 
 def find_runs(lake: Lakehouse, names: Sequence[str]) -> list[NamedRun]:
-    """Return the runs that people mean by these names: an id, the beginning of one, or a run's name.
+    """Return the runs meant by these names: an id, the beginning of one, or a run's name.
 
     Raises
     ------

@@ -1,7 +1,7 @@
 """How a view asks the lake: in a worker thread that posts a message, so that the screen never waits.
 
 A worker touches no widget. It runs a question, a function of the lake, and posts `Answered` with what came back or
-`Failed` with the message a person should read. Views change their widgets in the handlers of these two only.
+`Failed` with the message the user should read. Views change their widgets in the handlers of these two only.
 """
 
 from __future__ import annotations
@@ -89,7 +89,7 @@ def _answer(asker: Widget, lake: Lakehouse, topic: str, question: Question) -> N
 
 
 def describe(error: Exception) -> str:
-    """Return an error as the command line prints it; one that nobody foresaw carries its class."""
+    """Return an error as the command line prints it; one that was not foreseen carries its class."""
     import duckdb
 
     from isoflop.lakehouse.errors import IsoflopError

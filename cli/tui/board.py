@@ -21,7 +21,7 @@ SORTS = {
     "tokens": "tokens DESC NULLS LAST",
     "flops": "flops DESC NULLS LAST",
 }
-"""Orders a person can step through, each with its ORDER BY."""
+"""Orders a user can step through, each with its ORDER BY."""
 
 COLUMNS = "run_id, name, family, status, reason, attempt, loss, params, tokens, flops, last_step, steps, learning_rate"
 
@@ -44,7 +44,7 @@ class Board:
 
     Parameters
     ----------
-    statement : what a person can run again to get these rows
+    statement : what a user can run again to get these rows
     rows : one record a run, with the columns of `COLUMNS`
     total : runs that satisfy the filter, shown or not
     curves : (run, attempt, last step) to at most `SPARK_WIDTH` mean losses, evenly spaced over the steps

@@ -1,4 +1,4 @@
-"""Extrapolate: what a law says about a place nobody has trained at, and how far from the data that is."""
+"""Extrapolate: what a law says about a place without a run, and how far from the data that is."""
 
 from __future__ import annotations
 

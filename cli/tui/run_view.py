@@ -162,7 +162,7 @@ def _facts(card: RunCard) -> Text:
 
 
 def _write(name: str, row: dict[str, Any]) -> str:
-    """One fact as people read it."""
+    """One fact as users read it."""
     value = row[name]
     if name == "status":
         return status_word(value, row["reason"])

@@ -1,4 +1,4 @@
-"""How a lake's file is opened, and what a person reads when it cannot be.
+"""How a lake's file is opened, and what a user reads when it cannot be.
 
 The file is opened by one process at a time; DuckDB's own lock keeps the others out, and `LakeHeld`
 names the holder so that the caller can ask it instead.
@@ -184,7 +184,7 @@ def _make(path: Path) -> None:
             os.replace(log, log.with_name(f"{log.name}.of-removed-{int(log.stat().st_mtime)}"))
         try:
             os.link(partial, path)
-        except FileExistsError:  # somebody else was quicker
+        except FileExistsError:  # another process was quicker
             return
         except OSError:  # a file system without hard links
             if not path.exists():
@@ -195,7 +195,7 @@ def _make(path: Path) -> None:
 
 
 def opening_error(path: Path, error: Exception) -> StoreError:
-    """Return what a person should read when DuckDB could not open or read the file."""
+    """Return what a user should read when DuckDB could not open or read the file."""
     text = str(error)
     if "Could not set lock" in text:
         holder = re.search(r"PID (\d+)", text)

@@ -67,7 +67,7 @@ class Claim:
             raise ClaimLost("its file was opened by another process while this one had it open")
 
     def exchange(self, fresh: Path) -> int:
-        """Put the file `fresh` in the claimed one's place, so that nobody can open it before us.
+        """Put the file `fresh` in the claimed one's place, so that no process can open it before us.
 
         Returns
         -------

@@ -53,7 +53,7 @@ class Mark:
     made : when the lake was made, which tells it from others
     number : how many commits it has
     at : when it had as many, UTC
-    losses : what was found missing and nobody has taken note of
+    losses : what was found missing and not taken note of
     """
 
     made: str

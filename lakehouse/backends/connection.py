@@ -59,7 +59,7 @@ class Connections:
             self._open.discard(connection)
 
     def end_idle_transactions(self) -> None:
-        """Roll back what nobody works on, because it may hold rows that the spool changes."""
+        """Roll back what no statement works on, because it may hold rows that the spool changes."""
         for connection in self._each():
             connection.end_idle_transaction()
 
@@ -194,7 +194,7 @@ class LocalConnection:
                 self._used = time.monotonic()
 
     def end_idle_transaction(self) -> None:
-        """Roll back an open transaction that nobody has worked on for a while, unless it is that of a statement."""
+        """Roll back an open transaction that has been idle for a while, unless it is that of a statement."""
         if self.is_at_statement:
             return
         if time.monotonic() - self._used < IDLE_TRANSACTION or not self._lock.acquire(blocking=False):
@@ -254,7 +254,7 @@ class LocalConnection:
             raise told from error
 
     def _say(self, sql: str) -> None:
-        """Run a statement of our own, even where somebody has asked to stop."""
+        """Run a statement of our own, even where the caller has asked to stop."""
         import duckdb
 
         try:

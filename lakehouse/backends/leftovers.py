@@ -40,7 +40,7 @@ def remove_leftovers(path: Path) -> None:
 
 
 def find_leftovers(path: Path) -> list[Path]:
-    """Return the half-written files beside a lake that nobody here is writing."""
+    """Return the half-written files beside a lake that no process here is writing."""
     return [left for left, is_dead in _partials(path) if is_dead is not False]
 
 

@@ -206,7 +206,7 @@ class Store:
         if not has_others and is_damage(self.path, error):
             return LakeDamaged(self.path, error)
         if "Could not set lock" in str(error) and f"{self.path}.wal" in str(error):
-            return opening_error(self.path, error)  # somebody had the file before us, and still has its log
+            return opening_error(self.path, error)  # another process had the file before us, and still has its log
         is_over = isinstance(error, (duckdb.FatalException, duckdb.ConnectionException))
         return StoreDead(self.path, error) if is_over else None
 
@@ -233,7 +233,7 @@ class Store:
 
     def _lost(self, error: ClaimLost) -> StoreDead:
         if self._claim.is_ours:
-            with contextlib.suppress(Exception):  # what is in memory must not be written over somebody else's file
+            with contextlib.suppress(Exception):  # what is in memory must not be written over another process's file
                 self._con.execute("PRAGMA disable_checkpoint_on_shutdown")
         return StoreDead(self.path, error)
 

@@ -142,7 +142,7 @@ class _Search:
                 self.by_place.setdefault((stored.origin, stored.part), []).append(stored)
 
     def run(self) -> None:
-        """Find out who everybody is."""
+        """Find out which run is which."""
         for sign in (self._is_at_its_place, self._is_by_its_id):
             for run in self.runs:
                 if run.run_id not in self.matched:
@@ -162,7 +162,7 @@ class _Search:
         return replace(run, record=record, content=self._content(run, name))
 
     def notes(self) -> tuple[str, ...]:
-        """Return what a person should know about who is who."""
+        """Return what the user should know about who is who."""
         return (
             *_listed("lies elsewhere now and is the same run", self.moved),
             *_listed("in the lake already from another place, taken once", self.copied),
@@ -243,7 +243,7 @@ class _Search:
         return is_of_elsewhere or self._is_copy(run, stored)
 
     def _is_copy(self, run: FoundRun, stored: Known) -> bool:
-        """Return whether one may be a copy of the other: both began at the same moment, or a person says so."""
+        """Return whether one may be a copy of the other: both began at the same moment, or the user says so."""
         is_given = run.origin is not None and run.origin.is_given
         return is_given or (run.started_at is not None and run.started_at == stored.started_at)
 

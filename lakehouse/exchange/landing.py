@@ -65,7 +65,7 @@ class FoundRun:
 
 @dataclass(frozen=True)
 class Landing:
-    """Runs found in one place, the points of their curves, and what a person should know about them."""
+    """Runs found in one place, the points of their curves, and what the user should know about them."""
 
     runs: tuple[FoundRun, ...]
     points: Points = field(default_factory=Points.none)
@@ -90,7 +90,7 @@ class Landed:
 
 @dataclass(frozen=True)
 class Imported:
-    """What an import did, with a sentence for everything a person should know."""
+    """What an import did, with a sentence for everything the user should know."""
 
     source: str
     rows: int

@@ -35,7 +35,7 @@ STATUSES = {
 CODES = {1: "RUNNING", 2: "SCHEDULED", 3: "FINISHED", 4: "FAILED", 5: "KILLED"}  # how meta.yaml writes a status
 LARGEST = sys.float_info.max  # what a SQLite store holds for an infinity
 OWN_TAGS = "isoflop."
-SYSTEM = ("mlflow.", OWN_TAGS)  # what tags that nobody chose begin with
+SYSTEM = ("mlflow.", OWN_TAGS)  # what tags that were not chosen begin with
 DRAWN = re.compile(r"[0-9a-f]{32}|[a-z2-7]{12}")  # an id that MLflow drew at random, or a run id of ours
 SYSTEM_TAGS = {"mlflow.source.git.commit": "code_version"}
 

@@ -1,4 +1,4 @@
-"""From other stores' words to ours: settings that are text, nested settings, and what people call a loss.
+"""From other stores' words to ours: settings that are text, nested settings, and what users call a loss.
 
 `loss`, `validation_loss`, `tokens` and `flops` are what laws are fitted to, so the names under which
 trainers usually log them are known here. A name is taken only in runs that have nothing under ours,
@@ -181,7 +181,7 @@ def record_of(
 def with_our_names(landing: Landing, decided: Collection[str] = ()) -> Landing:
     """Return the landing with the usual names of a loss and its axes taken as ours, and notes that say so.
 
-    `decided` are those of our names that somebody has given a meaning; they stay as they are.
+    `decided` are those of our names that the user has given a meaning; they stay as they are.
     """
     points, notes = landing.points, list(landing.notes)
     present = {plain_name(metric): metric for metric in reversed(points.metrics)}

@@ -29,7 +29,7 @@ class Origin:
     older : further ids under which a lake may have the run from an earlier import
     names : further names under which a lake may have it
     is_unique : the claim is the run's wherever it lies: drawn at random, or a hash of all that the run says
-    is_given : the claim is an id that a person gave and that the run keeps
+    is_given : the claim is an id that a user gave and that the run keeps
     is_named_by_place : the run's name is a part of its path rather than something that its source says
     """
 

@@ -1,7 +1,7 @@
-"""Columns of a table file under our names: typed, mapped by people or recognized by their usual names.
+"""Columns of a table file under our names: typed, mapped by the user or recognized by their usual names.
 
 Text columns get the narrowest type that all their values have, decided over the whole file in one scan, so that the
-millionth row cannot change what the first meant. Columns that become numbers of ours are read as people write numbers.
+millionth row cannot change what the first meant. Columns that become numbers of ours are read as users write numbers.
 """
 
 from __future__ import annotations
@@ -96,7 +96,7 @@ def _narrowed(con: duckdb.DuckDBPyConnection, name: str, kind: str) -> str:
 def _questions(cell: str, has_commas: bool) -> str:
     """Return the counts of a text column's cells: all that say something, whole numbers, numbers, truths.
 
-    What people write as a code is no number: 007 (between '00' and '0:', which follows '09') and 1_000.
+    What users write as a code is no number: 007 (between '00' and '0:', which follows '09') and 1_000.
     """
     word = f"trim({cell})"
     is_code = f"contains({word}, '_') OR ({word} >= '00' AND {word} < '0:')"
@@ -150,7 +150,7 @@ def chosen(con: duckdb.DuckDBPyConnection, path: Path, mapping: Mapping[str, str
 
 
 def _as_ours(ours: str, cell: str, kind: str, has_commas: bool) -> str:
-    """Return the SQL of a column under our name: a number of ours is read as people write it; what is none stays."""
+    """Return the SQL of a column under our name: a number of ours is read as users write it; what is none stays."""
     if ours not in NUMBERS or kind not in IS_TEXT:
         return cell
     word = f"({cell}->>'$')" if kind == "JSON" else cell

@@ -148,7 +148,7 @@ def _give_ids(
 
 
 def _name_of(path: Path) -> str:
-    """Return what people call the curve of a file: its stem, or the folder of a version that a trainer numbered.
+    """Return what users call the curve of a file: its stem, or the folder of a version that a trainer numbered.
 
     Example
     -------

@@ -272,5 +272,5 @@ def _refusal(path: Path, shown: Sequence[str], more: int, num_bad: int, num_rows
     lines = [*shown, *([f"… and {more} more"] if more else [])]
     return RecordError(
         f"{path}: {num_bad} of {num_rows} rows hold impossible values, nothing was imported\n  " + "\n  ".join(lines),
-        hint="mend the file, or give --skip-bad-rows to import the other rows",
+        hint="fix the file, or give --skip-bad-rows to import the other rows",
     )

@@ -42,13 +42,13 @@ def _typed(name: str) -> str:
 
 
 def check_usable(landing: Landing, path: Path, columns: Sequence[str], mapping: Mapping[str, str]) -> None:
-    """Refuse an import of which nothing is known that laws are fitted to, unless somebody has mapped columns.
+    """Refuse an import of which nothing is known that laws are fitted to, unless the user has mapped columns.
 
     Raises
     ------
     NothingUsable : with the nearest columns, and the option to type
     """
-    is_long = "metric" in columns and "value" in columns  # whose metrics have the names that people gave them
+    is_long = "metric" in columns and "value" in columns  # whose metrics have the names that users gave them
     if mapping or not landing.runs or (is_long and len(landing.points)):
         return
     metrics = {landing.points.metrics[code] for code in set(landing.points.metric.tolist())}

@@ -1,4 +1,4 @@
-"""Numbers as people write them, read by SQL expressions: 70M, 1.4T, 400,000,000, 1_000, 12 %, 3,5.
+"""Numbers as users write them, read by SQL expressions: 70M, 1.4T, 400,000,000, 1_000, 12 %, 3,5.
 
 DuckDB reads the cells, so that a million of them take a moment. What is not a number to anybody stays NULL here, and
 whoever asked says in which row it stands.

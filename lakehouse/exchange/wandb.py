@@ -90,13 +90,13 @@ def _place(run_folder: Path) -> str:
 
 
 def _is_drawn(found: Recorded) -> bool:
-    """Return whether an id is one that wandb or we made up, unique without its project, rather than a person."""
+    """Return whether an id was made up by wandb or by us, unique without its project, and not chosen by a user."""
     is_random = any(letter.isdigit() for letter in found.run_id) or found.state in STATUSES
     return is_random and not found.is_guessed and DRAWN.fullmatch(found.run_id) is not None
 
 
 def _origin(found: Recorded) -> Origin:
-    """Return where a run is from; an id that a person chose counts within its project only."""
+    """Return where a run is from; an id that a user chose counts within its project only."""
     if not found.file:
         is_plain = DRAWN.fullmatch(found.run_id) is not None or not found.project
         older = found.run_id if is_plain else f"{found.project}-{found.run_id}"
@@ -185,7 +185,7 @@ def _ending(found: Recorded) -> tuple[str, str | None, str | None]:
 
 
 def _read_run_folder(folder: Path, run_folder: Path) -> Recorded:
-    """Read a run from the files that wandb keeps for people: settings, summary and, where there is one, a history."""
+    """Read a run from the files that wandb keeps for reading: settings, summary and, where there is one, a history."""
     notes: list[str] = []
     about = _json(folder / "wandb-metadata.json", notes)
     found = Recorded(

@@ -52,7 +52,7 @@ def land(
     Parameters
     ----------
     source : what `runs.source` says of runs that are new
-    is_source_given : somebody chose the source, it is not only a default
+    is_source_given : the user chose the source, it is not only a default
     is_source_a_name : the default follows the name of a file, so that another name for the same file makes another
 
     Raises

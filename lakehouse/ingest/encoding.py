@@ -98,7 +98,7 @@ def encode_batch(points: list[Point], events: list[dict[str, object]], header: M
     about = plain({**header, "events": events})
     table = table.replace_schema_metadata({"isoflop": json.dumps(about)})
     sink = pa.BufferOutputStream()
-    # Numbers that hardly repeat gain nothing from a dictionary, and nobody asks a spool file for statistics.
+    # Numbers that hardly repeat gain nothing from a dictionary, and a spool file is not asked for statistics.
     pq.write_table(table, sink, compression="snappy", use_dictionary=["metric"], write_statistics=False)
     return bytes(sink.getvalue())
 

@@ -2,7 +2,7 @@
 
 A process that trains hundreds of runs at once would otherwise spend its time on waking threads. A
 flusher looks after the spools of one folder only, and after so many that a round of slow writes stays
-well under a second: a folder that hangs holds up nobody else.
+well under a second: a folder that hangs holds up no other.
 """
 
 from __future__ import annotations
@@ -81,7 +81,7 @@ def join(client: Flushable, folder: Path) -> Flusher:
 
 
 def _forget() -> None:
-    """A fork has none of its parent's threads, and perhaps a lock that nobody opens."""
+    """A fork has none of its parent's threads, and perhaps a lock that no thread opens."""
     global _registry
     _registry = threading.Lock()
     _flushers.clear()

@@ -1,4 +1,4 @@
-"""Spool files that stay where they are because nobody may move them, and what is said of files that are set aside.
+"""Spool files that stay where they are because no process may move them, and what is said of files that are set aside.
 
 Such a file is committed once, or found unreadable once. The ledger remembers its name, time and size, so that later
 rounds, and other processes, pass it over without reading it.

@@ -91,7 +91,7 @@ class Spool:
     folder : where finished files are put, the lake's `spool_folder`
     run_id : the run these points belong to
     attempt : its attempt, from `Lakehouse.begin_attempts`; None for one that gets its number when it is committed
-    record : what is known of the run, for an attempt without a number: nobody has registered it yet
+    record : what is known of the run, for an attempt without a number: no process has registered it yet
     deliver : called with (file name, content) instead of writing to `folder`, for a worker on another
         machine; it returns only when the content is durable
     flush_seconds, max_points : a file is written at least this often, and when this many steps wait

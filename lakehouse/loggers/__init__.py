@@ -1,4 +1,4 @@
-"""Other people's trainers, logging into the lake while they train.
+"""Other trainers, logging into the lake while they train.
 
 A loop of your own needs no logger, only a run:
 

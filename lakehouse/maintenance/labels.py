@@ -1,4 +1,4 @@
-"""Tags and notes: what people say about runs afterwards."""
+"""Tags and notes: what users say about runs afterwards."""
 
 from __future__ import annotations
 

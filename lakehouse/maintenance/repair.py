@@ -86,7 +86,7 @@ class Repaired:
 
 
 class Repair:
-    """A lake's file that nobody else can open meanwhile."""
+    """A lake's file that no other process can open meanwhile."""
 
     def __init__(self, path: Path, held: Claim) -> None:
         self.path, self._claim = path, held
@@ -129,7 +129,7 @@ class Repair:
         losses = mark.losses if mark is not None else ()
         return Finding("commits lost" if losses else "whole", None, log_bytes, False, known, losses, self._waiting())
 
-    def mend(self, found: Finding) -> Repaired:
+    def repair(self, found: Finding) -> Repaired:
         """Do what `found` asks for.
 
         Raises
@@ -209,12 +209,12 @@ class Repair:
 
 @contextlib.contextmanager
 def repairing(address: str | None) -> Iterator[Repair]:
-    """Keep everybody else away from a lake's file for the block, and yield what can look into it and mend it.
+    """Keep other processes away from a lake's file for the block, and yield what can look into it and mend it.
 
     Raises
     ------
     UsageError : for a shared lake
-    StoreError : if there is no file, or somebody holds it
+    StoreError : if there is no file, or a process holds it
     """
     place = parse_address(address)
     if not isinstance(place, FileAddress):
@@ -246,7 +246,9 @@ def _in_use(path: Path) -> StoreError:
         told = opening_error(path, error)
         if isinstance(told, LakeHeld) and told.pid is not None:
             who = f"process {told.pid}"
-    return StoreError(f"{path} is held by {who}; a lake is repaired while nobody has it open", hint=f"end {who} first")
+    return StoreError(
+        f"{path} is held by {who}; a lake is repaired while no process has it open", hint=f"end {who} first"
+    )
 
 
 def _known(path: Path) -> Known | None:

@@ -1,6 +1,6 @@
 """Copying a whole lake from one DuckDB catalog to another: the base of snapshot, compact and copy.
 
-A copy holds every table of the lake and of its people, the views, and the macros. Points come out
+A copy holds every table of the lake and of its users, the views, and the macros. Points come out
 clustered by metric, run, attempt and step, so a question about one curve reads little of a file.
 """
 

@@ -56,7 +56,7 @@ class Traffic:
 class Counts:
     """Costs of one architecture; a whole run costs `steps` times the `_per_step` numbers.
 
-    What a system does not have, or nobody counted, is None; a run then has NULL there.
+    What a system does not have, or is not counted, is None; a run then has NULL there.
 
     Parameters
     ----------

@@ -26,7 +26,7 @@ from isoflop.lakehouse.saying import say
 if TYPE_CHECKING:
     from isoflop.lakehouse.rpc.client import LakeClient
 
-WAIT_FOR_OWNER = 10.0  # seconds a request waits for a process that has the file and answers nobody
+WAIT_FOR_OWNER = 10.0  # seconds a request waits for a process that has the file and answers no request
 TRIES = 4  # how often a request goes to the next keeper when the last one died over it
 
 Result = TypeVar("Result")
@@ -41,7 +41,7 @@ class Access:
     place : the lake's address
     is_read_only : whether it is opened for reading only; then no file is kept open between two requests
     is_kept : whether the lake is never opened here, but by a keeper
-    is_keeper : whether this process is the keeper, which asks nobody else
+    is_keeper : whether this process is the keeper, which asks no other process
     """
 
     def __init__(
@@ -60,7 +60,7 @@ class Access:
 
     @property
     def is_open(self) -> bool:
-        """Whether somebody who reaches the rows has been found."""
+        """Whether a process that reaches the rows has been found."""
         return self._backend is not None
 
     @property
@@ -86,7 +86,7 @@ class Access:
         Parameters
         ----------
         action : gets the backend and how often it was tried before
-        repeats : whether it can be done again when nobody knows if it was done
+        repeats : whether it can be done again when it is not known whether it was done
         """
         tries = 0
         with self.staying():

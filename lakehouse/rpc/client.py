@@ -53,7 +53,7 @@ class LakeClient:
 
     @classmethod
     def find(cls, path: Path, file: Path, is_read_only: bool = False) -> LakeClient | None:
-        """Return a client of the process that listens where `file` says, or None when nobody does."""
+        """Return a client of the process that listens where `file` says, or None when none does."""
         endpoint = read_endpoint(file)
         if endpoint is None:
             return None
@@ -103,7 +103,7 @@ class LakeClient:
         self.ask(Request("snapshot", to=str(to.absolute())))
 
     def leave(self, timeout: float) -> None:
-        """Say that nothing more will come, and wait until the keeper has let go of the lake if nobody else is there."""
+        """Say that nothing more will come, and wait until the keeper has let go of the lake if no other needs it."""
         with contextlib.suppress(StoreError):
             self.ask(Request("leave"), timeout=timeout)
         self.close()
@@ -122,7 +122,7 @@ class LakeClient:
         duckdb.Error : the error the keeper met, of the same class and wording
         KeeperGone : if the keeper has gone
         KeeperSilent : if it gives no sign of life, or `timeout` is over
-        Interrupted : if somebody asked to stop
+        Interrupted : if the caller asked to stop
         """
         channel = self._channel()
         is_whole = False
@@ -168,7 +168,7 @@ class LakeClient:
 
     @contextlib.contextmanager
     def _said_for_whom(self, kind: str) -> Iterator[None]:
-        """Say for whom is waited when that takes longer than people wait without a word."""
+        """Say for whom is waited when that takes longer than two seconds."""
         if kind in ("query", "interrupt", "trouble") or self._is_read_only:
             yield
             return

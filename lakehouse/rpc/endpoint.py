@@ -1,8 +1,8 @@
 """Where the keeper of a lake listens: a file beside the spool, and a private Unix socket.
 
-The file says the socket's place, a token and the keeper's process. It is made under a name nobody can guess,
-readable by its owner alone, and renamed into place; a file that somebody else owns is not believed. The socket
-lies in a folder of its own that nobody else can enter.
+The file says the socket's place, a token and the keeper's process. It is made under a name cannot be guessed,
+readable by its owner alone, and renamed into place; a file that another user owns is not believed. The socket
+lies in a folder of its own that no other user can enter.
 """
 
 from __future__ import annotations
@@ -96,7 +96,7 @@ def publish(endpoint: Endpoint, file: Path) -> None:
 
 
 def read_endpoint(file: Path) -> Endpoint | None:
-    """Return where a keeper says that it listens; None when nobody of this user says so."""
+    """Return where a keeper says that it listens; None when no process of this user says so."""
     try:
         descriptor = os.open(file, os.O_RDONLY | os.O_NONBLOCK | getattr(os, "O_NOFOLLOW", 0))
         with os.fdopen(descriptor) as opened:

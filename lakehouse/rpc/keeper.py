@@ -66,7 +66,7 @@ class Keeper:
         )
 
     def run(self) -> bool:
-        """Keep the lake until nobody needs it any more; returns whether it leaves it without trouble."""
+        """Keep the lake until no process needs it any more; returns whether it leaves it without trouble."""
         usual = COMMIT_SHARED_EVERY if self._is_shared else COMMIT_EVERY
         pause, has_served = usual, False
         while True:
@@ -157,7 +157,7 @@ class Keeper:
         self._has_dead = True
 
     def _let_go(self) -> None:
-        """Close the store, its log folded in, unless somebody uses it."""
+        """Close the store, its log folded in, unless a process uses it."""
         with self._lock:
             if self._access.is_open and not self._in_flight:
                 with contextlib.suppress(Exception):

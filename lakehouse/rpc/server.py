@@ -68,7 +68,7 @@ class Answering:
         match request.kind:
             case "hello":
                 return Reply(said=self._hello())
-            case "drain" if not request.is_read_only:  # never stopped half way: it is everybody's
+            case "drain" if not request.is_read_only:  # never stopped half way: it is for all
                 done = self._drain()
                 counts = {"files": done.files, "points": done.points, "repeated": done.repeated}
                 return Reply(said={**counts, "unreadable": list(done.unreadable)})
@@ -298,7 +298,7 @@ class LakeServer:
                     client.beat()
 
     def close(self) -> None:
-        """Answer nobody any more and take the address away; what is worked on is stopped."""
+        """Answer no more requests and take the address away; what is worked on is stopped."""
         self._is_over.set()
         withdraw(self._file, self.endpoint)
         self._listener.close()

@@ -1,7 +1,7 @@
 """Finding the keeper of a lake, and starting one where there is none.
 
 Whoever starts a keeper takes the keeper's lock first and hands it over, so that of many processes which begin at
-the same moment one starts a keeper and the others wait for it. The keeper is nobody's child: it outlives who
+the same moment one starts a keeper and the others wait for it. The keeper is no one's child: it outlives who
 started it, and no one has to wait for it in the end.
 """
 
@@ -99,12 +99,12 @@ _taking: set[int] = set()  # locks on their way to a keeper, for a process that 
 
 @contextlib.contextmanager
 def _taken(spool_folder: Path) -> Iterator[int | None]:
-    """Take the keeper's lock for the block, as a descriptor to pass on; None when somebody has it."""
+    """Take the keeper's lock for the block, as a descriptor to pass on; None when another process has it."""
     spool_folder.mkdir(parents=True, exist_ok=True)
     descriptor = os.open(lock_file(spool_folder), os.O_RDWR | os.O_CREAT | getattr(os, "O_NOFOLLOW", 0), 0o600)
     _taking.add(descriptor)
     try:
-        # A keeper that ends takes the file away; a lock on what was taken away keeps nobody out.
+        # A keeper that ends takes the file away; a lock on what was taken away keeps no one out.
         is_ours = try_lock(descriptor) and _is_there(descriptor, lock_file(spool_folder))
         yield descriptor if is_ours else None
     finally:

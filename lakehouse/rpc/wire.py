@@ -2,7 +2,7 @@
 
 A message is a header in JSON and, behind it, the Arrow tables it names, each as an IPC stream. The frames are those of
 `multiprocessing.connection` over a Unix socket. While the keeper works on an answer it sends an empty frame every
-second, so a client that hears nothing for long knows that nobody works.
+second, so a client that hears nothing for long knows that no one works.
 """
 
 from __future__ import annotations

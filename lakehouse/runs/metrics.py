@@ -1,4 +1,4 @@
-"""Which value of a metric is its best one: the lowest, unless its name or its people say the highest.
+"""Which value of a metric is its best one: the lowest, unless its name or its users say the highest.
 
 There is one definition, an SQL expression, for those who fold points into `finals`, who check them and who ask.
 """
@@ -81,7 +81,7 @@ def is_highest_by_name(metric: str = "metric") -> str:
 
 
 def is_highest(metric: str = "metric") -> str:
-    """Return the SQL of whether the largest value of a metric is its best one: as people have said, else by its name.
+    """Return the SQL of whether the largest value of a metric is its best one: as users have said, else by its name.
 
     Parameters
     ----------
@@ -163,7 +163,7 @@ class Directed:
 
 
 def directions(database: Database, metric: str | None = None) -> Answer:
-    """Return the directions that people have chosen, or that of one metric and where it is from."""
+    """Return the directions that users have chosen, or that of one metric and where it is from."""
     if metric is None:
         statement = "SELECT metric, best FROM store.metric_directions ORDER BY metric"
         return Answer(database.query(statement), statement=statement)

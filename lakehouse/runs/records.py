@@ -81,7 +81,7 @@ class RunRecord:
 
     Parameters
     ----------
-    family : name of the trainable family, or the name of somebody's own training code
+    family : name of the trainable family, or the name of a user's own training code
     config : every setting that changes the result, without the seed; scalars become columns of `runs`
     extra : columns of `runs` that are not part of the run's identity (grid variables, imported columns)
     params, tokens, flops : counts [1]; memcpy_bytes : bytes moved by the whole run

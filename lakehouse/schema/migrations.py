@@ -35,7 +35,7 @@ def installed_version(con: duckdb.DuckDBPyConnection) -> int:
 
     Raises
     ------
-    StoreError : if the file is a DuckDB database of somebody else
+    StoreError : if the file is a DuckDB database of another program
     """
     tables = con.execute(
         "SELECT schema_name, table_name FROM duckdb_tables() WHERE NOT internal AND database_name = current_database()"

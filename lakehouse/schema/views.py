@@ -1,4 +1,4 @@
-"""The views people query. They are made anew whenever a config key becomes a column."""
+"""The views that users query. They are made anew whenever a config key becomes a column."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from isoflop.lakehouse.sql.quoting import quoted
 if TYPE_CHECKING:
     import duckdb
 
-# Columns of store.runs that open the view, in the order people look for them.
+# Columns of store.runs that open the view, in the order users look for them.
 LEADING = ("run_id", "name", "family", "source", "seed", "tags", "config")
 HIDDEN = ("created_at",)
 ATTEMPT_COLUMNS = (

@@ -117,7 +117,7 @@ class Recovery:
     patience : for how long a catalog that is away is waited for [s]
     look : what the attached lake can still do
     reopen : attach the lake anew
-    may_repeat : whether the request may be done again when nobody knows if it was done
+    may_repeat : whether the request may be done again when it is not known whether it was done
     """
 
     def __init__(
@@ -222,7 +222,7 @@ def is_of_statement(error: Exception) -> bool:
 
 
 def reason(error: Exception) -> str:
-    """Return the part of an error that a person can use: PostgreSQL's own words."""
+    """Return the part of an error that a user can use: PostgreSQL's own words."""
     text = str(error)
     found = re.search(r"(FATAL: .*|connection to server .*|server closed .*|could not .*)", text)
     return (found.group(1) if found else text.splitlines()[0] if text else "no reason given").strip()

@@ -126,7 +126,7 @@ class SharedStore:
     ) -> None:
         """Run statements in one transaction: all of them or none, after or before every other writer.
 
-        A token makes sure that they are run once where nobody hears whether they were committed.
+        A token makes sure that they are run once where it is not heard whether they were committed.
         """
         word = token or secrets.token_hex(8)
 
@@ -183,7 +183,7 @@ class SharedStore:
             raise
 
     def compact(self) -> None:
-        """Merge small files, cluster the points, and give back the room of what nobody can see any more."""
+        """Merge small files, cluster the points, and give back the room of what no session can see any more."""
         with self._writing:
             self.with_cursor(lambda cursor: compact(cursor, CATALOG, self._turns.turn))
             self._commits = 0

@@ -36,7 +36,7 @@ SUPERSEDED = (
     "SELECT table_name FROM ducklake_inlined_data_tables AS older WHERE schema_version < "
     "(SELECT max(schema_version) FROM ducklake_inlined_data_tables AS newer WHERE newer.table_id = older.table_id)"
 )
-NEVER = 2**63 - 1  # a snapshot that no lake reaches: a row that begins there is seen by nobody
+NEVER = 2**63 - 1  # a snapshot that no lake reaches: a row that begins there is seen by no session
 
 
 def settle_in(con: duckdb.DuckDBPyConnection, catalog: str) -> None:
@@ -56,7 +56,7 @@ def keep_runs_in_files(con: duckdb.DuckDBPyConnection, catalog: str) -> None:
 
 
 def compact(con: duckdb.DuckDBPyConnection, catalog: str, turn: Turn) -> None:
-    """Write inlined rows out, merge small files in order, drop deleted rows, and remove what nobody reads any more.
+    """Write inlined rows out, merge small files in order, drop deleted rows, and remove what no session reads any more.
 
     Each step is a transaction of its own and may lose against a writer; then the next upkeep does it.
 
@@ -103,7 +103,7 @@ def _unless_others_came_between(con: duckdb.DuckDBPyConnection, step: str, turn:
 
 
 def _keep_superseded(con: duckdb.DuckDBPyConnection, metadata: str) -> bool:
-    """Give every table of inlined rows of an older version a row that nobody sees, so that no flush drops it.
+    """Give every table of inlined rows of an older version a row that no session sees, so that no flush drops it.
 
     Returns whether all of them have one.
     """

@@ -43,7 +43,7 @@ class Watch:
 
     Parameters
     ----------
-    progress : called in the thread that works, with how far it is; None when nobody wants to know
+    progress : called in the thread that works, with how far it is; None when it is not wanted
     """
 
     def __init__(self, progress: OnProgress | None = None) -> None:
@@ -55,11 +55,11 @@ class Watch:
         self._again: threading.Timer | None = None
 
     def check(self) -> None:
-        """Return unless somebody asked to stop.
+        """Return unless the caller asked to stop.
 
         Raises
         ------
-        Interrupted : when somebody did
+        Interrupted : when the caller did
         """
         if self._is_canceled:
             raise Interrupted
@@ -69,7 +69,7 @@ class Watch:
 
         Raises
         ------
-        Interrupted : when somebody asked to stop
+        Interrupted : when the caller asked to stop
         """
         self.check()
         if self.progress is None:
@@ -86,7 +86,7 @@ class Watch:
 
         Raises
         ------
-        Interrupted : when somebody has asked to stop already
+        Interrupted : when the caller has asked to stop already
         """
         key = id(stop)
         with self._lock:
@@ -167,7 +167,7 @@ def report(part: str, done: int, total: int) -> None:
 
     Raises
     ------
-    Interrupted : when somebody asked to stop
+    Interrupted : when the caller asked to stop
     """
     watch = _current.get()
     if watch is not None:
@@ -179,7 +179,7 @@ def check() -> None:
 
     Raises
     ------
-    Interrupted : when somebody did
+    Interrupted : when the caller did
     """
     watch = _current.get()
     if watch is not None:

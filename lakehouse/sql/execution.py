@@ -1,7 +1,7 @@
 """Running a text on a DuckDB connection: statement by statement, stoppable, with errors that point into the text.
 
 DuckDB itself places an error of a later statement as if the text began with that statement. Here each is sent
-by itself, and its error is restated over the whole text that the person wrote.
+by itself, and its error is restated over the whole text that the user wrote.
 """
 
 from __future__ import annotations
@@ -69,7 +69,7 @@ def run_text(cursor: duckdb.DuckDBPyConnection, text: str, parameters: Parameter
     Raises
     ------
     duckdb.Error : as DuckDB words it, with `LINE` and caret in `text`
-    Interrupted : when somebody asked to stop
+    Interrupted : when the caller asked to stop
     KeyboardInterrupt : for Ctrl-C, as DuckDB passes it on
     """
     import pyarrow as pa
@@ -147,7 +147,7 @@ def _own(parameters: Parameters, names: set[str]) -> Parameters:
 
 @contextlib.contextmanager
 def _following(cursor: duckdb.DuckDBPyConnection, watch: Watch) -> Iterator[None]:
-    """Report how far a query is while the block runs it, where somebody listens."""
+    """Report how far a query is while the block runs it, where a caller listens."""
     if watch.progress is None:
         yield
         return
@@ -192,7 +192,7 @@ def restate(error: Exception, text: str, piece: str, start: int) -> Exception | 
     Parameters
     ----------
     error : what DuckDB raised for `piece`
-    text : what the person wrote
+    text : what the user wrote
     piece, start : the part that was sent, and where it starts in `text`
 
     Example

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 
 def only_reads(sql: str) -> bool:
-    """Return whether a text can be asked again when nobody knows if it ran.
+    """Return whether a text can be asked again when it is not known whether it ran.
 
     Example
     -------

@@ -43,7 +43,7 @@ class LawAverage:
     names : what each law is called, and its inputs go by
     weights : one per law, >= 0 and 1 together
     weighing : where they come from, one of `WEIGHINGS`
-    notes : what a person should know
+    notes : what the user should know
     """
 
     fits: tuple[Fit, ...]
@@ -220,7 +220,7 @@ def _share_of_wins(fits: Sequence[Fit], counts: Array, penalty: Objective) -> Ar
     """How often each law predicts the rows that a resample left out best."""
     costs = np.full((len(fits), len(counts)), np.inf)
     for k, fit in enumerate(fits):
-        if len(fit.draws) != len(counts):  # some resamples fell apart: they cannot be paired any more
+        if len(fit.draws) != len(counts):  # some resamples failed: they cannot be paired any more
             continue
         with np.errstate(all="ignore"):
             left = np.log(fit.data.target) - np.log(np.asarray(fit.law.predict(fit.draws, fit.data.inputs)))

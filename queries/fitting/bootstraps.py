@@ -53,7 +53,7 @@ class ChosenBootstrap:
     ----------
     resampling : what draws
     name : one of `BOOTSTRAPS`, or None for weights that were given
-    note : what a person should know about it, or None
+    note : what the user should know about it, or None
     """
 
     resampling: Resampling

@@ -210,9 +210,7 @@ def notes_on_search(found: Found, is_convex: bool) -> list[Note]:
     """Return notes on how sure the optimum is the best one."""
     notes = []
     if not found.is_settled:
-        notes.append(
-            Note("not_converged", "the descent ran out of steps before it came to rest; give it an INIT nearby")
-        )
+        notes.append(Note("not_converged", "the descent ran out of steps before it converged; give it an INIT nearby"))
     if is_convex:
         return notes
     if found.share < RARE:
@@ -278,7 +276,7 @@ def notes_on_resamples(count: int, failed: int, beaten: float) -> list[Note]:
         notes.append(
             Note(
                 "failed_resamples",
-                f"{failed} of {count} resamples did not come to rest or fell apart; intervals are rough",
+                f"{failed} of {count} resamples did not converge or failed; intervals are rough",
             )
         )
     if beaten > 0.2:

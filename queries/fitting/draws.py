@@ -33,7 +33,7 @@ class Resampled:
     draws : (B, K) coefficients of the resamples that could be fitted; B may be 0
     bootstrap : name of the bootstrap behind them; None without any, or with weights that were given
     tail : share of them [1] to leave out at each end of an interval
-    notes : what a person should know
+    notes : what the user should know
     """
 
     draws: Array

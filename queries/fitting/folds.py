@@ -67,7 +67,7 @@ class ForwardCheck:
     coverage : share of them inside their intervals [1]
     level : what it should be [1]
     widening : factor >= 1 on intervals far beyond the rows (`widening_factor`)
-    notes : what a person should know
+    notes : what the user should know
     """
 
     folds: tuple[Fold, ...]

@@ -59,7 +59,7 @@ def jackknife(fit: Fit) -> Jackknife:
     masks = (labels[None, :] != np.arange(count)[:, None]).astype(np.float64)
     left_out = _refitted(fit, masks)
     if len(left_out) < count:
-        raise FitError(f"{count - len(left_out)} of {count} fits without a row fell apart")
+        raise FitError(f"{count - len(left_out)} of {count} fits without a row failed")
     middle = left_out.mean(axis=0)
     errors = np.sqrt((count - 1) / count * ((left_out - middle) ** 2).sum(axis=0))
     with np.errstate(all="ignore"):
@@ -68,7 +68,7 @@ def jackknife(fit: Fit) -> Jackknife:
 
 
 def _refitted(fit: Fit, masks: Array) -> Array:
-    """Coefficients (G, K) of the fit to rows with weights times masks (G, R); fewer where some fell apart."""
+    """Coefficients (G, K) of the fit to rows with weights times masks (G, R); fewer where some failed."""
     options = FitOptions(
         objective=fit.solution.penalty, resamples=len(masks), resampling=GivenWeights(masks), seed=fit.options.seed,
         init={name: value for name, value in fit.values.items() if np.isfinite(value)}, fixed=fit.options.fixed,

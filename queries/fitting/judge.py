@@ -1,4 +1,4 @@
-"""The last step of a fit: whether its coefficients can be used, and what a person should know about them."""
+"""The last step of a fit: whether its coefficients can be used, and what the user should know about them."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ class Verdict:
     ----------
     status : `converged`, `not_converged`, `singular` or `too_few_rows`
     reason : why the status is not `converged`, else None
-    notes : what a person should know
+    notes : what the user should know
     """
 
     status: str

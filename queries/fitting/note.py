@@ -1,4 +1,4 @@
-"""A note: what a person should know about a fit."""
+"""A note: what the user should know about a fit."""
 
 from __future__ import annotations
 
@@ -7,12 +7,12 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Note:
-    """Something a person should know about a fit.
+    """Something a user should know about a fit.
 
     Parameters
     ----------
     code : machine-readable name, e.g. `exponent_at_bound`
-    message : one line for people
+    message : one line for display
     """
 
     code: str

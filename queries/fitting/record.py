@@ -122,7 +122,7 @@ class Fit:
 
     @property
     def notes(self) -> tuple[Note, ...]:
-        """What a person should know, of the forward check last."""
+        """What a user should know, of the forward check last."""
         return self.verdict.notes if self.forward is None else (*self.verdict.notes, *self.forward.notes)
 
     @property

@@ -6,7 +6,7 @@ a polars or pandas frame.
 Four of scikit-learn's own checks ask for something else, and `EXPECTED_FAILED_CHECKS` names them:
 
 * two say that data is positive and put zeros in it. A power of zero does not exist, and a law that took one for a
-  small number would answer with a size that nobody gave;
+  small number would answer with a size that was not given;
 * one fits rows below zero and expects a ValueError. They are left out and counted as in every other fit, and
   EmptySelection says so when none is left;
 * one fits a single row and expects a ValueError. No law can be told from one row; the error is FitError, which every

@@ -86,7 +86,7 @@ class Resampling(ABC):
 
     @property
     def note(self) -> str | None:
-        """What a person should know about it, or None for the usual one."""
+        """What a user should know about it, or None for the usual one."""
         return None
 
     def chosen(self, rows: Data, predicted: Array, num_free: int) -> tuple[Resampling, str]:

@@ -277,7 +277,7 @@ def _coefficient(question: Question, known: Coefficient, parameter: ParameterRan
 
 
 def unknown_law(question: Question, name: Name, known: Iterable[str]) -> UnknownName:
-    """Return the error for a law that nobody saved."""
+    """Return the error for a law that is not saved."""
     names = list(known)
     best = nearest(name.text, names)
     form = nearest(name.text, known_laws())

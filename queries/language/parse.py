@@ -75,7 +75,7 @@ def unfinished(text: str, token: Token) -> QuerySyntaxError:
 
 
 def _after_clause(reader: TokenReader, verb: str) -> str | None:
-    """Return a hint for what people write behind a clause that does not take it."""
+    """Return a hint for what users write behind a clause that does not take it."""
     if reader.at("ORDER BY", "LIMIT", "SELECT", "WHERE", "GROUP BY", "UNION", "HAVING"):
         return f"the verb is a relation: FROM ({verb} …) {reader.current.upper} …"
     if reader.at(*HOLDOUTS) and verb == "COMPARE":

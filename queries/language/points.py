@@ -1,4 +1,4 @@
-"""Points that nobody has measured: what TO asks for, and what a law says of it."""
+"""Points without a measurement: what TO asks for, and what a law says of it."""
 
 from __future__ import annotations
 

@@ -27,7 +27,7 @@ WHERE statement IS NOT NULL AND options IS NOT NULL
 QUALIFY row_number() OVER (PARTITION BY lower(name) ORDER BY version DESC) = 1
 """
 QUICK_ROWS = 50_000  # rows read again when a law is used; beyond them they are only counted
-MOST_ROWS = 1_000_000  # rows read again when people look at laws
+MOST_ROWS = 1_000_000  # rows read again when laws are listed
 
 
 def statement_of(question: Question, record: LawRecord, *, is_shown: bool = False) -> tuple[Question, CreateLaw]:

@@ -1,7 +1,7 @@
-"""A text while it is being answered: what it reads, what its parameters are, what people should know.
+"""A text while it is being answered: what it reads, what its parameters are, what the user should know.
 
 `Question.run` is how everything below asks DuckDB: it composes the text from slices, answers the verb
-clauses in them first, sends it, and shows errors in the text that people typed.
+clauses in them first, sends it, and shows errors in the text that the user typed.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ class Question:
     Parameters
     ----------
     typed : the text
-    services : the lake, and what is gathered for people
+    services : the lake, and what is gathered for the user
     parameters : values for `?` and `$1` in order, or for `$name` by name
     answer : answers the verb clause in a token range with a table
     """

@@ -40,7 +40,7 @@ class Composed:
 
     Parameters
     ----------
-    statement : the text that people typed
+    statement : the text that the user typed
     tokens : its tokens
     relations : names of the relations that the text reads
     parameters : values of the parameters that the text uses, by name or by number from one
@@ -61,7 +61,7 @@ class Composed:
 
     @property
     def line(self) -> str:
-        """What is sent, on one line for people."""
+        """What is sent, on one line, for display."""
         return "".join(" " if part == "\n" else part for part in self._parts).strip()
 
     def own(self, text: str, stands_for: int | None = None) -> None:

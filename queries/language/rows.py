@@ -97,7 +97,7 @@ class Rows:
         )
 
     def name(self, position: int) -> str:
-        """Return what a person calls one of the usable rows."""
+        """Return What a user calls one of the usable rows."""
         import pyarrow as pa
 
         label = self.labels[int(self.kept[position])].as_py()

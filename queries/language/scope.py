@@ -33,7 +33,7 @@ Array = NDArray[np.float64]
 Function = Callable[[Array], Array]
 
 PER_STEP = "step_seconds"  # target of a time law whose prediction is of one step
-_STANDS_IN = 0xE000  # first of the characters that name parameters and calls; people do not type them
+_STANDS_IN = 0xE000  # first of the characters that name parameters and calls; they are not typed
 
 
 class _Named(dict[str, Array | float]):

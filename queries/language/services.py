@@ -1,4 +1,4 @@
-"""What the answering of a text rests on: the lake that SQL goes to, and what is gathered for people on the way."""
+"""What the answering of a text rests on: the lake that SQL goes to, and what is gathered for the user on the way."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ class Services:
     ----------
     lake : whom DuckDB's part goes to
     given : tables that the text can name beside those of the lake
-    notes : sentences for people, in order
+    notes : sentences for the user, in order
     units : of the columns of the answer
     sent : what DuckDB got
     looked : which laws are stale, by name, version and how many rows may be read to tell
@@ -48,7 +48,7 @@ class Services:
     keeps_forecasts: bool = True
 
     def note(self, text: str) -> None:
-        """Add a sentence for people, once."""
+        """Add a note, once."""
         if text not in self.notes:
             self.notes.append(text)
 

@@ -296,7 +296,7 @@ def parse_formula(
     unit: str = "",
     objective: Objective | None = None,
 ) -> Formula:
-    """Return a law from an expression somebody typed.
+    """Return a law from an expression that was typed.
 
     Parameters
     ----------

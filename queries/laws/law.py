@@ -42,7 +42,7 @@ class Input:
     Parameters
     ----------
     name : column of `runs`, or any name
-    unit : for people, e.g. `count`, `flop/step`
+    unit : for display, e.g. `count`, `flop/step`
     positive : whether rows with zero or less are unusable
     """
 
@@ -147,7 +147,7 @@ class Law(ABC):
 
     @property
     def formula(self) -> str:
-        """How it is written for people."""
+        """How it is written for display."""
         return f"{self.name}({', '.join(input_names(self))})"
 
     @property
@@ -256,7 +256,7 @@ class Law(ABC):
     def degrees(self, dimension: str | None) -> dict[str, Expression] | None:
         """Return how each coefficient grows with the unit of an input, or of the value with None.
 
-        Returns None where the coefficients cannot absorb a change of that unit, or nobody knows
+        Returns None where the coefficients cannot absorb a change of that unit, or it is not known
         (`algebra.scaling.degrees`).
         """
         return None

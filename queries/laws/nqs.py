@@ -74,7 +74,7 @@ class NoisyQuadratic(Law):
 
     @property
     def formula(self) -> str:
-        """How it is written for people."""
+        """How it is written for display."""
         return "e + P_1/2 zeta(p, params + 1) + sum over n <= params of bias(n, steps) + noise(n, steps) / batch"
 
     def latex(self) -> str:
@@ -151,7 +151,7 @@ class RegularizedNoisyQuadratic(NoisyQuadratic):
 
     @property
     def formula(self) -> str:
-        """How it is written for people."""
+        """How it is written for display."""
         return f"{super().formula}, with a learning rate that falls as weights grow"
 
     def macro(self, name: str, coefficients: Mapping[str, float] | Sequence[float] | Array) -> str:

@@ -91,7 +91,7 @@ class Objective(ABC):
         return self
 
     def smoothed(self) -> Objective:
-        """Return the objective for resamples and folds, where thousands have to come to rest."""
+        """Return the objective for resamples and folds, where thousands have to converge."""
         return self
 
 

@@ -35,7 +35,7 @@ class Approach:
     params, tokens : (M,) best at each budget [count]; nan where the approach finds no interior minimum
     draws : (B,) params exponents of the resamples, nan where one gives none
     log_factor_draws : (B,) their log factors
-    notes : what a person should know
+    notes : what the user should know
     """
 
     name: str

@@ -55,7 +55,7 @@ class Profiles:
 
     @property
     def notes(self) -> tuple[str, ...]:
-        """What a person should know of which runs and budgets were used."""
+        """What a user should know of which runs and budgets were used."""
         num_budgets, num_used = len(self.params), int(np.isfinite(self.params).sum())
         chosen = (
             f"{num_budgets} budget{'s' * (num_budgets != 1)}: "

@@ -187,7 +187,7 @@ def test_a_file_that_was_replaced_while_it_was_open_is_noticed(tmp_path: Path) -
         Store(path, tmp_path / "none")
     assert f"isoflop lake repair --lake {path}" in str(caught.value)
     with repairing(str(path)) as patient:
-        assert patient.mend(patient.examine()).moved_log is not None
+        assert patient.repair(patient.examine()).moved_log is not None
     again = Store(path, tmp_path / "none")
     again.write([("INSERT INTO main.t VALUES (2)", None)])
     assert again.query("SELECT x FROM main.t").to_pylist() == [{"x": 2}]

@@ -115,7 +115,7 @@ def test_a_ray_without_tokens_is_not_started(version: str, monkeypatch: pytest.M
     import ray
 
     monkeypatch.setattr(ray, "__version__", version)
-    with pytest.raises(RunFailed, match=re.escape(f"Ray {version} asks nobody for a token")) as refused:
+    with pytest.raises(RunFailed, match=re.escape(f"Ray {version} asks for no token")) as refused:
         RaySession().start()
     assert "pip install 'ray[default]>=2.52'" in str(refused.value)
 

@@ -15,7 +15,7 @@ class Death:
     ----------
     status : `lost` when the process vanished, `failed` when it was ended for a reason
     reason : crash, out_of_memory, preempted, timeout or stopped; decides about another attempt
-    error : one line for people
+    error : one line for display
     """
 
     status: str

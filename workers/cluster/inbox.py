@@ -57,7 +57,7 @@ def delivery(inbox: Any, home: str) -> Deliver | None:
         return None
 
     def deliver(name: str, content: bytes) -> None:
-        # No time limit: after one, nobody knows whether the file arrived. Only the spool's thread waits.
+        # No time limit: after one, it is not known whether the file arrived. Only the spool's thread waits.
         ray.get(inbox.put.remote(name, content))
 
     return deliver

@@ -34,7 +34,7 @@ class Job:
 
     @property
     def label(self) -> str:
-        """What people call the run."""
+        """What users call the run."""
         return self.record.name or self.run_id
 
     @property

@@ -63,7 +63,7 @@ def require_tokens(version: str) -> None:
     if found < OLDEST_RAY:
         oldest = ".".join(map(str, OLDEST_RAY))
         raise RunFailed(
-            f"Ray {version} asks nobody for a token, so whoever reaches its ports could run code here; {oldest} or "
+            f"Ray {version} asks for no token, so anyone who reaches its ports could run code here; {oldest} or "
             "newer is needed",
             hint=f"pip install 'ray[default]>={oldest}'",
         )
@@ -155,7 +155,7 @@ class RaySession:
         return str(ray.get_runtime_context().get_node_id())
 
     def close(self) -> None:
-        """Leave Ray; an embedded cluster ends, somebody else's goes on."""
+        """Leave Ray; an embedded cluster ends, another goes on."""
         if not self._is_ours:
             return
         import ray
@@ -204,7 +204,7 @@ def _refuse_network() -> None:
 
 
 def _refuse_unreachable(address: str) -> None:
-    """Make sure that somebody listens at a cluster's address: Ray itself would try for many minutes."""
+    """Make sure that a cluster listens at a cluster's address: Ray itself would try for many minutes."""
     from ray._private.services import canonicalize_bootstrap_address
 
     found = canonicalize_bootstrap_address(address)  # `auto` is what was started last on this machine

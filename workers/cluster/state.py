@@ -39,7 +39,7 @@ class Failure:
 
 @dataclass(frozen=True)
 class Event:
-    """Something a person watching a sweep should read; `level` is info, warning or error."""
+    """Something a user watching a sweep should read; `level` is info, warning or error."""
 
     number: int
     level: str

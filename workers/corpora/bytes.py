@@ -23,7 +23,7 @@ BUILTIN = "builtin"
 BETWEEN_FILES = b"\0"  # ends a document; no text holds it
 LARGEST_BLOCK = 65_536  # bytes; validation is made of whole blocks from all over the corpus
 SMALLEST_NUMBER_OF_BLOCKS = 200  # so that a small folder has held-out text from several places too
-# Folders of the standard library that are tests, generated tables or other people's packages.
+# Folders of the standard library that are tests, generated tables or packages of others.
 NOT_LIBRARY = frozenset(
     {
         "site-packages",

@@ -23,7 +23,7 @@ def cache_folder() -> Path:
         folder.mkdir(parents=True, exist_ok=True)
         if os.access(folder, os.W_OK):
             return folder
-    except (OSError, RuntimeError):  # no home, or one that nobody may write
+    except (OSError, RuntimeError):  # no home, or one that cannot be written
         pass
     folder = Path(tempfile.gettempdir()) / f"isoflop-{os.getuid()}"
     folder.mkdir(mode=0o700, exist_ok=True)

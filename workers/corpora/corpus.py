@@ -41,7 +41,7 @@ class Corpus(ABC):
         """Return held-out sequences (at most num_sequences, sequence_length + 1), the same for every run."""
 
     def irreducible_loss(self, sequence_length: int) -> float | None:
-        """Return the loss of the best possible predictor [nat/token], or None where nobody knows it."""
+        """Return the loss of the best possible predictor [nat/token], or None where it is not known."""
         return None
 
 

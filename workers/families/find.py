@@ -32,10 +32,10 @@ def _outside_families() -> dict[str, type[Experiment]]:
     for entry in entry_points(group=GROUP):
         try:
             family = entry.load()
-        except Exception as error:  # whatever somebody's module raises while it is imported
+        except Exception as error:  # whatever a module of others raises while it is imported
             raise UsageError(
                 f"entry point '{entry.name}' of group {GROUP} cannot be loaded: {type(error).__name__}: {error}",
-                hint=f"mend or remove the package that declares {entry.value}",
+                hint=f"repair or remove the package that declares {entry.value}",
             ) from error
         if not isinstance(family, type) or not issubclass(family, Experiment):
             kind = family.__name__ if isinstance(family, type) else type(family).__name__

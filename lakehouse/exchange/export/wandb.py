@@ -1,4 +1,4 @@
-"""Write runs as Weights & Biases keeps them for people: settings, summary and history, a folder each.
+"""Write runs as Weights & Biases keeps them for reading: settings, summary and history, a folder each.
 
 `run-ID/config.yaml` and `wandb-summary.json` are as in a run's `files` folder, `history.jsonl` has a row a
 step as `run.scan_history()` gives it, `wandb-metadata.json` says who the run is. A script of three lines

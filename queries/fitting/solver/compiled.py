@@ -89,7 +89,7 @@ def descend_compiled(
     max_steps: int,
     tolerance: float,
 ) -> Descended | None:
-    """Return ends (B, K), objectives (B,) and whether each came to rest, or None where NumPy has to do it.
+    """Return ends (B, K), objectives (B,) and whether each converged, or None where NumPy has to do it.
 
     Parameters
     ----------

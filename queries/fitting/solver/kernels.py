@@ -267,7 +267,7 @@ def _room(num_terms: int, num_rows: int) -> tuple[Any, Any, Any, Any, Any]:
 def descend(
     theta: Any, weights: Any, targets: Any, box: Any, tables: Any, penalty: Any, how: Any
 ) -> tuple[Any, Any, Any]:
-    """Ends (B, K), objectives (B,) and whether each descent came to rest.
+    """Ends (B, K), objectives (B,) and whether each descent converged.
 
     box : lowest and highest coordinates (K,); tables : as of `term_tables`; penalty : as of `penalty_of`;
     how : exact, max_steps and tolerance as for `newton.descend`

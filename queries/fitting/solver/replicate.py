@@ -35,7 +35,7 @@ class Replicates:
     Parameters
     ----------
     theta : (B, K) coordinates
-    is_settled : (B,) whether each descent came to rest
+    is_settled : (B,) whether each descent converged
     beaten : fraction of versions whose best basin was not the full fit's
     """
 

@@ -38,9 +38,9 @@ class Found:
     ----------
     theta : (K,) coordinates of the best end
     objective : sum over rows there
-    is_settled : whether the descent that found it came to rest
+    is_settled : whether the descent that found it converged
     share : fraction of starts that ended within 1e-4 relative of the best objective
-    second_best : objective of the next basin a start came to rest in, or None when there is no other
+    second_best : objective of the next basin a start ended in, or None when there is no other
     starts : number of starts
     ends : (M, K) best coordinates of the M distinct basins, best first
     """
@@ -116,7 +116,7 @@ def _raced_to_rest(
 ) -> tuple[Descent, Counts]:
     """Descend from starts of one problem until the good ones rest; the hopeless ones stop early.
 
-    A start in a bent valley takes hundreds of steps to come to rest: it is waited for only where it is near the best
+    A start in a bent valley takes hundreds of steps to converge: it is waited for only where it is near the best
     one and the best one is not certain yet. Starts left behind count as not agreeing. Objectives close to an absolute
     value are left alone: along their kinks every start looks hopeless for a while.
 

@@ -1,4 +1,4 @@
-"""EXTRAPOLATE: what a law says about points nobody has measured, and how far from the rows they are."""
+"""EXTRAPOLATE: what a law says about points without a measurement, and how far from the rows they are."""
 
 from __future__ import annotations
 

@@ -19,7 +19,7 @@ class Spelled:
 
     Parameters
     ----------
-    words : the verb as people know it, like `SHOW LAWS`
+    words : the verb as it is known, like `SHOW LAWS`
     starts : what a clause of it begins with, where that is not its words alone
     called : what messages call it, where that is not its words
     is_statement : whether it is a whole statement only; the others are relations as well

@@ -50,7 +50,7 @@ PREDICTION = {
 
 _EXTRAPOLATE_PAGE = Page(
     purpose=(
-        "Asks a law about points that nobody has measured. A list makes a row for each of its values, two lists make "
+        "Asks a law about points without a measurement. A list makes a row for each of its values, two lists make "
         "every pair, and a later value may be computed from earlier columns. `TO (query)` takes the points from a "
         "query. Beyond the rows the interval is widened by what forward checks of the fit found; notes say how far "
         "beyond a point lies. The law is a saved one, or a `FIT` in parentheses, which with `GROUP BY` gives rows for "

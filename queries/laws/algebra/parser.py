@@ -42,7 +42,7 @@ class FormulaError(StatementError):
 
     Parameters
     ----------
-    kind : class shown to people: `Parser` or `Binder`
+    kind : class shown to the user: `Parser` or `Binder`
     reason : one line, lower case
     text : the formula as it was typed
     start, end : character positions in `text`

@@ -2,7 +2,7 @@
 
 If `params` is counted in billions, `A / params ^ alpha` keeps its value when A is divided by `1e9 ^ alpha`: A has
 degree alpha in params. A law whose coefficients can absorb every such change is fitted on inputs divided by their
-geometric mean, so that its conditioning does not depend on the units people chose. The degrees follow from the
+geometric mean, so that its conditioning does not depend on the units that were chosen. The degrees follow from the
 tree alone: both sides of a sum have the same degree, factors add theirs, arguments of exp and ln have none.
 """
 

@@ -1,7 +1,7 @@
 """Derivatives and LaTeX of a formula, by SymPy.
 
 SymPy takes half a second to import, so this module is imported only when a formula needs a derivative that has
-no closed form elsewhere, or when somebody asks for LaTeX.
+no closed form elsewhere, or when LaTeX is asked for.
 """
 
 from __future__ import annotations
