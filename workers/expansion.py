@@ -19,6 +19,7 @@ from isoflop.workers.sweep_file import Document, Keys
 from isoflop.workers.sweep_keys import SweepKeys
 
 MAX_ROWS = 1_000_000  # of a grid, before exclusion
+MOST_COUNTED = 2**63 - 1  # what a column of counts holds
 _Shape = dict[str, Any]  # what follows from a config without its length: counts, and settings left to their defaults
 
 
@@ -217,6 +218,11 @@ class _Expansion:
     def _record(self, row: int, run: Experiment) -> RunRecord:
         """Return the run's record, with the variables that are no settings of the family as extra columns."""
         record = run.record()
+        for count in ("params", "params_non_embedding", "steps", "tokens"):
+            value = getattr(record, count)
+            if value is not None and value > MOST_COUNTED:
+                problem = f"the run would have {value:.3g} {count.replace('_', ' ')}, more than can be counted"
+                raise self.document.error(("grid",), problem, f"at most {MOST_COUNTED:.3g}")
         own = {name: self.grid.columns[name][row] for name in (*self.columns, *self.keys.derive)}
         extra = {name: value for name, value in own.items() if name not in self.settings and value is not None}
         return replace(record, name=self._label(row), tags=self.keys.tags, extra={**record.extra, **extra})
@@ -244,7 +250,13 @@ class _Expansion:
 
     def _place(self, name: str, row: int) -> Keys:
         """Return where the file says the value of a setting in a row."""
-        return ("derive", name) if name in self.keys.derive else self.places[row].get(name, ("family",))
+        if name in self.keys.derive:
+            return ("derive", name)
+        places = self.places[row]
+        if name not in places:  # it may be said inside a component
+            parts = self.family.components().items()
+            name = next((part for part, choices in parts if name in nested_settings(choices, part)), name)
+        return places.get(name, ("family",))
 
 
 def settings_in(family: type[Experiment], name: str, value: Any, place: Keys) -> Iterator[tuple[str, Any, Keys]]:
@@ -278,19 +290,26 @@ def _rows(
 
 def _axes(keys: SweepKeys, family: type[Experiment], document: Document) -> Iterator[list[dict[str, tuple[Any, Keys]]]]:
     """Yield the axes of the grid: on each, the settings of a step with their place in the file."""
+    in_points: dict[str, tuple[Any, Keys]] = {}
     if keys.points:
-        yield [
-            {
-                setting: (own, place)
-                for name, value in point.items()
-                for setting, own, place in settings_in(family, name, value, ("points", i, name))
-            }
+        points = [
+            _once(
+                document,
+                [
+                    each
+                    for name, value in point.items()
+                    for each in settings_in(family, name, value, ("points", i, name))
+                ],
+            )
             for i, point in enumerate(keys.points)
         ]
+        in_points = {name: cell for point in points for name, cell in point.items()}
+        yield points
     written: list[tuple[str, Any, Keys]] = []
     if keys.corpus is not None:
         written.append(("corpus", keys.corpus, ("corpus",)))
     written += [each for name, value in keys.grid.items() for each in settings_in(family, name, value, ("grid", name))]
+    _once(document, [*((name, *cell) for name, cell in in_points.items()), *written])
     for name, given, place in written:
         if not isinstance(given, list):
             yield [{name: (given, place)}]
@@ -301,6 +320,23 @@ def _axes(keys: SweepKeys, family: type[Experiment], document: Document) -> Iter
             raise document.error(place, f"'{name}' has the same value twice")
         yield [{name: (value, (*place, i))} for i, value in enumerate(given)]
     yield [{"seed": (seed, ("seeds",))} for seed in keys.seeds]
+
+
+def _once(document: Document, written: Sequence[tuple[str, Any, Keys]]) -> dict[str, tuple[Any, Keys]]:
+    """Return settings with their values and places, each said once.
+
+    Raises
+    ------
+    FileError : for one that is said twice, by itself and inside a component, in `points` and in `grid`
+    """
+    found: dict[str, tuple[Any, Keys]] = {}
+    for name, value, place in written:
+        if name in found:
+            first = ".".join(str(key) for key in found[name][1])
+            problem = f"'{name}' is given twice, here and by {first}; give one of the two"
+            raise document.error(place, problem)
+        found[name] = (value, place)
+    return found
 
 
 def _shape(family: type[Experiment], config: Mapping[str, Any]) -> _Shape | ConfigError:

@@ -241,7 +241,13 @@ def _with(document: Document, keys: Keys, new: object, setting: str) -> Document
     def replaced(value: object, rest: Keys) -> object:
         if not rest:
             return new
-        old = value if isinstance(value, Mapping) else {}
+        if isinstance(value, str):  # `optimizer: sgd` is short for the kind
+            value = {"kind": value}
+        if value is not None and not isinstance(value, Mapping):
+            name = ".".join(str(key) for key in keys[: len(keys) - len(rest)])
+            hint = f"give the whole of it: --set '{name}=…'"
+            raise UsageError(f"--set {setting}: '{name}' is {value!r}, which has no '{rest[0]}' in it", hint=hint)
+        old = value or {}
         return {**old, str(rest[0]): replaced(old.get(str(rest[0])), rest[1:])}
 
     value = replaced(document.value, keys)

@@ -38,9 +38,14 @@ def _as_seeds(value: object) -> object:
     return value
 
 
+LARGEST_SEED = 2**63 - 1  # that the column of seeds holds
+
+
 def _all_different(values: tuple[int, ...]) -> tuple[int, ...]:
     if not values or len(set(values)) < len(values):
         raise ValueError("expected at least one seed, each once")
+    if max(map(abs, values)) > LARGEST_SEED:
+        raise ValueError(f"expected seeds up to {LARGEST_SEED}")
     return values
 
 

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from isoflop.lakehouse.models.spectrum import power_law
 
+MOST_ENTRIES = 2**33  # of W, which is drawn whole: 64 GiB
 FEATURES = 0  # stream of random numbers of a run from which W is drawn
 
 Floats = NDArray[np.float64]
@@ -37,7 +38,15 @@ class Features:
 
 
 def draw_weights(ambient: int, width: int, generator: np.random.Generator) -> Floats:
-    """Return W, (v, d), entries N(0, 1/d)."""
+    """Return W, (v, d), entries N(0, 1/d).
+
+    Raises
+    ------
+    ValueError : if it has more entries than `MOST_ENTRIES`
+    """
+    if ambient * width > MOST_ENTRIES:
+        size = 8 * ambient * width / 2**30
+        raise ValueError(f"W has {ambient} x {width} entries, {size:.3g} GiB; at most {8 * MOST_ENTRIES / 2**30:g}")
     weights: Floats = generator.standard_normal((ambient, width)) / np.sqrt(width)
     return weights
 
@@ -73,6 +82,11 @@ def draw_features(
 def weights_seed(seed: int, feature_seed: int | None) -> tuple[int, ...]:
     """Return the seed of W: runs with one `feature_seed` share W, others have their own."""
     return (seed, FEATURES) if feature_seed is None else (feature_seed,)
+
+
+def usual_rate_constant(batch_size: int) -> float:
+    """Return the constant of the learning rate that a run has unless it says another, c = 1 / (B + 1)."""
+    return 1.0 / (batch_size + 1)
 
 
 def rate_from_constant(constant: float, ambient: int, spectrum_exponent: float) -> float:

@@ -228,5 +228,7 @@ def _share_of_wins(fits: Sequence[Fit], counts: Array, penalty: Objective) -> Ar
         costs[k] = np.nan_to_num(np.where(counts == 0, fit.data.weight * cost, 0.0), nan=np.inf).sum(axis=1)
     if not np.isfinite(costs).any():
         return np.full(len(fits), 1 / len(fits))
-    wins = np.bincount(np.argmin(costs, axis=0), minlength=len(fits))
+    # What ties shares the win: the same law under two names is as likely under each.
+    is_best = costs == costs.min(axis=0)
+    wins = (is_best / is_best.sum(axis=0)).sum(axis=1)
     return np.asarray(wins / wins.sum())

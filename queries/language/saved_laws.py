@@ -69,6 +69,11 @@ def check_name(question: Question, name: Name, own: str | None = None) -> None:
     """
     if not name.text.strip():
         raise question.error("Catalog", "a law needs a name", name)
+    from isoflop.queries.theory import known_theories
+
+    if name.text.lower() in {theory.lower() for theory in known_theories()}:
+        hint = "take another name: COMPARE would not know which of the two is meant"
+        raise question.error("Catalog", f"'{name.text}' is a theory", name, hint)
     found = question.lake.query(_WHAT_NAMES_ARE, {"names": list(macro_names(name.text))}).to_pylist()
     laws = {name.text.lower(), (own or name.text).lower()}
     for record in found:

@@ -17,7 +17,7 @@ from isoflop.queries.fitting.likelihood import criteria
 from isoflop.queries.language.bind import Bound, Column
 from isoflop.queries.language.options import ClauseOptions
 from isoflop.queries.language.question import Own, Question
-from isoflop.queries.language.rows import Rows, column_of
+from isoflop.queries.language.rows import Rows, column_of, numbers
 from isoflop.queries.language.saved_laws import law_exists
 from isoflop.queries.language.select import Splits
 from isoflop.queries.language.syntax.nodes import Candidate, Name, Source
@@ -33,6 +33,7 @@ Array = NDArray[np.float64]
 
 RUN, STEP = "run", "step"  # names of the further columns that a theory is asked about
 COMPUTED = "computed"  # status of what is not fitted
+MOST_STEPS = 2**53  # to which every whole number is a double
 
 
 class TheoryLaw(Law):
@@ -86,11 +87,12 @@ def bind_theory(question: Question, theory: Theory, subject: Name | Candidate, m
     StatementError : when it does not predict the metric
     """
     metric = next(iter(theory.metrics)) if metric is None else metric
-    if metric not in theory.metrics:
+    predicted = next((name for name in theory.metrics if name.lower() == metric.lower()), None)
+    if predicted is None:
         message = f"theory {theory.name} predicts {', '.join(theory.metrics)}, not '{metric}'"
         raise question.error("Binder", message, subject, "compare what predicts one metric")
     at = next(index for index, token in enumerate(question.tokens) if token.start == subject.start)
-    return Bound(TheoryLaw(theory, metric), theory.name, True, (), Own(quote_name(metric), at), metric, subject)
+    return Bound(TheoryLaw(theory, predicted), theory.name, True, (), Own(quote_name(metric), at), metric, subject)
 
 
 def places_of(question: Question, source: Source, theory: Theory) -> dict[str, Column]:
@@ -118,41 +120,52 @@ def computed_rows(question: Question, bound: Bound, rows: Rows) -> Rows:
 
     Raises
     ------
-    StatementError : when a run lacks a setting that the theory reads
+    StatementError : when steps are no numbers
     """
     assert isinstance(bound.law, TheoryLaw)
     theory, metric = bound.law.theory, bound.law.target
-    steps = rows.extra.column(STEP).to_pylist()
+    steps = numbers(question, rows.extra.column(STEP), "the step", bound.span)
+    runs = rows.extra.column(RUN).to_pylist()
+    reasons = np.full(rows.matched, f"{theory.name} predicts runs of family {theory.family} only", dtype=object)
+    reasons[[run is None for run in runs]] = "run_id is NULL"
+    is_step = np.isfinite(steps) & (steps >= 0) & (steps == np.rint(steps)) & (steps < MOST_STEPS)
+    reasons[~is_step] = f"the step is no whole number from 0 to {MOST_STEPS:g}"
     wanted: dict[str, dict[int, list[int]]] = defaultdict(lambda: defaultdict(list))
-    for position, run in enumerate(rows.extra.column(RUN).to_pylist()):
-        if run is not None and isinstance(steps[position], int) and steps[position] >= 0:
-            wanted[str(run)][steps[position]].append(position)
+    for position in np.flatnonzero(is_step).tolist():
+        if runs[position] is not None:
+            wanted[str(runs[position])][int(steps[position])].append(position)
     said = np.full((rows.matched, 2), np.nan)
-    for run, places in _predicted(question, bound, theory, metric, wanted).items():
-        for step, value in places.items():
-            said[wanted[run][step]] = value
-    nothing = f"{theory.name} says nothing of it"
-    faults = np.where((rows.faults == "") & ~np.isfinite(said[:, 0]), nothing, rows.faults)
+    for run, places in _predicted(question, theory, metric, wanted).items():
+        for step, positions in wanted[run].items():
+            if isinstance(places, str):
+                reasons[positions] = places
+            else:
+                said[positions] = places[step]
+                reasons[positions] = f"what {theory.name} predicts is not finite"
+    faults = np.where((rows.faults == "") & ~np.isfinite(said[:, 0]), reasons, rows.faults)
     return replace(rows, law_inputs=said, faults=faults)
 
 
 def _predicted(
-    question: Question, bound: Bound, theory: Theory, metric: str, wanted: Mapping[str, Mapping[int, Any]]
-) -> dict[str, dict[int, tuple[float, float]]]:
-    """Mean and deviation of each run at the steps that are wanted of it."""
+    question: Question, theory: Theory, metric: str, wanted: Mapping[str, Mapping[int, Any]]
+) -> dict[str, dict[int, tuple[float, float]] | str]:
+    """Mean and deviation of each run at the steps that are wanted of it, or why it cannot be predicted."""
     from isoflop.queries.theory.predictions import chosen_runs, predict_run
 
-    found = {}
+    found: dict[str, dict[int, tuple[float, float]] | str] = {}
     try:
-        for run in chosen_runs(question.lake, theory, sorted(wanted)):
-            at = np.array(sorted(wanted[run["run_id"]]), dtype=np.int64)
-            curves = predict_run(theory, run, at)
-            pairs = zip(curves.mean[metric].tolist(), curves.deviation[metric].tolist(), strict=True)
-            found[run["run_id"]] = dict(zip(at.tolist(), pairs, strict=True))
+        chosen = chosen_runs(question.lake, theory, sorted(wanted))
     except EmptySelection:
         return {}
-    except UsageError as error:
-        raise question.error("Data", error.message, bound.span, error.hint) from error
+    for run in chosen:
+        at = np.array(sorted(wanted[run["run_id"]]), dtype=np.int64)
+        try:
+            curves = predict_run(theory, run, at)
+        except UsageError as error:
+            found[run["run_id"]] = error.message.replace(f"run {run['run_id']}", "the run")
+            continue
+        pairs = zip(curves.mean[metric].tolist(), curves.deviation[metric].tolist(), strict=True)
+        found[run["run_id"]] = dict(zip(at.tolist(), pairs, strict=True))
     return found
 
 

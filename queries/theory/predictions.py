@@ -9,7 +9,7 @@ They lie in `store.predictions` in the shape of `metrics`, so a predicted curve 
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -41,7 +41,12 @@ GROUP BY ALL ORDER BY rmse_log
 
 
 def predict_runs(
-    lake: Asked, theory: Theory, run_ids: Sequence[str] | None = None, *, where: str | None = None
+    lake: Asked,
+    theory: Theory,
+    run_ids: Sequence[str] | None = None,
+    *,
+    where: str | None = None,
+    left_out: Callable[[str], None] | None = None,
 ) -> pa.Table:
     """Predict runs and keep what comes out; what the same version of the theory said of them before is replaced.
 
@@ -51,6 +56,7 @@ def predict_runs(
     theory : says for which family it is
     run_ids : runs to predict; all of the family when None
     where : a SQL condition over `runs` that chooses among them
+    left_out : takes a sentence on the runs that cannot be predicted, where others can; None refuses them all
 
     Returns
     -------
@@ -60,13 +66,25 @@ def predict_runs(
     Raises
     ------
     EmptySelection : if no run of the theory's family is chosen
-    UsageError : if a run lacks a setting that the theory reads
+    UsageError : if a run cannot be predicted, such as one without a setting that the theory reads, and `left_out` is
+        None or no run can
     duckdb.Error : if the condition is none
     """
     runs = chosen_runs(lake, theory, run_ids, where)
     steps = _logged_steps(lake, theory, [str(run["run_id"]) for run in runs])
     places = [steps.get(str(run["run_id"]), _places(run)) for run in runs]
-    rows = [(run, at, predict_run(theory, run, at)) for run, at in zip(runs, places, strict=True)]
+    rows, failed = [], []
+    for run, at in zip(runs, places, strict=True):
+        try:
+            rows.append((run, at, predict_run(theory, run, at)))
+        except UsageError as error:
+            if left_out is None:
+                raise
+            failed.append(error)
+    if failed and not rows:
+        raise failed[0]
+    if failed and left_out is not None:
+        left_out(f"{len(failed)} of {len(runs)} runs are left out: {failed[0].message}")
     found = _table(rows, list(theory.metrics), theory.name, theory.version)
     lake.write([(_REPLACE, None), (_INSERT, None)], {"_predictions": found})
     return found
@@ -162,13 +180,20 @@ def predict_run(theory: Theory, run: Mapping[str, Any], at: Steps) -> PredictedC
     UsageError : if the run lacks a setting that the theory reads
     """
     settings: dict[str, Setting] = {**json.loads(run["config"]), "seed": run["seed"], "steps": run["steps"]}
+    settings = {**dict.fromkeys(theory.optional_fields), **settings}
     missing = [field for field in theory.fields if field not in settings]
     if missing:
         raise UsageError(
             f"theory {theory.name} reads '{missing[0]}', which run {run['run_id']} does not have",
             hint=f"its config has {', '.join(sorted(settings))}; leave the run out with a condition",
         )
-    return theory.predict(settings, at)
+    try:
+        return theory.predict(settings, at)
+    except (TypeError, ValueError, ArithmeticError, MemoryError) as error:
+        raise UsageError(
+            f"theory {theory.name} cannot predict run {run['run_id']}: {error}",
+            hint="its settings are none that the family trains; leave the run out with a condition",
+        ) from error
 
 
 def _places(run: Mapping[str, Any]) -> Steps:

@@ -48,6 +48,8 @@ class Theory(ABC):
     """of the runs it is about"""
     fields: tuple[str, ...]
     """settings of the family that it reads; `seed` and `steps` are known of every run"""
+    optional_fields: tuple[str, ...] = ()
+    """those of `fields` that a run may be without; None then"""
     metrics: Mapping[str, str]
     """unit of each metric it predicts"""
     source: str

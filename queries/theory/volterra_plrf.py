@@ -31,7 +31,13 @@ from typing import Any
 
 import numpy as np
 
-from isoflop.lakehouse.models.random_features import Features, draw_features, rate_from_constant, weights_seed
+from isoflop.lakehouse.models.random_features import (
+    Features,
+    draw_features,
+    rate_from_constant,
+    usual_rate_constant,
+    weights_seed,
+)
 from isoflop.queries.theory.theory import Array, PredictedCurves, Setting, Steps, Theory
 
 CORRELATED = 128  # directions of most risk whose errors are taken to go together
@@ -47,6 +53,7 @@ class VolterraPlrf(Theory):
         "width", "ambient", "spectrum_exponent", "target_exponent", "batch_size", "learning_rate",
         "learning_rate_constant", "feature_seed",
     )  # fmt: skip
+    optional_fields = ("learning_rate", "learning_rate_constant", "feature_seed")
     metrics: Mapping[str, str] = {"loss": "1"}
     source = "Paquette et al. 2024 (arXiv:2405.15074), sections 1 and 2"
 
@@ -55,7 +62,8 @@ class VolterraPlrf(Theory):
         ambient, alpha = int(config["ambient"]), float(config["spectrum_exponent"])
         seed = weights_seed(int(config["seed"]), config["feature_seed"])
         features = draw_features(ambient, int(config["width"]), alpha, float(config["target_exponent"]), seed)
-        rate = config["learning_rate"] or rate_from_constant(config["learning_rate_constant"], ambient, alpha)
+        constant = config["learning_rate_constant"] or usual_rate_constant(int(config["batch_size"]))
+        rate = config["learning_rate"] or rate_from_constant(constant, ambient, alpha)
         with np.errstate(over="ignore", invalid="ignore"):
             rho = expected_risk(features, rate, int(config["batch_size"]), at)  # (T, d)
             mean = features.residual + rho.sum(axis=1)

@@ -169,6 +169,12 @@ def test_lists_inside_a_component_are_axes_and_expressions_read_its_settings() -
         ("{weight_decay: 0.1}", "'weight_decay' is set in grid (line 9) already"),
         ("{kind: adam}", "sweep.yaml:9: 'optimizer' is 'adam'; it should be 'adamw' or 'sgd'"),
         ("{beta1: 3}", "sweep.yaml:9: 'beta1' is 3; it should be less than 1"),
+        ("{momentum: true, kind: sgd}", "sweep.yaml:9: 'momentum' is true; it should be a number"),
+        ("[{learning_rate: [0.1, 0.2]}, adamw]", "sweep.yaml:9: 'learning_rate' is [0.1, 0.2]"),
+        (
+            "{kind: sgd, learning_rate: 0.1}\n  learning_rate: 0.2",
+            "'learning_rate' is given twice, here and by grid.opt",
+        ),
     ],
 )
 def test_mistakes_inside_a_component_are_shown_at_their_line(optimizer: str, message: str) -> None:

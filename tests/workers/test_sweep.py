@@ -8,7 +8,8 @@ import pytest
 
 from isoflop.lakehouse.errors import FileError
 from isoflop.workers.resources import Resources, bytes_of, seconds_of
-from isoflop.workers.sweep import Sweep, load_sweep, load_sweeps
+from isoflop.workers.sweep import Sweep, checked_sweeps, load_sweep, load_sweeps
+from isoflop.workers.sweep_file import parse_documents
 
 TRANSFORMER = """\
 name: small
@@ -258,3 +259,28 @@ def test_what_is_no_duration_is_refused(text: object) -> None:
 @pytest.mark.parametrize(("text", "size"), [("1 KiB", 1024), ("1.5 GB", 1_500_000_000), ("7", None), ("2 cats", None)])
 def test_sizes_have_units(text: str, size: int | None) -> None:
     assert bytes_of(text) == size
+
+
+@pytest.mark.parametrize(
+    ("family", "settings", "message"),
+    [
+        ("plrf", "width: 8, task: {spectrum_exponent: 0.8, target_exponent: 0.3}, steps: 1e19", "'steps' is 1e+19"),
+        ("plrf", "width: 1e18, task: {spectrum_exponent: 0.8, target_exponent: 0.3}, steps: 9", "W has 1e+37 entries"),
+        ("plrf", "width: true, task: {spectrum_exponent: 0.8, target_exponent: 0.3}, steps: 9", "'width' is true"),
+        ("transformer", "width: 1e12, depth: 1, sequence_length: 8, steps: 2", "e+25 params, more than can be counted"),
+        ("deep_linear", "dimension: 1e18, width: 8, depth: 1, steps: 2", "'dimension' is"),
+    ],
+)
+def test_what_no_machine_holds_is_one_clear_error(family: str, settings: str, message: str) -> None:
+    corpus = "corpus: {kind: markov, vocabulary: 16}\n" if family == "transformer" else ""
+    text = f"name: huge\nfamily: {family}\n{corpus}grid: {{{settings}}}\n"
+    with pytest.raises(FileError) as caught:
+        for sweep in checked_sweeps(parse_documents(text, "huge.yaml")):
+            sweep.expand()
+    assert message in str(caught.value)
+
+
+def test_a_seed_beyond_a_column_is_refused() -> None:
+    grid = "grid: {width: 4, spectrum_exponent: 0.8, target_exponent: 0.3, steps: 2}"
+    with pytest.raises(FileError, match="seeds"):
+        checked_sweeps(parse_documents(f"name: x\nfamily: plrf\n{grid}\nseeds: [99999999999999999999999]\n"))

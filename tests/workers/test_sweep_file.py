@@ -107,6 +107,14 @@ def test_overrides_replace_add_and_are_written_into_the_text() -> None:
     assert "--set grid.width=[64, 1e-4]: too large" in str(document.error(("grid", "width", 0), "too large"))
 
 
+def test_an_override_inside_a_word_keeps_it_as_the_kind() -> None:
+    documents = parse_documents("grid: {optimizer: sgd, width: [8, 16]}")
+    [document] = override(documents, ["grid.optimizer.learning_rate=0.5"])
+    assert document.value["grid"] == {"optimizer": {"kind": "sgd", "learning_rate": 0.5}, "width": [8, 16]}
+    with pytest.raises(UsageError, match=r"'grid\.width' is \[8, 16\], which has no 'x' in it"):
+        override(documents, ["grid.width.x=1"])
+
+
 def test_an_override_goes_to_the_documents_that_have_its_key() -> None:
     documents = parse_documents("name: a\ngrid: {width: 1}\n---\nname: b\ngrid: {depth: 1}\n")
     first, second = override(documents, ["grid.width=2"])

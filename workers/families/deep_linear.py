@@ -37,6 +37,7 @@ from isoflop.workers.families.packed import PackedExperiment, Program
 
 Floats = NDArray[np.float64]
 BYTES = 8  # of a float64
+MOST_MODES = 100_000  # a matrix of so many by so many takes 80 GB
 
 
 class DeepLinear(PackedExperiment):
@@ -52,8 +53,8 @@ class DeepLinear(PackedExperiment):
     length_settings: ClassVar[tuple[str, ...]] = ("steps",)
 
     steps: int = Field(gt=0, description="updates of all weights")
-    dimension: int = Field(ge=1, description="D, modes of the data")
-    width: int = Field(ge=1, description="N, of every hidden layer")
+    dimension: int = Field(ge=1, le=MOST_MODES, description="D, modes of the data")
+    width: int = Field(ge=1, le=MOST_MODES, description="N, of every hidden layer")
     depth: int = Field(ge=1, description="L, hidden layers; L + 1 matrices")
     task: Teacher = Field(description="the data and the target")
     optimizer: AnyDescent = Field(default_factory=GradientDescent, description="steps of descent, or the flow")

@@ -12,8 +12,8 @@ The settings of an experiment are the keys of a sweep file and the columns of `r
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Hashable, Mapping
-from typing import Any, ClassVar, Self
+from collections.abc import Hashable, Mapping, Sequence
+from typing import Any, ClassVar, Self, get_args
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 from pydantic.fields import FieldInfo
@@ -23,6 +23,8 @@ from isoflop.lakehouse.runs.records import RunRecord
 from isoflop.workers.components import Component, Scalar, components_of
 from isoflop.workers.components.component import gathered
 from isoflop.workers.families.refusal import config_error, settings_named, wrong_field
+
+LARGEST = 2**63 - 1  # whole number that a column holds
 
 
 class Experiment(BaseModel, ABC):
@@ -199,11 +201,30 @@ class Experiment(BaseModel, ABC):
                 raise wrong_field(name, f"is {config[name]!r}; it should be a mapping of {inside}")
             config = {key: value for key, value in config.items() if key not in flat}
             config[name] = _with_kind(name, choices, own)
+            for field, value in own.items():
+                _check_scalar(field, value, [choice.model_fields.get(field) for choice in choices])
+        for name, value in config.items():
+            _check_scalar(name, value, [cls.model_fields.get(name)])
         return config
 
     def _parts(self) -> list[tuple[str, Component]]:
         own = dict(self)
         return [(name, own[name]) for name in self.components()]
+
+
+def _check_scalar(name: str, value: object, fields: Sequence[FieldInfo | None]) -> None:
+    """Refuse what would be taken for another number: true for 1, and a whole number that no column holds."""
+    kinds = {kind for field in fields if field is not None for kind in _kinds(field.annotation)}
+    if isinstance(value, bool) and bool not in kinds and kinds & {int, float}:
+        raise wrong_field(name, f"is {str(value).lower()}; it should be a number")
+    if int in kinds and isinstance(value, int | float) and abs(value) > LARGEST:
+        raise wrong_field(name, f"is {value:g}; it should be at most {LARGEST:g}")
+
+
+def _kinds(annotation: object) -> set[object]:
+    """Return the plain types that an annotation allows."""
+    parts = get_args(annotation)
+    return {kind for part in parts for kind in _kinds(part)} if parts else {annotation}
 
 
 def _with_kind(name: str, choices: tuple[type[Component], ...], own: dict[str, object]) -> dict[str, object]:

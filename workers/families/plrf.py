@@ -16,7 +16,7 @@ from typing import Any, ClassVar, Self
 from pydantic import Field, model_validator
 
 from isoflop.lakehouse.models.counts import Counts, plrf_counts
-from isoflop.lakehouse.models.random_features import rate_from_constant
+from isoflop.lakehouse.models.random_features import MOST_ENTRIES, rate_from_constant, usual_rate_constant
 from isoflop.workers.components import DecayingTeacher, Scalar
 from isoflop.workers.devices import Device
 from isoflop.workers.families.packed import PackedFamily, Program
@@ -69,6 +69,10 @@ class Plrf(PackedFamily):
 
     @model_validator(mode="after")
     def _fits_together(self) -> Self:
+        if self.ambient * self.width > MOST_ENTRIES:
+            entries = self.ambient * self.width
+            problem = f"is {self.ambient}: W has {entries:.2g} entries, {8 * entries / 2**30:.3g} GiB; at most 64"
+            raise wrong_field("ambient", problem)
         if self.ambient < self.width:
             raise wrong_field(
                 "ambient", f"is {self.ambient}, less than width {self.width}; features cannot outnumber the data"
@@ -76,7 +80,7 @@ class Plrf(PackedFamily):
         if self.learning_rate is not None and self.learning_rate_constant is not None:
             raise wrong_field("learning_rate_constant", "and learning_rate are both given; give one of the two")
         if self.learning_rate is None and self.learning_rate_constant is None:
-            object.__setattr__(self, "learning_rate_constant", 1.0 / (self.batch_size + 1))
+            object.__setattr__(self, "learning_rate_constant", usual_rate_constant(self.batch_size))
         return self
 
     @property

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
@@ -11,7 +12,7 @@ import numpy as np
 from isoflop.queries.fitting.folds import Fold
 from isoflop.queries.language.bind import Bound, Column
 from isoflop.queries.language.describe import interval_steps, on_one_line, search_steps
-from isoflop.queries.language.fits import fit_rows
+from isoflop.queries.language.fits import fit_rows, target_of
 from isoflop.queries.language.options import ClauseOptions, read_compare_options
 from isoflop.queries.language.question import Question
 from isoflop.queries.language.records import known
@@ -147,10 +148,17 @@ def _candidates(question: Question, node: Compare) -> tuple[list[str], list[Boun
         for k, theory in enumerate(theories)
     ]
     for subject, bound in zip(node.subjects, bounds, strict=True):
-        if bound.target_name != bounds[0].target_name:
-            message = f"the candidates of COMPARE predict '{bounds[0].target_name}' and '{bound.target_name}'"
+        first, other = ((each, _plain(target_of(question, each))) for each in (bounds[0], bound))
+        if first[0].target_name.lower() != other[0].target_name.lower() or first[1] != other[1]:
+            texts = [each.target_name if each.target_name.lower() == text else text for each, text in (first, other)]
+            message = f"the candidates of COMPARE predict '{texts[0]}' and '{texts[1]}'"
             raise question.error("Binder", message, subject, "compare laws of one target")
     return [candidate_name(question, subject) for subject in node.subjects], bounds
+
+
+def _plain(sql: str) -> str:
+    """Return the SQL of a target such that two that say the same are the same text."""
+    return re.sub(r'[\s"()]', "", sql).lower()
 
 
 def _weights(

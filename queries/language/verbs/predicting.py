@@ -45,7 +45,8 @@ class PredictRunsPlan:
     def steps(self) -> Steps:
         """Return the theory, and how many runs it predicts."""
         theory, ids = self._theory, self._ids
-        runs = f"all runs of family {theory.family}" if ids is None else f"{len(ids)} runs, those of {theory.family}"
+        of_family = f"of family {theory.family}"
+        runs = f"all runs {of_family}" if ids is None else f"those {of_family} among {len(ids)} runs"
         keep = "in the table predictions, in the place of what this version said of these runs before"
         return [
             ("theory", f"{theory.name} {theory.version} ({theory.source})"),
@@ -61,7 +62,7 @@ class PredictRunsPlan:
 
         question = self._question
         try:
-            table = predict_runs(question.lake, self._theory, self._ids)
+            table = predict_runs(question.lake, self._theory, self._ids, left_out=question.note)
         except EmptySelection as error:
             question.note(str(error))
             return no_predictions()
@@ -84,7 +85,7 @@ def _theory(question: Question, name: Name) -> Theory:
 def _run_ids(question: Question, source: Source) -> list[str]:
     """Return the runs that a source names."""
     rows = question.run("SELECT DISTINCT run_id", *source_pieces(source), place=source.relation)
-    return [str(value) for value in rows.column("run_id").to_pylist() if value is not None]
+    return [str(value) for value in rows.column(0).to_pylist() if value is not None]
 
 
 def _read(reader: TokenReader) -> PredictRuns:

@@ -44,7 +44,7 @@ def test_a_theory_ranks_before_a_law_that_knows_nothing_of_it(trained: Lakehouse
     assert (first["law"], first["k"], first["status"]) == ("volterra_plrf", 0, "computed")
     assert second["law"] == "power(step)" and second["k"] == 3
     assert first["aicc"] < second["aicc"] and first["delta_aicc"] == 0
-    assert any("volterra_plrf says nothing of it (1)" in note for note in answer.notes)
+    assert any("volterra_plrf predicts runs of family plrf only (1)" in note for note in answer.notes)
 
 
 def test_rows_held_out_are_scored_without_fitting(trained: Lakehouse) -> None:
@@ -81,6 +81,13 @@ def test_it_is_explained(trained: Lakehouse) -> None:
         ("COMPARE volterra_plrf FROM (SELECT run_id, loss FROM runs)", "(SELECT", "no column step or steps"),
         ("COMPARE volterra_plrf, (flops ~ power(steps)) FROM runs", "volterra_plrf", "predicts loss, not 'flops'"),
         (f"COMPARE volterra_plrf, {LAW} FROM {POINTS} WITH (weighing = 'resamples')", "COMPARE", "is not fitted"),
+        (
+            f"COMPARE volterra_plrf, (2 * loss AS loss ~ power(step)) FROM {POINTS}",
+            "2 * loss",
+            "predict 'loss' and '2*loss'",
+        ),
+        (f"COMPARE {LAW}, (step AS loss ~ power(step)) FROM {POINTS}", "step AS", "predict 'loss' and 'step'"),
+        (f"CREATE LAW Volterra_PLRF AS FIT loss ~ power(step) FROM {POINTS}", "Volterra_PLRF", "is a theory"),
         ("COMPARE volterra FROM runs", "volterra", "'volterra' does not exist"),
     ],
 )
@@ -91,3 +98,35 @@ def test_what_cannot_be_compared_is_said_where_it_stands(
         trained.sql(text)
     assert message in str(caught.value)
     assert caught.value.text[caught.value.start :].startswith(place)
+
+
+def test_a_metric_is_found_in_any_case_and_equal_laws_weigh_the_same(trained: Lakehouse) -> None:
+    rows = trained.sql(f"COMPARE volterra_plrf, (LOSS ~ power(step)) FROM {POINTS} WITH (resamples = 0)").records()
+    assert [row["law"] for row in rows] == ["volterra_plrf", "power(step)"]
+    trained.sql(f"CREATE LAW twin AS FIT loss ~ power(step) FROM {POINTS} WITH (resamples = 0)")
+    pair = f"COMPARE twin, {LAW} FROM {POINTS} WITH (resamples = 20, weighing = 'resamples')"
+    assert [row["weight"] for row in trained.sql(pair).records()] == [0.5, 0.5]
+    trained.sql("DROP LAW twin")
+
+
+def test_why_a_row_is_not_predicted_is_said(trained: Lakehouse) -> None:
+    odd = (
+        "(SELECT run_id, CASE WHEN step = 5 THEN NULL WHEN step = 10 THEN 'inf'::DOUBLE WHEN step = 20 THEN 0.5 "
+        f"ELSE step END AS step, loss, step AS s FROM {POINTS})"
+    )
+    answer = trained.sql(f"COMPARE volterra_plrf, (loss ~ power(s)) FROM {odd} WITH (resamples = 0)")
+    (note,) = [note for note in answer.notes if "volterra_plrf predicts runs" in note or "whole number" in note]
+    assert "the step is no whole number from 0 to 9.0072e+15 (61)" in note
+
+
+def test_one_run_that_cannot_be_predicted_leaves_the_others(lakehouse: Lakehouse) -> None:
+    settings = {"width": 4, "ambient": 40, "spectrum_exponent": 0.8, "target_exponent": 0.7, "batch_size": 1}
+    huge = {**settings, "width": 10**7, "ambient": 10**8}
+    for config in (settings, {**settings, "feature_seed": -1}, {"width": 3}, huge):
+        with lakehouse.run("plrf", config, steps=8) as run:
+            run.log(step=8, loss=0.5)
+    answer = lakehouse.sql("PREDICT RUNS BY volterra_plrf FROM (SELECT run_id AS Run_ID FROM runs)")
+    assert len({row["run_id"] for row in answer.records()}) == 1
+    assert any(note.startswith("3 of 4 runs are left out") for note in answer.notes)
+    compared = lakehouse.sql("COMPARE volterra_plrf FROM runs")
+    assert any("volterra_plrf reads 'ambient'" in note for note in compared.notes)
