@@ -132,6 +132,8 @@ def interval_steps(options: ClauseOptions, together: str | None = None) -> Steps
     """
     shared = options.cluster.text if options.cluster is not None else together
     kind = "of rows" if shared is None else f"of whole groups by {shared}"
+    if options.resamples == 0:
+        return [("intervals", "none, without resamples")]
     steps = [("intervals", f"{options.level:g} from {options.resamples} resamples {kind}, seed {options.seed}")]
     if options.bootstrap is not None:
         steps.append(("bootstrap", options.bootstrap + (", chosen by the residuals" * (options.bootstrap == "auto"))))

@@ -338,6 +338,8 @@ def read_beside(
             raise
         message = error.message.partition("\n\nLINE ")[0].partition(" Error: ")[2]
         hint = f"{laws.title} takes {', '.join(laws.inputs)}"
+        if needs_target:
+            hint += f", and it is compared with {laws.target_sql}"
         raise question.error(error.kind, message, Span(error.start, error.end), hint) from error
     rest = table.num_columns - len(wanted)
     columns = [table.column(rest + position) for position in range(len(wanted))]

@@ -92,7 +92,7 @@ VERBS = {
     "WITH (budgets = [1e19, 1e20], flops = 6 * params * tokens, resamples = 0)": {
         "law": "loss ~ ((N_c / params) ^ (alpha_N / alpha_D) + D_c / tokens) ^ alpha_D",
         "slices": "of 1e+19, 1e+20, within 10%",
-        "intervals": "0.95 from 0 resamples",
+        "intervals": "none, without resamples",
     },
     "EXTRAPOLATE AVERAGE OF chin, (loss ~ power(params)) FROM holes WEIGHT BY id + 1 "
     "TO params = [1e11, 1e12], tokens = 20 * params WITH (weighing = 'aicc', interval = 'confidence')": {
