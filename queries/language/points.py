@@ -19,7 +19,7 @@ from isoflop.queries.language.prediction import (
     with_keys,
 )
 from isoflop.queries.language.question import Question
-from isoflop.queries.language.records import LawRecord
+from isoflop.queries.language.records import LawRecord, is_column
 from isoflop.queries.language.syntax.nodes import Assignment, Extrapolate, ExtrapolateAverage, Span
 from isoflop.queries.language.syntax.tokens import quote_name
 from isoflop.queries.language.verb import Steps
@@ -151,7 +151,7 @@ def columns_for(
     found = []
     missing = []
     for input_, argument in zip(law.inputs, arguments, strict=True):
-        name = by_name.get(input_.name.lower())
+        name = by_name.get(input_.name.lower() if is_column(argument) else argument.lower())
         if name is not None:
             found.append(targets.column(name))
             continue

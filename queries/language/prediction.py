@@ -53,7 +53,7 @@ class ChosenLaws:
         if self.saved is not None:
             return self.saved.law
         assert self.fit is not None
-        return self.fit.bound.law
+        return self.fit.bound.law if self.fit.outer is None else self.fit.outer.law
 
     @property
     def inputs(self) -> tuple[str, ...]:
@@ -82,7 +82,8 @@ class ChosenLaws:
         if self.saved is not None:
             return self.saved.arguments
         assert self.fit is not None
-        return arguments_of(self._question, self.fit.bound)
+        outer = self.fit.outer
+        return arguments_of(self._question, self.fit.bound) if outer is None else outer.arguments
 
     @property
     def title(self) -> str:

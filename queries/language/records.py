@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
@@ -12,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from isoflop.lakehouse.errors import IsoflopError
+from isoflop.lakehouse.units import UNITS
 from isoflop.queries.fitting.record import FittedLaw
 from isoflop.queries.language.bind import unknown_law, with_names
 from isoflop.queries.language.question import Question
@@ -29,7 +31,7 @@ if TYPE_CHECKING:
     from isoflop.lakehouse import Asked
 
 Array = NDArray[np.float64]
-BUILT_IN, TYPED = "law", "formula"  # what a saved law is made of again
+BUILT_IN, TYPED, REWRITTEN = "law", "formula", "rewritten"  # what a saved law is made of again
 
 _NEWEST = """
 SELECT * REPLACE ([] AS draws, [] AS residuals) FROM store.laws
@@ -105,6 +107,11 @@ class LawRecord:
         return f"law '{self.name}'" if self.name else f"the fit of {self.form}"
 
 
+def is_column(argument: str) -> bool:
+    """Return whether the SQL of an input is a column's name and nothing else."""
+    return re.fullmatch(r'"([^"]|"")+"|\w+', argument) is not None
+
+
 def saved_names(lake: Asked) -> list[str]:
     """Return the names of the saved laws."""
     names: list[str] = lake.query("SELECT DISTINCT name FROM store.laws ORDER BY name").column("name").to_pylist()
@@ -160,8 +167,13 @@ def _record(row: Mapping[str, Any]) -> LawRecord:
     )
     penalty = find_objective(options["objective"], options["delta"])
     law: Law
-    if options["kind"] == BUILT_IN:
-        law = with_names(find_law(row["form"]), row["inputs"], row["target"])
+    if options["kind"] == REWRITTEN:
+        law = _rewritten(row, coefficients, penalty)
+    elif options["kind"] == BUILT_IN:
+        # An earlier version called an input after the law's own, also where it was read from an expression.
+        pairs = zip(row["inputs"], options["arguments"], strict=True)
+        names = [name if is_column(argument) else argument for name, argument in pairs]
+        law = with_names(find_law(row["form"]), names, row["target"])
         if options["is_changed"]:
             roles = {coefficient.name: coefficient.role for coefficient in law.coefficients}
             law = (
@@ -206,6 +218,17 @@ def _record(row: Mapping[str, Any]) -> LawRecord:
         options=options,
         code_version=row["code_version"] or "",
     )
+
+
+def _rewritten(row: Mapping[str, Any], coefficients: Sequence[Coefficient], penalty: Objective) -> Law:
+    """Return a built-in law over the columns of the expressions that it was fitted on."""
+    form = find_law(row["form"])
+    roles = {coefficient.name: coefficient.role for coefficient in form.coefficients}
+    kept = [replace(coefficient, role=roles[coefficient.name]) for coefficient in coefficients]
+    law = parse_formula(row["formula"], kept, row["inputs"], name=form.name, target=row["target"], objective=penalty)
+    units = tuple(replace(given, unit=UNITS.get(given.name, given.unit)) for given in law.inputs)
+    unit = form.unit if row["target"] == form.target else UNITS.get(row["target"], "")
+    return replace(law, inputs=units, unit=unit, source=form.source)
 
 
 def known(value: float | np.floating[Any] | None) -> float | None:
