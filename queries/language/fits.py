@@ -17,9 +17,9 @@ from isoflop.queries.fitting.solver import compiled
 from isoflop.queries.language.bind import Bound, Column, bind_candidate, tidy
 from isoflop.queries.language.describe import bound_steps, interval_steps, row_steps, search_steps
 from isoflop.queries.language.options import ClauseOptions, read_fit_options
-from isoflop.queries.language.over_columns import OverColumns, over_columns
+from isoflop.queries.language.over_columns import OverColumns, over_columns, own_law
 from isoflop.queries.language.question import Own, Question
-from isoflop.queries.language.records import LawRecord, known
+from isoflop.queries.language.records import LawRecord, OwnInputs, known
 from isoflop.queries.language.rows import CLUSTER, Rows, column_of, describe_dropped, group_rows, no_rows, read_rows
 from isoflop.queries.language.syntax.nodes import Expression, FitClause
 from isoflop.queries.language.syntax.tokens import quote_name
@@ -221,8 +221,9 @@ def record_of(question: Question, bound: Bound, found: FitRecord, outer: OverCol
     ----------
     outer : the law over columns, where it was fitted on expressions of them
     """
-    fitted = found.fitted
+    fitted, own = found.fitted, None
     if outer is not None:
+        own = OwnInputs(own_law(bound), arguments_of(question, bound), fitted.support, fitted.edge)
         fitted = replace(fitted, law=outer.law, support=outer.support, edge=outer.edge)
     return LawRecord(
         name=None,
@@ -241,6 +242,7 @@ def record_of(question: Question, bound: Bound, found: FitRecord, outer: OverCol
         penalty=found.solution.penalty,
         status=found.status,
         notes=tuple(str(note) for note in found.notes),
+        own=own,
     )
 
 

@@ -13,12 +13,12 @@ from numpy.typing import NDArray
 
 from isoflop.lakehouse.errors import StatementError
 from isoflop.lakehouse.units import UNITS
-from isoflop.queries.language.bind import Bound, names_in, tidy
+from isoflop.queries.language.bind import Bound, names_in, tidy, with_names
 from isoflop.queries.language.question import Question
 from isoflop.queries.language.rows import Piece, source_pieces
 from isoflop.queries.language.syntax.nodes import Expression, Source
 from isoflop.queries.language.syntax.tokens import quote_name, tokenize
-from isoflop.queries.laws import Formula, FormulaError, parse_formula
+from isoflop.queries.laws import Formula, FormulaError, Law, find_law, parse_formula
 
 Array = NDArray[np.float64]
 
@@ -71,6 +71,16 @@ def over_columns(question: Question, bound: Bound, source: Source) -> OverColumn
         return None
     support, edge = _support(question, bound, source, [columns[name] for name in names])
     return OverColumns(law, tuple(quote_name(name) for name in names), support, edge)
+
+
+def own_law(bound: Bound) -> Law:
+    """Return a built-in law with the inputs that its form has, but those read from a column called as that is."""
+    own = find_law(bound.form).inputs
+    names = [
+        argument.column if isinstance(argument, Expression) and argument.column else input_.name
+        for argument, input_ in zip(bound.columns, own, strict=True)
+    ]
+    return with_names(bound.law, names, bound.target_name)
 
 
 def rewritten(law: Formula, texts: dict[str, str], columns: list[str]) -> Formula:

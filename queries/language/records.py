@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
@@ -41,6 +41,39 @@ QUALIFY row_number() OVER (PARTITION BY lower(name) ORDER BY version DESC) = 1
 
 
 @dataclass(frozen=True)
+class OwnInputs:
+    """A law that was fitted on expressions of columns, as it is by itself: `x` for `power(6 * params * tokens)`.
+
+    Parameters
+    ----------
+    law : with the inputs that its form has; those that were read from a column are called as that is
+    arguments : SQL that computes each input
+    support : (P, 2) lowest and largest value of each among the rows
+    edge : lowest and largest log of their product, or None
+    """
+
+    law: Law
+    arguments: tuple[str, ...]
+    support: Array
+    edge: tuple[float, float] | None
+
+    @property
+    def names(self) -> frozenset[str]:
+        """The inputs that stand for expressions, in lower case, unless a column that they read has the name."""
+        pairs = list(zip(self.law.inputs, self.arguments, strict=True))
+        read = {word.lower() for _, argument in pairs for word in re.findall(r"\w+", argument)}
+        return frozenset(
+            input_.name.lower()
+            for input_, argument in pairs
+            if not is_column(argument) and input_.name.lower() not in read
+        )
+
+    def are_asked(self, names: Iterable[str]) -> bool:
+        """Return whether points with columns of these names are given in the law's own inputs."""
+        return bool(self.names & {name.lower() for name in names})
+
+
+@dataclass(frozen=True)
 class LawRecord:
     """A law with its numbers, as EXTRAPOLATE and its kin take it: saved, or fitted just now.
 
@@ -65,6 +98,7 @@ class LawRecord:
     seed : of starts and resamples
     options : how it was fitted, as `store.laws` keeps it
     code_version : of the isoflop that fitted it
+    own : the law by itself, where it was fitted on expressions; None for one of columns
     """
 
     name: str | None
@@ -90,6 +124,14 @@ class LawRecord:
     seed: int = 0
     options: Mapping[str, Any] = field(default_factory=dict)
     code_version: str = ""
+    own: OwnInputs | None = None
+
+    def in_own_inputs(self) -> LawRecord:
+        """Return the law as it is by itself, to be asked about values of what it was fitted on."""
+        if self.own is None:
+            return self
+        fitted = replace(self.fitted, law=self.own.law, support=self.own.support, edge=self.own.edge)
+        return replace(self, fitted=fitted, arguments=self.own.arguments, own=None)
 
     @property
     def law(self) -> Law:
@@ -217,7 +259,22 @@ def _record(row: Mapping[str, Any]) -> LawRecord:
         seed=row["seed"] or 0,
         options=options,
         code_version=row["code_version"] or "",
+        own=_own(row, options, law),
     )
+
+
+def _own(row: Mapping[str, Any], options: Mapping[str, Any], law: Law) -> OwnInputs | None:
+    """Return a law by itself, where it was fitted on expressions."""
+    if options["kind"] == REWRITTEN and (kept := options.get("own")):
+        form = with_names(find_law(row["form"]), kept["inputs"], row["target"])
+        edge = None if kept["edge"] is None else (kept["edge"][0], kept["edge"][1])
+        support = np.array(kept["support"], dtype=np.float64).reshape(-1, 2)
+        return OwnInputs(form, tuple(kept["arguments"]), support, edge)
+    if options["kind"] == BUILT_IN and not all(map(is_column, options["arguments"])):  # of an earlier version
+        support = np.array([[span["lowest"], span["largest"]] for span in row["support"]], dtype=np.float64)
+        form = with_names(law, row["inputs"], row["target"])
+        return OwnInputs(form, tuple(options["arguments"]), support.reshape(-1, 2), None)
+    return None
 
 
 def _rewritten(row: Mapping[str, Any], coefficients: Sequence[Coefficient], penalty: Objective) -> Law:

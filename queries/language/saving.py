@@ -126,6 +126,7 @@ def _about(question: Question, node: CreateLaw, fitted: Fitted, checked: str) ->
         "bootstrap": found.resampled.bootstrap,
         "intervals": found.intervals.kind,
         "arguments": list(record.arguments),
+        "own": _own_inputs(record),
         "target": record.target_sql,
         "values": question.values_in(node.start, node.end),
         "checksum": checked,
@@ -142,7 +143,7 @@ def _about(question: Question, node: CreateLaw, fitted: Fitted, checked: str) ->
         "aicc": _finite(found.criteria.aicc),
         "bic": _finite(found.criteria.bic),
         "widening": found.fitted.widening,
-        "edge": found.fitted.edge,
+        "edge": record.fitted.edge,
     }
     source = node.fit.source
     return {
@@ -155,6 +156,15 @@ def _about(question: Question, node: CreateLaw, fitted: Fitted, checked: str) ->
         "data_hash": found.data.data_hash,
         "diagnosis": json.dumps(diagnosis),
     }
+
+
+def _own_inputs(record: LawRecord) -> dict[str, Any] | None:
+    """Return what is kept of a law by itself, where it was fitted on expressions."""
+    own = record.own
+    if own is None:
+        return None
+    names = [input_.name for input_ in own.law.inputs]
+    return {"inputs": names, "arguments": list(own.arguments), "support": own.support.tolist(), "edge": own.edge}
 
 
 def has_rewritten(fitted: Fitted, record: LawRecord) -> bool:
