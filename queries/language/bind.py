@@ -68,10 +68,17 @@ def bind_candidate(question: Question, candidate: Candidate) -> Bound:
     if law is None or isinstance(form, FormulaForm):
         return _bind_formula(question, form, target, name)
     columns = _columns(question, law, form)
-    names = [column.column if isinstance(column, Expression) else None for column in columns]
-    law = with_names(law, [given or input_.name for given, input_ in zip(names, law.inputs, strict=True)], name)
+    names = [_name_of(question, column) or input_.name for input_, column in zip(law.inputs, columns, strict=True)]
+    law = with_names(law, names, name)
     law = _with_parameters(question, law, form.parameters)
     return Bound(law, law.name, True, columns, target, name, form)
+
+
+def _name_of(question: Question, column: Column) -> str | None:
+    """Return what an input is called: as the column that it is read from, else as the expression is written."""
+    if not isinstance(column, Expression):
+        return None
+    return column.column or tidy(question, column)
 
 
 def _built_in(question: Question, form: LawForm) -> Law | None:
@@ -123,7 +130,7 @@ def _bind_formula(question: Question, form: LawForm | FormulaForm, target: Expre
     """Return the law of a formula: every name in it that is no declared parameter is a column."""
     expression = form.expression
     declared = [parameter.name.text for parameter in form.parameters]
-    columns = _names_in(question, expression, declared)
+    columns = names_in(question, expression, declared)
     _check_declared(question, form, columns)
     coefficients = [
         _coefficient(question, Coefficient(parameter.name.text), parameter) for parameter in form.parameters
@@ -158,7 +165,7 @@ def _check_declared(question: Question, form: LawForm | FormulaForm, columns: Ma
         raise question.error("Binder", f"parameter '{name}' is declared but not used", parameter.name, hint)
 
 
-def _names_in(question: Question, expression: Expression, declared: Sequence[str]) -> dict[str, Expression]:
+def names_in(question: Question, expression: Expression, declared: Sequence[str]) -> dict[str, Expression]:
     """Return the first slice of every column in a formula, by the column's name."""
     tokens = question.tokens
     found: dict[str, Expression] = {}

@@ -17,8 +17,9 @@ from isoflop.queries.fitting.solver import compiled
 from isoflop.queries.language.bind import Bound, Column, bind_candidate, tidy
 from isoflop.queries.language.describe import bound_steps, interval_steps, row_steps, search_steps
 from isoflop.queries.language.options import ClauseOptions, read_fit_options
+from isoflop.queries.language.over_columns import OverColumns, over_columns, own_law
 from isoflop.queries.language.question import Own, Question
-from isoflop.queries.language.records import LawRecord, known
+from isoflop.queries.language.records import LawRecord, OwnInputs, known
 from isoflop.queries.language.rows import CLUSTER, Rows, column_of, describe_dropped, group_rows, no_rows, read_rows
 from isoflop.queries.language.syntax.nodes import Expression, FitClause
 from isoflop.queries.language.syntax.tokens import quote_name
@@ -70,6 +71,7 @@ class PlannedFit:
     options : how it is fitted
     groups : the columns of GROUP BY by name
     rows : of the source
+    outer : the law over columns, where it is fitted on expressions of them
     """
 
     question: Question
@@ -78,6 +80,7 @@ class PlannedFit:
     options: ClauseOptions
     groups: Mapping[str, Expression]
     rows: Rows
+    outer: OverColumns | None
 
     @classmethod
     def of(cls, question: Question, node: FitClause, kept: Mapping[str, Any] | None = None) -> PlannedFit:
@@ -99,7 +102,8 @@ class PlannedFit:
             extra[CLUSTER] = options.cluster
         elif options.bootstrap == "auto" and (run := column_of(question, node.source, RUN)) is not None:
             extra[CLUSTER] = run
-        return cls(question, node, bound, options, groups, read_rows(question, bound, node.source, extra))
+        rows = read_rows(question, bound, node.source, extra)
+        return cls(question, node, bound, options, groups, rows, over_columns(question, bound, node.source))
 
     @property
     def keys(self) -> pa.Table:
@@ -150,7 +154,9 @@ class PlannedFit:
             rows=rows,
             keys=self.keys.take([int(indices[0]) for indices in chosen]).rename_columns(list(self.groups)),
             parts=tuple(parts),
-            records=tuple(None if found is None else record_of(question, bound, found) for _, found in parts),
+            records=tuple(
+                None if found is None else record_of(question, bound, found, self.outer) for _, found in parts
+            ),
             options=options,
         )
 
@@ -208,16 +214,25 @@ def group_names(
     return found
 
 
-def record_of(question: Question, bound: Bound, found: FitRecord) -> LawRecord:
-    """Return a fit as saved laws and predictions take it."""
+def record_of(question: Question, bound: Bound, found: FitRecord, outer: OverColumns | None = None) -> LawRecord:
+    """Return a fit as saved laws and predictions take it.
+
+    Parameters
+    ----------
+    outer : the law over columns, where it was fitted on expressions of them
+    """
+    fitted, own = found.fitted, None
+    if outer is not None:
+        own = OwnInputs(own_law(bound), arguments_of(question, bound), fitted.support, fitted.edge)
+        fitted = replace(fitted, law=outer.law, support=outer.support, edge=outer.edge)
     return LawRecord(
         name=None,
         version=None,
         form=bound.form,
         target=bound.target_name,
         target_sql=target_of(question, bound),
-        arguments=arguments_of(question, bound),
-        fitted=found.fitted,
+        arguments=arguments_of(question, bound) if outer is None else outer.arguments,
+        fitted=fitted,
         std_errors=found.std_errors,
         lower=found.lower,
         upper=found.upper,
@@ -227,6 +242,7 @@ def record_of(question: Question, bound: Bound, found: FitRecord) -> LawRecord:
         penalty=found.solution.penalty,
         status=found.status,
         notes=tuple(str(note) for note in found.notes),
+        own=own,
     )
 
 

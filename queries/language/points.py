@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
@@ -19,7 +20,7 @@ from isoflop.queries.language.prediction import (
     with_keys,
 )
 from isoflop.queries.language.question import Question
-from isoflop.queries.language.records import LawRecord
+from isoflop.queries.language.records import LawRecord, is_column
 from isoflop.queries.language.syntax.nodes import Assignment, Extrapolate, ExtrapolateAverage, Span
 from isoflop.queries.language.syntax.tokens import quote_name
 from isoflop.queries.language.verb import Steps
@@ -49,6 +50,7 @@ class Extrapolation:
         self._question, self._node, self._laws, self._verb = question, node, laws, verb
         self._options = read_interval_options(question, node.options, verb)
         self.targets = target_points(question, node)
+        laws.ask_by(self.targets.column_names)
         self.columns = inputs_among(question, laws, self.targets, node.target)
 
     def steps(self) -> Steps:
@@ -148,10 +150,12 @@ def columns_for(
     import duckdb
 
     by_name = {name.lower(): name for name in targets.column_names}
+    read = {word.lower() for argument in arguments if not is_column(argument) for word in re.findall(r"\w+", argument)}
     found = []
     missing = []
     for input_, argument in zip(law.inputs, arguments, strict=True):
-        name = by_name.get(input_.name.lower())
+        is_own = is_column(argument) or input_.name.lower() not in read  # else the word means the column
+        name = by_name.get(input_.name.lower() if is_own else argument.lower())
         if name is not None:
             found.append(targets.column(name))
             continue

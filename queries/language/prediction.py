@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -15,9 +15,10 @@ from isoflop.queries.fitting.intervals import Prediction, predict
 from isoflop.queries.language.describe import law_steps
 from isoflop.queries.language.fits import PlannedFit, arguments_of, note_status, target_of
 from isoflop.queries.language.options import IntervalOptions
+from isoflop.queries.language.over_columns import own_law
 from isoflop.queries.language.provenance import note_stale
 from isoflop.queries.language.question import Own, Question
-from isoflop.queries.language.records import LawRecord, load_law
+from isoflop.queries.language.records import LawRecord, OwnInputs, load_law
 from isoflop.queries.language.rows import Piece, faults_of, first_fault, numbers, source_pieces
 from isoflop.queries.language.syntax.nodes import FitClause, LawReference, Source, Span
 from isoflop.queries.language.verb import Steps
@@ -46,6 +47,7 @@ class ChosenLaws:
         self._question, self._reference = question, reference
         self.fit = PlannedFit.of(question, reference) if isinstance(reference, FitClause) else None
         self.saved = None if isinstance(reference, FitClause) else load_law(question, reference)
+        self._is_by_own = False
 
     @property
     def law(self) -> Law:
@@ -53,7 +55,9 @@ class ChosenLaws:
         if self.saved is not None:
             return self.saved.law
         assert self.fit is not None
-        return self.fit.bound.law
+        if self.fit.outer is None:
+            return self.fit.bound.law
+        return own_law(self.fit.bound) if self._is_by_own else self.fit.outer.law
 
     @property
     def inputs(self) -> tuple[str, ...]:
@@ -82,7 +86,30 @@ class ChosenLaws:
         if self.saved is not None:
             return self.saved.arguments
         assert self.fit is not None
-        return arguments_of(self._question, self.fit.bound)
+        outer = self.fit.outer
+        if outer is None or self._is_by_own:
+            return arguments_of(self._question, self.fit.bound)
+        return outer.arguments
+
+    def ask_by(self, names: Iterable[str]) -> None:
+        """Take the inputs that points with columns of these names are given in.
+
+        A law that was fitted on expressions of columns is asked by the columns, or else by its own inputs.
+        """
+        own = self._own
+        if own is not None and own.are_asked(names):
+            self._is_by_own = True
+            self.saved = None if self.saved is None else self.saved.in_own_inputs()
+
+    @property
+    def _own(self) -> OwnInputs | None:
+        if self.saved is not None:
+            return self.saved.own
+        assert self.fit is not None
+        if self.fit.outer is None:
+            return None
+        arguments = arguments_of(self._question, self.fit.bound)
+        return OwnInputs(own_law(self.fit.bound), arguments, np.empty((0, 2)), None)
 
     @property
     def title(self) -> str:
@@ -136,7 +163,8 @@ class ChosenLaws:
         if len(found) < len(fitted.parts):
             missing = len(fitted.parts) - len(found)
             question.note(f"{missing} groups of {len(fitted.parts)} have no fit and are left out")
-        return fitted.keys.take([position for position, _ in found]), [record for _, record in found]
+        records = [record.in_own_inputs() if self._is_by_own else record for _, record in found]
+        return fitted.keys.take([position for position, _ in found]), records
 
 
 def one_law(question: Question, reference: LawReference, verb: str) -> ChosenLaws:

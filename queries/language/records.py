@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import contextlib
 import json
-from collections.abc import Mapping, Sequence
+import re
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
@@ -12,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from isoflop.lakehouse.errors import IsoflopError
+from isoflop.lakehouse.units import UNITS
 from isoflop.queries.fitting.record import FittedLaw
 from isoflop.queries.language.bind import unknown_law, with_names
 from isoflop.queries.language.question import Question
@@ -29,13 +31,46 @@ if TYPE_CHECKING:
     from isoflop.lakehouse import Asked
 
 Array = NDArray[np.float64]
-BUILT_IN, TYPED = "law", "formula"  # what a saved law is made of again
+BUILT_IN, TYPED, REWRITTEN = "law", "formula", "rewritten"  # what a saved law is made of again
 
 _NEWEST = """
 SELECT * REPLACE ([] AS draws, [] AS residuals) FROM store.laws
 WHERE statement IS NOT NULL AND options IS NOT NULL AND list_contains($names, lower(name))
 QUALIFY row_number() OVER (PARTITION BY lower(name) ORDER BY version DESC) = 1
 """
+
+
+@dataclass(frozen=True)
+class OwnInputs:
+    """A law that was fitted on expressions of columns, as it is by itself: `x` for `power(6 * params * tokens)`.
+
+    Parameters
+    ----------
+    law : with the inputs that its form has; those that were read from a column are called as that is
+    arguments : SQL that computes each input
+    support : (P, 2) lowest and largest value of each among the rows
+    edge : lowest and largest log of their product, or None
+    """
+
+    law: Law
+    arguments: tuple[str, ...]
+    support: Array
+    edge: tuple[float, float] | None
+
+    @property
+    def names(self) -> frozenset[str]:
+        """The inputs that stand for expressions, in lower case, unless a column that they read has the name."""
+        pairs = list(zip(self.law.inputs, self.arguments, strict=True))
+        read = {word.lower() for _, argument in pairs for word in re.findall(r"\w+", argument)}
+        return frozenset(
+            input_.name.lower()
+            for input_, argument in pairs
+            if not is_column(argument) and input_.name.lower() not in read
+        )
+
+    def are_asked(self, names: Iterable[str]) -> bool:
+        """Return whether points with columns of these names are given in the law's own inputs."""
+        return bool(self.names & {name.lower() for name in names})
 
 
 @dataclass(frozen=True)
@@ -63,6 +98,7 @@ class LawRecord:
     seed : of starts and resamples
     options : how it was fitted, as `store.laws` keeps it
     code_version : of the isoflop that fitted it
+    own : the law by itself, where it was fitted on expressions; None for one of columns
     """
 
     name: str | None
@@ -88,6 +124,14 @@ class LawRecord:
     seed: int = 0
     options: Mapping[str, Any] = field(default_factory=dict)
     code_version: str = ""
+    own: OwnInputs | None = None
+
+    def in_own_inputs(self) -> LawRecord:
+        """Return the law as it is by itself, to be asked about values of what it was fitted on."""
+        if self.own is None:
+            return self
+        fitted = replace(self.fitted, law=self.own.law, support=self.own.support, edge=self.own.edge)
+        return replace(self, fitted=fitted, arguments=self.own.arguments, own=None)
 
     @property
     def law(self) -> Law:
@@ -103,6 +147,11 @@ class LawRecord:
     def title(self) -> str:
         """What the law is called in a sentence."""
         return f"law '{self.name}'" if self.name else f"the fit of {self.form}"
+
+
+def is_column(argument: str) -> bool:
+    """Return whether the SQL of an input is a column's name and nothing else."""
+    return re.fullmatch(r'"([^"]|"")+"|\w+', argument) is not None
 
 
 def saved_names(lake: Asked) -> list[str]:
@@ -160,8 +209,13 @@ def _record(row: Mapping[str, Any]) -> LawRecord:
     )
     penalty = find_objective(options["objective"], options["delta"])
     law: Law
-    if options["kind"] == BUILT_IN:
-        law = with_names(find_law(row["form"]), row["inputs"], row["target"])
+    if options["kind"] == REWRITTEN:
+        law = _rewritten(row, coefficients, penalty)
+    elif options["kind"] == BUILT_IN:
+        # An earlier version called an input after the law's own, also where it was read from an expression.
+        pairs = zip(row["inputs"], options["arguments"], strict=True)
+        names = [name if is_column(argument) else argument for name, argument in pairs]
+        law = with_names(find_law(row["form"]), names, row["target"])
         if options["is_changed"]:
             roles = {coefficient.name: coefficient.role for coefficient in law.coefficients}
             law = (
@@ -205,7 +259,33 @@ def _record(row: Mapping[str, Any]) -> LawRecord:
         seed=row["seed"] or 0,
         options=options,
         code_version=row["code_version"] or "",
+        own=_own(row, options, law),
     )
+
+
+def _own(row: Mapping[str, Any], options: Mapping[str, Any], law: Law) -> OwnInputs | None:
+    """Return a law by itself, where it was fitted on expressions."""
+    if options["kind"] == REWRITTEN and (kept := options.get("own")):
+        form = with_names(find_law(row["form"]), kept["inputs"], row["target"])
+        edge = None if kept["edge"] is None else (kept["edge"][0], kept["edge"][1])
+        support = np.array(kept["support"], dtype=np.float64).reshape(-1, 2)
+        return OwnInputs(form, tuple(kept["arguments"]), support, edge)
+    if options["kind"] == BUILT_IN and not all(map(is_column, options["arguments"])):  # of an earlier version
+        support = np.array([[span["lowest"], span["largest"]] for span in row["support"]], dtype=np.float64)
+        form = with_names(law, row["inputs"], row["target"])
+        return OwnInputs(form, tuple(options["arguments"]), support.reshape(-1, 2), None)
+    return None
+
+
+def _rewritten(row: Mapping[str, Any], coefficients: Sequence[Coefficient], penalty: Objective) -> Law:
+    """Return a built-in law over the columns of the expressions that it was fitted on."""
+    form = find_law(row["form"])
+    roles = {coefficient.name: coefficient.role for coefficient in form.coefficients}
+    kept = [replace(coefficient, role=roles[coefficient.name]) for coefficient in coefficients]
+    law = parse_formula(row["formula"], kept, row["inputs"], name=form.name, target=row["target"], objective=penalty)
+    units = tuple(replace(given, unit=UNITS.get(given.name, given.unit)) for given in law.inputs)
+    unit = form.unit if row["target"] == form.target else UNITS.get(row["target"], "")
+    return replace(law, inputs=units, unit=unit, source=form.source)
 
 
 def known(value: float | np.floating[Any] | None) -> float | None:

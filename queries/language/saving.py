@@ -13,7 +13,7 @@ from isoflop.queries.language.bind import is_plain
 from isoflop.queries.language.fits import Fitted, PlannedFit
 from isoflop.queries.language.macros import macros_of
 from isoflop.queries.language.question import Question
-from isoflop.queries.language.records import BUILT_IN, TYPED, LawRecord, known, load_law
+from isoflop.queries.language.records import BUILT_IN, REWRITTEN, TYPED, LawRecord, known, load_law
 from isoflop.queries.language.rows import checksum, checksum_sql
 from isoflop.queries.language.saved_laws import law_exists, save_law
 from isoflop.queries.language.syntax.nodes import CreateLaw, Name
@@ -114,7 +114,7 @@ def _about(question: Question, node: CreateLaw, fitted: Fitted, checked: str) ->
     law, search = fitted.bound.law, found.solution.search
     is_built_in = fitted.bound.is_built_in
     options = {
-        "kind": BUILT_IN if is_built_in else TYPED,
+        "kind": (REWRITTEN if has_rewritten(fitted, record) else BUILT_IN) if is_built_in else TYPED,
         "is_changed": is_built_in and law.coefficients != find_law(fitted.bound.form).coefficients,
         "domains": [_domain(coefficient) for coefficient in law.coefficients],
         "objective": found.solution.penalty.name,
@@ -126,6 +126,7 @@ def _about(question: Question, node: CreateLaw, fitted: Fitted, checked: str) ->
         "bootstrap": found.resampled.bootstrap,
         "intervals": found.intervals.kind,
         "arguments": list(record.arguments),
+        "own": _own_inputs(record),
         "target": record.target_sql,
         "values": question.values_in(node.start, node.end),
         "checksum": checked,
@@ -142,7 +143,7 @@ def _about(question: Question, node: CreateLaw, fitted: Fitted, checked: str) ->
         "aicc": _finite(found.criteria.aicc),
         "bic": _finite(found.criteria.bic),
         "widening": found.fitted.widening,
-        "edge": found.fitted.edge,
+        "edge": record.fitted.edge,
     }
     source = node.fit.source
     return {
@@ -155,6 +156,20 @@ def _about(question: Question, node: CreateLaw, fitted: Fitted, checked: str) ->
         "data_hash": found.data.data_hash,
         "diagnosis": json.dumps(diagnosis),
     }
+
+
+def _own_inputs(record: LawRecord) -> dict[str, Any] | None:
+    """Return what is kept of a law by itself, where it was fitted on expressions."""
+    own = record.own
+    if own is None:
+        return None
+    names = [input_.name for input_ in own.law.inputs]
+    return {"inputs": names, "arguments": list(own.arguments), "support": own.support.tolist(), "edge": own.edge}
+
+
+def has_rewritten(fitted: Fitted, record: LawRecord) -> bool:
+    """Return whether the law that is kept is over columns, and was fitted on expressions of them."""
+    return record.law is not fitted.bound.law and record.law.formula != fitted.bound.law.formula
 
 
 def _domain(coefficient: Coefficient) -> dict[str, Any]:

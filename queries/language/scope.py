@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from isoflop.lakehouse.errors import UnknownName, did_you_mean, nearest
 from isoflop.lakehouse.models.counts import SHAPE_OUTPUTS
 from isoflop.queries.language.question import Question
-from isoflop.queries.language.records import LawRecord, load_law, saved_names
+from isoflop.queries.language.records import LawRecord, is_column, load_law, saved_names
 from isoflop.queries.language.syntax.nodes import Expression, Name, OverValue, Span
 from isoflop.queries.language.syntax.reader import TokenReader
 from isoflop.queries.language.syntax.tokens import Kind, Token, matching
@@ -152,7 +152,7 @@ class Scope:
         known = (*self.given, *self.follows)
         found, missing = [], []
         for input_, argument in zip(record.law.inputs, record.arguments, strict=True):
-            name = match_name(input_.name, known)
+            name = match_name(input_.name, known) if is_column(argument) else None
             text = f'"{name}"' if name is not None else argument
             try:
                 tree = parse_expression(text, known)
@@ -175,8 +175,11 @@ class Scope:
         known = (*self.given, *self.follows)
         found = []
         for input_, argument in zip(law.law.inputs, law.arguments, strict=True):
-            per_step = f"{input_.name}_per_step" if law.target == PER_STEP else input_.name
+            # Totals over the run, where the law itself divides them by the steps; else those of a step.
+            is_total = law.target != PER_STEP or "steps" in law.inputs
+            per_step = input_.name if is_total else f"{input_.name}_per_step"
             name = match_name(per_step, known) or match_name(input_.name, known)
+            name = name if is_column(argument) else None
             try:
                 tree = parse_expression(f'"{name}"' if name is not None else argument, known)
             except FormulaError:
