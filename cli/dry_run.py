@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Any
 from isoflop.lakehouse.units import format_seconds
 
 if TYPE_CHECKING:
+    import pyarrow as pa
+
     from isoflop.lakehouse import Answer, Lakehouse
     from isoflop.lakehouse.runs.records import RunRecord
     from isoflop.workers.sweep import Sweep, SweepPlan
@@ -85,8 +87,17 @@ def describe_plans(sweeps: Sequence[Sweep], address: str | None) -> Answer:
     sizes = dict.fromkeys(name for _, plan in plans for run in plan.runs for name in run.shown())
     first = dict.fromkeys(name for row in rows for name in row if name not in (*sizes, *_LAST_COLUMNS))
     names = (*first, *sizes, *_LAST_COLUMNS)
-    table = pa.table({name: pa.array([row.get(name) for row in rows]) for name in names})
+    table = pa.table({name: _column([row.get(name) for row in rows]) for name in names})
     return Answer(table, notes=tuple(notes))
+
+
+def _column(values: Sequence[Any]) -> pa.Array:
+    """Return a column of the table; counts beyond what a BIGINT holds, such as 1e22 FLOPs, are floats."""
+    import pyarrow as pa
+
+    if any(isinstance(value, int) and abs(value) >= 2**63 for value in values):
+        values = [None if value is None else float(value) for value in values]
+    return pa.array(values)
 
 
 def fitted_step_time(lake: Lakehouse) -> StepTime | None:

@@ -105,8 +105,7 @@ class Rows:
 
     def column(self, name: str) -> list[Any]:
         """Return a further column of the usable rows."""
-        values: list[Any] = self.extra.column(name).take(self.kept).to_pylist()
-        return values
+        return list(map(_hashable, self.extra.column(name).take(self.kept).to_pylist()))
 
 
 def read_rows(question: Question, bound: Bound, source: Source, extra: Mapping[str, Column] | None = None) -> Rows:
@@ -155,7 +154,7 @@ def read_rows(question: Question, bound: Bound, source: Source, extra: Mapping[s
         faults[input_.name] = faults_of(inputs[p], table.column(f"x{p}"), needs_positive=input_.positive)
     if weights is not None:
         faults["the weight"] = faults_of(weights, table.column("w"), needs_positive=True)
-    named = {name: table.column(f"g{position}") for position, name in enumerate(extra or {})}
+    named = {name: _with_named_fields(table.column(f"g{position}")) for position, name in enumerate(extra or {})}
     return Rows(
         law_inputs=np.stack(inputs, axis=1) if inputs else np.empty((table.num_rows, 0)),
         targets=targets,
@@ -339,5 +338,19 @@ def group_rows(keys: pa.Table) -> list[NDArray[np.intp]]:
 
 
 def _hashable(value: object) -> object:
-    """Return a value as a key: lists and structs by their text."""
-    return repr(value) if isinstance(value, list | dict) else value
+    """Return a value as a key: lists and structs as tuples, which are ordered as DuckDB orders them."""
+    if isinstance(value, dict):
+        return tuple(map(_hashable, value.values()))
+    return tuple(map(_hashable, value)) if isinstance(value, list) else value
+
+
+def _with_named_fields(column: pa.ChunkedArray) -> pa.ChunkedArray:
+    """Return a column of structs whose fields have no names, such as `(params, tokens)`, with numbers for names."""
+    import pyarrow as pa
+
+    kind = column.type
+    if not pa.types.is_struct(kind) or len({field.name for field in kind}) == kind.num_fields:
+        return column
+    names = [str(position + 1) for position in range(kind.num_fields)]
+    whole = column.combine_chunks()
+    return pa.chunked_array([pa.StructArray.from_arrays(whole.flatten(), names=names, mask=whole.is_null())])

@@ -210,7 +210,7 @@ def _whole(amount: float | None) -> int:
 
 
 def _labels(values: list[Any] | None) -> list[Any] | None:
-    return None if values is None else [repr(value) if isinstance(value, list | dict) else value for value in values]
+    return None if values is None else [repr(value) if isinstance(value, tuple) else value for value in values]
 
 
 def _order(values: list[Any]) -> NDArray[np.float64]:

@@ -215,3 +215,19 @@ def test_the_order_in_which_rows_are_stored_changes_nothing(lakehouse: Lakehouse
         lakehouse.sql(f"CREATE LAW from_{name} AS FIT loss ~ power(x) FROM {name} WITH (resamples = 50)")
     up, down = (lakehouse.sql(f"DESCRIBE LAW from_{name}").rows() for name in ("up", "down"))
     assert up == down
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "FIT loss ~ power(params) FROM points WITH (cluster = (corpus, id % 3), resamples = 5)",
+        "FIT loss ~ power(params) FROM points WITH (cluster = [corpus], resamples = 5)",
+        "FIT loss ~ power(params) FROM points WITH (cluster = {'a': corpus, 'b': {'c': id % 2}}, resamples = 5)",
+        "FIT loss ~ power(params) FROM points GROUP BY (corpus, 1) WITH (resamples = 0)",
+        "CROSS VALIDATE loss ~ power(params) FROM points HOLDOUT LARGEST 20 PERCENT BY (params, tokens)",
+        "CROSS VALIDATE loss ~ power(params) FROM points KFOLD 3 BY (params, tokens)",
+    ],
+)
+def test_tuples_lists_and_structs_are_keys(planted: Lakehouse, text: str) -> None:
+    answer = planted.sql(text)
+    assert len(answer) and "nan" not in repr(answer).lower()
