@@ -55,6 +55,7 @@ def test_sql_and_tree_say_the_same(text: str) -> None:
         ("E AS x", "E", "no alias"),
         ("E + 'text'", "'t", "numbers only"),
         ("E + NULL", "NULL", "numbers only"),
+        ("E + A / (params / 1e9)::INT", "::", "a cast to INTEGER would change them"),
         ("E + true", "true", "numbers only"),
         ("E + exp(A, 2)", "exp", "takes 1 argument"),
         ("E % 2", "%", "not a function"),

@@ -163,7 +163,11 @@ class _Reader:
             case "FUNCTION":
                 return self.call(node)
             case "CAST":
-                return self.expression(node["child"])
+                child, kind = self.expression(node["child"]), node["cast_type"]["id"]
+                if kind != "DOUBLE":  # which every number of a formula is
+                    hint = "leave the cast away, or compute it in the query: FROM (SELECT *, x::INT AS n FROM …)"
+                    raise self.fail(f"a formula holds doubles, and a cast to {kind} would change them", node, hint=hint)
+                return child
             case other:
                 raise self.fail(
                     f"{other.lower().replace('_', ' ')} is not arithmetic",
