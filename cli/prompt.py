@@ -156,6 +156,7 @@ class NameCompleter(Completer):
             return
         if not word or not (word[0].isalpha() or word[0] == "_"):
             return
+        yield from _further_words(line, word)
         options = _options_at(line)
         known = options or (*self._known(), *_words())
         for name, meaning in known:
@@ -169,6 +170,16 @@ class NameCompleter(Completer):
             except Exception:  # a prompt without completion is better than none
                 self._names = ()
         return self._names
+
+
+def _further_words(line: str, word: str) -> Iterator[Completion]:
+    """Yield what is left of verbs and keywords of several words, of which the first ones are typed."""
+    typed = line.upper()
+    for name, meaning in _words():
+        for gap in (place + 1 for place, letter in enumerate(name) if letter == " "):
+            rest = name[gap:]
+            if rest.startswith(word.upper()) and typed.endswith(name[:gap] + word.upper()) and rest != word:
+                yield Completion(rest, -len(word), display=visible_line(rest), display_meta=visible_line(meaning))
 
 
 def _command_completions(line: str) -> Iterator[Completion]:
@@ -198,6 +209,7 @@ def _options_at(line: str) -> tuple[tuple[str, str], ...]:
 def _names(lake: Asked) -> Iterator[tuple[str, str]]:
     """Yield the names of a lake with what they mean; of two alike the later counts."""
     from isoflop.queries.laws import known_laws
+    from isoflop.queries.theory import known_theories
 
     columns = lake.query(
         "SELECT column_name AS name, any_value(data_type) AS type, string_agg(DISTINCT table_name, ', ') AS tables "
@@ -210,6 +222,7 @@ def _names(lake: Asked) -> Iterator[tuple[str, str]]:
     )
     yield from ((row["name"], row["kind"].replace("base table", "table")) for row in tables.to_pylist())
     yield from ((name, f"form: {law.formula or law.target}") for name, law in sorted(known_laws().items()))
+    yield from ((name, f"theory of {theory.family}") for name, theory in sorted(known_theories().items()))
     laws = lake.query("SELECT name, any_value(form) AS form, any_value(target) AS target FROM laws GROUP BY ALL")
     yield from ((row["name"], f"law of {row['target']}: {row['form']}") for row in laws.to_pylist())
 

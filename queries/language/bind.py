@@ -289,7 +289,12 @@ def unknown_law(question: Question, name: Name, known: Iterable[str]) -> Unknown
     best = nearest(name.text, names)
     form = nearest(name.text, known_laws())
     hint: str | None
-    if best is None and form is not None:
+    from isoflop.queries.theory import known_theories
+
+    theory = next((theory for theory in known_theories() if theory.lower() == name.text.lower()), None)
+    if theory is not None:
+        hint = f"'{theory}' is a theory, which has no coefficients: PREDICT RUNS BY {theory} FROM runs, or COMPARE"
+    elif best is None and form is not None:
         law = known_laws()[form]
         create = (
             f"CREATE LAW … AS FIT {law.target} ~ {form}({', '.join(input_.name for input_ in law.inputs)}) FROM runs"

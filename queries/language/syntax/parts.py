@@ -280,7 +280,7 @@ def read_pattern(reader: TokenReader, words: str) -> Show:
     words : the verb
     """
     start = reader.begin(words)
-    pattern = reader.value(Kind.STRING, "a pattern in quotes, like 'chin%'") if reader.accept("LIKE") else None
+    pattern = reader.value(Kind.STRING, "a pattern in quotes, like 'a%'") if reader.accept("LIKE") else None
     return Show(start, reader.tokens[reader.last - 1].end, pattern)
 
 

@@ -85,7 +85,10 @@ class Words(Generic[V]):
         for verb in verbs:
             for start in verb.starts or (verb.words,):
                 phrase = tuple(start.split(" "))
-                self._by_first.setdefault(phrase[0], []).append((phrase, verb))
+                others = self._by_first.setdefault(phrase[0], [])
+                if any(phrase == other and verb.needs is known.needs for other, known in others):
+                    raise ValueError(f"two verbs begin with {start}")
+                others.append((phrase, verb))
         for phrases in self._by_first.values():
             phrases.sort(key=lambda found: -len(found[0]))  # the longest that fits is meant
         self._any = re.compile(rf"\b(?:{'|'.join(_telling(verbs)) or '(?!)'})\b", re.IGNORECASE)

@@ -30,16 +30,36 @@ from isoflop.queries.language.verbs.keeping import (
     SHOW_LAW_FORMS,
     SHOW_LAWS,
 )
-from isoflop.queries.language.verbs.predicting import PREDICT_RUNS
+from isoflop.queries.language.verbs.predicting import PREDICT_RUNS, SHOW_THEORIES
 
 Verbs = tuple[Verb[Any], ...]
 
 # In the order of reference and shell: examples of one verb may name what those of an earlier one made.
 VERBS: Verbs = (
-    FIT, CREATE_LAW, SHOW_LAWS, DESCRIBE_LAW, SHOW_LAW_FORMS, EXTRAPOLATE, EXTRAPOLATE_AVERAGE, PREDICT, RESIDUALS,
-    PREDICT_RUNS, FORECAST, SHOW_FORECASTS, CROSS_VALIDATE, COMPARE, COMPARE_APPROACHES, OPTIMIZE, DESIGN, EXPLAIN,
-    REFIT_LAW, COMMENT_ON_LAW, ALTER_LAW, DROP_LAW,
-)  # fmt: skip
+    FIT,
+    CREATE_LAW,
+    SHOW_LAWS,
+    DESCRIBE_LAW,
+    SHOW_LAW_FORMS,
+    EXTRAPOLATE,
+    EXTRAPOLATE_AVERAGE,
+    PREDICT,
+    RESIDUALS,
+    PREDICT_RUNS,
+    SHOW_THEORIES,
+    FORECAST,
+    SHOW_FORECASTS,
+    CROSS_VALIDATE,
+    COMPARE,
+    COMPARE_APPROACHES,
+    OPTIMIZE,
+    DESIGN,
+    EXPLAIN,
+    REFIT_LAW,
+    COMMENT_ON_LAW,
+    ALTER_LAW,
+    DROP_LAW,
+)
 
 
 def words() -> Words[Verb[Any]]:

@@ -6,12 +6,13 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from isoflop.lakehouse.errors import EmptySelection, UnknownName, UsageError
+from isoflop.queries.language.listing import Listing
 from isoflop.queries.language.question import Question
 from isoflop.queries.language.rows import source_pieces
-from isoflop.queries.language.syntax.nodes import Name, Source, Span
-from isoflop.queries.language.syntax.parts import read_source, refuse_parts
+from isoflop.queries.language.syntax.nodes import Name, Show, Source, Span
+from isoflop.queries.language.syntax.parts import read_pattern, read_source, refuse_parts
 from isoflop.queries.language.syntax.reader import TokenReader
-from isoflop.queries.language.verb import Brief, Page, Steps, Verb
+from isoflop.queries.language.verb import Brief, Page, Plan, Steps, Verb
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -126,4 +127,45 @@ PREDICT_RUNS = Verb(
         mistakes=("PREDICT RUNS BY volterra", "PREDICT RUNS BY volterra_plrf FROM (SELECT 1 AS x)"),
     ),
     briefs=(Brief("have a theory predict runs, and keep what it says", USAGE),),
+)
+
+
+_THEORIES = """
+SELECT theory, version, family, metrics, source FROM _theories
+WHERE $pattern IS NULL OR theory ILIKE $pattern ORDER BY theory
+"""
+
+
+def _show_theories(question: Question, node: Show) -> Plan:
+    import pyarrow as pa
+
+    from isoflop.queries.theory import known_theories
+
+    rows = [
+        {"theory": name, "version": theory.version, "family": theory.family, "metrics": list(theory.metrics)}
+        | {"source": theory.source}
+        for name, theory in known_theories().items()
+    ]
+    return Listing(question, node, "the theories there are", _THEORIES, {"_theories": pa.Table.from_pylist(rows)})
+
+
+SHOW_THEORIES = Verb(
+    words="SHOW THEORIES",
+    rule="SHOW THEORIES [ LIKE text ]",
+    node=Show,
+    parse=lambda reader: read_pattern(reader, "SHOW THEORIES"),
+    plan=_show_theories,
+    page=Page(
+        purpose="Lists the theories that `PREDICT RUNS BY` and `COMPARE` take, [each in full](theories.md).",
+        sample="SHOW THEORIES",
+        columns={
+            "theory": "its name",
+            "version": "of it; changes with its predictions",
+            "family": "of the runs that it predicts",
+            "metrics": "list of what it predicts",
+            "source": "paper and equation",
+        },
+        examples=("SELECT theory, family, metrics FROM (SHOW THEORIES LIKE 'volt%')",),
+    ),
+    briefs=(Brief("list the theories that predict runs", "SHOW THEORIES"),),
 )

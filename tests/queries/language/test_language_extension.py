@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import random
 import re
 import sys
@@ -40,77 +41,92 @@ def plan(question: Question, node: Show) -> Plan:
     return Listing(question, node, "what a fit can minimize", sql, objectives)
 
 
-SHOW_OBJECTIVES = Verb(
-    words="SHOW OBJECTIVES",
-    rule="SHOW OBJECTIVES [ LIKE text ]",
+SHOW_TRIED = Verb(
+    words="SHOW TRIED OBJECTIVES",
+    rule="SHOW TRIED OBJECTIVES [ LIKE text ]",
     node=Show,
-    parse=lambda reader: read_pattern(reader, "SHOW OBJECTIVES"),
+    parse=lambda reader: read_pattern(reader, "SHOW TRIED OBJECTIVES"),
     plan=plan,
     page=Page(
         purpose="Lists what a fit can minimize.",
-        sample="SHOW OBJECTIVES",
+        sample="SHOW TRIED OBJECTIVES",
         columns={"objective": "its name"},
-        examples=("SHOW OBJECTIVES LIKE 'huber%'",),
+        examples=("SHOW TRIED OBJECTIVES LIKE 'huber%'",),
     ),
-    briefs=(Brief("list what a fit can minimize", "SHOW OBJECTIVES"),),
+    briefs=(Brief("list what a fit can minimize", "SHOW TRIED OBJECTIVES"),),
 )
 
 
 @pytest.fixture
 def lake(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Lakehouse]:
     """A lake of a language with one verb more."""
-    monkeypatch.setattr(verbs, "VERBS", (*verbs.VERBS, SHOW_OBJECTIVES))
+    monkeypatch.setattr(verbs, "VERBS", (*verbs.VERBS, SHOW_TRIED))
     with isoflop.open(tmp_path / "extended.duckdb") as opened:
         yield opened
 
 
 def test_it_is_answered_wherever_a_query_may_stand(lake: Lakehouse) -> None:
-    assert [name for (name,) in lake.sql("SHOW OBJECTIVES").rows()] == sorted(OBJECTIVES)
-    assert lake.sql("WITH o AS (SHOW OBJECTIVES LIKE $1) SELECT count(*) > 0 FROM o", ["huber%"]).rows() == [(True,)]
-    lake.sql("CREATE TABLE kept AS SHOW OBJECTIVES")
+    assert [name for (name,) in lake.sql("SHOW TRIED OBJECTIVES").rows()] == sorted(OBJECTIVES)
+    assert lake.sql("WITH o AS (SHOW TRIED OBJECTIVES LIKE $1) SELECT count(*) > 0 FROM o", ["huber%"]).rows() == [
+        (True,)
+    ]
+    lake.sql("CREATE TABLE kept AS SHOW TRIED OBJECTIVES")
     assert len(lake.sql("FROM kept")) == len(OBJECTIVES)
-    with pytest.raises(IsoflopError, match="a view cannot hold SHOW OBJECTIVES, which is answered once"):
-        lake.sql("CREATE VIEW v AS FROM (SHOW OBJECTIVES)")
+    with pytest.raises(IsoflopError, match="a view cannot hold SHOW TRIED OBJECTIVES, which is answered once"):
+        lake.sql("CREATE VIEW v AS FROM (SHOW TRIED OBJECTIVES)")
     with pytest.raises(IsoflopError, match="a pattern in quotes"):
-        lake.sql("SHOW OBJECTIVES LIKE huber")
+        lake.sql("SHOW TRIED OBJECTIVES LIKE huber")
 
 
 def test_it_is_explained(lake: Lakehouse) -> None:
-    steps = dict(lake.sql("EXPLAIN SHOW OBJECTIVES LIKE 'huber%'").rows())
+    steps = dict(lake.sql("EXPLAIN SHOW TRIED OBJECTIVES LIKE 'huber%'").rows())
     assert steps["list"] == "what a fit can minimize" and steps["like"] == "huber%"
     assert steps["sql"].startswith("FROM _objectives")
-    assert "answer" in dict(lake.sql("EXPLAIN ANALYZE SHOW OBJECTIVES").rows())
+    assert "answer" in dict(lake.sql("EXPLAIN ANALYZE SHOW TRIED OBJECTIVES").rows())
 
 
 def test_grammar_and_reference_and_diagrams_have_it(lake: Lakehouse, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.syspath_prepend(str(DOCS))
     import language
 
-    assert verbs.grammar().rules["show_objectives"] == SHOW_OBJECTIVES.rule
-    drawn = language.figures()["figures/grammar/show_objectives.svg"]
+    assert verbs.grammar().rules["show_tried_objectives"] == SHOW_TRIED.rule
+    drawn = language.figures()["figures/grammar/show_tried_objectives.svg"]
     assert all(f">{word}</text>" in drawn for word in ("SHOW", "OBJECTIVES", "LIKE", "text"))
-    section = language.section(SHOW_OBJECTIVES, lambda text: "\n".join(map(str, lake.sql(text).rows())))
-    assert re.match(r"## SHOW OBJECTIVES\n\nLists what a fit can minimize\.", section)
-    assert "show_objectives = SHOW OBJECTIVES [LIKE text]" in section and "('huber_log',)" in section
+    section = language.section(SHOW_TRIED, lambda text: "\n".join(map(str, lake.sql(text).rows())))
+    assert re.match(r"## SHOW TRIED OBJECTIVES\n\nLists what a fit can minimize\.", section)
+    assert "show_tried_objectives = SHOW TRIED OBJECTIVES [LIKE text]" in section and "('huber_log',)" in section
     assert "language" in sys.modules
 
 
 def test_the_shell_tells_and_completes_it(lake: Lakehouse, capsys: pytest.CaptureFixture[str]) -> None:
-    assert "SHOW OBJECTIVES" in overview() and str(help_on("show objectives")).startswith("SHOW OBJECTIVES: list what")
+    assert "SHOW TRIED OBJECTIVES" in overview()
+    assert str(help_on("show tried objectives")).startswith("SHOW TRIED OBJECTIVES: list what")
     with Conversation(lake, "csv") as conversation:
-        conversation.command(".help SHOW OBJECTIVES")
-        conversation.ask(SHOW_OBJECTIVES.briefs[0].example)
+        conversation.command(".help SHOW TRIED OBJECTIVES")
+        conversation.ask(SHOW_TRIED.briefs[0].example)
         completer = NameCompleter(conversation.session)
-        found = {one.text: one.display_meta_text for one in completer.get_completions(Document("SHO"), CompleteEvent())}
-    assert found["SHOW OBJECTIVES"] == "list what a fit can minimize"
+        found = {
+            text: {
+                each.text: each.display_meta_text for each in completer.get_completions(Document(text), CompleteEvent())
+            }
+            for text in ("SHO", "FROM (SHOW tri")
+        }
+    assert found["SHO"]["SHOW TRIED OBJECTIVES"] == "list what a fit can minimize"
+    assert found["FROM (SHOW tri"]["TRIED OBJECTIVES"] == "list what a fit can minimize"
     assert "huber_log" in capsys.readouterr().out
 
 
 def test_statements_of_tests_are_made_of_it(lake: Lakehouse) -> None:
     chance = random.Random(0)
     for _ in range(30):
-        text = make("show_objectives", chance)
+        text = make("show_tried_objectives", chance)
         tokens = tokenize(text)
         parsed = parse_clause(text, tokens, 0, len(tokens) - 1, verbs.words())
-        assert parsed.verb is SHOW_OBJECTIVES and parsed.node.end == len(text)
+        assert parsed.verb is SHOW_TRIED and parsed.node.end == len(text)
     assert any("OBJECTIVES" in make("explained", chance) for _ in range(300))
+
+
+def test_two_verbs_cannot_begin_alike(lake: Lakehouse, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(verbs, "VERBS", (*verbs.VERBS, dataclasses.replace(SHOW_TRIED)))
+    with pytest.raises(ValueError, match="two verbs begin with SHOW TRIED OBJECTIVES"):
+        verbs.words()
