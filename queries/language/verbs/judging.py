@@ -99,10 +99,10 @@ _COMPARE_PAGE = Page(
     purpose=(
         "Fits several laws to the same rows, those that all of them can use, and ranks them: by error on held-out rows "
         "with a split, by AICc without one; fits that did not converge come last. A saved law is fitted again, to "
-        "these rows. A theory stands among them by its name: it is asked about the run and step of each row (`run_id`, and `step` or a run's `steps`), has no "
-        "free number and is not fitted. `weighing = 'resamples'` weighs laws as "
-        "[EXTRAPOLATE AVERAGE](#extrapolate-average) does: by how often each predicts best what a resample "
-        "leaves out."
+        "these rows. A theory stands among them by its name: it is asked about the run and step of each row "
+        "(`run_id`, and `step` or a run's `steps`), has no free number and is not fitted. `weighing = 'resamples'` "
+        "weighs laws as [EXTRAPOLATE AVERAGE](#extrapolate-average) does: by how often each predicts best what a "
+        "resample leaves out."
     ),
     sample="COMPARE chin, (loss ~ power(flops)) FROM runs WHERE NOT outlier HOLDOUT LARGEST 20 PERCENT BY flops",
     columns={
