@@ -53,7 +53,7 @@ def over_columns(question: Question, bound: Bound, source: Source) -> OverColumn
     ------
     StatementError : when DuckDB cannot answer
     """
-    if not has_expressions(bound) or not isinstance(bound.law, Formula):
+    if not has_expressions(bound) or bound.law.text is None:
         return None
     columns: dict[str, Expression] = {}
     texts: dict[str, str] = {}
@@ -83,7 +83,7 @@ def own_law(bound: Bound) -> Law:
     return with_names(bound.law, names, bound.target_name)
 
 
-def rewritten(law: Formula, texts: dict[str, str], columns: list[str]) -> Formula:
+def rewritten(law: Law, texts: dict[str, str], columns: list[str]) -> Formula:
     """Return a law with its inputs replaced by expressions over columns.
 
     Parameters
@@ -102,15 +102,16 @@ def rewritten(law: Formula, texts: dict[str, str], columns: list[str]) -> Formul
     >>> law.law, [given.name for given in law.inputs]
     ('E + A / (params / 1e6) ^ alpha', ['params'])
     """
+    written = str(law.text)
     names = {coefficient.name.lower() for coefficient in law.coefficients}
     if clash := [column for column in columns if column.lower() in names]:
-        raise FormulaError("Binder", f"'{clash[0]}' is a column and a coefficient", law.law, 0, len(law.law))
+        raise FormulaError("Binder", f"'{clash[0]}' is a column and a coefficient", written, 0, len(written))
     parts, position = [], 0
-    for token in tokenize(law.law):
-        parts.append(law.law[position : token.start])
+    for token in tokenize(written):
+        parts.append(written[position : token.start])
         parts.append(texts.get(token.name, token.text) if token.is_name else token.text)
         position = token.end
-    text = "".join((*parts, law.law[position:]))
+    text = "".join((*parts, written[position:]))
     made = parse_formula(
         text, law.coefficients, columns, name=law.name, target=law.target, unit=law.unit, objective=law.objective
     )

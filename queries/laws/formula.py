@@ -233,15 +233,13 @@ class Formula(Law):
             return self
         return replace(self, coefficients=coefficients, chart=self.chart if keeps_chart else None)
 
-    def renamed(self, inputs: Sequence[str], target: str, unit: str, rewrite: Rewrite) -> Formula:
-        """Return the law in the words of a table: its inputs and its target called as their columns are.
+    @property
+    def text(self) -> str:
+        """The formula as it was typed."""
+        return self.law
 
-        Parameters
-        ----------
-        inputs : P names; kept as the law has them where the formula could no longer be read
-        target, unit : of what it predicts
-        rewrite : takes a formula and new names by old ones to the formula with its names exchanged
-        """
+    def renamed(self, inputs: Sequence[str], target: str, unit: str, rewrite: Rewrite) -> Formula:
+        """Return the law in the words of a table; inputs stay where the formula could no longer be read."""
         law = self if target == self.target else replace(self, target=target, unit=unit)
         in_chart = law.chart.coefficients if law.chart else ()
         taken = {coefficient.name.lower() for coefficient in (*law.coefficients, *in_chart)}

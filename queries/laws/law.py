@@ -271,6 +271,11 @@ class Law(ABC):
         """
         return None
 
+    @property
+    def text(self) -> str | None:
+        """The formula over inputs and coefficients, as `parse_formula` reads it; None for a computed law."""
+        return None
+
     def renamed(self, inputs: Sequence[str], target: str, unit: str, rewrite: Rewrite) -> Law:
         """Return the law in the words of a table; a law whose names cannot change stays as it is.
 

@@ -107,7 +107,7 @@ def optimize(problem: ConstrainedProblem, *, seed: int = 0) -> Optimum:
     >>> from isoflop.queries.planning.problem import Condition
     >>> area = Condition("x + y <= 10", lambda p: p[:, 0] + p[:, 1], lambda p: np.full(len(p), 10.0))
     >>> both = (Variable("x", 1, 9), Variable("y", 1, 9))
-    >>> found = optimize(Problem(both, lambda p: p[:, 0] * p[:, 1], (area,), maximize=True))
+    >>> found = optimize(ConstrainedProblem(both, lambda p: p[:, 0] * p[:, 1], (area,), maximize=True))
     >>> found.status, found.point.round(6).tolist(), found.multipliers.round(6).tolist()
     ('optimal', [5.0, 5.0], [5.0])
     """

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from isoflop.lakehouse.errors import EmptySelection, FitError, UsageError
 from isoflop.queries.laws import CHINCHILLA, CHINCHILLA_TIED, POWER
-from isoflop.queries.planning import Comparison, compare_approaches
+from isoflop.queries.planning import ApproachComparison, compare_approaches
 
 Array = NDArray[np.float64]
 
@@ -48,7 +48,7 @@ def published() -> tuple[Array, ...]:
 
 
 @pytest.fixture(scope="module")
-def compared(published: tuple[Array, ...]) -> Comparison:
+def compared(published: tuple[Array, ...]) -> ApproachComparison:
     return compare_approaches(*published, budgets=NOMINAL, tolerance=0.2)
 
 
@@ -91,7 +91,7 @@ def test_intervals_hold_the_truth_under_noise() -> None:
     assert found.records == again.records
 
 
-def test_the_published_runs_give_the_published_exponent(compared: Comparison) -> None:
+def test_the_published_runs_give_the_published_exponent(compared: ApproachComparison) -> None:
     law = compared["law"]
     assert law.params_exponent == pytest.approx(0.3671826 / (0.3473127 + 0.3671826), abs=2e-5)
     assert law.params_lower < 0.513 < law.params_upper
@@ -102,7 +102,7 @@ def test_the_published_runs_give_the_published_exponent(compared: Comparison) ->
     assert len(compared.slices.budgets) == 9
 
 
-def test_the_table_has_a_row_an_approach(compared: Comparison) -> None:
+def test_the_table_has_a_row_an_approach(compared: ApproachComparison) -> None:
     table = compared.table
     assert table.column("approach").to_pylist() == ["envelope", "isoflop_parabola", "isoflop_akima", "law"]
     assert table.column("params_exponent").to_pylist() == [one.params_exponent for one in compared.approaches]
