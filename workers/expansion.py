@@ -10,7 +10,7 @@ from typing import Any
 
 from isoflop.lakehouse.errors import did_you_mean
 from isoflop.lakehouse.models.counts import SHAPE_OUTPUTS
-from isoflop.lakehouse.runs.records import RunRecord
+from isoflop.lakehouse.runs.records import LARGEST_WHOLE, RunRecord
 from isoflop.workers.components.component import nested_settings
 from isoflop.workers.expressions import ExpressionError, Grid
 from isoflop.workers.families import ConfigError, Experiment
@@ -19,7 +19,6 @@ from isoflop.workers.sweep_file import Document, Keys
 from isoflop.workers.sweep_keys import SweepKeys
 
 MAX_ROWS = 1_000_000  # of a grid, before exclusion
-MOST_COUNTED = 2**63 - 1  # what a column of counts holds
 _Shape = dict[str, Any]  # what follows from a config without its length: counts, and settings left to their defaults
 
 
@@ -220,9 +219,9 @@ class _Expansion:
         record = run.record()
         for count in ("params", "params_non_embedding", "steps", "tokens"):
             value = getattr(record, count)
-            if value is not None and value > MOST_COUNTED:
+            if value is not None and value > LARGEST_WHOLE:
                 problem = f"the run would have {value:.3g} {count.replace('_', ' ')}, more than can be counted"
-                raise self.document.error(("grid",), problem, f"at most {MOST_COUNTED:.3g}")
+                raise self.document.error(("grid",), problem, f"at most {LARGEST_WHOLE:.3g}")
         own = {name: self.grid.columns[name][row] for name in (*self.columns, *self.keys.derive)}
         extra = {name: value for name, value in own.items() if name not in self.settings and value is not None}
         return replace(record, name=self._label(row), tags=self.keys.tags, extra={**record.extra, **extra})

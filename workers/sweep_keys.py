@@ -8,6 +8,7 @@ from typing import Annotated, Any, Literal
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 
 from isoflop.lakehouse.errors import FileError, did_you_mean
+from isoflop.lakehouse.runs.records import LARGEST_WHOLE
 from isoflop.workers.resources import seconds_of
 from isoflop.workers.sweep_file import Document
 
@@ -38,14 +39,11 @@ def _as_seeds(value: object) -> object:
     return value
 
 
-LARGEST_SEED = 2**63 - 1  # that the column of seeds holds
-
-
 def _all_different(values: tuple[int, ...]) -> tuple[int, ...]:
     if not values or len(set(values)) < len(values):
         raise ValueError("expected at least one seed, each once")
-    if max(map(abs, values)) > LARGEST_SEED:
-        raise ValueError(f"expected seeds up to {LARGEST_SEED}")
+    if max(map(abs, values)) > LARGEST_WHOLE:
+        raise ValueError(f"expected seeds up to {LARGEST_WHOLE}")
     return values
 
 

@@ -1,6 +1,6 @@
 """Where the keeper of a lake listens: a file beside the spool, and a private Unix socket.
 
-The file says the socket's place, a token and the keeper's process. It is made under a name cannot be guessed,
+The file says the socket's place, a token and the keeper's process. It is made under a name that cannot be guessed,
 readable by its owner alone, and renamed into place; a file that another user owns is not believed. The socket
 lies in a folder of its own that no other user can enter.
 """

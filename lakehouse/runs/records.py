@@ -75,6 +75,9 @@ def run_id_of(family: str, config: Mapping[str, object], seed: int) -> str:
     return digest(canonical_json({"family": family, "config": known, "seed": seed}))
 
 
+LARGEST_WHOLE = 2**63 - 1  # number that a BIGINT holds
+
+
 @dataclass(frozen=True, kw_only=True)
 class RunRecord:
     """What is known about a run before it trains.

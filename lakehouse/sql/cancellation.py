@@ -101,7 +101,7 @@ class Watch:
     def cancel(self) -> None:
         """Stop what is being answered, from any thread; whoever waits for it meets `Interrupted`.
 
-        What has not quite begun cannot be stopped, so it is told again until nobody waits for it any more.
+        What has not quite begun cannot be stopped, so it is told again until no statement goes on.
         """
         with self._lock:
             self._is_canceled = True

@@ -114,7 +114,7 @@ def _about(question: Question, node: CreateLaw, fitted: Fitted, checked: str) ->
     law, search = fitted.bound.law, found.solution.search
     is_built_in = fitted.bound.is_built_in
     options = {
-        "kind": (REWRITTEN if has_rewritten(fitted, record) else BUILT_IN) if is_built_in else TYPED,
+        "kind": (BUILT_IN if record.own is None else REWRITTEN) if is_built_in else TYPED,
         "is_changed": is_built_in and law.coefficients != find_law(fitted.bound.form).coefficients,
         "domains": [_domain(coefficient) for coefficient in law.coefficients],
         "objective": found.solution.penalty.name,
@@ -165,11 +165,6 @@ def _own_inputs(record: LawRecord) -> dict[str, Any] | None:
         return None
     names = [input_.name for input_ in own.law.inputs]
     return {"inputs": names, "arguments": list(own.arguments), "support": own.support.tolist(), "edge": own.edge}
-
-
-def has_rewritten(fitted: Fitted, record: LawRecord) -> bool:
-    """Return whether the law that is kept is over columns, and was fitted on expressions of them."""
-    return record.law is not fitted.bound.law and record.law.formula != fitted.bound.law.formula
 
 
 def _domain(coefficient: Coefficient) -> dict[str, Any]:

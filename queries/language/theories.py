@@ -66,12 +66,13 @@ def theory_named(question: Question, subject: Name | Candidate) -> Theory | None
     """Return the theory that a candidate names; None for a law. A saved law goes before a theory of its name."""
     from isoflop.queries.theory import find_theory
 
-    if isinstance(subject, Candidate) or law_exists(question.lake, subject.text):
+    if isinstance(subject, Candidate):
         return None
     try:
-        return find_theory(subject.text)
+        theory = find_theory(subject.text)
     except UnknownName:
         return None
+    return None if law_exists(question.lake, subject.text) else theory
 
 
 def bind_theory(question: Question, theory: Theory, subject: Name | Candidate, metric: str | None) -> Bound:

@@ -19,12 +19,10 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 from pydantic.fields import FieldInfo
 
 from isoflop.lakehouse.models.counts import Counts
-from isoflop.lakehouse.runs.records import RunRecord
+from isoflop.lakehouse.runs.records import LARGEST_WHOLE, RunRecord
 from isoflop.workers.components import Component, Scalar, components_of
 from isoflop.workers.components.component import gathered
 from isoflop.workers.families.refusal import config_error, settings_named, wrong_field
-
-LARGEST = 2**63 - 1  # whole number that a column holds
 
 
 class Experiment(BaseModel, ABC):
@@ -217,8 +215,8 @@ def _check_scalar(name: str, value: object, fields: Sequence[FieldInfo | None]) 
     kinds = {kind for field in fields if field is not None for kind in _kinds(field.annotation)}
     if isinstance(value, bool) and bool not in kinds and kinds & {int, float}:
         raise wrong_field(name, f"is {str(value).lower()}; it should be a number")
-    if int in kinds and isinstance(value, int | float) and abs(value) > LARGEST:
-        raise wrong_field(name, f"is {value:g}; it should be at most {LARGEST:g}")
+    if int in kinds and isinstance(value, int | float) and abs(value) > LARGEST_WHOLE:
+        raise wrong_field(name, f"is {value:g}; it should be at most {LARGEST_WHOLE:g}")
 
 
 def _kinds(annotation: object) -> set[object]:

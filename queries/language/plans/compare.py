@@ -158,7 +158,7 @@ def _candidates(question: Question, node: Compare) -> tuple[list[str], list[Boun
 
 def _plain(sql: str) -> str:
     """Return the SQL of a target such that two that say the same are the same text."""
-    return re.sub(r'[\s"()]', "", sql).lower()
+    return re.sub(r'[\s"]', "", sql).lower()
 
 
 def _weights(
