@@ -24,8 +24,8 @@ $(READY_FOR_WORK): $(READY)
 demo: $(READY)  ## train a small sweep, land it, fit, cross-validate, extrapolate
 	@$(BIN)/isoflop demo
 
-test: $(READY_FOR_WORK)  ## run the tests on two cores
-	@$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder -m "not slow"
+test: $(READY_FOR_WORK)  ## run the tests: three processes keep two cores busy
+	@$(BIN)/python -m pytest -n 3 --dist loadfile --no-loadscope-reorder --timeout 600 -m "not slow"
 
 test-slow: $(READY_FOR_WORK)  ## run the slow tests too
 	@$(BIN)/python -m pytest -m "slow or not slow"

@@ -1,4 +1,4 @@
-"""`isoflop compare`: a short spelling of COMPARE and COMPARE APPROACHES."""
+"""`isoflop compare`: a short spelling of COMPARE, COMPARE APPROACHES and COMPARE GAIN."""
 
 from __future__ import annotations
 
@@ -6,23 +6,34 @@ from typing import Annotated
 
 import typer
 
+from isoflop.cli.completing import complete_law
 from isoflop.cli.options import FormatOption, JsonOption, LakeOption
 
 
 def compare(
     candidates: Annotated[
         list[str] | None,
-        typer.Argument(metavar="LAW|FORMULA…", help="Saved laws, or formulas like 'loss ~ kaplan(params, tokens)'."),
+        typer.Argument(
+            metavar="LAW|FORMULA…",
+            autocompletion=complete_law,
+            help="Saved laws, or formulas like 'loss ~ kaplan(params, tokens)'.",
+        ),
     ] = None,
     approaches: Annotated[
         bool, typer.Option("--approaches", help="The best size for a budget by envelope, isoFLOP profiles and law.")
     ] = False,
+    gain: Annotated[bool, typer.Option("--gain", help="How much compute the first law saves over the second.")] = False,
     from_: Annotated[
         str, typer.Option("--from", metavar="SOURCE", help="A table, a view, a file or a query.")
     ] = "runs",
     where: Annotated[str | None, typer.Option("--where", "-w", metavar="CONDITION", help="Which rows.")] = None,
     group_by: Annotated[
-        str | None, typer.Option("--group-by", metavar="COLUMN,…", help="One comparison for each value (approaches).")
+        str | None,
+        typer.Option("--group-by", metavar="COLUMN,…", help="One comparison a value; groups of --gain."),
+    ] = None,
+    sharing: Annotated[
+        str | None,
+        typer.Option("--sharing", metavar="NAME,…", help="Coefficients that the groups of --gain have in common."),
     ] = None,
     holdout: Annotated[
         str | None,
@@ -30,7 +41,7 @@ def compare(
     ] = None,
     at: Annotated[
         str | None,
-        typer.Option("--at", metavar="FLOPS,…", help="Best sizes at these budgets (approaches)."),
+        typer.Option("--at", metavar="FLOPS,…", help="Best sizes, or the gain, at these budgets."),
     ] = None,
     with_: Annotated[
         list[str] | None,
@@ -40,7 +51,7 @@ def compare(
     format: FormatOption = None,
     json: JsonOption = False,
 ) -> None:
-    """Compare laws on the same rows, or the approaches to the best size for a budget.
+    """Compare laws on the same rows, approaches to the best size for a budget, or the compute two laws need.
 
     The statement this stands for is printed on stderr.
 
@@ -50,20 +61,93 @@ def compare(
 
       isoflop compare --approaches --at 1e21,1e22
 
+      isoflop compare --gain new old --at 1e21,1e23
+
+      isoflop compare --gain new old "loss ~ chinchilla(params, tokens)" --group-by recipe --sharing E,alpha,beta
+
       isoflop compare --approaches --where "corpus = 'web'" --with budgets=1e19,1e20,1e21 --with tolerance=0.2
     """
     from isoflop.cli.options import chosen_format, open_lake
     from isoflop.cli.output import note, show
+    from isoflop.lakehouse.errors import UsageError
 
     form = chosen_format(format, json)
-    statement = compare_statement(
+    if gain:
+        if approaches or holdout is not None:
+            raise UsageError("--gain takes no --approaches and no --holdout")
+        if group_by is None and where is not None:
+            raise UsageError("--gain compares two saved laws as they are; --where goes with --group-by")
+        statement = gain_statement(
+            candidates or [], at=at, options=with_ or [], source=from_, where=where, group_by=group_by, sharing=sharing
+        )
+    else:
+        if sharing is not None:
+            raise UsageError("--sharing belongs to --gain with --group-by")
+        statement = compare_statement(
         candidates or [], from_, approaches=approaches, where=where, group_by=group_by, holdout=holdout, at=at,
         options=with_ or [],
     )  # fmt: skip
     note(statement)
-    with open_lake(lake) as opened:
+    with open_lake(lake, makes=from_.strip().lower() != "runs") as opened:
         answer = opened.sql(statement)
     show(answer, form)
+
+
+def gain_statement(
+    candidates: list[str],
+    *,
+    at: str | None = None,
+    options: list[str] | None = None,
+    source: str = "runs",
+    where: str | None = None,
+    group_by: str | None = None,
+    sharing: str | None = None,
+) -> str:
+    """Return the statement that `isoflop compare --gain` stands for.
+
+    With `group_by` the candidates are the values of two groups and the formula that is fitted to each; `level` and
+    `seed` are then options of the comparison, all others of the fit.
+
+    Raises
+    ------
+    UsageError : for other than two laws, or other than two groups and a formula
+
+    Example
+    -------
+    >>> gain_statement(["new", "old"], at="1e21,1e23")
+    'COMPARE GAIN OF new OVER old AT flops = [1e21, 1e23]'
+    >>> print(gain_statement(["new", "old", "loss ~ power(flops)"], group_by="recipe", sharing="E", at="1e21"))
+    COMPARE GAIN OF 'new' OVER 'old' IN (
+    FIT loss ~ power(flops)
+    FROM runs
+    GROUP BY recipe SHARING (E)) AT flops = 1e21
+    """
+    from isoflop.cli.fit import as_assignment, fit_statement, law_in_statement
+    from isoflop.lakehouse.errors import UsageError
+    from isoflop.lakehouse.sql.quoting import literal
+
+    own = options or []
+    if group_by is None:
+        if sharing is not None:
+            raise UsageError("--sharing needs --group-by: the groups that have these coefficients in common")
+        if len(candidates) != 2 or any("~" in candidate for candidate in candidates):
+            raise UsageError("--gain takes two saved laws: isoflop compare --gain new old")
+        first, second = map(law_in_statement, candidates)
+        statement = f"COMPARE GAIN OF {first} OVER {second}"
+    else:
+        if len(candidates) != 3 or ["~" in candidate for candidate in candidates] != [False, False, True]:
+            said = "isoflop compare --gain new old 'loss ~ power(flops)' --group-by recipe"
+            raise UsageError("--gain with --group-by takes the values of two groups and a formula", hint=said)
+        is_own = [option.partition("=")[0].strip().lower() in ("level", "seed") for option in own]
+        of_fit = [option for option, compares in zip(own, is_own, strict=True) if not compares]
+        own = [option for option, compares in zip(own, is_own, strict=True) if compares]
+        fit = fit_statement(candidates[2], source, where=where, group_by=group_by, sharing=sharing, options=of_fit)
+        statement = f"COMPARE GAIN OF {literal(candidates[0])} OVER {literal(candidates[1])} IN (\n{fit})"
+    if at is not None:
+        statement += f" AT {as_assignment(at if '=' in at else f'flops={at}', '--at')}"
+    if own:
+        statement += f" WITH ({', '.join(as_assignment(option, '--with') for option in own)})"
+    return statement
 
 
 def compare_statement(
@@ -94,10 +178,12 @@ def compare_statement(
     FROM runs
     AT flops = [1e21, 1e22]
     """
-    from isoflop.cli.fit import as_assignment, as_source, quoted_name
+    from isoflop.cli.fit import as_assignment, as_holdout, as_source, law_in_statement, with_clause
     from isoflop.lakehouse.errors import UsageError
 
-    subjects = [f"({candidate.strip()})" if "~" in candidate else quoted_name(candidate) for candidate in candidates]
+    subjects = [
+        f"({candidate.strip()})" if "~" in candidate else law_in_statement(candidate) for candidate in candidates
+    ]
     if approaches:
         if holdout is not None:
             raise UsageError("--approaches compares on all rows; leave --holdout out")
@@ -113,10 +199,8 @@ def compare_statement(
     lines.append(f"FROM {as_source(source)}")
     lines += [f"{word} {text}" for word, text in (("WHERE", where), ("GROUP BY", group_by)) if text]
     if holdout is not None:
-        is_split = holdout.strip().upper().startswith(("HOLDOUT", "KFOLD", "LEAVE"))
-        lines.append(holdout.strip() if is_split else f"HOLDOUT {holdout.strip()}")
+        lines.append(as_holdout(holdout))
     if at is not None:
         lines.append(f"AT {as_assignment(f'flops={at}', '--at')}")
-    if options:
-        lines.append(f"WITH ({', '.join(as_assignment(option, '--with') for option in options)})")
+    lines += with_clause(options or [])
     return "\n".join(lines)

@@ -13,6 +13,8 @@ TABLES = (
     "WHERE table_schema = 'main' ORDER BY name"
 )
 
+MODES = {"line": "lines", "box": "table", "duckbox": "table", "column": "table"}  # as other shells call them
+
 
 class Conversation:
     """A conversation with a lake: one session of it, and how answers are printed.
@@ -81,8 +83,8 @@ class Conversation:
                 self.ask(TABLES)
             case ".laws":
                 self.ask("SHOW LAWS")
-            case ".format":
-                self.format = chosen_format(argument or None)
+            case ".mode" | ".format":
+                self.format = chosen_format(MODES.get(argument.lower(), argument)) if argument else self.format
                 note(f"answers are printed as {self.format}")
             case ".plot":
                 self._plot(argument)

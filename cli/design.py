@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from isoflop.cli.options import FormatOption, JsonOption, LakeOption
+from isoflop.cli.options import FormatOption, JsonOption, LakeOption, LawArgument
 
 if TYPE_CHECKING:
     from isoflop.lakehouse import Answer
@@ -14,7 +15,7 @@ if TYPE_CHECKING:
 
 def design(
     runs: Annotated[int, typer.Argument(metavar="N", help="How many runs.")],
-    law: Annotated[str, typer.Argument(metavar="LAW", help="A saved law; isoflop laws lists them.")],
+    law: LawArgument,
     to: Annotated[
         list[str], typer.Argument(metavar="COLUMN=VALUE…", help="The forecast to narrow: params=7e10 tokens=1.4e12.")
     ],
@@ -67,10 +68,10 @@ def design(
         raise UsageError("--like says the family already; give one of the two")
     statement = design_statement(runs, law, to, over, subject_to=subject_to, options=with_)
     note(statement)
-    with open_lake(lake) as opened:
+    with open_lake(lake, makes=False) as opened:
         answer = opened.sql(statement)
     if sweep_file is not None:
-        write_sweep(answer, sweep_file, family or "transformer", like)
+        write_sweep(_planned(answer), sweep_file, family or "transformer", like)
     show(answer, form)
 
 
@@ -97,22 +98,34 @@ def design_statement(
     OVER params IN [1e8, 1e10] LOG
     WITH (seed = 1)
     """
-    from isoflop.cli.fit import as_assignment, quoted_name
+    from isoflop.cli.fit import as_assignment, law_in_statement, with_clause
 
     lines = [
-        f"DESIGN {runs} RUNS FOR {quoted_name(law)}",
+        f"DESIGN {runs} RUNS FOR {law_in_statement(law)}",
         f"TO {', '.join(as_assignment(each, 'isoflop design N LAW') for each in to)}",
         f"OVER {', '.join(over)}",
     ]
     if subject_to:
         lines.append(f"SUBJECT TO {', '.join(subject_to)}")
-    if options:
-        lines.append(f"WITH ({', '.join(as_assignment(option, '--with') for option in options)})")
+    lines += with_clause(options or [])
     return "\n".join(lines)
 
 
-def write_sweep(answer: Answer, file: str, family: str, like: str | None) -> None:
-    """Write the runs of a DESIGN as a sweep file, checked as `isoflop sweep` checks it.
+def _planned(answer: Answer) -> list[dict[str, float]]:
+    """Return what DESIGN chose for each run, by name."""
+    columns = answer.columns[1 : answer.columns.index("width_before")]
+    return [{key: row[key] for key in columns if isinstance(row[key], int | float)} for row in answer.records()]
+
+
+def write_sweep(points: Sequence[Mapping[str, float]], file: str, family: str, like: str | None) -> None:
+    """Write planned runs as a sweep file, checked as `isoflop sweep` checks it.
+
+    Parameters
+    ----------
+    points : what each run is to have, by name
+    file : where; it must not exist
+    family : that is trained
+    like : a sweep file whose other keys are taken over
 
     Raises
     ------
@@ -128,8 +141,6 @@ def write_sweep(answer: Answer, file: str, family: str, like: str | None) -> Non
     path = Path(file)
     if path.exists():
         raise UsageError(f"{path} exists, and a plan is not written over another", hint="choose another name")
-    columns = answer.columns[1 : answer.columns.index("width_before")]
-    points = [{key: row[key] for key in columns if isinstance(row[key], int | float)} for row in answer.records()]
     text = planned_sweep(points, name=path.stem, family=family, like=like)
     notes = check_plan(text, path, points)
     path.write_text(text, encoding="utf-8")

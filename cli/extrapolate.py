@@ -6,11 +6,11 @@ from typing import Annotated
 
 import typer
 
-from isoflop.cli.options import FormatOption, JsonOption, LakeOption
+from isoflop.cli.options import FormatOption, JsonOption, LakeOption, LawArgument
 
 
 def extrapolate(
-    law: Annotated[str, typer.Argument(metavar="LAW", help="A saved law; isoflop laws lists them.")],
+    law: LawArgument,
     to: Annotated[
         list[str],
         typer.Argument(metavar="COLUMN=VALUE…", help="Where to: params=1e12 tokens=2e13; a value may be a list."),
@@ -24,6 +24,10 @@ def extrapolate(
     average_with: Annotated[
         list[str] | None,
         typer.Option("--average-with", metavar="LAW", help="Average with this law, fitted to the same rows."),
+    ] = None,
+    through: Annotated[
+        list[str] | None,
+        typer.Option("--through", metavar="LAW", help="Hand the prediction to this law, which takes it as an input."),
     ] = None,
     lake: LakeOption = None,
     format: FormatOption = None,
@@ -40,15 +44,19 @@ def extrapolate(
 
       isoflop extrapolate chin --average-with kap params=1e12 tokens=2e13
 
+      isoflop extrapolate chin --through task params=7e10 tokens=1.4e12
+
       isoflop extrapolate chin flops=6e23 "params=sqrt(flops / 120)" "tokens=20 * params"
     """
     from isoflop.cli.options import chosen_format, open_lake
     from isoflop.cli.output import note, show
 
     form = chosen_format(format, json)
-    statement = extrapolate_statement(law, to, level=level, confidence=confidence, average_with=average_with)
+    statement = extrapolate_statement(
+        law, to, level=level, confidence=confidence, average_with=average_with, through=through
+    )
     note(statement)
-    with open_lake(lake) as opened:
+    with open_lake(lake, makes=False) as opened:
         answer = opened.sql(statement)
     show(answer, form)
 
@@ -60,12 +68,13 @@ def extrapolate_statement(
     level: float | None = None,
     confidence: bool = False,
     average_with: list[str] | None = None,
+    through: list[str] | None = None,
 ) -> str:
     """Return the statement that `isoflop extrapolate` stands for.
 
     Raises
     ------
-    UsageError : for a target without a value
+    UsageError : for a target without a value, or an average that is to be handed on
 
     Example
     -------
@@ -73,11 +82,19 @@ def extrapolate_statement(
     'EXTRAPOLATE chin TO params = [1e11, 1e12], tokens = 20 * params WITH (level = 0.9)'
     >>> extrapolate_statement("chin", ["params=1e11", "tokens=2e12"], average_with=["kap"])
     'EXTRAPOLATE AVERAGE OF chin, kap TO params = 1e11, tokens = 2e12'
+    >>> extrapolate_statement("chin", ["params=1e11", "tokens=2e12"], through=["task"])
+    'EXTRAPOLATE chin THROUGH task TO params = 1e11, tokens = 2e12'
     """
-    from isoflop.cli.fit import as_assignment, quoted_name
+    from isoflop.cli.fit import as_assignment, law_in_statement
+    from isoflop.lakehouse.errors import UsageError
 
-    names = ", ".join(quoted_name(name) for name in (law, *(average_with or [])))
+    if average_with and through:
+        raise UsageError("--through takes what one law predicts; leave --average-with out")
+
+    names = ", ".join(law_in_statement(name) for name in (law, *(average_with or [])))
     subject = f"AVERAGE OF {names}" if average_with else names
+    if through:
+        subject += f" THROUGH {', '.join(map(law_in_statement, through))}"
     statement = f"EXTRAPOLATE {subject} TO {', '.join(as_assignment(each, 'isoflop extrapolate LAW') for each in to)}"
     options = [] if level is None else [f"level = {level:g}"]
     options += ["interval = 'confidence'"] if confidence else []

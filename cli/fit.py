@@ -26,6 +26,10 @@ def fit(
     group_by: Annotated[
         str | None, typer.Option("--group-by", metavar="COLUMN,…", help="One fit for each value.")
     ] = None,
+    sharing: Annotated[
+        str | None,
+        typer.Option("--sharing", metavar="NAME,…", help="Coefficients that all groups of --group-by have in common."),
+    ] = None,
     weight_by: Annotated[str | None, typer.Option("--weight-by", metavar="EXPRESSION", help="Weight of a row.")] = None,
     name: Annotated[str | None, typer.Option("--name", "-n", help="Save the fit as a law of this name.")] = None,
     replace: Annotated[bool, typer.Option("--replace", help="Save a new version of the law when it exists.")] = False,
@@ -55,6 +59,8 @@ def fit(
 
       isoflop fit "loss ~ power(tokens)" --from runs.csv --group-by width
 
+      isoflop fit "loss ~ chinchilla(params, tokens)" --group-by recipe --sharing E,alpha,beta
+
       isoflop fit "loss ~ A / tokens ^ b" --parameters "A > 0, b > 0"
     """
     from isoflop.cli.options import chosen_format, open_lake
@@ -62,11 +68,11 @@ def fit(
 
     form = chosen_format(format, json)
     statement = fit_statement(
-        formula, from_, where=where, parameters=parameters, group_by=group_by, weight_by=weight_by, name=name,
-        replace=replace, options=with_ or [],
+        formula, from_, where=where, parameters=parameters, group_by=group_by, sharing=sharing, weight_by=weight_by,
+        name=name, replace=replace, options=with_ or [],
     )  # fmt: skip
     note(statement)
-    with open_lake(lake) as opened:
+    with open_lake(lake, makes=from_.strip().lower() != "runs") as opened:
         answer = opened.sql(statement)
     show(answer, form)
 
@@ -78,6 +84,7 @@ def fit_statement(
     where: str | None = None,
     parameters: str | None = None,
     group_by: str | None = None,
+    sharing: str | None = None,
     weight_by: str | None = None,
     name: str | None = None,
     replace: bool = False,
@@ -87,7 +94,7 @@ def fit_statement(
 
     Raises
     ------
-    UsageError : for an option without a value, or --replace without a name
+    UsageError : for an option without a value, --replace without a name, or --sharing without groups
 
     Example
     -------
@@ -96,21 +103,50 @@ def fit_statement(
     FIT loss ~ power(flops)
     FROM runs
     WITH (delta = 1e-4)
+    >>> print(fit_statement("loss ~ power(flops)", "runs", group_by="recipe", sharing="E,alpha"))
+    FIT loss ~ power(flops)
+    FROM runs
+    GROUP BY recipe SHARING (E,alpha)
     """
     from isoflop.lakehouse.errors import UsageError
 
     if replace and name is None:
         raise UsageError("--replace needs --name: the law that gets a new version")
+    if sharing is not None and group_by is None:
+        raise UsageError("--sharing needs --group-by: the groups that have these coefficients in common")
+    groups = f"{group_by} SHARING ({sharing.strip().strip('()')})" if group_by and sharing else group_by
     lines = []
     if name is not None:
         lines.append(f"CREATE {'OR REPLACE ' if replace else ''}LAW {quoted_name(name)} AS")
     lines.append(f"FIT {formula.strip()}" + (f" PARAMETERS ({parameters})" if parameters else ""))
     lines.append(f"FROM {as_source(source)}")
-    clauses = (("WHERE", where), ("GROUP BY", group_by), ("WEIGHT BY", weight_by))
+    clauses = (("WHERE", where), ("GROUP BY", groups), ("WEIGHT BY", weight_by))
     lines += [f"{keyword} {text}" for keyword, text in clauses if text]
-    if options:
-        lines.append(f"WITH ({', '.join(as_assignment(option, '--with') for option in options)})")
+    lines += with_clause(options or [])
     return "\n".join(lines)
+
+
+def with_clause(options: list[str]) -> list[str]:
+    """Return the WITH line of `key=value` options; none without any.
+
+    Example
+    -------
+    >>> with_clause(["seed=1", "level=0.9"]), with_clause([])
+    (['WITH (seed = 1, level = 0.9)'], [])
+    """
+    return [f"WITH ({', '.join(as_assignment(option, '--with') for option in options)})"] if options else []
+
+
+def as_holdout(text: str) -> str:
+    """Return how rows are split, HOLDOUT in front where the kind of split is not said.
+
+    Example
+    -------
+    >>> as_holdout("LARGEST 20 PERCENT BY flops"), as_holdout("KFOLD 5")
+    ('HOLDOUT LARGEST 20 PERCENT BY flops', 'KFOLD 5')
+    """
+    text = text.strip()
+    return text if text.upper().startswith(("HOLDOUT", "KFOLD", "LEAVE")) else f"HOLDOUT {text}"
 
 
 def as_source(text: str) -> str:
@@ -174,3 +210,9 @@ def quoted_name(name: str) -> str:
     from isoflop.lakehouse.sql.quoting import quoted
 
     return name if name.isidentifier() and name.isascii() else quoted(name)
+
+
+def law_in_statement(name: str) -> str:
+    """Return a law as a statement takes it: quoted unless it is a plain word, or a published one's."""
+    kind, colon, rest = name.partition(":")
+    return f"{kind}:{quoted_name(rest)}" if colon and kind.lower() == "published" else quoted_name(name)

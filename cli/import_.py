@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from isoflop.cli.options import FormatOption, JsonOption, LakeOption
+from isoflop.cli.repair import YesOption
 
 if TYPE_CHECKING:
     from isoflop.lakehouse.exchange.landing import Imported
@@ -24,7 +25,8 @@ def import_(
         typer.Argument(
             metavar="PATH…",
             help="Tables (.csv, .parquet, .arrow, .jsonl, .json, .xlsx; also .gz), a folder of them, a tracker's file "
-            "or folder, or published:NAME.",
+            "or folder, or published:NAME for the runs of a paper (laws of papers need no import: "
+            "isoflop laws --published).",
         ),
     ],
     format: Annotated[
@@ -60,8 +62,28 @@ def import_(
     ] = False,
     dry_run: Annotated[
         bool,
-        typer.Option("--dry-run", "-n", help="Show what a table's columns become and its first rows; write nothing."),
+        typer.Option(
+            "--dry-run",
+            "-n",
+            help="Show what a table's columns become and its first rows, or with --replace what would be added and "
+            "removed; write nothing.",
+        ),
     ] = False,
+    replace: Annotated[
+        bool,
+        typer.Option(
+            "--replace", help="Remove the runs that were imported from PATH before and are no longer in it; asks first."
+        ),
+    ] = False,
+    in_place_of: Annotated[
+        str | None,
+        typer.Option(
+            "--in-place-of",
+            metavar="OLD",
+            help="The file or folder that PATH takes the place of: as --replace, and all runs from OLD go.",
+        ),
+    ] = None,
+    yes: YesOption = False,
     lake: LakeOption = None,
     output: FormatOption = None,
     json: JsonOption = False,
@@ -73,7 +95,8 @@ def import_(
     the usual other names (num_params, N, total_tokens, val/loss, ppl, …) are recognized and said; every other column
     becomes a column of `runs`. Numbers may be written as 70M, 1.4T, 400,000,000 or, between semicolons, 3,5. From a
     tracker come settings, status, tags and every curve. Importing twice adds nothing, whatever the mapping; a run that
-    changed gets a new attempt.
+    changed gets a new attempt. With --replace the lake then has of PATH what PATH has, and laws fitted to runs that
+    went are stale.
 
     \b
       isoflop import runs.csv --map params=N,tokens=D
@@ -90,29 +113,39 @@ def import_(
     from isoflop.cli.options import chosen_format, open_lake
     from isoflop.cli.output import note, show, warn
     from isoflop.lakehouse import Answer
-    from isoflop.lakehouse.errors import FileError
-    from isoflop.lakehouse.exchange import import_path
-    from isoflop.lakehouse.exchange.published import find_published
+    from isoflop.lakehouse.errors import FileError, UsageError
+    from isoflop.lakehouse.exchange import Replacing, import_path
     from isoflop.lakehouse.exchange.usable import NothingUsable
 
     mapping = parse_mapping(map or [])
     places = [
-        find_published(path.removeprefix("published:")) if path.startswith("published:") else Path(path)
+        _published_runs(path.removeprefix("published:")) if path.startswith("published:") else Path(path)
         for path in paths
     ]
     for place in places:
         if not place.exists():  # said before a lake is made for nothing
             raise FileError(place, None, "no such file or folder")
-    if dry_run:
+    if in_place_of is not None and len(places) > 1:
+        raise UsageError("--in-place-of takes one PATH", hint="import the others without it")
+    replace = replace or in_place_of is not None
+    if dry_run and not replace:
         for place in places:
             _show_plan(place, mapping, skip_bad_rows, chosen_format(output, json))
         return
+    if replace and not (yes or dry_run or sys.stdin.isatty()):  # said before the first of several paths is imported
+        raise UsageError(
+            "--replace asks before it removes runs, and nobody can answer here; nothing was imported",
+            hint="--yes does it unasked, --dry-run shows what would go",
+        )
+    former = None if in_place_of is None else Path(in_place_of)
+    agreed = (lambda _: True) if yes else _may_remove
     rows: list[dict[str, object]] = []
     with _unmade_after_failure(lake), open_lake(lake) as opened:
         for place in places:
             take = partial(
-                import_path, opened, place, format=format, source=source, family=family, skip_bad_rows=skip_bad_rows
-            )
+                import_path, opened, place, format=format, source=source, family=family, skip_bad_rows=skip_bad_rows,
+                replacing=Replacing(place, agreed, is_dry=dry_run, former=former) if replace else None,
+            )  # fmt: skip
             try:
                 done = take(mapping=mapping)
             except NothingUsable as error:
@@ -121,11 +154,28 @@ def import_(
                 done = take(mapping=error.mapping)
             rows.append({"path": str(place), **{key: value for key, value in asdict(done).items() if key != "notes"}})
             if not (output or json):
-                note(_sentence(place.name, done))
+                note(_sentence(place.name, done) + ("; nothing was written" if dry_run else ""))
             for line in done.notes:
                 warn(line)
     if output or json:
         show(Answer(pa.Table.from_pylist(rows)), chosen_format(output, json))
+
+
+def _published_runs(name: str) -> Path:
+    """Return the table of published runs of a name.
+
+    Raises
+    ------
+    UsageError : if there is none; for the name of a published law, with how it is asked
+    """
+    from isoflop.lakehouse.errors import UsageError
+    from isoflop.lakehouse.exchange.published import find_published, published_tables
+    from isoflop.queries.laws.atlas import ATLAS
+
+    if name not in published_tables() and name.lower() in {entry.name for entry in ATLAS}:
+        hint = f"EXTRAPOLATE published:{name} TO …, or CREATE LAW paper AS published:{name}; isoflop laws --published"
+        raise UsageError(f"'{name}' is a published law, which needs no import", hint=hint)
+    return find_published(name)
 
 
 @contextlib.contextmanager
@@ -158,9 +208,10 @@ def _sentence(name: str, done: Imported) -> str:
     rows = f"{done.rows} rows, " if done.format == "table" else f"{done.format}, "
     points = f", {done.points} curve points" if done.points else ""
     skipped = f"; skipped {done.skipped} rows" if done.skipped else ""
+    removed = f", {done.removed} removed" if done.removed else ""
     return (
         f"{name}: {rows}{done.runs} runs{points}: {done.added} added, {done.changed} changed, "
-        f"{done.unchanged} known already{skipped} (source {done.source!r})"
+        f"{done.unchanged} known already{removed}{skipped} (source {done.source!r})"
     )
 
 
@@ -171,6 +222,10 @@ def _agreed(error: NothingUsable) -> bool:
     typer.echo(error.message, err=True)
     pairs = ", ".join(f"{theirs} as {ours}" for ours, theirs in error.mapping.items())
     return typer.confirm(f"Take {pairs}?", err=True)
+
+
+def _may_remove(question: str) -> bool:
+    return typer.confirm(question, err=True)
 
 
 def _show_plan(place: Path, mapping: dict[str, str], skip_bad_rows: bool, form: str) -> None:

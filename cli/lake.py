@@ -112,15 +112,23 @@ def snapshot(
 
 @lake_app.command("copy")
 def copy(
-    source: Annotated[str, typer.Argument(metavar="FROM", help="A lake: a file, or postgresql://…?data=….")],
-    target: Annotated[str, typer.Argument(metavar="TO", help="A lake that does not exist yet, of either kind.")],
+    places: Annotated[
+        list[str],
+        typer.Argument(metavar="[FROM] TO", help="Lakes: a file, or postgresql://…?data=…. TO does not exist yet."),
+    ],
+    lake: LakeOption = None,
     format: FormatOption = None,
     json: JsonOption = False,
 ) -> None:
-    """Copy a lake to another address and compare the two."""
-    from isoflop.cli.options import check_exists
+    """Copy a lake, FROM or that of --lake, to another address and compare the two."""
+    from isoflop.cli.existing import check_exists
+    from isoflop.lakehouse.errors import UsageError
     from isoflop.lakehouse.maintenance import copy_lake
 
+    *given, target = places
+    if len(given) > 1 or (given and lake is not None):
+        raise UsageError("lake copy takes one lake to copy and one to make", hint="isoflop lake copy FROM TO")
+    source = given[0] if given else lake
     check_exists(source)
     done = copy_lake(source, target)
     _report(f"copied {done.tables} tables, {done.rows} rows", {"tables": done.tables, "rows": done.rows}, format, json)
@@ -162,6 +170,7 @@ def gc(
         typer.Option("--thin", metavar="POINTS", help="Keep about so many points of each curve, log-spaced."),
     ] = None,
     dry_run: DryRunOption = False,
+    yes: Annotated[bool, typer.Option("--yes", "-y", help="Delete runs without asking.")] = False,
     lake: LakeOption = None,
     format: FormatOption = None,
     json: JsonOption = False,
@@ -174,9 +183,11 @@ def gc(
     from isoflop.cli.output import note, show
     from isoflop.lakehouse.errors import UsageError
     from isoflop.lakehouse.maintenance import chosen_runs, delete_runs, drop_old_attempts, thin_curves
+    from isoflop.queries.language.syntax.sizes import with_sizes
 
     if where is None and not old_attempts and thin is None:
         raise UsageError("nothing to remove", hint="--where CONDITION deletes runs; --old-attempts, --thin POINTS")
+    where = None if where is None else with_sizes(where)
     verb = "would remove" if dry_run else "removed"
     removed: list[dict[str, Any]] = []
 
@@ -196,6 +207,8 @@ def gc(
         if where is not None and not old_attempts and thin is None:
             if dry_run and not (format or json):
                 show(chosen_runs(opened, where))
+            if not (dry_run or yes):
+                _ask_to_delete(delete_runs(opened, where, dry_run=True))
             done = delete_runs(opened, where, dry_run=dry_run)
             say("runs", done, f"{_many(done.runs, 'run')} with {_many(done.points, 'point')}")
             if done.running:
@@ -204,6 +217,29 @@ def gc(
         show(_answer(removed), chosen_format(format, json))
     if not dry_run:
         note("isoflop lake compact gives the room back to the disk")
+
+
+def _ask_to_delete(chosen: Removed) -> None:
+    """Ask on a terminal whether runs may go; nothing is asked where none would.
+
+    Raises
+    ------
+    UsageError : when nobody can be asked
+    typer.Abort : when they are to stay
+    """
+    import sys
+
+    from isoflop.lakehouse.errors import UsageError
+
+    if not chosen.runs:
+        return
+    text = f"{_many(chosen.runs, 'run')} with {_many(chosen.points, 'point')}"
+    if not (sys.stdin.isatty() and sys.stderr.isatty()):
+        raise UsageError(
+            f"this deletes {text} for good, and there is no terminal to ask on",
+            hint="--yes deletes them; --dry-run lists them",
+        )
+    typer.confirm(f"Delete {text} for good?", abort=True, err=True)
 
 
 @lake_app.command("metric")
@@ -266,10 +302,12 @@ def tag(
     """Tag runs, or write a note into their log."""
     from isoflop.lakehouse.errors import UsageError
     from isoflop.lakehouse.maintenance import note_runs, tag_runs
+    from isoflop.queries.language.syntax.sizes import with_sizes
 
     if not (add or remove or text):
         raise UsageError("nothing to say of the runs", hint="--add TAG, --remove TAG or --note TEXT")
     with _existing(lake) as opened:
+        condition = with_sizes(condition)
         number = tag_runs(opened, condition, add=add or [], remove=remove or []) if add or remove else 0
         if text:
             number = note_runs(opened, condition, text)
@@ -278,12 +316,13 @@ def tag(
 
 def _existing(address: str | None, drains: bool = True) -> Lakehouse:
     """Open a lake that is looked after; one that is not there is not made."""
-    from isoflop.cli.options import check_exists
+    from isoflop.cli.existing import check_exists, only_reads
     from isoflop.lakehouse import Lakehouse
     from isoflop.queries.language import execute
 
     check_exists(address, makes=not drains)
-    return Lakehouse(address, language=execute, drains=drains)
+    read_only = only_reads(address)
+    return Lakehouse(address, language=execute, drains=drains and not read_only, read_only=read_only)
 
 
 def _report(text: str, row: dict[str, Any], format: str | None, json: bool) -> None:

@@ -2,41 +2,75 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from isoflop.cli.completing import complete_law
 from isoflop.cli.options import FormatOption, JsonOption, LakeOption
+
+if TYPE_CHECKING:
+    from isoflop.lakehouse import Lakehouse
 
 
 def laws(
-    name: Annotated[str | None, typer.Argument(metavar="NAME", help="The law to show in full.")] = None,
+    name: Annotated[
+        str | None, typer.Argument(metavar="NAME", autocompletion=complete_law, help="The law to show in full.")
+    ] = None,
     forms: Annotated[bool, typer.Option("--forms", help="List the forms that have names, with their sources.")] = False,
+    published: Annotated[
+        bool, typer.Option("--published", help="List the laws of papers, with their numbers and sources.")
+    ] = False,
     lake: LakeOption = None,
     format: FormatOption = None,
     json: JsonOption = False,
 ) -> None:
     """List the saved laws, or the coefficients of one.
 
-    SHOW LAWS, DESCRIBE LAW and SHOW LAW FORMS are the statements behind it.
+    SHOW LAWS, DESCRIBE LAW, SHOW LAW FORMS and SHOW PUBLISHED LAWS are the statements behind it.
 
       isoflop laws
 
       isoflop laws chin
 
       isoflop laws --forms
+
+      isoflop laws --published
+
+      isoflop laws published:besiroglu_2024
     """
-    from isoflop.cli.fit import quoted_name
+    import contextlib
+    import tempfile
+
+    from isoflop.cli.fit import law_in_statement
     from isoflop.cli.options import chosen_format, open_lake
     from isoflop.cli.output import note, show
     from isoflop.lakehouse.errors import UsageError
 
     form = chosen_format(format, json)
-    if forms and name is not None:
-        raise UsageError("--forms lists every form; leave the name out")
-    statement = "SHOW LAW FORMS" if forms else "SHOW LAWS" if name is None else f"DESCRIBE LAW {quoted_name(name)}"
-    with open_lake(lake, makes=False) as opened:
-        answer = opened.sql(statement)
+    if forms and published:
+        raise UsageError("--forms and --published exclude each other")
+    if (forms or published) and name is not None:
+        listed = "--forms lists every form" if forms else "--published lists every law of a paper"
+        raise UsageError(f"{listed}; leave the name out")
+    if forms or published:
+        statement = "SHOW LAW FORMS" if forms else "SHOW PUBLISHED LAWS"
+    else:
+        statement = "SHOW LAWS" if name is None else f"DESCRIBE LAW {law_in_statement(name)}"
+    with tempfile.TemporaryDirectory() if forms or published else contextlib.nullcontext() as folder:
+        # Forms and published laws are the program's, so that an empty lake does where there is none.
+        with open_lake(lake, makes=False) if folder is None else empty_lake(folder) as opened:
+            answer = opened.sql(statement)
     show(answer, form)
-    if not len(answer) and not forms:
+    if not len(answer) and not forms and not published:
         note('no laws yet: isoflop fit "loss ~ chinchilla(params, tokens)" --name chin')
+
+
+def empty_lake(folder: str) -> Lakehouse:
+    """Return an empty lake in a folder."""
+    from pathlib import Path
+
+    from isoflop.lakehouse import Lakehouse
+    from isoflop.queries.language import execute
+
+    return Lakehouse(Path(folder) / "empty.duckdb", language=execute)

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from isoflop.cli.options import LakeOption
+from isoflop.cli.completing import complete_run
+from isoflop.cli.options import FormatOption, JsonOption, LakeOption
 
 if TYPE_CHECKING:
     from isoflop.lakehouse import Lakehouse
@@ -25,17 +26,29 @@ WHERE run_id = ? ORDER BY attempt DESC LIMIT 1
 
 
 def logs(
-    run: Annotated[str, typer.Argument(metavar="RUN", help="Id of a run, or the start of one.")],
+    run: Annotated[
+        str, typer.Argument(metavar="RUN", autocompletion=complete_run, help="Id of a run, or the start of one.")
+    ],
     follow: Annotated[bool, typer.Option("--follow", help="Go on printing until the run is over.")] = False,
     all_attempts: Annotated[bool, typer.Option("--all", help="Lines of earlier attempts too.")] = False,
     lake: LakeOption = None,
+    format: FormatOption = None,
+    json: JsonOption = False,
 ) -> None:
     """Print what a run said while it trained, and how it ended."""
-    from isoflop.cli.options import open_lake
-    from isoflop.cli.output import note, say
+    from isoflop.cli.options import chosen_format, open_lake
+    from isoflop.cli.output import note, say, show
+    from isoflop.lakehouse import Answer
+    from isoflop.lakehouse.errors import UsageError
 
+    form = chosen_format(format, json)
+    if (format or json) and follow:
+        raise UsageError("--follow prints lines as they come; leave --format out")
     with open_lake(lake, hold=follow, makes=False) as opened:
         run_id = find_run(opened, run)
+        if format or json:
+            show(Answer(opened.query(LINES, [run_id, all_attempts, 0]), LINES.strip()), form)
+            return
         printed = 0
         while True:
             lines = opened.query(LINES, [run_id, all_attempts, printed]).to_pylist()

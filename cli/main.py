@@ -12,16 +12,22 @@ from typing import Annotated
 import typer
 
 from isoflop.cli.compare import compare
+from isoflop.cli.crossval import crossval
 from isoflop.cli.demo.command import demo
 from isoflop.cli.design import design
 from isoflop.cli.export import export
 from isoflop.cli.extrapolate import extrapolate
 from isoflop.cli.fit import fit
+from isoflop.cli.forecast import forecast
 from isoflop.cli.import_ import import_
 from isoflop.cli.lake import lake_app
 from isoflop.cli.laws import laws
 from isoflop.cli.logs import logs
+from isoflop.cli.optimize import optimize
+from isoflop.cli.optimum import optimum
 from isoflop.cli.plot.command import plot
+from isoflop.cli.predict import predict
+from isoflop.cli.residuals import residuals
 from isoflop.cli.runs import runs
 from isoflop.cli.shell import shell
 from isoflop.cli.sql import sql
@@ -42,16 +48,32 @@ A sweep file goes in, runs land in a lake, laws come out, and every step is SQL.
   isoflop tui                              look at runs, laws and forecasts
 """
 
+AFTER_THE_COMMAND = ("--lake", "-l", "--format", "-f", "--json", "--read-only")  # options that every command has
 INTERRUPTED = 130  # exit status of Ctrl-C, 128 + SIGINT
 
 app = typer.Typer(
-    help=HELP, no_args_is_help=True, add_completion=False, rich_markup_mode=None, pretty_exceptions_enable=False,
+    help=HELP, no_args_is_help=True, rich_markup_mode=None, pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110},
 )  # fmt: skip
 
 SECTIONS = {
     "train": (demo, sweep, submit, status, logs),
-    "ask": (sql, shell, fit, compare, extrapolate, design, laws, runs),
+    "ask": (
+        sql,
+        shell,
+        fit,
+        compare,
+        crossval,
+        extrapolate,
+        forecast,
+        predict,
+        residuals,
+        optimize,
+        optimum,
+        design,
+        laws,
+        runs,
+    ),
     "see": (tui, plot),
 }
 
@@ -86,7 +108,7 @@ options.__doc__ = HELP
 def main() -> None:
     """Run the command line and leave with its exit code."""
     try:
-        code = app(standalone_mode=False)
+        code = app(standalone_mode=False, prog_name="isoflop")
     except (KeyboardInterrupt, typer.Abort):
         print("interrupted", file=sys.stderr)
         sys.exit(INTERRUPTED)
@@ -111,6 +133,9 @@ def _report(error: Exception) -> int:
     if hasattr(error, "exit_code") and hasattr(error, "show"):  # a wrong option or argument
         shown = io.StringIO()
         error.show(file=shown)
+        option = getattr(error, "option_name", None)
+        if option in AFTER_THE_COMMAND and sys.argv[1].partition("=")[0] == option:
+            shown.write(f"Hint: {option} comes after the command: isoflop runs {option} …\n")
         note(shown.getvalue(), end="")
         return int(error.exit_code)
     if isinstance(error, IsoflopError):

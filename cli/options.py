@@ -6,8 +6,10 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from isoflop.cli.completing import complete_lake, complete_law
+
 if TYPE_CHECKING:
-    from isoflop.lakehouse import Lakehouse
+    from isoflop.lakehouse import Answer, Lakehouse
 
 FORMATS = ("table", "lines", "json", "csv", "arrow", "markdown")
 
@@ -17,14 +19,27 @@ LakeOption = Annotated[
         "--lake",
         "-l",
         metavar="LAKE",
+        autocompletion=complete_lake,
         help="A .duckdb file, or postgresql://host/db?data=FOLDER [default: $ISOFLOP_LAKE, else ./isoflop.duckdb].",
     ),
+]
+LawArgument = Annotated[
+    str,
+    typer.Argument(metavar="LAW", autocompletion=complete_law, help="A saved law; isoflop laws lists them."),
 ]
 FormatOption = Annotated[
     str | None,
     typer.Option(
-        "--format", "-f", metavar="FORMAT", help="table, lines, json, csv, arrow or markdown [default: table]."
+        "--format",
+        "-f",
+        metavar="FORMAT",
+        autocompletion=lambda: list(FORMATS),
+        help="table, lines, json, csv, arrow or markdown [default: table].",
     ),
+]
+WithOption = Annotated[
+    list[str] | None,
+    typer.Option("--with", metavar="KEY=VALUE", help="An option of the statement: level=0.9; repeatable."),
 ]
 JsonOption = Annotated[bool, typer.Option("--json", help="Short for --format json.")]
 
@@ -52,52 +67,63 @@ def chosen_format(format: str | None, json: bool = False) -> str:
     return name
 
 
+def read_size(text: str) -> float:
+    """Return the number that an option says: 1e24, 70B.
+
+    Raises
+    ------
+    UsageError : when it is no number
+
+    Example
+    -------
+    >>> read_size("70B"), read_size("1e24")
+    (70000000000.0, 1e+24)
+    """
+    from isoflop.lakehouse.errors import UsageError
+    from isoflop.queries.language.syntax.sizes import with_sizes
+
+    try:
+        return float(with_sizes(text))
+    except ValueError:
+        raise UsageError(f"'{text}' is not a number", hint="a number like 1e24, 70B or 1.4T") from None
+
+
+def answer_statement(statement: str, lake: str | None, form: str) -> Answer:
+    """Print a statement on stderr and its answer on stdout; returns the answer.
+
+    Parameters
+    ----------
+    statement : what a command stands for
+    lake : of `--lake`; one that is not there is not made
+    form : of the answer
+    """
+    from isoflop.cli.output import note, show
+    from isoflop.cli.waiting import waiting
+
+    note(statement)
+    with open_lake(lake, makes=False) as opened, opened.session() as session, waiting() as progress:
+        answer = session.sql(statement, progress=progress)
+    show(answer, form)
+    return answer
+
+
 def open_lake(lake: str | None = None, hold: bool = False, read_only: bool = False, *, makes: bool = True) -> Lakehouse:
     """Open the lake that `--lake` names, with the isoflop language; says so when it had to be made.
 
     Raises
     ------
-    StoreError : if it cannot be opened, or `makes` is false and it is not where `lake` says:
-        a command that only reads makes none of a name that was typed
+    StoreError : if it cannot be opened, or `makes` is false and there is none: a command that only
+        reads makes no lake
     """
+    from isoflop.cli.existing import check_exists, only_reads
     from isoflop.cli.output import note
     from isoflop.lakehouse import Lakehouse
     from isoflop.queries.language import execute
 
-    if not makes and lake is not None:  # typed, and so perhaps misspelled
+    if not makes:
         check_exists(lake, makes=True)
-    opened = Lakehouse(lake, language=execute, hold=hold, read_only=read_only)
+    read_only = read_only or only_reads(lake)
+    opened = Lakehouse(lake, language=execute, hold=hold and not read_only, read_only=read_only)
     if opened.is_new:
         note(f"made a new lake: {opened.address}")
     return opened
-
-
-def check_exists(address: str | None, makes: bool = False) -> None:
-    """Refuse the address of a file that is not there, unless batches wait for it and it is to be made of them.
-
-    Raises
-    ------
-    StoreError : if there is no such lake, with the nearest one beside it
-    """
-    from isoflop.lakehouse.address import FileAddress, parse_address, spool_of
-    from isoflop.lakehouse.errors import StoreError, did_you_mean
-
-    place = parse_address(address)
-    if not isinstance(place, FileAddress) or place.path.exists():
-        return
-    waiting = len(list(spool_of(place.path).glob("*.parquet")))
-    if waiting and makes:
-        return
-    if waiting:
-        batches = "1 batch" if waiting == 1 else f"{waiting} batches"
-        raise StoreError(
-            f"there is no lake at {place.path}, but {batches} for it in its spool",
-            hint="isoflop lake ingest makes it of them",
-        )
-    beside = [path.name for path in place.path.parent.glob(f"*{place.path.suffix}")] if place.path.suffix else []
-    raise StoreError(
-        f"there is no lake at {place.path}",
-        hint=did_you_mean(
-            place.path.name, beside, "name another one with --lake; isoflop import, sweep and isoflop.open() make one"
-        ),
-    )

@@ -16,7 +16,8 @@ from datetime import datetime
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
-from isoflop.cli.widths import fit, natural_width
+from isoflop.cli.cells import table_cells
+from isoflop.cli.widths import fit, natural_width, on_its_side
 from isoflop.lakehouse.visible import visible
 
 if TYPE_CHECKING:
@@ -97,26 +98,30 @@ def _objects(table: pa.Table) -> list[dict[str, Any]]:
 
 
 def _plain(value: Any) -> Any:
-    """Return a value that JSON has: NaN and infinities become text, times ISO text."""
+    """Return a value that JSON has: NaN, infinities and decimals of more than 16 digits as text, times as ISO text."""
+    from isoflop.lakehouse.answers import plain
+
     match value:
         case dict():
-            return {key: _plain(item) for key, item in value.items()}
-        case list() | tuple():
+            return {key if isinstance(key, str) else plain(key): _plain(item) for key, item in value.items()}
+        case list() | tuple() if not hasattr(value, "nanoseconds"):  # which an interval has
             return [_plain(item) for item in value]
         case float() if not math.isfinite(value):
             return str(value)
         case bool() | int() | float() | str() | None:
             return value
+        case Decimal() if value == value.to_integral_value():
+            return int(value)
         case Decimal():
-            return int(value) if value == value.to_integral_value() else float(value)
+            return float(value) if Decimal(repr(float(value))) == value else str(value)  # text keeps every digit
         case _:
-            return value.isoformat(sep=" ") if isinstance(value, datetime) else str(value)
+            return value.isoformat(sep=" ") if isinstance(value, datetime) else plain(value)
 
 
 def _flat(table: pa.Table) -> tuple[list[str], list[list[str]]]:
-    from isoflop.lakehouse.answers import plain
+    from isoflop.lakehouse.answers import plain, unique_names
 
-    names = [visible(name) for name in table.column_names]
+    names = [visible(name) for name in unique_names(table.column_names)]
     return names, [[visible(plain(value)) for value in row] for row in _rows(table)]
 
 
@@ -137,12 +142,20 @@ class _Lines:
 def _write_csv(table: pa.Table) -> None:
     import csv
 
+    from isoflop.lakehouse.answers import plain, unique_names
+
     writer = csv.writer(_Lines(), lineterminator="\r\n")  # so that a value with either of them is quoted
-    writer.writerow(table.column_names)
+    writer.writerow(unique_names(table.column_names))
     for row in _rows(table):
         writer.writerow(
             [
-                "" if value is None else json.dumps(_plain(value)) if isinstance(value, dict | list) else value
+                ""
+                if value is None
+                else json.dumps(_plain(value), ensure_ascii=False)
+                if isinstance(value, dict | list)
+                else plain(value)
+                if isinstance(value, bytes | tuple)
+                else value
                 for value in row
             ]
         )
@@ -169,13 +182,15 @@ def _print_table(answer: Answer, title: str | None, is_paged: bool = False) -> N
     from rich import box
     from rich.table import Table
 
-    columns, rows = _flat(answer.arrow())
+    columns, rows = table_cells(answer)
     if not columns:
         return
     console = stdout_console()
     if len(rows) == 1 and natural_width(columns, rows) > console.width:
-        columns, rows = ["column", "value"], [list(pair) for pair in zip(columns, rows[0], strict=True)]
-    fitted = fit(columns, rows[: MAX_TABLE_ROWS if not is_paged else None], console.width)
+        fitted = on_its_side(columns, rows[0])
+        rows = fitted.rows
+    else:
+        fitted = fit(columns, rows[: MAX_TABLE_ROWS if not is_paged else None], console.width)
     table = Table(
         box=box.SIMPLE_HEAD, title=title and visible(title), title_justify="left", pad_edge=False, show_edge=False
     )

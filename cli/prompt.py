@@ -20,6 +20,7 @@ from pygments.lexers.sql import PostgresLexer  # type: ignore[import-untyped]
 from pygments.token import Keyword, Name  # type: ignore[import-untyped]
 
 from isoflop.cli.conversation import Conversation, is_blank, split_ended
+from isoflop.cli.options import FORMATS
 from isoflop.cli.output import note, stderr_console
 from isoflop.cli.verbs import COMMANDS, clauses, shown
 from isoflop.lakehouse.errors import IsoflopError
@@ -188,6 +189,8 @@ def _command_completions(line: str) -> Iterator[Completion]:
         for name, meaning in COMMANDS.items():
             if name.startswith(line):
                 yield Completion(name, -len(line), display_meta=meaning)
+    elif command in (".mode", ".format"):
+        yield from (Completion(name, -len(verb)) for name in FORMATS if name.startswith(verb))
     elif command == ".help":
         for each in shown():
             if each.name.startswith(verb.upper()):
@@ -208,7 +211,7 @@ def _options_at(line: str) -> tuple[tuple[str, str], ...]:
 
 def _names(lake: Asked) -> Iterator[tuple[str, str]]:
     """Yield the names of a lake with what they mean; of two alike the later counts."""
-    from isoflop.queries.laws import known_laws
+    from isoflop.queries.laws import listed_laws
     from isoflop.queries.theory import known_theories
 
     columns = lake.query(
@@ -221,7 +224,7 @@ def _names(lake: Asked) -> Iterator[tuple[str, str]]:
         "WHERE table_schema = 'main' ORDER BY ALL"
     )
     yield from ((row["name"], row["kind"].replace("base table", "table")) for row in tables.to_pylist())
-    yield from ((name, f"form: {law.formula or law.target}") for name, law in sorted(known_laws().items()))
+    yield from ((name, f"form: {law.formula or law.target}") for name, law in sorted(listed_laws().items()))
     yield from ((name, f"theory of {theory.family}") for name, theory in sorted(known_theories().items()))
     laws = lake.query("SELECT name, any_value(form) AS form, any_value(target) AS target FROM laws GROUP BY ALL")
     yield from ((row["name"], f"law of {row['target']}: {row['form']}") for row in laws.to_pylist())

@@ -9,16 +9,17 @@ import typer
 from isoflop.cli.options import FormatOption, JsonOption, LakeOption
 
 COLUMNS = (
-    "run_id, family, {settings}status, reason, source, params, tokens, flops, last_step, loss, validation_loss, "
+    "run_id, name, family, {settings}status, reason, source, params, tokens, flops, last_step, loss, validation_loss, "
     "step_seconds, started_at"
 )
-MOST_SETTINGS = 5  # of those that differ between the runs, so that a row still fits a terminal
+MOST_SETTINGS = 5  # of those that differ between the runs, or of a single one, so that a row still fits a terminal
 SETTINGS = """
 SELECT key FROM (SELECT unnest(json_keys(config)) AS key, config FROM runs{condition})
 WHERE key NOT IN ('params', 'tokens', 'flops', 'loss', 'steps') AND NOT contains(key, '"') AND key IN (
     SELECT column_name FROM duckdb_columns()
     WHERE database_name = current_database() AND schema_name = 'main' AND table_name = 'runs')
-GROUP BY key HAVING count(DISTINCT json_extract(config, '$."' || key || '"')) > 1
+GROUP BY key HAVING count(DISTINCT json_extract(config, '$."' || key || '"')) > least(
+    (SELECT count(*) - 1 FROM runs{condition}), 1)
 ORDER BY count(*) DESC, key LIMIT {limit}
 """
 
@@ -26,7 +27,7 @@ ORDER BY count(*) DESC, key LIMIT {limit}
 def runs(
     where: Annotated[
         str | None,
-        typer.Option("--where", "-w", metavar="CONDITION", help='An SQL condition: "width >= 128 AND loss < 3".'),
+        typer.Option("--where", "-w", metavar="CONDITION", help='An SQL condition: "params >= 1B AND loss < 3".'),
     ] = None,
     order_by: Annotated[
         str, typer.Option("--order-by", metavar="EXPRESSION", help="What to sort by.")
@@ -46,9 +47,10 @@ def runs(
     from isoflop.cli.options import chosen_format, open_lake
     from isoflop.cli.output import note, show
     from isoflop.lakehouse.sql.quoting import quoted
+    from isoflop.queries.language.syntax.sizes import with_sizes
 
     form = chosen_format(format, json)
-    condition = f" WHERE {where}" if where else ""
+    condition = f" WHERE {with_sizes(where)}" if where else ""
     with open_lake(lake, makes=False) as opened:
         count = opened.sql(f"SELECT count(*) AS runs FROM runs{condition}").rows()[0][0]
         if not columns:

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import re
 from typing import Annotated, Any
 
 import typer
 
 from isoflop.cli.options import FormatOption, JsonOption, LakeOption, ReadOnlyOption
+
+SIZE = re.compile(r"[-+]?(\d[\d_]*\.?[\d_]*|\.\d[\d_]*)[kmbgtpKMBGTP]")  # which people write: 70B, 1.4T
 
 
 def sql(
@@ -16,7 +19,7 @@ def sql(
     file: Annotated[str | None, typer.Option("--file", metavar="FILE", help="Read the statements from a file.")] = None,
     param: Annotated[
         list[str] | None,
-        typer.Option("--param", "-p", metavar="NAME=VALUE", help="A value for $NAME in the statement; repeatable."),
+        typer.Option("--param", "-p", metavar="NAME=VALUE", help="A value for $NAME, such as 70B; '70B' is text."),
     ] = None,
     lake: LakeOption = None,
     format: FormatOption = None,
@@ -85,7 +88,7 @@ def read_statement(statement: str | None, file: str | None) -> str:
 
 
 def read_parameters(given: list[str]) -> dict[str, Any]:
-    """Return `name=value` pairs as values: numbers where they read as numbers, else text.
+    """Return `name=value` pairs as values: numbers where they read as numbers, as people write them too, else text.
 
     Raises
     ------
@@ -93,8 +96,8 @@ def read_parameters(given: list[str]) -> dict[str, Any]:
 
     Example
     -------
-    >>> read_parameters(["most=3.2", "family=transformer", "width=64"])
-    {'most': 3.2, 'family': 'transformer', 'width': 64}
+    >>> read_parameters(["most=3.2", "family=transformer", "width=64", "params=70B", "name='70B'"])
+    {'most': 3.2, 'family': 'transformer', 'width': 64, 'params': 70000000000, 'name': '70B'}
     """
     from isoflop.lakehouse.errors import UsageError
 
@@ -108,6 +111,13 @@ def read_parameters(given: list[str]) -> dict[str, Any]:
 
 
 def _value(text: str) -> Any:
+    from isoflop.queries.language.syntax.sizes import with_sizes
+
+    if len(text) > 1 and text[0] == text[-1] == "'":  # a text, whatever it looks like
+        return text[1:-1].replace("''", "'")
+    if SIZE.fullmatch(text):
+        size = float(with_sizes(text))
+        return int(size) if size.is_integer() else size
     for kind in (int, float):
         try:
             return kind(text)

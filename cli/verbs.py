@@ -46,7 +46,7 @@ COMMANDS = {
     ".tables": "tables and views",
     ".laws": "saved laws",
     ".plot": "draw a law, a run, or the last answer",
-    ".format": "table, json, csv, arrow or markdown",
+    ".mode": "how answers are printed: table, lines, json, csv, arrow or markdown; alone it says which",
     ".timing": "on or off: say how long an answer took",
     ".pager": "on or off: show long answers a page at a time",
     ".read": "run the statements of a file",

@@ -7,6 +7,7 @@ said by name.
 from __future__ import annotations
 
 import itertools
+import re
 import textwrap
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -18,6 +19,8 @@ SHORTEST_TEXT = 12  # characters below which no text is cut
 NOTES = "notes"
 NAMED = 12  # columns left out that are named
 SAMPLE = 200  # rows that widths are measured over
+# Numbers as cells show them: 1.5, -3e+10, nan, 4,096, 1.4T, 3.0 MiB.
+_NUMBER = re.compile(r"[+-]?(?:[\d,]+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?(?:[MBT]| [KMGT]?i?B)?|[+-]?inf|nan")
 
 
 @dataclass(frozen=True)
@@ -45,6 +48,14 @@ def natural_width(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> int:
         (width if is_number else max(min(width, LONGEST_TEXT), len(name))) + GAP
         for width, is_number, name in zip(widths, numbers, columns, strict=True)
     )
+
+
+def on_its_side(columns: Sequence[str], cells: Sequence[str]) -> FittedTable:
+    """Return a single row as a table with a line for each column that has a value; its texts are folded, not cut."""
+    lines = [[name, cell] for name, cell in zip(columns, cells, strict=True) if cell != EMPTY]
+    empty = [name for name, cell in zip(columns, cells, strict=True) if cell == EMPTY]
+    under = (f"without a value: {', '.join(empty)}",) if empty else ()
+    return FittedTable(["column", "value"], lines, [False, False], under)
 
 
 def fit(columns: Sequence[str], rows: Sequence[Sequence[str]], width: int) -> FittedTable:
@@ -165,10 +176,4 @@ def _is_column_of_numbers(rows: Sequence[Sequence[str]], place: int) -> bool:
 
 
 def _is_number(cell: str) -> bool:
-    if cell == EMPTY:
-        return True
-    try:
-        float(cell)
-    except ValueError:
-        return False
-    return True
+    return cell == EMPTY or _NUMBER.fullmatch(cell) is not None

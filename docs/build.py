@@ -9,9 +9,11 @@ import re
 import sys
 from pathlib import Path
 
+import atlas
 import families
 import language
 import laws
+import tables
 import theories
 
 FOLDER = Path(__file__).parent
@@ -23,7 +25,14 @@ CLOSE = 2e-3  # relative difference of two numbers that are taken for the same [
 def files() -> dict[str, str]:
     """Return what each file should hold, by its name in this folder."""
     readme = laws.in_readme((FOLDER / README).read_text(encoding="utf-8"))
-    pages = {"laws.md": laws, "theories.md": theories, "families.md": families, "language.md": language}
+    pages = {
+        "laws.md": laws,
+        "atlas.md": atlas,
+        "theories.md": theories,
+        "families.md": families,
+        "tables.md": tables,
+        "language.md": language,
+    }
     return {README: readme, **{name: page.page() for name, page in pages.items()}, **language.figures()}
 
 

@@ -49,6 +49,9 @@ as text in a view, a macro or a prepared statement; `CREATE TABLE … AS` keeps 
 there is its macro, `chin(params, tokens)`. `$name`, `$1` and `?` are parameters anywhere in a statement, inside a verb
 or around it.
 
+In a verb a size may be written as people write it: `70B`, `1.4T`, `400M`, `2K` (also `G` and `P`) are `70e9`, `1.4e12`
+and so on, the letter right behind the number. A query in parentheses is plain SQL, where `SELECT 70B` is a 70 called B.
+
 An error is DuckDB's own, or looks like one: class, message, the line with a caret, a hint with the nearest name.
 
 This page is written by `python docs/build.py`, which runs its examples on `isoflop import published:chinchilla_epoch`

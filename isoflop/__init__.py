@@ -12,8 +12,9 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from isoflop.lakehouse import Lakehouse
+    from isoflop.lakehouse.errors import IsoflopError
 
-__all__ = ["open"]
+__all__ = ["IsoflopError", "open"]
 
 
 def open(address: str | os.PathLike[str] | None = None, *, read_only: bool = False) -> Lakehouse:
@@ -32,6 +33,15 @@ def open(address: str | os.PathLike[str] | None = None, *, read_only: bool = Fal
     from isoflop.queries.language import execute
 
     return Lakehouse(address, language=execute, hold=not read_only, read_only=read_only)
+
+
+def __getattr__(name: str) -> Any:
+    """Return the root of the tree of errors, which is loaded when it is asked for."""
+    if name == "IsoflopError":
+        from isoflop.lakehouse.errors import IsoflopError
+
+        return IsoflopError
+    raise AttributeError(f"module 'isoflop' has no attribute {name!r}")
 
 
 def load_ipython_extension(shell: Any) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -94,16 +95,33 @@ class Answer:
 
 
 def values_of(column: pa.ChunkedArray) -> list[Any]:
-    """Return the values of a column; times that Python has none of, infinite ones and those before Christ, as text."""
+    """Return the values of a column; times that Python has none of, infinite ones and those before Christ, and
+    whole numbers of any length, as text.
+    """
     try:
-        return list(column.to_pylist())
+        return _as_text(column) if "type_name=bignum" in str(column.type) else _pylist(column)
     except (OverflowError, ValueError):
-        import duckdb
-        import pyarrow as pa
+        return _as_text(column)
 
-        with duckdb.connect() as con:
-            con.register("given", pa.table({"x": column}))
-            return [text for (text,) in con.execute("SELECT x::VARCHAR FROM given").fetchall()]
+
+def _as_text(column: pa.ChunkedArray) -> list[Any]:
+    """Return the values of a column as DuckDB writes them."""
+    import duckdb
+    import pyarrow as pa
+
+    with duckdb.connect() as con:
+        con.register("given", pa.table({"x": column}))
+        return [text for (text,) in con.execute("SELECT x::VARCHAR FROM given").fetchall()]
+
+
+def _pylist(column: pa.ChunkedArray) -> list[Any]:
+    """Return the values of a column, its maps as dicts where their keys can be keys."""
+    import pyarrow.types as types
+
+    if types.is_nested(column.type):
+        with contextlib.suppress(TypeError, KeyError):  # a key that is a list, or that is there twice
+            return list(column.to_pylist(maps_as_pydicts="strict"))
+    return list(column.to_pylist())
 
 
 def unique_names(names: Sequence[str]) -> list[str]:
@@ -116,7 +134,7 @@ def unique_names(names: Sequence[str]) -> list[str]:
 
 
 def plain(value: Any) -> str:
-    """Return a value as users read it: floats to six digits, missing as a dash.
+    """Return a value as users read it: floats to six digits, missing as a dash, all else as DuckDB writes it.
 
     Example
     -------
@@ -128,14 +146,38 @@ def plain(value: Any) -> str:
             return "-"
         case bool():
             return "true" if value else "false"
-        case float() | Decimal():
+        case float():
             return f"{value:.6g}"
+        case Decimal():  # as DuckDB's whole numbers beyond 64 bits come, sums among them
+            return f"{value:f}"
+        case bytes():
+            return "".join(chr(byte) if 32 <= byte < 127 and byte != 92 else f"\\x{byte:02X}" for byte in value)
+        case tuple() if hasattr(value, "nanoseconds"):
+            return _interval(*value)
         case dict():
             return ", ".join(f"{key} {plain(item)}" for key, item in value.items())
         case list() | tuple():
             return "[" + ", ".join(plain(item) for item in value) + "]"
         case _:
             return str(value)
+
+
+def _interval(months: int, days: int, nanoseconds: int) -> str:
+    """Return an interval as DuckDB writes it.
+
+    Example
+    -------
+    >>> _interval(14, 1, 3_500_000_000), _interval(0, 0, 0)
+    ('1 year 2 months 1 day 00:00:03.5', '00:00:00')
+    """
+    years, months = int(months / 12), months - 12 * int(months / 12)
+    counts = ((years, "year"), (months, "month"), (days, "day"))
+    parts = [f"{count} {word}{'s' * (abs(count) != 1)}" for count, word in counts if count]
+    if nanoseconds or not parts:
+        seconds, rest = divmod(abs(nanoseconds), 10**9)
+        clock = f"{seconds // 3600:02}:{seconds // 60 % 60:02}:{seconds % 60:02}"
+        parts.append("-" * (nanoseconds < 0) + clock + (f".{rest:09}".rstrip("0") if rest else ""))
+    return " ".join(parts)
 
 
 def answer_html(answer: Answer) -> str:

@@ -28,6 +28,7 @@ from isoflop.lakehouse.rpc.committing import Committing
 from isoflop.lakehouse.rpc.greeting import greet, say_lost
 from isoflop.lakehouse.runlog import RunLog
 from isoflop.lakehouse.runs import registry
+from isoflop.lakehouse.runs.given_counts import counts_given
 from isoflop.lakehouse.runs.metrics import Directed, set_direction
 from isoflop.lakehouse.runs.records import RunRecord
 from isoflop.lakehouse.saying import say
@@ -291,7 +292,12 @@ class Lakehouse:
         config : the settings that identify the run; scalars become columns of `runs`
         resume : whether it goes on where its last attempt was, whose points then stay in `curves`: True for up to the
             first step that is logged, a number for up to and with that step
-        counts : params, params_non_embedding, tokens, steps, flops, memcpy_bytes, where known
+        counts : params, params_non_embedding, tokens, steps, flops, memcpy_bytes, where known: numbers, or "7B"; one
+            that is a setting too is read from there
+
+        Raises
+        ------
+        RecordError : for what is no count, or said otherwise in `config`, and settings that differ only in case
 
         Example
         -------
@@ -302,9 +308,9 @@ class Lakehouse:
         ...     lake.query("SELECT status, width, loss FROM runs").to_pylist()
         [{'status': 'finished', 'width': 64, 'loss': 3.5}]
         """
-        record = RunRecord(
-            family=family, config=dict(config or {}), seed=seed, name=name, source="log", tags=tuple(tags), **counts
-        )
+        settings, words = dict(config or {}), tuple(tags)
+        given = counts_given(settings, counts)
+        record = RunRecord(family=family, config=settings, seed=seed, name=name, source="log", tags=words, **given)
         self._refuse_when_read_only("nothing is recorded")
         return RunLog(self._committing, record, resume)
 

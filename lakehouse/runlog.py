@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import math
+import operator
 import os
 import platform
 import time
@@ -64,14 +65,18 @@ class RunLog:
     RecordError : for a run that no lake could take
     """
 
-    def __init__(self, recorder: Recorder, record: RunRecord, resume: bool | int | None = False) -> None:
+    def __init__(self, recorder: Recorder, record: RunRecord, resume: Any = False) -> None:
         for check in (record_fields, lambda run: run.run_id):  # now, and not when it is committed
             check(record)
-        if resume is not None and not isinstance(resume, bool | int):
-            raise RecordError(f"resume is {resume!r}; expected True, False or the step after which the run goes on")
+        if resume is not None and not isinstance(resume, bool | int):  # NumPy has numbers of its own
+            try:
+                resume = bool(resume) if type(resume).__name__.startswith("bool") else operator.index(resume)
+            except TypeError:
+                said = f"resume is {resume!r}; expected True, False or the step after which the run goes on"
+                raise RecordError(said) from None
         self.record = record
         self._recorder = recorder
-        self._resume = False if resume is None else resume
+        self._resume: bool | int = False if resume is None else resume
         self._spool: Spool | None = None
         self._summary: dict[str, Any] = {}
         self._results: dict[str, Any] = {}

@@ -3,14 +3,37 @@
 from __future__ import annotations
 
 import math
+import re
 
 MAGNITUDES = ((1e24, "Y"), (1e21, "Z"), (1e18, "E"), (1e15, "P"), (1e12, "T"), (1e9, "B"), (1e6, "M"), (1e3, "k"))
+
+# Letters behind a number that a user writes; B and G both say 10^9 of parameters.
+SIZES = {"k": 1e3, "m": 1e6, "b": 1e9, "g": 1e9, "t": 1e12, "p": 1e15}
 
 UNITS = {
     "params": "count", "params_non_embedding": "count", "tokens": "count", "steps": "count", "flops": "FLOP",
     "memcpy_bytes": "byte", "loss": "nat/token", "validation_loss": "nat/token", "irreducible_loss": "nat/token",
     "step_seconds": "s", "train_seconds": "s", "compile_seconds": "s", "seconds": "s", "peak_memory_bytes": "byte",
 }  # fmt: skip
+
+
+_SIZE = re.compile(r"([-+]?(?:\d[\d_]*\.?\d*|\.\d+)(?:[eE][-+]?\d+)?)\s?([kKmMbBgGtTpP]?)")
+
+
+def read_size(text: str) -> float | None:
+    """Return the number that a text says as people write them; None for one that says none.
+
+    Example
+    -------
+    >>> read_size("7B"), read_size("1.4T"), read_size("1e9"), read_size("big")
+    (7000000000.0, 1400000000000.0, 1000000000.0, None)
+    """
+    found = _SIZE.fullmatch(text.strip())
+    if found is None:
+        return None
+    number, letter = found.groups()
+    power = round(math.log10(SIZES[letter.lower()])) if letter else 0
+    return float(f"{number}e{power}") if "e" not in number.lower() else float(number) * 10.0**power
 
 
 def format_count(value: float | None) -> str:

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-import isoflop
 from isoflop.lakehouse import Lakehouse
+from isoflop.queries.language import execute
 
 # Fixtures hold no doctests, and two files of one name cannot both be collected for them.
 collect_ignore_glob = ["*conftest.py"]
@@ -16,8 +16,8 @@ collect_ignore_glob = ["*conftest.py"]
 
 @pytest.fixture
 def lakehouse(tmp_path: Path) -> Iterator[Lakehouse]:
-    """A fresh lake with the language, held by the test's process."""
-    with isoflop.open(tmp_path / "runs.duckdb") as lake:
+    """A fresh lake with the language, opened by the test's process as a command opens a free file."""
+    with Lakehouse(tmp_path / "runs.duckdb", language=execute) as lake:
         yield lake
 
 
@@ -35,6 +35,11 @@ LONG = (
     *("workers/test_cluster_nodes.py", "workers/test_cluster.py", "cli/test_submit_command.py", "chaos/test_chaos.py"),
     *("lakehouse/test_shared_upkeep.py", "lakehouse/test_shared_outages.py", "queries/test_every_law.py"),
 )
+
+
+def pytest_make_parametrize_id(val: object) -> str | None:
+    """Name bytes by their number: what is in them (a packed file's time) may differ from process to process."""
+    return f"{len(val)}_bytes" if isinstance(val, bytes) else None
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -16,7 +16,7 @@ README = (ROOT / "README.md").read_text()
 
 # Commands that stand in ```sh blocks, and where each is run for real.
 RUN_ELSEWHERE = {
-    "make demo": "tests/cli/test_demo.py",
+    "make demo": ".ci/run",
     "make test": "tests/test_docs.py",  # this very run
     "make check": ".ci/run",
     "make bench": "tests/bench/__main__.py",
@@ -57,6 +57,25 @@ def test_the_python_example_runs(tmp_path: Path) -> None:
     (example,) = blocks("python")
     done = subprocess.run([sys.executable, "-c", example], cwd=tmp_path, capture_output=True, text=True, timeout=120)
     assert done.stdout == "converged\n", done.stderr
+
+
+def test_the_page_on_python_runs_and_has_the_tree_of_errors(tmp_path: Path) -> None:
+    import isoflop
+    from isoflop.lakehouse import Answer, errors
+
+    page = (ROOT / "docs" / "python.md").read_text()
+    (example,) = re.findall(r"^```python\n(.*?)^```", page, re.M | re.S)
+    done = subprocess.run([sys.executable, "-c", example], cwd=tmp_path, capture_output=True, text=True, timeout=120)
+    assert done.stdout == "7000000000.0\n", done.stderr
+    (tree,) = re.findall(r"^```text\n(.*?)^```", page, re.M | re.S)
+    assert tree.strip() in str(errors.__doc__)
+    kinds = [kind for kind in vars(errors).values() if isinstance(kind, type) and issubclass(kind, Exception)]
+    assert all(issubclass(kind, isoflop.IsoflopError) for kind in kinds)
+    assert {kind.__name__ for kind in kinds} - {"FileError"} == set(re.findall(r"\w+Error|\w+(?=  )", tree)) & {
+        kind.__name__ for kind in kinds
+    }
+    for method in re.findall(r"`answer\.(\w+)", page):
+        assert hasattr(Answer, method) or method in Answer.__dataclass_fields__, method
 
 
 def test_every_shell_command_is_run_somewhere() -> None:

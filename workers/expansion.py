@@ -302,6 +302,9 @@ def _axes(keys: SweepKeys, family: type[Experiment], document: Document) -> Iter
             )
             for i, point in enumerate(keys.points)
         ]
+        for point in points:
+            for value, place in point.values():
+                _check_flat(family, document, value, place)
         in_points = {name: cell for point in points for name, cell in point.items()}
         yield points
     written: list[tuple[str, Any, Keys]] = []
@@ -310,6 +313,7 @@ def _axes(keys: SweepKeys, family: type[Experiment], document: Document) -> Iter
     written += [each for name, value in keys.grid.items() for each in settings_in(family, name, value, ("grid", name))]
     _once(document, [*((name, *cell) for name, cell in in_points.items()), *written])
     for name, given, place in written:
+        _check_flat(family, document, given, place)
         if not isinstance(given, list):
             yield [{name: (given, place)}]
             continue
@@ -319,6 +323,23 @@ def _axes(keys: SweepKeys, family: type[Experiment], document: Document) -> Iter
             raise document.error(place, f"'{name}' has the same value twice")
         yield [{name: (value, (*place, i))} for i, value in enumerate(given)]
     yield [{"seed": (seed, ("seeds",))} for seed in keys.seeds]
+
+
+def _check_flat(family: type[Experiment], document: Document, given: Any, place: Keys) -> None:
+    """Refuse a mapping in the place of one setting of a component: `optimizer: {kind: {kind: sgd}}`.
+
+    Parameters
+    ----------
+    given : value, or list of values, of the setting
+    place : where the file says it; its last key is the setting's name
+    """
+    part = next((str(key) for key in reversed(place[:-1]) if str(key) in family.components()), None)
+    values = given if isinstance(given, list) else [given]
+    wrong = next((value for value in values if isinstance(value, Mapping)), None)
+    if part is not None and wrong is not None:
+        raise document.error(
+            place, f"'{place[-1]}' of {part} is {dict(wrong)!r}; it should be one value, not a mapping"
+        )
 
 
 def _once(document: Document, written: Sequence[tuple[str, Any, Keys]]) -> dict[str, tuple[Any, Keys]]:

@@ -69,7 +69,8 @@ class Sweep:
         """The names that the file sets for its runs, the seed last."""
         corpus = () if self.keys.corpus is None else ("corpus",)
         written = (item for part in (self.keys.grid, *self.keys.points) for item in part.items())
-        settings = (name for each in written for name, _, _ in settings_in(self.family, *each, ()))
+        each = ((name, value) for name, given in written for value in (given if isinstance(given, list) else [given]))
+        settings = (name for pair in each for name, _, _ in settings_in(self.family, *pair, ()))
         return tuple(dict.fromkeys((*corpus, *settings, *self.keys.derive, "seed")))
 
     def expand(self) -> SweepPlan:

@@ -176,6 +176,11 @@ def _items(
         if not isinstance(key_node, yaml.ScalarNode):
             raise FileError(path, line, "a key must be a name")
         key = str(key_node.value)
+        if key == "<<":
+            hint = "write the keys out where they belong; an alias, '*name', may stand for one whole value"
+            raise FileError(
+                path, line, "the merge key '<<' is not of YAML 1.2, which sweep files are written in", hint=hint
+            )
         if key in seen:
             raise FileError(path, line, f"the key '{key}' is written twice")
         seen.add(key)

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import contextlib
+import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from isoflop.cli.options import LakeOption
+from isoflop.cli.completing import complete_law_or_run
+from isoflop.cli.options import LakeOption, read_size
 
 if TYPE_CHECKING:
     from isoflop.cli.plot.figure import Figure
@@ -19,7 +23,12 @@ KINDS = ("law", "residuals", "isoflop", "curves")
 def plot(
     names: Annotated[
         list[str] | None,
-        typer.Argument(metavar="[LAW | RUN...]", help="A law, or runs by id or name.", show_default=False),
+        typer.Argument(
+            metavar="[LAW | RUN...]",
+            autocompletion=complete_law_or_run,
+            help="A law, or runs by id or name.",
+            show_default=False,
+        ),
     ] = None,
     kind: Annotated[
         str | None,
@@ -42,7 +51,9 @@ def plot(
     ] = None,
     to: Annotated[
         float | None,
-        typer.Option("--to", metavar="X", help="How far a law is drawn [default: 30 times the largest run]."),
+        typer.Option(
+            "--to", metavar="X", parser=read_size, help="How far a law is drawn [default: 30 times the largest run]."
+        ),
     ] = None,
     level: Annotated[float, typer.Option("--level", help="Level of the interval; 0 leaves it out.")] = 0.95,
     held_out: Annotated[
@@ -65,9 +76,9 @@ def plot(
       isoflop plot chin
       isoflop plot chin --to 1e24 --held-out "params > 1e9" --out chin.svg
       isoflop plot chin --kind isoflop
+      isoflop plot published:besiroglu_2024
       isoflop plot --where "family = 'transformer'" --x flops
     """  # fmt: skip
-    from isoflop.cli.options import open_lake
     from isoflop.lakehouse.errors import UsageError, did_you_mean
 
     if kind is not None and kind not in KINDS:
@@ -76,7 +87,7 @@ def plot(
         )
     if not 0 <= level < 1:
         raise UsageError(f"level {level:g} is not a share between 0 and 1", hint="0.95 is 95 per cent")
-    with open_lake(lake, makes=False) as opened:
+    with _lake_of(names or [], lake) as opened:
         figure = figure_of(opened, names or [], kind, where, x, to, level or None, held_out)
     if out is not None:
         from isoflop.cli.output import note
@@ -85,6 +96,30 @@ def plot(
         note(f"wrote {save(figure, out)}")
     else:
         print_figure(figure, width, height, is_ascii=ascii)
+
+
+@contextlib.contextmanager
+def _lake_of(names: list[str], address: str | None) -> Iterator[Lakehouse]:
+    """The lake that is named, or an empty one for laws of papers, which need none, where there is none."""
+    from isoflop.cli.existing import check_exists
+    from isoflop.cli.options import open_lake
+    from isoflop.cli.plot.law_card import is_published
+    from isoflop.lakehouse.errors import StoreError
+
+    is_there = True
+    if address is None and names and all(map(is_published, names)):
+        try:
+            check_exists(address)
+        except StoreError:
+            is_there = False
+    if is_there:
+        with open_lake(address, makes=False) as opened:
+            yield opened
+        return
+    import isoflop
+
+    with tempfile.TemporaryDirectory() as folder, isoflop.open(f"{folder}/empty.duckdb") as opened:
+        yield opened
 
 
 def figure_of(
@@ -102,12 +137,16 @@ def figure_of(
     from isoflop.cli.plot.law_card import read_law
     from isoflop.cli.plot.law_figure import law_figure, residual_figure
     from isoflop.cli.plot.run_figures import curves_figure, find_runs, select_runs
-    from isoflop.lakehouse.errors import UsageError
+    from isoflop.lakehouse.errors import EmptySelection, UsageError
+    from isoflop.queries.language.syntax.sizes import with_sizes
 
     if where is not None and names:
         raise UsageError("runs are chosen twice, by name and by --where", hint="leave one of them out")
     if not names and where is None:
         raise UsageError("there is nothing to plot", hint="name a law or runs, or choose runs with --where")
+    where, held_out = (None if text is None else with_sizes(text) for text in (where, held_out))
+    if kind is None and len(names) > 1:
+        _check_runs(lake, names)
     if kind is None:
         kind = "law" if len(names) == 1 and _is_law(lake, names[0]) else "curves"
     if kind == "curves":
@@ -121,15 +160,38 @@ def figure_of(
     match kind:
         case "law":
             return law_figure(lake, law, x=x, to=to, level=level, held_out=held_out)
+        case "residuals" if law.is_given:
+            raise EmptySelection(f"law '{law.name}' is of given coefficients: it has no runs, and no residuals of them")
         case "residuals":
             return residual_figure(lake, law, x=x)
         case _:
             return isoflop_figure(lake, law)
 
 
+def _check_runs(lake: Lakehouse, names: list[str]) -> None:
+    """Raise UsageError when several names are not all of runs but some of laws."""
+    from isoflop.lakehouse.errors import UsageError
+
+    laws = [name for name in names if _is_law(lake, name) and not _is_run(lake, name)]
+    if not laws:
+        return
+    said = f"law '{laws[0]}'" if len(laws) == 1 else f"laws {', '.join(repr(name) for name in laws)}"
+    also = f" and {len(names) - len(laws)} more" if len(laws) < len(names) else ""
+    ways = "; ".join(f"isoflop plot {name}" for name in laws)
+    ranks = f"; isoflop sql 'COMPARE {', '.join(laws)}' ranks them" if len(laws) > 1 else ""
+    raise UsageError(f"plot draws one law at a time, and was given {said}{also}", hint=f"one by one: {ways}{ranks}")
+
+
+def _is_run(lake: Lakehouse, name: str) -> bool:
+    """Return whether a run has this name or id."""
+    return bool(lake.query("SELECT 1 FROM runs WHERE name = $name OR run_id = $name LIMIT 1", {"name": name}).num_rows)
+
+
 def _is_law(lake: Lakehouse, name: str) -> bool:
     """Return whether a law has this name."""
-    return bool(lake.query("SELECT 1 FROM laws WHERE name = ? LIMIT 1", [name]).num_rows)
+    from isoflop.cli.plot.law_card import is_published
+
+    return is_published(name) or bool(lake.query("SELECT 1 FROM laws WHERE name = ? LIMIT 1", [name]).num_rows)
 
 
 def print_figure(

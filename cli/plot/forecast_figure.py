@@ -69,6 +69,8 @@ def beyond(row: Mapping[str, Any]) -> str:
     ('31× beyond the data', 'inside the data')
     """
     ratio = distance(row)
+    if "in_support" in row and row["in_support"] is None:
+        return "no runs behind it"
     if row.get("in_support") or ratio is None:
         return "inside the data"
     if ratio < 1:
@@ -103,16 +105,19 @@ def forecast(lake: Lakehouse, law: LawCard, targets: Mapping[str, str], *, level
     fan_statement = path.statement(low / 1.5, high * 2, level)
     fan = numbers(lake.sql(fan_statement), law)
     along = path.positions(fan)
+    runs = [] if law.is_given else [PointMarks(path.positions(seen), seen[law.target], "runs")]
+    is_sure = bool(np.isfinite(fan["lower"]).any())
     marks: list[Mark] = [
-        PointMarks(path.positions(seen), seen[law.target], "runs"),
-        Band(along, fan["lower"], fan["upper"], f"{level:.0%} interval"),
+        *runs,
+        *([Band(along, fan["lower"], fan["upper"], f"{level:.0%} interval")] if is_sure or runs else []),
         Line(along, fan[law.predicted], law.name),
         PointMarks(at, places[law.predicted], "forecast", is_hollow=True),
         *floor_marks(law, float(np.nanmin(fan[law.predicted]))),
     ]
+    shown = (seen[law.target], places[law.predicted], *(fan[name] for name in (law.predicted, "lower", "upper")))
     figure = Figure(
-        f"{law.name} · {path.phrase}", path.axis, target_axis(law.target), tuple(marks),
-        (statement, fan_statement, seen_statement), data_end=last,
+        f"{law.name} · {path.phrase}", path.axis, target_axis(law.target, *shown), tuple(marks),
+        tuple(filter(None, (statement, fan_statement, seen_statement))), data_end=None if law.is_given else last,
     )  # fmt: skip
     result = ShownForecast(law, statement, tuple(answer.records()), answer.notes, figure)
     return replace(result, figure=replace(figure, notes=(result.sentence(result.farthest),)))

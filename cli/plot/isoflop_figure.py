@@ -16,7 +16,7 @@ from isoflop.cli.plot.law_figure import numbers, seen_runs, target_axis
 from isoflop.cli.plot.law_path import held_inputs, middles
 from isoflop.cli.plot.run_figures import identifier, number
 from isoflop.cli.plot.ticks import write_number
-from isoflop.lakehouse.errors import UsageError
+from isoflop.lakehouse.errors import EmptySelection, UsageError
 from isoflop.queries.planning.profiles import Profiles, isoflop_profiles
 
 if TYPE_CHECKING:
@@ -50,6 +50,8 @@ def isoflop_figure(lake: Lakehouse, law: LawCard | None = None, *, condition: st
         found = isoflop_profiles(rows["params"], rows["tokens"], rows["loss"], _compute(rows, size, "tokens"))
     elif law.compute is not None:
         (size, amount), target = law.compute, law.target
+        if law.is_given:
+            raise EmptySelection(f"law '{law.name}' is of given coefficients: it has no runs to cut by budget")
         statement, rows = seen_runs(lake, law)
         found = isoflop_profiles(rows[size], rows[amount], rows[target], _compute(rows, size, amount))
     else:

@@ -18,6 +18,23 @@ FLOORS = ("E", "c_0", "L_inf")
 SIZES, AMOUNTS = ("params", "params_non_embedding", "n"), ("tokens", "d")
 """Usual names to the size of a model and to the amount of its data, in lower case."""
 
+PUBLISHED = "published:"
+"""What the name of a law of a paper begins with."""
+
+GIVEN = "given"
+"""Status of a law whose coefficients were said, not fitted."""
+
+USUAL = {
+    "params": (1e7, 1e11), "params_non_embedding": (1e7, 1e11), "n": (1e7, 1e11), "tokens": (1e9, 1e13),
+    "d": (1e9, 1e13), "unique_tokens": (1e9, 1e12), "tokens_per_param": (5.0, 500.0), "epochs": (1.0, 100.0),
+    "flops": (1e18, 1e25), "steps": (1e3, 1e6), "batch": (16.0, 16384.0), "loss": (1.5, 4.0),
+    "weight_bits": (2.0, 16.0), "activation_bits": (2.0, 16.0), "kv_bits": (2.0, 16.0), "post_bits": (2.0, 16.0),
+}  # fmt: skip
+"""Where a law without rows is drawn, by input: about what is trained."""
+
+ANYTHING = (1.0, 1e3)
+"""The same for an input of another name."""
+
 LAWS_STATEMENT = """\
 SELECT * FROM laws
 QUALIFY row_number() OVER (PARTITION BY name ORDER BY version DESC) = 1
@@ -43,9 +60,10 @@ class LawCard:
     Parameters
     ----------
     inputs : columns the law is a function of, in its order
-    support : smallest and largest value of each input among the rows it was fitted to
+    support : smallest and largest value of each input among the rows it was fitted to; of a law of given
+        coefficients, what it is drawn over
     level : of the coefficients' intervals
-    status : `converged`, or why the fit has none
+    status : `converged`, `given`, or why the fit has none
     """
 
     name: str
@@ -67,7 +85,7 @@ class LawCard:
     @property
     def sql_name(self) -> str:
         """The name as it stands in a statement."""
-        return identifier(self.name)
+        return self.name if is_published(self.name) else identifier(self.name)
 
     @property
     def predicted(self) -> str:
@@ -94,12 +112,27 @@ class LawCard:
     @property
     def is_converged(self) -> bool:
         """Whether the coefficients may be trusted at all."""
-        return self.status == "converged"
+        return self.status in ("converged", GIVEN)
+
+    @property
+    def is_given(self) -> bool:
+        """Whether its coefficients were said, not fitted, so that there are no runs behind it."""
+        return self.status == GIVEN
+
+    @property
+    def is_additive(self) -> bool:
+        """Whether residuals are differences in the target's unit, rather than in its logarithm."""
+        return any(note.startswith("additive:") for note in self.notes)
 
     @property
     def floor(self) -> CoefficientLine | None:
         """What no budget removes, such as the irreducible loss, where the law has it above zero."""
         return next((each for each in self.coefficients if each.name in FLOORS and each.estimate > 0), None)
+
+
+def is_published(name: str) -> bool:
+    """Return whether a name is that of a law of a paper, which no lake keeps."""
+    return name.lower().startswith(PUBLISHED)
 
 
 def read_laws(lake: Lakehouse) -> list[LawCard]:
@@ -114,11 +147,41 @@ def read_law(lake: Lakehouse, name: str) -> LawCard:
     ------
     UsageError : if there is no law of this name
     """
+    if is_published(name):
+        return _published_card(name)
     rows = lake.query(f"FROM laws WHERE name = {literal(name)} ORDER BY version DESC LIMIT 1").to_pylist()
     if not rows:
         known = lake.query("SELECT DISTINCT name FROM laws").column(0).to_pylist()
         raise UsageError(f"law '{name}' does not exist", hint=did_you_mean(name, known, "SHOW LAWS lists them"))
     return _card(rows[0])
+
+
+def _published_card(name: str) -> LawCard:
+    """Return a law of a paper as a record.
+
+    Raises
+    ------
+    UsageError : if there is none of this name
+    """
+    from isoflop.lakehouse.errors import UnknownName
+    from isoflop.queries.laws.atlas import ATLAS, find_published_law
+
+    try:
+        entry = find_published_law(ATLAS, name[len(PUBLISHED) :])
+    except UnknownName as error:
+        raise UsageError(f"law '{name}' does not exist", hint=error.hint) from None
+    law, errors = entry.law, entry.errors.tolist()
+    inputs = tuple(input_.name for input_ in law.inputs)
+    coefficients = tuple(
+        CoefficientLine(each.name, value, None if error != error else error, None, None, False)
+        for each, value, error in zip(law.coefficients, entry.values.tolist(), errors, strict=True)
+    )
+    return LawCard(
+        name=PUBLISHED + entry.name, version=1, form=entry.form, formula=str(law.formula), target=law.target,
+        inputs=inputs, statement="", coefficients=coefficients, level=0.95,
+        support={each: USUAL.get(each.lower(), ANYTHING) for each in inputs}, objective=None, rows=0, dropped=0,
+        status=GIVEN, notes=(f"source: {entry.source}", f"about: {entry.about}"),
+    )  # fmt: skip
 
 
 def _card(row: dict[str, Any]) -> LawCard:
@@ -135,6 +198,8 @@ def _card(row: dict[str, Any]) -> LawCard:
         for each in row["coefficients"] or ()
     )
     support = {each["input"]: (each["lowest"], each["largest"]) for each in row["support"] or ()}
+    if row["status"] == GIVEN:
+        support = {name: USUAL.get(name.lower(), ANYTHING) for name in support}
     return LawCard(
         name=row["name"], version=row["version"], form=row["form"] or "formula", formula=row["formula"] or "",
         target=row["target"], inputs=tuple(row["inputs"] or support), statement=row["statement"] or "",

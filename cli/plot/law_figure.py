@@ -20,8 +20,12 @@ if TYPE_CHECKING:
 BEYOND = 30.0
 """A picture goes this many times beyond the largest run unless told otherwise."""
 
+SHOWN = ("lower", "upper")  # columns of a curve that decide on its axis beside rows and predictions
+ROUNDING = 1e-9  # of the lowest prediction [1] by which a floor may lie above it
 NEAREST_FLOOR = 0.4
 """A floor below this share of the lowest prediction is left out of the picture."""
+
+NO_RUNS = "its coefficients are given: there are no runs behind it"
 
 NUM_SIZES = 6
 NUM_SIZE_PLACES = 40
@@ -55,31 +59,41 @@ def law_figure(
     across = path.positions(rows)
     first, last = extent(path, across)
     path, statement, answer = _ask_along(
-        lake, rows, path, first / 1.5, max(to or BEYOND * last, 1.01 * last), level or 0.95
+        lake,
+        rows,
+        path,
+        first / 1.5,
+        (to or last) if law.is_given else max(to or BEYOND * last, 1.01 * last),
+        level or 0.95,
     )
     curve = numbers(answer, law)
     places, predicted = path.positions(curve), curve[law.predicted]
     order = np.argsort(places)
 
     tone, scale = _by_size(path, rows)
-    marks: list[Mark] = [PointMarks(across, rows[law.target], "runs", tone=tone)]
-    statements = [statement, seen_statement]
-    if path.is_compute:
+    marks: list[Mark] = [] if law.is_given else [PointMarks(across, rows[law.target], "runs", tone=tone)]
+    statements = [statement] if law.is_given else [statement, seen_statement]
+    if path.is_compute and not law.is_given:
         size_statement, lines = _size_lines(lake, law, rows, first, last)
         statements.append(size_statement)
         marks.extend(lines)
-    if level is not None:
+    if level is not None and np.isfinite(curve["lower"]).any():
         marks.append(Band(places[order], curve["lower"][order], curve["upper"][order], f"{level:.0%} interval"))
     marks.append(Line(places[order], predicted[order], law.name))
+    notes = [] if law.is_converged else [f"the fit is {law.status.replace('_', ' ')}"]
     if held_out:
-        unseen_statement, points = _held_out(lake, path, held_out)
+        unseen_statement, points, seen = _held_out(lake, path, held_out, rows)
         statements.append(unseen_statement)
         marks.append(points)
+        if seen:
+            notes.append(f"{seen} run{'s' * (seen != 1)} of --held-out left out: {law.name} was fitted to them")
     marks.extend(floor_marks(law, float(np.nanmin(predicted))))
-    notes = () if law.is_converged else (f"the fit is {law.status.replace('_', ' ')}",)
+    axis = target_axis(law.target, rows[law.target], *(curve[name] for name in SHOWN if name in curve), predicted)
+    if law.is_given:
+        notes = [NO_RUNS]
     return Figure(
-        f"{law.name} · {path.phrase}", path.axis, target_axis(law.target), tuple(marks), tuple(statements), notes,
-        data_end=last, scale=scale,
+        f"{law.name} · {path.phrase}", path.axis, axis, tuple(marks), tuple(statements),
+        tuple(notes), data_end=None if law.is_given else last, scale=None if law.is_given else scale,
     )  # fmt: skip
 
 
@@ -97,16 +111,28 @@ def residual_figure(lake: Lakehouse, law: LawCard, *, x: str | None = None) -> F
     ends = floats(extent(path, across))
     known = residual[np.isfinite(residual)]
     edge = 1.15 * float(np.max(np.abs(known))) if known.size else 0.0
+    if law.is_given:
+        axis = Axis("residual", "log", is_log=False, low=-1e-3, high=1e-3)
+        zero = Line(ends, np.zeros(2), "", is_thin=True)
+        return Figure(f"{law.name} · residuals", path.axis, axis, (zero,), notes=(NO_RUNS,))
     marks: tuple[Mark, ...] = (
         Line(ends, np.zeros(2), "", is_thin=True),
         PointMarks(across, residual, "observed against predicted", tone=_by_size(path, rows)[0]),
     )
-    y = Axis("residual", "log", is_log=False, low=-(edge or 1e-3), high=edge or 1e-3)
+    unit = UNITS.get(law.target) if law.is_additive else "log"
+    y = Axis("residual", unit, is_log=False, low=-(edge or 1e-3), high=edge or 1e-3)
     return Figure(f"{law.name} · residuals", path.axis, y, marks, (statement,))
 
 
 def seen_runs(lake: Lakehouse, law: LawCard) -> tuple[str, dict[str, Array]]:
-    """Return the statement and the columns of the runs that a law was fitted to, with their residuals."""
+    """Return the statement and the columns of the runs that a law was fitted to, with their residuals.
+
+    A law of given coefficients has none: its inputs then go from one end to the other of what it is drawn over, and
+    nothing was measured there.
+    """
+    if law.is_given:
+        inputs = {name: np.geomspace(*law.support[name], 2) for name in law.inputs}
+        return "", {**inputs, law.target: np.full(2, np.nan), "residual": np.full(2, np.nan)}
     statement = f"RESIDUALS {law.sql_name}"
     return statement, numbers(lake.sql(statement), law)
 
@@ -122,7 +148,8 @@ def extent(path: Path, across: Array) -> tuple[float, float]:
 def floor_marks(law: LawCard, lowest: float) -> list[Mark]:
     """Return the law's floor, unless it lies so far below the curve's lowest point that it would flatten it."""
     floor = law.floor
-    if floor is None or floor.estimate < NEAREST_FLOOR * lowest:
+    is_below = floor is not None and floor.estimate <= lowest + ROUNDING * abs(lowest)  # not where it is subtracted
+    if floor is None or not is_below or floor.estimate < NEAREST_FLOOR * lowest:
         return []
     return [Floor(floor.estimate, f"{floor.name} = {floor.estimate:.4g}")]
 
@@ -134,9 +161,10 @@ def numbers(answer: Answer, law: LawCard) -> dict[str, Array]:
     return {name: floats(table.column(name).to_pylist()) for name in table.column_names if name in wanted}
 
 
-def target_axis(target: str) -> Axis:
-    """Return the vertical axis of what a law predicts."""
-    return Axis(target, UNITS.get(target))
+def target_axis(target: str, *shown: Array) -> Axis:
+    """Return the vertical axis of what a law predicts: linear where some of what is shown is zero or less."""
+    is_positive = not any(bool((values <= 0).any()) for values in shown)
+    return Axis(target, UNITS.get(target), is_log=is_positive)
 
 
 def _ask_along(
@@ -183,13 +211,21 @@ def _size_lines(
     return statement, lines
 
 
-def _held_out(lake: Lakehouse, path: Path, condition: str) -> tuple[str, PointMarks]:
-    """Runs that satisfy a condition, as rings."""
+def _held_out(lake: Lakehouse, path: Path, condition: str, seen: dict[str, Array]) -> tuple[str, PointMarks, int]:
+    """Return runs that satisfy a condition, as rings, and how many of them the law has seen, which are left out.
+
+    A run has been seen when a row that the law was fitted to has its inputs and its target, to the last digit.
+    """
     law = path.law
     columns = ", ".join(identifier(name) for name in (*law.inputs, law.target))
     statement = f"SELECT {columns} FROM runs\nWHERE (\n{condition}\n) AND {identifier(law.target)} IS NOT NULL"
     rows = numbers(lake.sql(statement), law)
-    return statement, PointMarks(path.positions(rows), rows[law.target], "held out", is_hollow=True)
+    names = (*law.inputs, law.target)
+    known = set(zip(*(seen[name].tolist() for name in names), strict=True))
+    is_new = np.array([row not in known for row in zip(*(rows[name].tolist() for name in names), strict=True)], bool)
+    rows = {name: values[is_new] for name, values in rows.items()}
+    marks = PointMarks(path.positions(rows), rows[law.target], "held out", is_hollow=True)
+    return statement, marks, int(np.count_nonzero(~is_new))
 
 
 def _by_size(path: Path, rows: dict[str, Array]) -> tuple[Array | None, ToneScale | None]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from typing import Annotated
 
 import typer
@@ -20,6 +21,9 @@ def tui(
     from isoflop.cli.options import open_lake
     from isoflop.cli.plot.terminal import is_plain_terminal
     from isoflop.cli.tui.app import IsoflopApp
+    from isoflop.lakehouse.errors import UsageError
 
-    with open_lake(lake, hold=True) as opened:
+    if not (sys.stdin.isatty() and sys.stdout.isatty()):
+        raise UsageError("isoflop tui needs a terminal", hint="isoflop runs, laws and plot print the same")
+    with open_lake(lake, hold=True, makes=False) as opened:
         IsoflopApp(opened, is_ascii=ascii or is_plain_terminal()).run()

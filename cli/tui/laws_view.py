@@ -114,7 +114,7 @@ class LawsView(View):
             with Vertical(id="middle"):
                 yield Plot(is_ascii=self.interface.is_ascii, gutter=GUTTER, id="picture")
                 residuals = Plot(is_ascii=self.interface.is_ascii, gutter=GUTTER, id="residuals")
-                residuals.border_title = "log residual"
+                residuals.border_title = "residual"
                 yield residuals
             with VerticalScroll(id="coefficients", can_focus=False):
                 yield Static("", id="card", markup=False)
@@ -154,7 +154,7 @@ class LawsView(View):
                 table.add_row(
                     Text(f"{visible_line(law.name)}{mark}", "" if law.is_converged else "bold red"),
                     Text(visible_line(law.form)),
-                    Text(f"{law.rows:,}", justify="right"),
+                    Text("" if law.is_given else f"{law.rows:,}", justify="right"),
                 )
             table.move_cursor(row=next((n for n, law in enumerate(laws) if law.name == chosen), 0), animate=False)
         if not is_same or self.shows_held_out:
@@ -222,7 +222,9 @@ class LawsView(View):
 
 
 def unseen_condition(law: LawCard) -> str:
-    """Return the SQL condition for runs that lie beyond the law's data in some input."""
+    """Return the SQL condition for runs that lie beyond the law's data in some input; all runs where it has none."""
+    if law.is_given:
+        return "true"
     return (
         " OR ".join(f"{identifier(name)} > {largest:.9g} * (1 + 1e-6)" for name, (_, largest) in law.support.items())
         or "false"
@@ -241,9 +243,10 @@ def write_card(law: LawCard) -> Text:
         text.append(" at bound\n" if each.is_at_bound else "\n", "yellow")
         if each.lower is not None and each.upper is not None:
             text.append(f"       [{each.lower:.5g}, {each.upper:.5g}]\n", "dim")
-    text.append(f"\n{law.level:.0%} intervals\n", "dim")
-    dropped = f", {law.dropped:,} dropped" if law.dropped else ""
-    text.append(f"{law.rows:,} runs{dropped}\n")
+    if not law.is_given:
+        text.append(f"\n{law.level:.0%} intervals\n", "dim")
+        dropped = f", {law.dropped:,} dropped" if law.dropped else ""
+        text.append(f"{law.rows:,} runs{dropped}\n")
     if law.objective is not None:
         text.append(f"objective {law.objective:.6g}\n")
     text.append(f"{visible(law.status.replace('_', ' '))}\n", "green" if law.is_converged else "bold red")

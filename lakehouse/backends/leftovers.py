@@ -109,4 +109,6 @@ def _links_beside(path: Path) -> Iterator[Path]:
             links = [path.with_name(entry.name) for entry in entries if entry.is_symlink()]
     except OSError:
         return
-    yield from (link for link in links if link.resolve() == path)
+    yield from (
+        link for link in links if os.path.realpath(link) == str(path)
+    )  # which bears links that lead in a circle

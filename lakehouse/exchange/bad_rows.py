@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from isoflop.lakehouse.exchange.landing import MEASURED
-from isoflop.lakehouse.exchange.table_columns import NUMBERS, WHOLE, columns_of
+from isoflop.lakehouse.exchange.recognizing import NUMBERS, WHOLE
+from isoflop.lakehouse.exchange.table_columns import columns_of
 from isoflop.lakehouse.models.counts import COUNTS
 from isoflop.lakehouse.sql.quoting import quoted
 

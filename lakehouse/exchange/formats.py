@@ -13,6 +13,7 @@ from isoflop.lakehouse.exchange.identity import told_apart
 from isoflop.lakehouse.exchange.landing import FoundRun, Imported, Landing
 from isoflop.lakehouse.exchange.mapping import mapped
 from isoflop.lakehouse.exchange.naming import kept_in_config, missing_losses, with_our_names
+from isoflop.lakehouse.exchange.replacing import Replacing
 from isoflop.lakehouse.exchange.tables import (
     files_below,
     files_of,
@@ -64,6 +65,7 @@ def import_path(
     source: str | None = None,
     family: str | None = None,
     skip_bad_rows: bool = False,
+    replacing: Replacing | None = None,
 ) -> Imported:
     """Take in the runs of a table file or of another tracker's store.
 
@@ -74,6 +76,7 @@ def import_path(
     source : what `runs.source` says after `import:`; the file's name, for trackers the tracker's
     family : family of the runs; for trackers their experiment or project when None
     skip_bad_rows : leave rows of a table with impossible values out instead of refusing the file
+    replacing : removes the runs that the path no longer has; None only adds
 
     Raises
     ------
@@ -87,12 +90,13 @@ def import_path(
     if name == TABLE and path.is_dir():
         return import_folder(
             lake, path, files_of(path), mapping=mapping, source=source,
-            family=family or DEFAULT_FAMILY, skip_bad_rows=skip_bad_rows,
+            family=family or DEFAULT_FAMILY, skip_bad_rows=skip_bad_rows, replacing=replacing,
         )  # fmt: skip
     if name == TABLE:
         return import_table(
-            lake, path, mapping=mapping, source=source, family=family or DEFAULT_FAMILY, skip_bad_rows=skip_bad_rows
-        )
+            lake, path, mapping=mapping, source=source, family=family or DEFAULT_FAMILY, skip_bad_rows=skip_bad_rows,
+            replacing=replacing,
+        )  # fmt: skip
     landing = told_apart(FORMATS[name].read(path))
     if not landing.runs:
         why = "; ".join(landing.notes[:1]) or f"it was read as {name}; --as reads it as something else"
@@ -100,7 +104,7 @@ def import_path(
     landing = with_our_names(mapped(landing, mapping or {}, path), decided=mapping or {})
     landing = replace(landing, runs=tuple(_in_family(run, family) for run in landing.runs)).completed()
     label = f"import:{source or name}"
-    landed = land(lake, landing, label, is_source_given=source is not None)
+    landed = land(lake, landing, label, is_source_given=source is not None, replacing=replacing)
     notes = [
         *landing.notes,
         *landed.notes,
@@ -111,7 +115,8 @@ def import_path(
     notes += [f"there are {other} files too; import them with --as {other}" for other in others]
     count = len(landing.runs)
     points = len(landing.points)
-    return Imported(label, count, count, points, landed.added, landed.changed, landed.unchanged, 0, tuple(notes), name)
+    did = (landed.added, landed.changed, landed.unchanged)
+    return Imported(label, count, count, points, *did, 0, tuple(notes), name, landed.removed)
 
 
 def checked(name: str) -> str:

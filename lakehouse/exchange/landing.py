@@ -80,12 +80,13 @@ class Landing:
 
 @dataclass(frozen=True)
 class Landed:
-    """How many runs the lake has now that it had not, that changed, and that it had as they are."""
+    """How many runs the lake has now that it had not, that changed, that it had as they are, and no longer has."""
 
     added: int
     changed: int
     unchanged: int
     notes: tuple[str, ...] = ()
+    removed: int = 0
 
 
 @dataclass(frozen=True)
@@ -102,6 +103,7 @@ class Imported:
     skipped: int
     notes: tuple[str, ...] = ()
     format: str = "table"
+    removed: int = 0
 
 
 def utc(seconds: float | None) -> datetime | None:

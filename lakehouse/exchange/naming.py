@@ -32,6 +32,10 @@ METRIC_NAMES = {
         "train/loss/step",
         "train/epoch/loss",
         "epoch/loss",
+        "train/crossentropyloss",
+        "train/cross/entropy/loss",
+        "train/ce/loss",
+        "train/lm/loss",
     ),
     "validation_loss": (
         "validation/loss",
@@ -44,6 +48,7 @@ METRIC_NAMES = {
         "loss/eval",
         "validation/epoch/loss",
         "val/epoch/loss",
+        "lm/loss/validation",
     ),
     "tokens": ("num/tokens", "tokens/seen", "train/tokens", "num/input/tokens/seen", "train/num/input/tokens/seen"),
     "flops": ("total/flos", "total/flops", "train/total/flos", "train/flops"),
@@ -59,14 +64,20 @@ SETTING_NAMES = {
 }
 # The same for columns of tables, where one under our own name comes first. A perplexity becomes a loss, its logarithm.
 TABLE_NAMES = {
-    "params": (*SETTING_NAMES["params"], "parameters", "n", "model/size", "model/params", "parameter/count"),
+    "params": (
+        *SETTING_NAMES["params"], "parameters", "parameter", "n", "model/size", "model/params", "parameter/count",
+    ),
     "tokens": (
         "total/tokens", "train/tokens", "training/tokens", "n/tokens", "d", "d/tokens", *METRIC_NAMES["tokens"],
     ),
-    "flops": ("compute", "c", "training/flops", "training/compute", *METRIC_NAMES["flops"]),
+    "flops": (
+        "compute", "c", "flop", "training/flops", "training/flop", "total/flop", "train/flop", "training/compute",
+        "compute/(flop)", "compute/(flops)", "training/compute/(flop)", "training/compute/(flops)",
+        *METRIC_NAMES["flops"],
+    ),
     "loss": (
         "final/loss", "final/train/loss", "lm/loss", "nll", "cross/entropy", "ce/loss", "losses",
-        *METRIC_NAMES["loss"],
+        *METRIC_NAMES["loss"], "l",
     ),
     "validation_loss": (
         *METRIC_NAMES["validation_loss"], "test/loss", "dev/loss", "loss/test", "final/val/loss",
@@ -74,7 +85,7 @@ TABLE_NAMES = {
     ),
     "perplexity": ("perplexity", "ppl", "final/perplexity", "final/ppl", "train/ppl", "train/perplexity"),
     "step": ("/step", "global/step", "trainer/global/step", "train/global/step"),
-    "seconds": ("/runtime", "relative/time/(process)", "elapsed/seconds"),
+    "seconds": ("/runtime", "relative/time/(process)", "elapsed/seconds", "time/total/s"),
     "name": ("run/name", "run", "display/name", "experiment/name", "exp/name", "id", "run/id"),
     "status": ("state", "run/state"),
 }  # fmt: skip

@@ -12,7 +12,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from isoflop.lakehouse.exchange.guarded import json_of, number_of, step_of
+from isoflop.lakehouse.exchange.guarded import LONGEST_LINE, json_of, number_of, step_of
 from isoflop.lakehouse.exchange.landing import FoundRun, Landing, utc
 from isoflop.lakehouse.exchange.naming import flat, record_of, setting
 from isoflop.lakehouse.exchange.origin import Origin, claim_of, older_claims, real_path
@@ -44,7 +44,7 @@ def _is_trial(folder: Path) -> bool:
     if not file.is_file():
         return False
     with open(file, encoding="utf-8") as opened:
-        return f'"{STEP}"' in opened.readline()
+        return f'"{STEP}"' in opened.readline(LONGEST_LINE)
 
 
 def read(path: Path) -> Landing:

@@ -12,24 +12,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from isoflop.lakehouse.errors import FileError, did_you_mean
-from isoflop.lakehouse.exchange.landing import MEASURED, PLACES
 from isoflop.lakehouse.exchange.mapping import names_in
-from isoflop.lakehouse.exchange.naming import TABLE_NAMES, plain_name
+from isoflop.lakehouse.exchange.recognizing import IS_TEXT, KNOWN, NUMBERS, TEXT, recognized
 from isoflop.lakehouse.exchange.values import as_number, is_nothing
-from isoflop.lakehouse.models.counts import COUNTS
 from isoflop.lakehouse.sql.quoting import quoted
 
 if TYPE_CHECKING:
     import duckdb
 
-ENDINGS = ("status", "reason", "error", "started_at", "finished_at", "tags", "config")
-TEXT = ("run_id", "name", "family", *PLACES, "status", "reason", "error")
-SHAPE = ("width", "depth", "heads", "vocabulary", "sequence_length", "batch_tokens", "learning_rate")
-NUMBERS = (*COUNTS, *MEASURED, *SHAPE, "seed", "step", "seconds")
-WHOLE = ("seed", "step", "steps")
-KNOWN = (*NUMBERS, *TEXT, *ENDINGS, "metric", "value")
 RAW = "_isoflop_raw"  # the column that knows a row by what the file says in it, whatever is made of that
-IS_TEXT = ("VARCHAR", "JSON")
 
 
 @dataclass(frozen=True)
@@ -60,6 +51,7 @@ def typed(con: duckdb.DuckDBPyConnection, *, is_text: bool, has_commas: bool) ->
     columns of mixed values, NaN written as a word among numbers, are looked at too.
     """
     kinds = columns_of(con, "file")
+    kinds.pop(RAW, None)
     looked_at = IS_TEXT if is_text else ("JSON",)
     text = [name for name, kind in kinds.items() if kind in looked_at and name.lower() not in TEXT]
     words = {name: f"({quoted(name)}->>'$')" if kinds[name] == "JSON" else quoted(name) for name in text}
@@ -135,17 +127,16 @@ def chosen(con: duckdb.DuckDBPyConnection, path: Path, mapping: Mapping[str, str
         ours = name.lower() if name.lower() in KNOWN else name
         if name not in used and ours not in parts:
             parts[ours] = _as_ours(ours, quoted(name), kinds[name], has_commas)
-    recognized = _recognized(con, kinds, parts, used, has_commas)
+    found = recognized(con, kinds, parts, used, has_commas)
     notes, taken = [], {}
-    is_curve = "step" in parts or any(ours == "step" for ours, _, _ in recognized)
-    for ours, theirs, expression in recognized:
-        taken[ours] = expression
-        is_renamed = expression == theirs
-        parts[ours] = _as_ours(ours, quoted(theirs), kinds[theirs], has_commas) if is_renamed else f"({expression})"
-        if is_renamed and is_curve:
+    is_curve = "step" in parts or any(one.ours == "step" for one in found)
+    for one in found:
+        ours, theirs = one.ours, one.theirs
+        taken[ours] = one.expression or theirs
+        parts[ours] = one.sql or _as_ours(ours, quoted(theirs), kinds[theirs], has_commas)
+        if one.sql is None and is_curve:
             parts.pop(theirs, None)  # else it would be a second metric; a setting keeps its own name too
-        shown = theirs if is_renamed else f"ln({theirs})"
-        notes.append(f"took '{shown}' as {ours}; --map {ours}=COLUMN takes another")
+        notes.append(f"took '{one.expression or theirs}' as {ours}; --map {ours}=COLUMN takes another")
     return Chosen(parts, tuple(notes), taken)
 
 
@@ -232,47 +223,3 @@ def _note_unread(con: duckdb.DuckDBPyConnection, ours: str, cell: str, needed: S
         f"INSERT INTO unread SELECT rowid + 1, ?, {value}, ? FROM typed WHERE {said} AND {cell} IS NULL",
         [", ".join(needed), f"of which {ours} cannot be worked out"],
     )
-
-
-def _recognized(
-    con: duckdb.DuckDBPyConnection,
-    kinds: Mapping[str, str],
-    parts: Mapping[str, str],
-    used: set[str],
-    has_commas: bool,
-) -> list[tuple[str, str, str]]:
-    """Return (our name, column, column or expression) of columns that usually mean something of ours."""
-    by_plain: dict[str, str] = {}
-    for name in kinds:
-        if name not in used and name.lower() not in KNOWN:
-            by_plain.setdefault(plain_name(name), name)
-    found: list[tuple[str, str, str]] = []
-    gone: set[str] = set()
-    for ours, others in TABLE_NAMES.items():
-        target = "loss" if ours == "perplexity" else ours
-        if target in parts or any(ours_there == target for ours_there, _, _ in found):
-            continue
-        for other in others:
-            theirs = by_plain.get(other)
-            if theirs is None or theirs in gone:
-                continue
-            is_number = ours in NUMBERS or ours == "perplexity"
-            if is_number and not _is_numeric(con, theirs, kinds[theirs], has_commas):
-                continue
-            gone.add(theirs)
-            number = (
-                quoted(theirs) if kinds[theirs] not in IS_TEXT else as_number(quoted(theirs), has_commas=has_commas)
-            )
-            found.append((target, theirs, f"ln({number})" if ours == "perplexity" else theirs))
-            break
-    return found
-
-
-def _is_numeric(con: duckdb.DuckDBPyConnection, name: str, kind: str, has_commas: bool) -> bool:
-    """Return whether a column says numbers, at least one and nothing else."""
-    if kind not in IS_TEXT:
-        return not kind.endswith("[]") and not kind.startswith(("BOOLEAN", "STRUCT", "MAP", "TIME", "DATE"))
-    cell = quoted(name)
-    number, said = as_number(cell, has_commas=has_commas), f"NOT ({is_nothing(cell)})"
-    row = con.execute(f"SELECT count({number}), count({cell}) FILTER ({said}) FROM typed").fetchone() or (0, 0)
-    return bool(row[0]) and row[0] == row[1]

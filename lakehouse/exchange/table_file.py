@@ -6,16 +6,23 @@ numbers in a record and the charts that Weights & Biases exports become rows of 
 
 from __future__ import annotations
 
-import gzip
+import contextlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from isoflop.lakehouse.errors import FileError
-from isoflop.lakehouse.exchange.guarded import DEEPEST, is_deep_json
+from isoflop.lakehouse.exchange.guarded import DEEPEST, check_text, chunks_of, has_many_keys, is_deep_json
+from isoflop.lakehouse.exchange.line_ends import unread
 from isoflop.lakehouse.exchange.table_columns import RAW, Chosen, chosen, columns_of, typed
-from isoflop.lakehouse.exchange.table_shapes import charts_unfolded, lists_unfolded
+from isoflop.lakehouse.exchange.table_shapes import (
+    charts_unfolded,
+    lists_unfolded,
+    records_unfolded,
+    structs_opened,
+    trials_renamed,
+)
 from isoflop.lakehouse.sql.quoting import quoted
 
 if TYPE_CHECKING:
@@ -108,19 +115,25 @@ def load(con: duckdb.DuckDBPyConnection, path: Path, mapping: Mapping[str, str])
         for name in found:
             if name.lower() == "rowid":  # DuckDB's own name for a row's place, which is needed here
                 con.execute(f"ALTER TABLE file RENAME {quoted(name)} TO row_id")
-        notes = [*charts_unfolded(con), *lists_unfolded(con, path, mapping)]
-        raw = _raw(list(columns_of(con, "file")))
+        notes = [*records_unfolded(con), *charts_unfolded(con)]
+        con.execute(f"CREATE TABLE raw AS SELECT *, {_raw(list(columns_of(con, 'file')))} AS {RAW} FROM file")
+        con.execute("DROP TABLE file")
+        con.execute("ALTER TABLE raw RENAME TO file")
+        structs_opened(con, mapping, WIDEST)
+        if (count := len(columns_of(con, "file"))) > WIDEST:
+            raise _too_wide(path, count)
+        notes += [*lists_unfolded(con, path, mapping), *trials_renamed(con)]
         picked = typed(con, is_text=kind in IS_CSV, has_commas=has_commas)
-        con.execute(
-            f"CREATE TABLE typed AS SELECT {', '.join(picked.values())}, {raw} AS {RAW} FROM file ORDER BY rowid"
-        )
+        con.execute(f"CREATE TABLE typed AS SELECT {', '.join(picked.values())}, {RAW} FROM file ORDER BY rowid")
         con.execute("DROP TABLE file")
         found_columns = chosen(con, path, mapping, has_commas=has_commas)
         selected = ", ".join(f"{text} AS {quoted(ours)}" for ours, text in found_columns.columns.items())
         con.execute(f"CREATE TABLE rows AS SELECT {selected}, {RAW} FROM typed ORDER BY rowid")
         con.execute("DROP TABLE typed")
     except duckdb.Error as error:
-        raise FileError(path, None, f"cannot be read: {' '.join(str(error).splitlines()[:2])}") from error
+        said = " ".join(str(error).splitlines()[:2])
+        is_text = kind in IS_CSV or reader.startswith("read_json")
+        raise unread(path, said) if is_text else FileError(path, None, f"cannot be read: {said}") from error
     columns = columns_of(con, "rows")
     del columns[RAW]
     return TableFile(columns, Chosen(found_columns.columns, (*notes, *found_columns.notes), found_columns.taken))
@@ -137,13 +150,21 @@ def _check_shape(path: Path, kind: str) -> bool:
 
     Returns whether it is a spreadsheet's CSV, which writes 3,5 for 3.5 because semicolons stand between its cells.
     """
-    if READERS[kind].startswith("read_json") and path.suffix.lower() not in COMPRESSED and is_deep_json(path):
+    is_json = READERS[kind].startswith("read_json")
+    if kind in IS_CSV or is_json:
+        check_text(path, has_lines=kind != ".json")
+    if is_json and is_deep_json(path):
         raise FileError(
             path,
             None,
             f"nested more than {DEEPEST} deep, which no row of a table is",
             hint="give every run a flat object",
         )
+    if is_json and has_many_keys(path):
+        raise FileError(
+            path, None, f"names more fields than the {WIDEST:,} columns that are read",
+            hint="give every point a row with the columns run_id, step, metric and value",
+        )  # fmt: skip
     if kind not in IS_CSV:
         return False
     first = _first_line(path)
@@ -154,16 +175,13 @@ def _check_shape(path: Path, kind: str) -> bool:
 
 
 def _first_line(path: Path) -> bytes:
-    import pyarrow as pa
-
-    if path.suffix.lower() == ".zst":
-        with pa.CompressedInputStream(pa.OSFile(str(path)), "zstd") as opened:
-            return bytes(opened.read(LONGEST_HEAD)).partition(b"\n")[0]
-    try:
-        with gzip.open(path, "rb") if path.suffix.lower() == ".gz" else open(path, "rb") as file:
-            return bytes(file.readline(LONGEST_HEAD))
-    except (gzip.BadGzipFile, EOFError) as error:
-        raise FileError(path, None, f"cannot be read as gzip: {error}") from error
+    with contextlib.closing(chunks_of(path)) as chunks:
+        head = b""
+        for chunk in chunks:
+            head += chunk
+            if b"\n" in chunk or len(head) > LONGEST_HEAD:
+                break
+    return head.partition(b"\n")[0]
 
 
 def _too_wide(path: Path, count: int) -> FileError:

@@ -17,7 +17,9 @@ from isoflop.lakehouse.exchange.landing import MEASURED, PLACES, FoundRun, Landi
 from isoflop.lakehouse.exchange.naming import STATUS_WORDS, counted, flat
 from isoflop.lakehouse.exchange.origin import Origin, real_path
 from isoflop.lakehouse.exchange.points import PointColumns, Points
-from isoflop.lakehouse.exchange.table_columns import RAW, SHAPE, columns_of
+from isoflop.lakehouse.exchange.recognizing import SHAPE
+from isoflop.lakehouse.exchange.table_columns import RAW, columns_of
+from isoflop.lakehouse.exchange.table_shapes import completed_steps
 from isoflop.lakehouse.models.counts import COUNTS
 from isoflop.lakehouse.runs.records import STATUSES, RunRecord, canonical_json, digest
 from isoflop.lakehouse.sql.quoting import quoted
@@ -129,7 +131,7 @@ def _give_ids(
     has_names = columns.get("name") == "VARCHAR"
     key = "name" if has_names else "''"
     repeated = _count(con, f"SELECT count(*) - count(DISTINCT ({key}, step)) FROM rows WHERE step IS NOT NULL")
-    if repeated:
+    if repeated and not completed_steps(con, key):
         within = "within a name " if has_names else ""
         raise RecordError(
             f"{path}: 'step' repeats {within}and there is no run_id, so which point is of which run is not known",

@@ -24,10 +24,11 @@ from isoflop.lakehouse.exchange.landing import FoundRun, Imported, Landing
 from isoflop.lakehouse.exchange.naming import flat, kept_in_config, record_of
 from isoflop.lakehouse.exchange.origin import real_path
 from isoflop.lakehouse.exchange.points import joined
+from isoflop.lakehouse.exchange.replacing import Replacing
 from isoflop.lakehouse.exchange.table_columns import RAW
 from isoflop.lakehouse.exchange.table_file import READERS, ending, load, stem
 from isoflop.lakehouse.exchange.table_runs import runs_of_points, runs_of_rows
-from isoflop.lakehouse.exchange.usable import check_usable, with_flops, without_loss
+from isoflop.lakehouse.exchange.usable import check_usable, with_flops, without_loss, without_sizes
 from isoflop.lakehouse.exchange.writing import land
 
 if TYPE_CHECKING:
@@ -36,6 +37,7 @@ if TYPE_CHECKING:
 SHOWN_BAD_ROWS = 10  # of a file that is refused
 SHOWN_ROWS = 5  # of what a file would become
 NOT_IN_FOLDERS = (".json", ".txt")  # a folder of tables has other files of these kinds, so they are named one by one
+SMALLEST_COUNT = 1e4  # below which, with fractions, a count can only be a number of millions or more
 HPARAMS = "hparams.yaml"  # what Lightning's CSVLogger writes beside metrics.csv
 
 
@@ -114,7 +116,8 @@ def read_table(
     notes = [str(found) for found in bad]
     if more:
         notes.append(f"… and {more} more impossible values")
-    missing = without_loss(landing, [name for name in table.columns if name not in table.chosen.taken])
+    left = [name for name in table.columns if name not in table.chosen.taken]
+    missing = [*without_loss(landing, path, left), *without_sizes(landing, path, left)]
     landing = replace(landing, notes=(*notes, *table.chosen.notes, *landing.notes, *missing))
     chosen = {**{name: name for name in table.columns}, **table.chosen.taken, **given}
     return ReadTable(landing, num_rows, num_bad, chosen, tuple(table.columns), first)
@@ -128,6 +131,7 @@ def import_table(
     source: str | None = None,
     family: str = "imported",
     skip_bad_rows: bool = False,
+    replacing: Replacing | None = None,
 ) -> Imported:
     """Take in the rows of a table file.
 
@@ -136,6 +140,7 @@ def import_table(
     mapping : our column -> column of the file, or an SQL expression over its columns
     source : what `runs.source` says after `import:`; the file's name without its ending by default
     skip_bad_rows : leave rows with impossible values out instead of refusing the file
+    replacing : removes the runs that the file no longer has
 
     Raises
     ------
@@ -145,7 +150,7 @@ def import_table(
     """
     label = f"import:{source or stem(path)}"
     table = read_table(path, mapping=mapping, label=label, family=family, skip_bad_rows=skip_bad_rows)
-    return _landed(lake, [table], label, is_source_given=source is not None)
+    return _landed(lake, [table], label, is_source_given=source is not None, replacing=replacing)
 
 
 def import_folder(
@@ -157,12 +162,13 @@ def import_folder(
     source: str | None = None,
     family: str = "imported",
     skip_bad_rows: bool = False,
+    replacing: Replacing | None = None,
 ) -> Imported:
     """Take in every table of a folder; a file of points is a run, called as the file is.
 
     Raises
     ------
-    FileError, RecordError : if none of the files can be read, the reason of the first
+    FileError, RecordError : if none of the files can be read, the reason of the first; with `replacing`, if one cannot
     """
     label = f"import:{source or real_path(folder).name}"
     tables, left_out = [], []
@@ -171,12 +177,14 @@ def import_folder(
         try:
             tables.append(read_table(file, mapping=mapping, label=label, family=family, skip_bad_rows=skip_bad_rows))
         except (FileError, RecordError) as error:
+            if replacing is not None:  # it may still have the runs that would be removed
+                raise
             first = first or error
             left_out.append(f"{file.relative_to(folder)} was left out: {error.message.splitlines()[0]}")
     if not tables:
         assert first is not None, "a folder is imported for its files"
         raise first
-    done = _landed(lake, tables, label, is_source_given=source is not None)
+    done = _landed(lake, tables, label, is_source_given=source is not None, replacing=replacing)
     return replace(done, notes=(*done.notes, *left_out))
 
 
@@ -202,9 +210,11 @@ def files_below(path: Path) -> list[Path]:
     return [path] if path.is_file() else [file for file in below if file.is_file()]
 
 
-def _landed(lake: Lakehouse, tables: Sequence[ReadTable], label: str, *, is_source_given: bool) -> Imported:
+def _landed(
+    lake: Lakehouse, tables: Sequence[ReadTable], label: str, *, is_source_given: bool, replacing: Replacing | None
+) -> Imported:
     landing = tables[0].landing if len(tables) == 1 else _together([table.landing for table in tables])
-    landed = land(lake, landing, label, is_source_given=is_source_given, is_source_a_name=True)
+    landed = land(lake, landing, label, is_source_given=is_source_given, is_source_a_name=True, replacing=replacing)
     notes = [*landing.notes, *landed.notes, *kept_in_config(landing.runs), *suspicions(landing.runs)]
     return Imported(
         label,
@@ -216,6 +226,7 @@ def _landed(lake: Lakehouse, tables: Sequence[ReadTable], label: str, *, is_sour
         landed.unchanged,
         sum(table.skipped for table in tables),
         tuple(notes),
+        removed=landed.removed,
     )
 
 
@@ -254,17 +265,43 @@ def suspicions(runs: Sequence[FoundRun]) -> list[str]:
     """Return what looks like a wrong unit: FLOPs far from 6ND, losses no token can have."""
     notes = []
     records = [run.record for run in runs]
+    for name in ("params", "tokens"):
+        values = [value for record in records if (value := getattr(record, name))]
+        if values and max(values) < SMALLEST_COUNT and any(value != round(value) for value in values):
+            notes.append(
+                f"{name} are between {min(values):.3g} and {max(values):.3g}: are they in billions? "
+                f'--map "{name}=COLUMN * 1e9"'
+            )
     ratios = sorted(r.flops / (6 * r.params * r.tokens) for r in records if r.flops and r.params and r.tokens)
-    if ratios and not 0.1 < ratios[len(ratios) // 2] < 10:
+    if not notes and ratios and not 0.1 < (ratio := ratios[len(ratios) // 2]) < 10:
+        factor = f"1e{3 * round(-math.log10(ratio) / 3)}"  # thousands, millions, …
+        which = "flops=COLUMN" if ratio < 1 else "params=COLUMN"
         notes.append(
-            f"flops is {ratios[len(ratios) // 2]:.3g} times 6 * params * tokens at the median: check the units, "
-            'for example --map "params=N * 1e9"'
+            f"flops is {ratio:.3g} times 6 * params * tokens at the median: check the units of all three, "
+            f'for example --map "{which} * {factor.replace("-", "")}"'
         )
+    notes += _differing_by_blanks(runs)
     losses = [loss for run in runs if (loss := run.measured.get("loss")) is not None and math.isfinite(loss)]
     if losses and max(losses) > 30:
         notes.append(
             f"the largest loss is {max(losses):.4g}: isoflop expects nats per token (bits * ln(2); perplexity: ln(ppl))"
         )
+    return notes
+
+
+def _differing_by_blanks(runs: Sequence[FoundRun]) -> list[str]:
+    """Return a note for each setting of which two values are the same but for blanks around them."""
+    values: dict[str, dict[str, set[str]]] = {}
+    for run in runs:
+        for key, value in {**run.record.config, **run.record.extra}.items():
+            if isinstance(value, str):
+                values.setdefault(key, {}).setdefault(value.strip(), set()).add(value)
+    notes = []
+    for key, spellings in values.items():
+        differing = [sorted(found) for found in spellings.values() if len(found) > 1]
+        if differing:
+            shown = " and ".join(repr(value) for value in differing[0])
+            notes.append(f'{key} has {shown}, which differ by blanks only: --map "{key}=trim({key})" makes them one')
     return notes
 
 

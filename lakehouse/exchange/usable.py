@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -9,11 +11,13 @@ from pathlib import Path
 from isoflop.lakehouse.errors import RecordError, nearest
 from isoflop.lakehouse.exchange.landing import FoundRun, Landing
 from isoflop.lakehouse.exchange.naming import counted, plain_name
+from isoflop.lakehouse.exchange.recognizing import factor_of, written
+from isoflop.lakehouse.sql.quoting import quoted
 
 # Parts of a column's name that make it likely to be one of ours.
 PARTS = {
-    "loss": ("loss", "nll", "ppl", "perplex", "entropy", "bpb", "bits"),
-    "params": ("param", "size", "model"),
+    "loss": ("loss", "nll", "ppl", "perplex", "entropy", "bpb", "bits", "objective", "value"),
+    "params": ("param", "weights", "size", "model"),
     "tokens": ("token", "data", "sample"),
 }
 
@@ -28,17 +32,23 @@ class NothingUsable(RecordError):
 
     def __init__(self, path: Path, columns: Sequence[str], mapping: Mapping[str, str]) -> None:
         self.mapping = dict(mapping)
-        typed = ",".join(f"{ours}={_typed(theirs)}" for ours, theirs in mapping.items())
         listed = ", ".join(columns[:20]) + (", …" if len(columns) > 20 else "")
         super().__init__(
             f"{path}: no column is known as loss, params or tokens, so nothing could be fitted; it has {listed}",
-            hint=f"isoflop import {path} --map {typed}" if mapping else "say which are: --map loss=…,params=…,tokens=…",
+            hint=command(path, mapping) if mapping else "say which are: --map loss=…,params=…,tokens=…",
         )
 
 
-def _typed(name: str) -> str:
-    """Return a column's name as it is typed behind --map."""
-    return name if name.replace("_", "a").isalnum() else f'"{name}"'
+def command(path: Path, mapping: Mapping[str, str]) -> str:
+    """Return the import of a path with this mapping as it is typed into a shell.
+
+    Example
+    -------
+    >>> command(Path("my runs.csv"), {"loss": "bpb * ln(2)", "params": "N"})
+    "isoflop import 'my runs.csv' --map 'loss=bpb * ln(2),params=N'"
+    """
+    pairs = ",".join(f"{ours}={theirs}" for ours, theirs in mapping.items())
+    return f"isoflop import {shlex.quote(str(path))} --map {shlex.quote(pairs)}"
 
 
 def check_usable(landing: Landing, path: Path, columns: Sequence[str], mapping: Mapping[str, str]) -> None:
@@ -61,34 +71,67 @@ def check_usable(landing: Landing, path: Path, columns: Sequence[str], mapping: 
     raise NothingUsable(path, columns, likely(columns))
 
 
-def without_loss(landing: Landing, columns: Sequence[str]) -> list[str]:
+def without_loss(landing: Landing, path: Path, columns: Sequence[str]) -> list[str]:
     """Return a note where no run has a loss and a column may be it."""
     if any(run.measured.get(name) is not None for run in landing.runs for name in ("loss", "validation_loss")):
         if any(run.measured.get("loss") is not None for run in landing.runs):
             return []
         return ["no column is loss; fit validation_loss, or name it with --map loss=COLUMN"]
-    near = likely([name for name in columns if name not in ("params", "tokens", "flops")]).get("loss")
-    return [f"no run has a loss{'' if near is None else f'; --map loss={_typed(near)} takes {near!r}'}"]
+    near = likely([name for name in columns if name not in ("params", "tokens", "flops")], ("loss",)).get("loss")
+    return [f"no run has a loss{'' if near is None else f'; perhaps: {command(path, dict(loss=near))}'}"]
 
 
-def likely(columns: Sequence[str]) -> dict[str, str]:
-    """Return, for each of loss, params and tokens, the column that may be it.
+def without_sizes(landing: Landing, path: Path, columns: Sequence[str]) -> list[str]:
+    """Return a note where no run says its params, or its tokens, and a column may be them."""
+    if not any(run.measured.get(name) is not None for run in landing.runs for name in ("loss", "validation_loss")):
+        return []
+    missing = [name for name in ("params", "tokens") if all(getattr(run.record, name) is None for run in landing.runs)]
+    near = {ours: theirs for ours, theirs in likely(columns, missing).items() if ours in plain_name(theirs)}
+    return [f"no run has {' or '.join(missing)}; perhaps: {command(path, near)}"] if near else []
+
+
+def likely(columns: Sequence[str], wanted: Sequence[str] = tuple(PARTS)) -> dict[str, str]:
+    """Return, for each of loss, params and tokens, the column that may be it, in our unit where its name has another.
 
     Example
     -------
-    >>> likely(["final_loss_nats", "model_params_M", "wandb_id"])
-    {'loss': 'final_loss_nats', 'params': 'model_params_M'}
+    >>> likely(["log10(loss)", "params_b"])
+    {'loss': '10 ** "log10(loss)"', 'params': 'params_b * 1e9'}
+    >>> likely(["final_loss_nats", "weights_M", "wandb_id"])
+    {'loss': 'final_loss_nats', 'params': 'weights_M * 1e6'}
+    >>> likely(["val_bpb", "seen tokens"])
+    {'loss': 'val_bpb * ln(2)', 'tokens': 'seen tokens'}
     """
     found: dict[str, str] = {}
-    for ours, parts in PARTS.items():
-        left = [name for name in columns if name not in found.values()]
-        holds = [name for part in parts for name in left if part in name.lower()]
+    taken: set[str] = set()
+    for ours in wanted:
+        left = [name for name in columns if name not in taken]
+        holds = [name for part in PARTS[ours] for name in left if part in name.lower()]
         near = nearest(ours, [plain_name(name) for name in left])
         by_plain = {plain_name(name): name for name in left}
         best = holds[0] if holds else by_plain.get(near or "")
         if best is not None:
-            found[ours] = best
+            taken.add(best)
+            found[ours] = _in_our_unit(ours, best)
     return found
+
+
+def _in_our_unit(ours: str, column: str) -> str:
+    """Return what --map makes of a column: a loss in bits becomes one in nats, millions become ones."""
+    cell = column if column.replace("_", "a").isalnum() and not column[0].isdigit() else quoted(column)
+    if ours == "loss":
+        if logarithm := re.match(r"(log10|ln) *\(", column.lower()):
+            return f"10 ** {cell}" if logarithm[1] == "log10" else f"exp({cell})"
+        is_in_bits = re.search(r"bpb|bpc|bits", column.lower())
+        factor = "ln(2)" if is_in_bits else None
+        if re.search(r"ppl|perplex", column.lower()):
+            return f"ln({cell})"
+    else:
+        size = factor_of(column) or factor_of(re.sub(r"_([kmbt])$", lambda found: found[0].upper(), column))
+        factor = None if size is None else written(size)
+    if factor is not None:
+        return f"{cell} * {factor}"
+    return column if re.fullmatch(r"[\w ./()-]+", column) else cell
 
 
 def with_flops(landing: Landing) -> Landing:

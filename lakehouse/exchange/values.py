@@ -6,9 +6,10 @@ whoever asked says in which row it stands.
 
 from __future__ import annotations
 
+from isoflop.lakehouse.units import SIZES
+
 # Words for "nothing here" among numbers. In a column of text they are text.
 NOTHING = ("", "-", "--", "–", "—", ".", "?", "na", "n/a", "#n/a", "none", "null", "nil", "missing", "tbd", "not run")
-SIZES = {"k": 1e3, "m": 1e6, "b": 1e9, "g": 1e9, "t": 1e12, "p": 1e15}  # B and G both say 10^9 of parameters
 NOUNS = "params?|parameters?|tokens?|tok|flops?"
 PLAIN = r"[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]+)?"
 GROUPED = r"[+-]?[0-9]{1,3}(,[0-9]{3})+(\.[0-9]*)?"  # 400,000,000

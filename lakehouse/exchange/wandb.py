@@ -19,7 +19,7 @@ from typing import Any
 
 from isoflop.lakehouse.errors import FileError
 from isoflop.lakehouse.exchange.binary.wandb_file import MARK, OWN, Recorded, joined, read_wandb
-from isoflop.lakehouse.exchange.guarded import json_of, step_of, yaml_of
+from isoflop.lakehouse.exchange.guarded import LONGEST_LINE, json_of, step_of, yaml_of
 from isoflop.lakehouse.exchange.landing import MEASURED, FoundRun, Landing, utc
 from isoflop.lakehouse.exchange.naming import flat, our_metric, record_of
 from isoflop.lakehouse.exchange.origin import Origin, claim_of, older_claims, real_path
@@ -31,6 +31,7 @@ DRAWN = re.compile(rf"[a-z0-9]{{8}}|[a-z2-7]{{{RUN_ID_LENGTH}}}")  # ids that wa
 RUN_FOLDER = re.compile(r"(offline-)?run-[0-9]{8}_[0-9]{6}-(.+)")
 ABOUT = ("wandb-summary.json", "config.yaml", "wandb-metadata.json")
 HISTORIES = ("history.jsonl", "history.csv")
+OF_RUNS = {"run_id", "run", "run_name", "name", "display_name"}  # columns that say of which run a point is
 BOUNDS = ("__MIN", "__MAX")  # columns of a chart's CSV that only repeat others
 
 
@@ -127,21 +128,22 @@ def _first_columns(path: Path) -> list[str]:
     """Return the column names of a CSV or JSON-lines file, none when it is something else."""
     if path.suffix not in (".csv", ".jsonl", ".ndjson"):
         return []
-    with open(path, encoding="utf-8", errors="replace", newline="") as file:
-        if path.suffix == ".csv":
-            try:
-                return next(csv.reader(file), [])
-            except csv.Error:  # a cell of many kilobytes: whatever it is, no chart
-                return []
-        try:
-            first = json_of(file.readline() or "{}")
-        except ValueError:
-            return []
+    with open(path, encoding="utf-8-sig", errors="replace", newline="") as file:
+        line = file.readline(LONGEST_LINE)
+    if len(line) == LONGEST_LINE:
+        return []
+    try:
+        first = next(csv.reader([line]), []) if path.suffix == ".csv" else json_of(line or "{}")
+    except (csv.Error, ValueError):  # such as a cell of many kilobytes: whatever it is, no chart
+        return []
+    if isinstance(first, list) and path.suffix == ".csv":
+        return first
     return list(first) if isinstance(first, dict) else []
 
 
 def _is_history(path: Path) -> bool:
-    return "_step" in _first_columns(path)
+    names = _first_columns(path)
+    return "_step" in names and not OF_RUNS & {name.lower() for name in names}  # else it is a table of many
 
 
 def _is_chart(path: Path) -> bool:
@@ -228,7 +230,7 @@ def _read_history_file(path: Path) -> Recorded:
 
 def _rows(path: Path) -> Iterator[tuple[int, Mapping[str, Any]]]:
     """Yield the rows of a CSV or JSON-lines file with the numbers of their lines."""
-    with open(path, encoding="utf-8", newline="") as file:
+    with open(path, encoding="utf-8-sig", newline="") as file:
         if path.suffix == ".csv":
             try:
                 yield from enumerate(csv.DictReader(file), start=2)  # the first line has the names

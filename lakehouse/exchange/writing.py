@@ -18,6 +18,7 @@ from isoflop.lakehouse.exchange.identity import Known, identified
 from isoflop.lakehouse.exchange.landing import MEASURED, PLACES, FoundRun, Landed, Landing
 from isoflop.lakehouse.exchange.overlap import overlaps
 from isoflop.lakehouse.exchange.points import Points
+from isoflop.lakehouse.exchange.replacing import GONE, REMOVE, Gone, Replacing, named, namesakes
 from isoflop.lakehouse.ingest.finals import finals_statements
 from isoflop.lakehouse.runs.provenance import host_name
 from isoflop.lakehouse.runs.registry import write_runs
@@ -45,7 +46,13 @@ WHERE attempts.run_id = p.run_id AND attempts.attempt = p.attempt AND (attempts.
 
 
 def land(
-    lake: Lakehouse, landing: Landing, source: str, *, is_source_given: bool = True, is_source_a_name: bool = False
+    lake: Lakehouse,
+    landing: Landing,
+    source: str,
+    *,
+    is_source_given: bool = True,
+    is_source_a_name: bool = False,
+    replacing: Replacing | None = None,
 ) -> Landed:
     """Write what the lake does not have of a completed landing and return what was done.
 
@@ -54,9 +61,11 @@ def land(
     source : what `runs.source` says of runs that are new
     is_source_given : the user chose the source, it is not only a default
     is_source_a_name : the default follows the name of a file, so that another name for the same file makes another
+    replacing : removes the runs that the source no longer has, in the same transaction
 
     Raises
     ------
+    UsageError : if such runs are not to be removed
     RecordError : if a run id belongs to a run of another source, or is being imported elsewhere
     """
     landing, known, notes = identified(
@@ -66,10 +75,26 @@ def land(
     fresh = [run for run in runs if run.run_id not in known]
     changed = [run for run in runs if run.run_id in known and not known[run.run_id].is_unchanged]
     same = [run for run in runs if run.run_id in known and known[run.run_id].is_unchanged]
-    if fresh or changed:
-        _write(lake, landing, source, known, fresh, changed)
+    gone: list[Gone] = []
+    if replacing is not None:
+        gone = replacing.gone(lake, source, {run.run_id for run in runs}, _places(runs))
+        notes = (*notes, f"{'would remove' if replacing.is_dry else 'removed'}: {named(gone)}") if gone else notes
+    elif found := namesakes(lake, {run.record.name for run in fresh if run.record.name}, _places(runs)):
+        place, count = found
+        message = f"{count} of {len(fresh)} new runs are called as runs from {place} are, which stay beside them"
+        notes = (*notes, f"{message}; to put them in their place: --in-place-of {place}")
+    landed = Landed(len(fresh), len(changed), len(same), notes, len(gone))
+    if replacing is not None and replacing.is_dry:
+        return landed
+    if fresh or changed or gone:
+        _write(lake, landing, source, known, fresh, changed, gone)
     _place_again(lake, [run for run in same if known[run.run_id].has_moved], known)
-    return Landed(len(fresh), len(changed), len(same), notes)
+    return landed
+
+
+def _places(runs: Sequence[FoundRun]) -> set[str]:
+    """Return the files and folders that runs were read from."""
+    return {run.origin.place for run in runs if run.origin is not None}
 
 
 def _write(
@@ -79,8 +104,10 @@ def _write(
     known: Mapping[str, Known],
     fresh: Sequence[FoundRun],
     changed: Sequence[FoundRun],
+    gone: Sequence[Gone],
 ) -> None:
     import duckdb
+    import pyarrow as pa
 
     written = [*fresh, *changed]
     newest = {run.run_id: known[run.run_id].attempt for run in changed}
@@ -93,6 +120,9 @@ def _write(
         stored = f"SELECT * EXCLUDE (value), {narrowed('value')} FROM _points"
         statements.append((f"INSERT INTO store.metrics BY NAME {stored}", None))
         statements += [(text, None) for text in finals_statements("_points")]
+    if gone:
+        relations[GONE] = pa.table({"run_id": pa.array([run.run_id for run in gone], pa.string())})
+        statements += REMOVE
     sources = {run.run_id: known[run.run_id].source if run.run_id in known else source for run in written}
     records = [replace(run.record, source=sources[run.run_id]) for run in written]
     try:

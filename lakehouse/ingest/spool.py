@@ -134,6 +134,7 @@ class Spool:
         self._closed = False
         self._has_complained = False
         self._dropped = 0
+        self._refused: set[str] = set()  # metrics that have had a value that is no number
         self._beat_seconds = beat_seconds
         self._spoke_at = time.monotonic()
         self._flush_seconds = flush_seconds
@@ -177,12 +178,18 @@ class Spool:
                 number = _number(value)
                 if number is None:
                     del metrics[metric]
-                    self.note(
-                        f"metric '{metric}' at step {_shown(step)} is {_shown(value)}, which is not a number; skipped",
-                        level="warning",
-                    )
+                    self._refuse(metric, step, value)
                 else:
                     metrics[metric] = number
+
+    def _refuse(self, metric: str, step: object, value: object) -> None:
+        """Say of a metric whose value is no number, the first time it is none, that it is skipped."""
+        if metric in self._refused:
+            return
+        self._refused.add(metric)
+        said = f"metric '{metric}' at step {_shown(step)} is {_shown(value)}, which is not a number; skipped"
+        self.note(f"{said}, as are all its values that are none", level="warning")
+        self._say(said)
 
     def note(self, message: str, level: str = "info") -> None:
         """Add a line to the run's log."""

@@ -29,8 +29,8 @@ class Copied:
     rows: int
 
 
-def copy_lake(source: str, target: str) -> Copied:
-    """Copy the lake at address `source` to the new lake at address `target`, both ways exact.
+def copy_lake(source: str | None, target: str) -> Copied:
+    """Copy the lake at address `source`, the usual one when None, to the new lake at address `target`, both ways exact.
 
     The source may be in use; the copy is as it was at one moment. What still waits in its spool is
     committed first.

@@ -25,6 +25,7 @@ from isoflop.lakehouse.rpc.endpoint import Endpoint, KeeperGone, KeeperSilent, r
 from isoflop.lakehouse.rpc.wire import SILENCE, Reply, Request, channel_of, is_own, receive, send
 from isoflop.lakehouse.saying import say
 from isoflop.lakehouse.sql.cancellation import watched
+from isoflop.lakehouse.sql.folder import here, with_whole_paths
 
 if TYPE_CHECKING:
     from isoflop.lakehouse.backends.backend import Parameters, Statement
@@ -144,7 +145,14 @@ class LakeClient:
         timeout: float | None = None,
     ) -> Reply:
         """Send a request by a channel and wait for its reply, errors included; able to be stopped meanwhile."""
-        request = replace(request, name=request.name or secrets.token_hex(8), is_read_only=self._is_read_only)
+        folder = here()
+        request = replace(
+            request,
+            statements=[(with_whole_paths(sql, folder), parameters) for sql, parameters in request.statements],
+            name=request.name or secrets.token_hex(8),
+            is_read_only=self._is_read_only,
+            folder=folder,
+        )
         with watched() as watch, watch.stoppable(lambda: self.interrupt(str(request.name))):
             try:
                 send(channel, request.fields(), relations)

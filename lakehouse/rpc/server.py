@@ -29,6 +29,7 @@ from isoflop.lakehouse.ingest.batches import Drained
 from isoflop.lakehouse.rpc.endpoint import Endpoint, publish, read_endpoint, socket_folder, withdraw
 from isoflop.lakehouse.rpc.wire import HEARTBEAT, LONGEST_GREETING, Reply, Request, channel_of, is_own, receive, send
 from isoflop.lakehouse.sql.cancellation import Watch, watched
+from isoflop.lakehouse.sql.folder import asked_from
 from isoflop.lakehouse.sql.read_only_guard import check_reads, refused
 
 GREETING_SECONDS = 10.0  # a caller that has not said the token by then is sent away
@@ -83,7 +84,7 @@ class Answering:
                 client.leaves()
                 self._left()
                 return Reply()
-        with watched() as watch:
+        with asked_from(request.folder), watched() as watch:
             client.watch = self._running[str(request.name)] = watch
             try:
                 if request.in_session or request.kind == "end":

@@ -86,7 +86,8 @@ def start_keeper(place: Address, spool_folder: Path) -> bool:
             subprocess.run(
                 ["/bin/sh", "-c", LAUNCH, "isoflop-keeper", *command],
                 env=_environment(spool_folder), pass_fds=(lock,), start_new_session=True, check=True,
-                stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, cwd="/",
+                stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
+                cwd=spool_folder,  # where no file of a user's lies, which a statement could mean by its bare name
             )  # fmt: skip
             return True
     except (OSError, subprocess.SubprocessError) as error:

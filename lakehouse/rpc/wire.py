@@ -44,6 +44,7 @@ class Request:
     in_session : whether a query or a write belongs to the connection's session
     name : of this request, or of the one to interrupt
     is_read_only : whether the keeper has to refuse changes
+    folder : in which the client works, and the files that statements name lie
     """
 
     kind: str
@@ -53,6 +54,7 @@ class Request:
     in_session: bool = False
     name: str | None = None
     is_read_only: bool = False
+    folder: str | None = None
 
     def fields(self) -> dict[str, Any]:
         """Return what is sent."""

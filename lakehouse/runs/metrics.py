@@ -171,7 +171,15 @@ def directions(database: Database, metric: str | None = None) -> Answer:
         SELECT m.metric, CASE WHEN {is_highest("m.metric")} THEN 'highest' ELSE 'lowest' END AS best,
                m.metric IN (SELECT metric FROM store.metric_directions) AS is_chosen
         FROM (SELECT ?::VARCHAR AS metric) m"""
-    return Answer(database.query(statement, [metric]), statement=statement)
+    known = database.query("SELECT DISTINCT metric FROM store.finals")["metric"].to_pylist()
+    notes = () if metric in known else (f"no run has logged '{metric}' yet{_near_miss(metric, known)}",)
+    return Answer(database.query(statement, [metric]), statement=statement, notes=notes)
+
+
+def _near_miss(metric: str, known: Sequence[str]) -> str:
+    """Return what to add where no run has logged a metric: the nearest name, if one is near."""
+    near = nearest(metric, known)
+    return "" if near is None else f"; did you mean '{near}'?"
 
 
 def set_direction(database: Database, metric: str, best: str | None) -> Directed:
@@ -209,10 +217,7 @@ def set_direction(database: Database, metric: str, best: str | None) -> Directed
             (recomputed(chosen, was), {"metric": metric}),
         ]
     )
-    near = None
+    near = ""
     if not before["finals"]:
-        near = nearest(metric, database.query("SELECT DISTINCT metric FROM store.finals")["metric"].to_pylist())
-    return Directed(
-        metric, best, before["finals"], before["of_the_rest"], before["unknown"],
-        "" if near is None else f"; did you mean '{near}'?",
-    )  # fmt: skip
+        near = _near_miss(metric, database.query("SELECT DISTINCT metric FROM store.finals")["metric"].to_pylist())
+    return Directed(metric, best, before["finals"], before["of_the_rest"], before["unknown"], near)

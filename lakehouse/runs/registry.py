@@ -155,8 +155,10 @@ def _insertion(
 
     unique = {run.run_id: run for run in runs}
     ids = pa.table({"run_id": pa.array(list(unique), pa.string())})
-    known = database.query("SELECT run_id FROM store.runs SEMI JOIN _ids USING (run_id)", None, {"_ids": ids})["run_id"]
-    for run_id in set(known.to_pylist()) - set(replacing):
+    asked = "SELECT run_id, created_at FROM store.runs SEMI JOIN _ids USING (run_id)"
+    held = database.query(asked, None, {"_ids": ids})
+    since = dict(zip(held["run_id"].to_pylist(), held["created_at"].to_pylist(), strict=True))
+    for run_id in set(since) - set(replacing):
         del unique[run_id]
     if not unique:
         return [], None
@@ -175,15 +177,18 @@ def _insertion(
         statements.append(("DELETE FROM store.runs WHERE run_id IN (SELECT unnest(?))", [list(replacing)]))
     types.update({name: kind for name, (kind, _) in altered.items()})
     table = _rows(list(unique.values()), settings, types)
+    came = pa.array([since.get(run_id) for run_id in unique], pa.timestamp("us"))
+    table = table.append_column("created_at", came)  # a run that is written anew keeps when it came
     columns = ", ".join(
         f"{quoted(name)}::{types[name]} AS {quoted(name)}"
         for name in table.column_names
-        if name in types and name not in ("config", "tags")
+        if name in types and name not in ("config", "tags", "created_at")
     )
     statements.append(
         (
-            f"INSERT INTO store.runs BY NAME SELECT {columns}, config::JSON AS config, tags, {NOW} AS created_at "
-            "FROM _new_runs ANTI JOIN (SELECT run_id FROM store.runs) known USING (run_id)",
+            f"INSERT INTO store.runs BY NAME SELECT {columns}, config::JSON AS config, tags, "
+            f"coalesce(created_at, {NOW}) AS created_at FROM _new_runs "
+            "ANTI JOIN (SELECT run_id FROM store.runs) known USING (run_id)",
             None,
         )
     )

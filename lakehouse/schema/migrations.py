@@ -15,7 +15,6 @@ from isoflop.lakehouse.sql.execution import transaction
 if TYPE_CHECKING:
     import duckdb
 
-SCHEMA_VERSION = 5
 NOTE = "INSERT INTO store.schema_migrations VALUES (?, ?, (now() AT TIME ZONE 'UTC')::TIMESTAMP, ?)"
 # Of which metrics the largest value was the best one before schema 4.
 WAS_HIGHEST = "regexp_matches(metric, '(accuracy|acc|reward|score|bleu|f1)$')"
@@ -28,6 +27,9 @@ TURNED = (
 def scripts() -> dict[int, Path]:
     """Return the migration scripts by number; `0001_runs_and_laws.sql` is number 1."""
     return {int(path.name[:4]): path for path in sorted(Path(__file__).parent.glob("[0-9]*.sql"))}
+
+
+SCHEMA_VERSION = max(scripts())
 
 
 def installed_version(con: duckdb.DuckDBPyConnection) -> int:

@@ -137,7 +137,7 @@ FROM store.laws
 # `coverage` the share of a law's scored intervals of one level that held theirs, which should be the level.
 FORECASTS = """
 CREATE OR REPLACE VIEW main.forecasts AS
-SELECT *, observed BETWEEN lower AND upper AS inside,
+SELECT * REPLACE (coalesce(tolerance, 1e-6) AS tolerance), observed BETWEEN lower AND upper AS inside,
        CASE WHEN observed > 0 AND predicted > 0 THEN ln(observed) - ln(predicted) END AS error,
        avg(CASE WHEN observed BETWEEN lower AND upper THEN 1 WHEN observed IS NOT NULL AND lower IS NOT NULL THEN 0 END)
            OVER (PARTITION BY lower(law), level) AS coverage

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from isoflop.lakehouse.errors import Interrupted, QuerySyntaxError, display_width, underline
 from isoflop.lakehouse.sql.cancellation import Watch, watched
+from isoflop.lakehouse.sql.folder import search_files
 from isoflop.lakehouse.sql.quoting import quoted
 
 if TYPE_CHECKING:
@@ -75,6 +76,7 @@ def run_text(cursor: duckdb.DuckDBPyConnection, text: str, parameters: Parameter
     import pyarrow as pa
 
     check_encodable(text)
+    search_files(cursor, text)
     if ";" not in text.rstrip().rstrip(";"):
         return run_statement(cursor, text, parameters)
     table = pa.table({})

@@ -23,7 +23,7 @@ from isoflop.queries.fitting.intervals import Prediction, predict
 from isoflop.queries.fitting.note import Note
 from isoflop.queries.fitting.options import FOLD_OPTIONS, FitOptions
 from isoflop.queries.fitting.record import Fit
-from isoflop.queries.fitting.resampling import GivenWeights
+from isoflop.queries.fitting.resampling import GivenWeights, paired_counts
 from isoflop.queries.laws.law import Law
 from isoflop.queries.laws.objectives import Objective
 
@@ -61,26 +61,31 @@ class LawAverage:
         level, kind : as for `predict`
         """
         own = [predict(fit, _inputs_of(X, name), level, kind) for fit, name in zip(self.fits, self.names, strict=True)]
-        logs = np.array([np.log(prediction.predicted) for prediction in own])
-        middle = self.weights @ logs
+        scatter = self.fits[0].data.scatter
+        middle = self.weights @ np.array([scatter.on_scale(prediction.predicted) for prediction in own])
         lower = self._end(own, (1 - level) / 2)
         upper = self._end(own, (1 + level) / 2)
         first = own[int(np.argmax(self.weights))]
         inside = np.all([prediction.in_support for prediction in own], axis=0)
-        return Prediction(np.exp(middle), lower, upper, level, kind, first.ratio, inside)
+        return Prediction(scatter.off_scale(middle), lower, upper, level, kind, first.ratio, inside)
 
     def _end(self, own: Sequence[Prediction], share: float) -> Array:
-        """The quantile (R,) of a mixture of normals in logarithms, one to each law and side."""
+        """The quantile (R,) of a mixture of normals on the scale of the scatter, one to each law and side."""
         from scipy.special import ndtr, ndtri
+
+        scatter = self.fits[0].data.scatter
 
         sides = np.array(
             [
-                [np.log(prediction.predicted / prediction.lower), np.log(prediction.upper / prediction.predicted)]
+                [
+                    scatter.between(prediction.predicted, prediction.lower),
+                    scatter.between(prediction.upper, prediction.predicted),
+                ]
                 for prediction in own
             ]
         )
         scales = sides / ndtri((1 + own[0].level) / 2)  # (L, 2, R)
-        centers = np.array([np.log(prediction.predicted) for prediction in own])
+        centers = np.array([scatter.on_scale(prediction.predicted) for prediction in own])
         low, high = (
             np.min(centers, axis=0) - 12 * scales.max(axis=(0, 1)),
             np.max(centers, axis=0) + 12 * scales.max(axis=(0, 1)),
@@ -91,7 +96,7 @@ class LawAverage:
             scale = np.where(offset < 0, scales[:, 0], scales[:, 1])
             below = self.weights @ ndtr(offset / np.maximum(scale, 1e-300))
             low, high = np.where(below < share, place, low), np.where(below < share, high, place)
-        return np.asarray(np.exp(0.5 * (low + high)))
+        return scatter.off_scale(0.5 * (low + high))
 
 
 def shared_data(
@@ -102,6 +107,7 @@ def shared_data(
     names: Sequence[str] | None = None,
     sample_weight: ArrayLike | None = None,
     groups: Sequence[Any] | NDArray[Any] | None = None,
+    objective: Objective | None = None,
 ) -> list[Data]:
     """Return the rows that every law can be fitted to, as the data of each.
 
@@ -113,6 +119,7 @@ def shared_data(
     names : what the inputs of each law go by; their own names when None
     sample_weight : (R,) weights >= 0
     groups : (R,) labels of rows that are resampled together
+    objective : what is minimized for all of them; that of the first law when None
 
     Raises
     ------
@@ -123,7 +130,10 @@ def shared_data(
     titles = [law.name for law in laws] if names is None else names
     inputs = [_inputs_of(X, name) for name in titles]
     try:
-        read = [usable_rows(law, own, y, sample_weight, groups) for law, own in zip(laws, inputs, strict=True)]
+        read = [
+            usable_rows(law, own, y, sample_weight, groups, objective=objective or laws[0].objective)
+            for law, own in zip(laws, inputs, strict=True)
+        ]
     except EmptySelection as error:
         raise EmptySelection("no row can be used by every law") from error
     kept = functools.reduce(np.intersect1d, [data.kept for data in read])
@@ -159,7 +169,7 @@ def average_laws(
     """
     titles = tuple(law.name for law in laws) if names is None else tuple(names)
     _check_average(titles, data, options, weighing)
-    counts = _paired_counts(data[0], options.resamples, options.seed)
+    counts = paired_counts(data[0], options.resamples, options.seed)
     penalty = options.objective or laws[0].objective
     how = replace(options, objective=penalty, resampling=GivenWeights(counts) if options.resamples else None)
     fits = [fit_data(law, own, how) for law, own in zip(laws, data, strict=True)]
@@ -201,13 +211,6 @@ def _inputs_of(X: Inputs, name: str) -> Array:
     return columns[:, None] if columns.ndim == 1 else columns
 
 
-def _paired_counts(data: Data, resamples: int, seed: int) -> Array:
-    """(B, R) how often each row stands in each resample of rows, or of groups where rows belong together."""
-    count = data.num_groups
-    drawn = np.random.default_rng(seed).multinomial(count, np.full(count, 1 / count), resamples)
-    return np.asarray(drawn[:, data.labels], dtype=np.float64)
-
-
 def _by_criterion(fits: Sequence[Fit]) -> Array:
     """Weights by aicc, 1 together."""
     criterion = np.array([fit.criteria.aicc for fit in fits])
@@ -223,7 +226,9 @@ def _share_of_wins(fits: Sequence[Fit], counts: Array, penalty: Objective) -> Ar
         if len(fit.draws) != len(counts):  # some resamples failed: they cannot be paired any more
             continue
         with np.errstate(all="ignore"):
-            left = np.log(fit.data.target) - np.log(np.asarray(fit.law.predict(fit.draws, fit.data.inputs)))
+            scatter = fit.data.scatter
+            predicted = scatter.on_scale(np.asarray(fit.law.predict(fit.draws, fit.data.inputs)))
+            left = (scatter.on_scale(fit.data.target) - predicted) / scatter.size
         cost, _, _ = penalty.weigh(left, True)
         costs[k] = np.nan_to_num(np.where(counts == 0, fit.data.weight * cost, 0.0), nan=np.inf).sum(axis=1)
     if not np.isfinite(costs).any():

@@ -137,7 +137,7 @@ def choose_bootstrap(
     rows : usable rows
     predicted : (R,) what the law says of them
     num_free : coefficients that were fitted
-    deleted : gives the (R,) log residuals without their own rows, which a named bootstrap of residuals redraws
+    deleted : gives the (R,) residuals without their own rows, which a named bootstrap of residuals redraws
     """
     if wanted is None:
         chosen = default_resampling(rows)
@@ -151,10 +151,10 @@ def choose_bootstrap(
 
 
 def spread_over_size(rows: Data, predicted: Array) -> float:
-    """Return the rank correlation [1] of absolute log residual and size, the product of the positive inputs."""
+    """Return the rank correlation [1] of absolute residual and size, the product of the positive inputs."""
     with np.errstate(all="ignore"):
         size = np.sum(np.log(np.where(rows.inputs > 0, rows.inputs, 1.0)), axis=1)
-        spread = np.abs(np.log(rows.target / predicted))
+        spread = np.abs(rows.scatter.between(rows.target, predicted))
     if len(rows) < 3 or not np.isfinite(spread).all():
         return 0.0
     first, second = _ranks(size), _ranks(spread)

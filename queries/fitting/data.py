@@ -12,9 +12,13 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from isoflop.lakehouse.errors import EmptySelection, FitError
+from isoflop.queries.fitting.scatter import MULTIPLICATIVE, Scatter, scatter_of, takes_any_sign
 from isoflop.queries.laws.law import Law, input_names
+from isoflop.queries.laws.objectives import Objective
 
 Array = NDArray[np.float64]
+
+LARGEST = 1e100  # weight, or value whose squares are summed: a square is still far from the largest double
 
 
 @dataclass(frozen=True, eq=False)
@@ -24,12 +28,13 @@ class Data:
     Parameters
     ----------
     inputs : (R, P) float array, in the law's order
-    target : (R,) positive measured values, in the target's unit
+    target : (R,) measured values, in the target's unit; positive unless the scatter is additive
     weight : (R,) positive row weights
     group : (R,) integer label of the group of each row, or None
     label : what a note calls the row at a position among those given; `row` and the position from 0 when None
     kept : (R,) positions of the rows among those given
     dropped : number of rows left out, by reason
+    scatter : how values scatter about a law; that of all rows also where these are some of them
     """
 
     inputs: Array
@@ -39,6 +44,7 @@ class Data:
     label: Callable[[int], str] | None
     kept: NDArray[np.int64]
     dropped: Mapping[str, int]
+    scatter: Scatter = MULTIPLICATIVE
 
     def __len__(self) -> int:
         return len(self.target)
@@ -79,8 +85,9 @@ class Data:
         """Return some of the rows, by their positions among these; groups are numbered anew."""
         group = None if self.group is None else _numbered(self.group[rows].tolist())
         return Data(
-            self.inputs[rows], self.target[rows], self.weight[rows], group, self.label, self.kept[rows], dropped={}
-        )
+            self.inputs[rows], self.target[rows], self.weight[rows], group, self.label, self.kept[rows], dropped={},
+            scatter=self.scatter,
+        )  # fmt: skip
 
     def thinned(self, count: int) -> Data:
         """Return `count` of the rows, spread evenly over their sizes."""
@@ -97,6 +104,7 @@ def usable_rows(
     sample_weight: ArrayLike | None = None,
     groups: Sequence[Any] | NDArray[Any] | None = None,
     label: Callable[[int], str] | None = None,
+    objective: Objective | None = None,
 ) -> Data:
     """Return the rows a law can be fitted to, with the others counted by reason.
 
@@ -108,6 +116,7 @@ def usable_rows(
     sample_weight : (R,) weights >= 0, or None for ones
     groups : (R,) labels of rows that belong together, e.g. the run of a point of a curve
     label : what notes call the row at a position; `row` and the position from 0 when None
+    objective : what is to be minimized, which says whether values must be positive; the law's own when None
 
     Raises
     ------
@@ -130,7 +139,9 @@ def usable_rows(
         raise FitError(f"weight {weights.min():g} is negative; weights count how often a row stands, so 0 or more")
     usable = np.ones(len(values), dtype=bool)
     dropped: dict[str, int] = {}
-    for reason, bad in _defects(law, inputs, values, weights):
+    objective = objective or law.objective
+    weights = _in_range(weights)
+    for reason, bad in _defects(law, inputs, values, weights, takes_any_sign(objective)):
         if count := int(np.count_nonzero(bad & usable)):
             dropped[reason] = count
         usable &= ~bad
@@ -139,20 +150,39 @@ def usable_rows(
         raise EmptySelection(f"no usable rows: {why}" if why else "no usable rows: none were given")
     kept = np.flatnonzero(usable)
     group = _group(groups, len(values), kept)
-    return Data(inputs[kept], values[kept], weights[kept], group, label, kept, dropped)
+    if takes_any_sign(objective) and (largest := float(np.max(np.abs(values[kept])))) > LARGEST:
+        raise FitError(
+            f"{law.target} reaches {largest:g}, which is too large to be squared and summed",
+            hint="divide it by a power of ten",
+        )
+    scatter = scatter_of(objective, values[kept])
+    return Data(inputs[kept], values[kept], weights[kept], group, label, kept, dropped, scatter)
 
 
-def _defects(law: Law, inputs: Array, values: Array, weights: Array) -> Iterator[tuple[str, NDArray[np.bool_]]]:
+def _in_range(weights: Array) -> Array:
+    """Weights, which count in relation to each other, divided by the largest where sums of them would overflow."""
+    largest = float(np.max(weights, initial=0.0, where=np.isfinite(weights)))
+    return weights if largest == 0 or 1 / LARGEST < largest < LARGEST else weights / largest
+
+
+def _defects(
+    law: Law, inputs: Array, values: Array, weights: Array, any_sign: bool
+) -> Iterator[tuple[str, NDArray[np.bool_]]]:
     """Reasons to drop a row, each with the rows it applies to; the first that applies counts."""
     yield f"{law.target} is missing", np.isnan(values)
     yield f"{law.target} is infinite", np.isinf(values)
-    yield f"{law.target} is zero or less", values <= 0
+    if not any_sign:
+        yield f"{law.target} is zero or less", values <= 0
     for p, input_ in enumerate(law.inputs):
         column = inputs[:, p]
         yield f"{input_.name} is missing", np.isnan(column)
         yield f"{input_.name} is infinite", np.isinf(column)
         if input_.positive:
             yield f"{input_.name} is zero or less", column <= 0
+    own = law.faults(inputs)
+    if own is not None:
+        for reason in sorted({each for each in own if each}):
+            yield reason, np.array([each == reason for each in own])
     yield "weight is missing or infinite", ~np.isfinite(weights)
     yield "weight is zero", weights == 0
 

@@ -26,20 +26,22 @@ LARGEST_SHARE = 0.9  # of a group in its own prediction [1]; beyond it nothing i
 def deleted_residuals(
     law: Law, coefficients: Array, free: list[int], rows: Data, residuals: Array, penalty: Objective
 ) -> Array:
-    """Return log residuals (R,) of each row about the fit without its group.
+    """Return residuals (R,) of each row about the fit without its group.
 
     Parameters
     ----------
     law, coefficients : the fit, K coefficients
     free : positions of those that were fitted
     rows : R usable rows; a row without groups is a group of its own
-    residuals : (R,) log residuals of the fit [1]
+    residuals : (R,) residuals of the fit, on the scale of their scatter
     penalty : what the fit minimized
     """
     root = np.sqrt(rows.weight)
-    basis = slope_basis(law, coefficients, rows.inputs, free, root)  # (R, rank)
+    basis = slope_basis(law, coefficients, rows.inputs, free, root, is_log=not rows.scatter.is_additive)  # (R, rank)
     if basis is None:
         return residuals
+    size = rows.scatter.size
+    residuals = residuals / size
     pull = root * penalty.weigh(residuals, True)[1] / mean_slope(residuals, rows.weight, penalty, len(free))
     labels = rows.labels
     share = np.zeros((rows.num_groups, basis.shape[1], basis.shape[1]))
@@ -52,7 +54,7 @@ def deleted_residuals(
     # Steps are those of a tangent, which goes anywhere when a few rows carry nearly all the weight.
     widest = np.abs(residuals).max() / (1 - LARGEST_SHARE)
     found = residuals + np.einsum("rk,rk->r", basis, step[labels]) / root
-    return np.asarray(np.clip(found, -widest, widest))
+    return np.asarray(np.clip(found, -widest, widest)) * size
 
 
 def mean_slope(residuals: Array, weights: Array, penalty: Objective, num_free: int) -> float:

@@ -19,6 +19,7 @@ from isoflop.queries.laws.law import Coefficient, Law, Role, input_names
 
 Array = NDArray[np.float64]
 
+STEEPEST = 1e150  # slope of a residual that stands for an infinite one: its square is still a number
 PROPORTIONAL = 0.99  # correlation of two inputs' logarithms above which they count as one
 ILL_CONDITIONED = 1e8  # condition number above which intervals of single coefficients mean little
 SINGULAR = 1e12  # condition number above which rounding decides the coefficients
@@ -52,9 +53,13 @@ def notes_on_rows(law: Law, rows: Data) -> list[Note]:
         Note("rows_dropped", f"{count} row{'s' * (count > 1)} dropped: {reason}")
         for reason, count in rows.dropped.items()
     ]
+    notes += _additive(law, rows)
     names = input_names(law)
     constant = []
     for p, name in enumerate(names):
+        if law.inputs[p].is_setting:
+            constant.append(name)
+            continue
         distinct = np.unique(rows.inputs[:, p])
         if len(distinct) == 1:
             constant.append(name)
@@ -74,7 +79,7 @@ def notes_on_rows(law: Law, rows: Data) -> list[Note]:
                 )
             )
     notes += _proportional(rows, names, constant)
-    if np.ptp(np.log(rows.target)) < 1e-12 and len(rows) > 1:
+    if np.ptp(rows.scatter.on_scale(rows.target) / rows.scatter.size) < 1e-12 and len(rows) > 1:
         notes.append(Note("constant_target", f"{law.target} is the same in all rows: there is nothing to explain"))
     repeats = len(rows) - len(np.unique(np.column_stack([rows.inputs, rows.target]), axis=0))
     if repeats:
@@ -86,6 +91,15 @@ def notes_on_rows(law: Law, rows: Data) -> list[Note]:
             )
         )
     return notes
+
+
+def _additive(law: Law, rows: Data) -> list[Note]:
+    if not rows.scatter.is_additive:
+        return []
+    count = int(np.count_nonzero(rows.target <= 0))
+    unit = "its unit" if count else f"the unit of {law.target}"
+    why = f"{law.target} is zero or less in {count} of {len(rows)} rows: " if count else ""
+    return [Note("additive", f"{why}residuals, scatter and intervals are differences in {unit}, not ratios")]
 
 
 def _proportional(rows: Data, names: tuple[str, ...], constant: list[str]) -> list[Note]:
@@ -121,6 +135,7 @@ def identify(
     spread : scale of the residuals [1]
     """
     slopes = model.slopes(theta[None], targets)[0]  # (K, R)
+    slopes = np.nan_to_num(slopes, posinf=STEEPEST, neginf=-STEEPEST)
     share = np.max(np.abs(slopes * np.where(model.is_log, 1.0, theta)[:, None]), axis=1)
     threshold = max(INVISIBLE * (spread if np.isfinite(spread) else 0.0), 1e-12)
     is_term = np.array([coefficient.role in (Role.AMPLITUDE, Role.FLOOR) for coefficient in coefficients])
@@ -214,7 +229,12 @@ def notes_on_search(found: Found, is_convex: bool) -> list[Note]:
     if is_convex:
         return notes
     if found.share < RARE:
-        notes.append(Note("rare_basin", f"only {found.share:.1%} of {found.starts} starts reached the best objective"))
+        notes.append(
+            Note(
+                "rare_basin",
+                f"only {found.share:.1%} of the starts that went straight to the objective reached its best value",
+            )
+        )
     if found.second_best is not None and found.second_best <= found.objective * (1 + RIVAL):
         excess = found.second_best / found.objective - 1
         notes.append(Note("rival_basin", f"other coefficients fit almost as well: objective {excess:.2%} higher"))
@@ -228,7 +248,7 @@ def notes_on_residuals(
 
     Parameters
     ----------
-    residuals : (R,) log residuals [1]
+    residuals : (R,) residuals [1]
     kept : (R,) positions of the rows among those given
     num_free : fitted coefficients
     row_name : what the row at a position is called; `row` and the position from 0 when None

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -18,7 +18,6 @@ from isoflop.queries.fitting.solution import Solution
 from isoflop.queries.fitting.solver.model import Array
 from isoflop.queries.fitting.solver.replicate import Replicates, replicate
 from isoflop.queries.laws.law import Role
-from isoflop.queries.laws.objectives import row_factors
 
 RESAMPLED_TOGETHER = 10_000_000  # weights held at once, 80 MB: resamples of many rows come in parts
 UNSEEN = 1e-9  # floor in units of the smallest value [1] below which it counts as none
@@ -78,7 +77,7 @@ def resample(problem: Problem, solution: Solution, options: FitOptions, generato
 
     def deleted() -> Array:
         coefficients = problem.model.to_coefficients(solution.search.theta)
-        residuals = np.log(data.target / predicted)
+        residuals = data.scatter.between(data.target, predicted)
         return deleted_residuals(problem.law, coefficients, list(problem.free), data, residuals, solution.penalty)
 
     choice = choose_bootstrap(options.resampling, data, predicted, num_free, deleted)
@@ -116,7 +115,7 @@ def _refitted(
     for first in range(0, resamples, step):
         drawn = chosen.draw(data, predicted, num_free, min(step, resamples - first), generator)
         targets = problem.model.targets(drawn.values)
-        weights = np.asarray(drawn.weights * row_factors(objective, drawn.values))
+        weights = replace(problem, objective=objective).counted(drawn.weights, drawn.values)
         follows_slopes = problem.model.is_costly and bent <= BENT
         if follows_slopes:
             part, bent = linearized(problem.model, solution.search, weights, targets, objective)
@@ -138,7 +137,8 @@ def _empty_floors(draws: Array, problem: Problem) -> None:
     """Set floors that no row can show to zero, where their domain begins."""
     for k, coefficient in enumerate(problem.coefficients):
         if coefficient.role is Role.FLOOR and coefficient.lower == 0.0 and coefficient.fixed is None:
-            draws[draws[:, k] < UNSEEN * problem.data.target.min(), k] = 0.0
+            smallest = problem.data.scatter.unit or problem.data.target.min()
+            draws[draws[:, k] < UNSEEN * smallest, k] = 0.0
 
 
 def percentiles(resampled: Resampled) -> Intervals:

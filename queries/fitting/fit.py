@@ -12,7 +12,7 @@ from typing import Any, Unpack
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from isoflop.queries.fitting import line
+from isoflop.queries.fitting import mixing
 from isoflop.queries.fitting.data import Data, usable_rows
 from isoflop.queries.fitting.options import FitKeywords, FitOptions
 from isoflop.queries.fitting.record import Fit
@@ -20,6 +20,7 @@ from isoflop.queries.fitting.validation import forward_check
 from isoflop.queries.laws.law import Law
 
 
+@np.errstate(all="ignore")  # what is not finite is looked at where it counts
 def fit_data(law: Law, data: Data, options: FitOptions) -> Fit:
     """Return a law fitted to data, with its forward check where the options ask for one.
 
@@ -39,10 +40,11 @@ def fit_data(law: Law, data: Data, options: FitOptions) -> Fit:
     FitError : if nothing is free to fit
     UsageError : if the options name a coefficient the law does not have
     """
-    found = line.run(law, data, options)
+    found = mixing.run(law, data, options)
     if not options.checks_forward or not np.isfinite(found.coefficients).all():
         return found
-    return replace(found, forward=forward_check(law, data, options.of_cuts))
+    how = options.of_cuts if found.law is law else mixing.of_cuts(found, options)
+    return replace(found, forward=forward_check(found.law, data, how))
 
 
 def fit_law(
@@ -86,4 +88,4 @@ def fit_law(
     ('converged', [1.5, 400.0, 0.3])
     """
     how = FitOptions(**options)
-    return fit_data(law, usable_rows(law, X, y, sample_weight, groups, row_name), how)
+    return fit_data(law, usable_rows(law, X, y, sample_weight, groups, row_name, how.objective), how)

@@ -8,7 +8,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from isoflop.queries.fitting.note import Note
+from isoflop.queries.fitting.scatter import MULTIPLICATIVE, Scatter
 from isoflop.queries.fitting.splits import Indices
+from isoflop.queries.fitting.widening import Widening, growth
 
 Array = NDArray[np.float64]
 
@@ -24,9 +26,11 @@ class Fold:
     coefficients : (K,) fitted to the training rows; nan when they are too few
     predicted, lower, upper : (T,) for the test rows, with prediction intervals
     measured : (T,) test values
-    mape : mean of |predicted / measured - 1| [1]
-    rmse_log : root mean square of log predicted - log measured [1]
-    bias : mean of log predicted - log measured [1]; positive when the law is pessimistic about loss
+    mape : mean of |predicted / measured - 1| [1]; mean of |predicted - measured| over that of |measured| where the
+        scatter is additive
+    rmse_log : root mean square of log predicted - log measured [1]; nan where the scatter is additive
+    bias : mean of log predicted - log measured [1], or of predicted - measured in the target's unit; positive
+        when the law is pessimistic about loss
     coverage : share of test rows inside their interval [1]
     status : of the fit
     """
@@ -63,11 +67,13 @@ class ForwardCheck:
     Parameters
     ----------
     folds : one per cut, from little to learn from to much
-    median_error, p90_error : quantiles of |log predicted - log measured| over all held-out rows [1]
+    median_error, p90_error : quantiles of |log predicted - log measured| over all held-out rows [1], or of
+        |predicted - measured| in the target's unit
     coverage : share of them inside their intervals [1]
     level : what it should be [1]
-    widening : factor >= 1 on intervals far beyond the rows (`widening_factor`)
+    widening : how intervals grow beyond the rows
     notes : what the user should know
+    scatter : the scale of the errors
     """
 
     folds: tuple[Fold, ...]
@@ -75,14 +81,19 @@ class ForwardCheck:
     p90_error: float
     coverage: float
     level: float
-    widening: float
+    widening: Widening
     notes: tuple[Note, ...]
+    scatter: Scatter = MULTIPLICATIVE
 
     def __repr__(self) -> str:
         if not self.folds:
             return "forward check: not enough rows"
+        middle, ninth = (
+            f"{error:.4g}" if self.scatter.is_additive else f"{error:.2%}"
+            for error in (self.median_error, self.p90_error)
+        )
         return (
-            f"forward check over {len(self.folds)} cuts: median error {self.median_error:.2%}, "
-            f"p90 {self.p90_error:.2%}, {self.coverage:.0%} inside the {self.level:.0%} interval, "
-            f"widened up to {self.widening:.2f} times beyond the rows"
+            f"forward check over {len(self.folds)} cuts: median error {middle}, "
+            f"p90 {ninth}, {self.coverage:.0%} inside the {self.level:.0%} interval, "
+            f"beyond the rows {growth(self.widening, self.level, self.scatter)}"
         )

@@ -1,9 +1,9 @@
 """Predictions with intervals, and how far beyond the rows they reach.
 
 A resample gives one plausible curve; all of them give the spread of the curve itself (`confidence`). A new run
-also scatters around its curve, so its interval adds the residuals' spread (`prediction`). Beyond the largest
-rows both are known to be too narrow; a fit that carries a forward check widens them by what that check found, the
-more the further a prediction reaches (`widening`).
+also scatters around its curve, so its interval adds the residuals' spread (`prediction`). Beyond the rows both are
+too narrow where the law is a little wrong; a fit with a forward check adds what that check found, the more the
+further a prediction lies from the rows (`widening`).
 """
 
 from __future__ import annotations
@@ -17,7 +17,6 @@ from numpy.typing import ArrayLike, NDArray
 
 from isoflop.lakehouse.errors import FitError, UsageError
 from isoflop.queries.fitting.record import Fit, FittedLaw
-from isoflop.queries.fitting.widening import reach, widened
 from isoflop.queries.laws.law import input_names
 
 Array = NDArray[np.float64]
@@ -82,11 +81,12 @@ def predict(fit: Fit | FittedLaw, X: ArrayLike, level: float = 0.95, kind: str =
     slack = 1e-12 * np.abs(fitted.support)
     inside = (inputs >= (fitted.support - slack)[:, 0]) & (inputs <= (fitted.support + slack)[:, 1])
     in_support = np.asarray(inside.all(axis=1))
-    if fitted.widening > 1.0:
-        with np.errstate(all="ignore"):
-            beyond = widened(fitted.widening, reach(fitted.law, inputs, fitted.support, fitted.edge))
-            lower = np.where(beyond > 1, predicted * (lower / predicted) ** beyond, lower)
-            upper = np.where(beyond > 1, predicted * (upper / predicted) ** beyond, upper)
+    widening = fitted.widening
+    if widening is not None:
+        half = widening.times(level) * widening.deviation(inputs)
+        lower, upper = (
+            widening.ends(fitted.scatter, predicted, end, half, side) for end, side in ((lower, -1), (upper, 1))
+        )
     return Prediction(predicted, lower, upper, level, kind, ratio, in_support)
 
 
@@ -99,14 +99,15 @@ def spread(fitted: FittedLaw, kind: str = "prediction") -> tuple[Array, Array]:
 
     Returns
     -------
-    (V, K) coefficients and (V,) factors on their predictions [1]; V is 0 without resamples. For predictions few
-    draws are repeated, each with other noise
+    (V, K) coefficients and (V,) what noise does to their predictions (`Scatter.noisy`); V is 0 without
+    resamples. For predictions few draws are repeated, each with other noise
     """
     draws = fitted.draws[np.isfinite(fitted.draws).all(axis=1)]
     if kind == "prediction" and 0 < len(draws) < FEWEST_VALUES:
         draws = np.tile(draws, (-(-FEWEST_VALUES // len(draws)), 1))
     scale = fitted.residual_scale if kind == "prediction" else 0.0
-    return draws, np.exp(scale * _normal_quantiles(len(draws)))
+    noise = scale * _normal_quantiles(len(draws))
+    return draws, noise if fitted.scatter.is_additive else np.exp(noise)
 
 
 def _interval(fitted: FittedLaw, inputs: Array, level: float, kind: str) -> tuple[Array, Array]:
@@ -120,7 +121,7 @@ def _interval(fitted: FittedLaw, inputs: Array, level: float, kind: str) -> tupl
     size = max(1, CHUNK // len(draws))
     for first in range(0, len(inputs), size):
         chunk = slice(first, first + size)
-        curves = np.asarray(fitted.law.predict(draws, inputs[chunk])) * noise[:, None]
+        curves = fitted.scatter.noisy(np.asarray(fitted.law.predict(draws, inputs[chunk])), noise[:, None])
         usable = np.isfinite(curves).all(axis=0)
         curves[:, ~usable] = np.nan
         lower[chunk], upper[chunk] = np.quantile(curves, [tail, 1 - tail], axis=0)

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from isoflop.queries.fitting import diagnosis
 from isoflop.queries.fitting.draws import Intervals, Resampled
+from isoflop.queries.fitting.mistakes import notes_on_mistakes
 from isoflop.queries.fitting.note import Note
 from isoflop.queries.fitting.problem import Problem
 from isoflop.queries.fitting.solution import Solution
@@ -39,7 +40,7 @@ def judge(problem: Problem, solution: Solution, resampled: Resampled, intervals:
     problem : law and data
     solution, resampled, intervals : what the steps before found
     """
-    notes = diagnosis.notes_on_rows(problem.law, problem.data)
+    notes = [*diagnosis.notes_on_rows(problem.law, problem.data), *notes_on_mistakes(problem.law, problem.data)]
     if not solution.is_found:
         return _nothing(problem, notes)
     notes += _notes_on_solution(problem, solution)
@@ -67,7 +68,9 @@ def _notes_on_solution(problem: Problem, solution: Solution) -> list[Note]:
         *diagnosis.notes_on_search(solution.search, is_convex),
         *diagnosis.notes_on_identification(solution.identified, coefficients),
         *diagnosis.notes_on_bounds(coefficients, values, at_bound, solution.identified.dead),
-        *diagnosis.notes_on_residuals(solution.residuals, problem.data.kept, len(free), problem.data.label),
+        *diagnosis.notes_on_residuals(
+            solution.residuals / problem.data.scatter.size, problem.data.kept, len(free), problem.data.label
+        ),
     ]
 
 

@@ -15,6 +15,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from isoflop.queries.fitting.scatter import MULTIPLICATIVE, Scatter
 from isoflop.queries.laws.objectives import Objective
 
 Array = NDArray[np.float64]
@@ -26,8 +27,8 @@ class Criteria:
 
     Parameters
     ----------
-    r2 : explained share of the variance of log values [1]
-    rmse_log : root mean square of the log residuals [1]
+    r2 : explained share of the variance of log values, or of values where the scatter is additive [1]
+    rmse_log : root mean square of the log residuals [1]; nan where the scatter is additive
     log_likelihood : at the best scale [nat]
     aicc, bic : criteria [1], lower is better; aicc is inf when there are too few rows for it
 
@@ -42,30 +43,40 @@ class Criteria:
 
 
 def criteria(
-    log_values: Array, residuals: Array, weights: Array, objective: Objective, total: float, num_free: int
+    values: Array,
+    residuals: Array,
+    weights: Array,
+    objective: Objective,
+    total: float,
+    num_free: int,
+    scatter: Scatter = MULTIPLICATIVE,
 ) -> Criteria:
     """Return the criteria of a fit.
 
     Parameters
     ----------
-    log_values, residuals : (R,) log measured values, and what the law leaves of them [1]
+    values, residuals : (R,) measured values on the scale of their scatter, and what the law leaves of them
     weights : (R,) row weights
     objective : the penalty
     total : its weighted sum over the rows
     num_free : fitted coefficients; the scale is counted as one more
+    scatter : the scale of values and residuals
     """
     count = len(residuals)
     share = weights / weights.sum()
-    mean = float(share @ log_values)
-    variance = float(share @ (log_values - mean) ** 2)
+    mean = float(share @ values)
+    variance = float(share @ (values - mean) ** 2)
     error = float(share @ residuals**2)
     fitted = num_free + 1
-    likelihood = greatest_log_likelihood(objective, total / float(weights.sum()), count)
+    # of residuals in units of the scatter's size; a density is one in the target's unit
+    likelihood = greatest_log_likelihood(objective, total / float(weights.sum()), count) - count * math.log(
+        scatter.size
+    )
     aic = 2 * fitted - 2 * likelihood
     spare = count - fitted - 1
     return Criteria(
         r2=1 - error / variance if variance > 0 else math.nan,
-        rmse_log=math.sqrt(error),
+        rmse_log=math.nan if scatter.is_additive else math.sqrt(error),
         log_likelihood=likelihood,
         aicc=aic + 2 * fitted * (fitted + 1) / spare if spare > 0 else math.inf,
         bic=fitted * math.log(count) - 2 * likelihood,

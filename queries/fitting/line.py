@@ -10,6 +10,7 @@ from isoflop.queries.fitting.draws import percentiles, resample
 from isoflop.queries.fitting.judge import judge
 from isoflop.queries.fitting.likelihood import Criteria, criteria
 from isoflop.queries.fitting.linearized import note_on_cost
+from isoflop.queries.fitting.mistakes import notes_on_misfit
 from isoflop.queries.fitting.options import FitOptions
 from isoflop.queries.fitting.problem import Problem
 from isoflop.queries.fitting.record import Fit
@@ -19,6 +20,7 @@ from isoflop.queries.fitting.surrogate import as_fit_of
 from isoflop.queries.laws.law import Law
 
 
+@np.errstate(all="ignore")  # what is not finite is looked at where it counts
 def run(law: Law, data: Data, options: FitOptions) -> Fit:
     """Return a law fitted to data, without a forward check.
 
@@ -52,6 +54,9 @@ def run(law: Law, data: Data, options: FitOptions) -> Fit:
     )
     if problem.law.is_costly and solution.is_found:
         found = found.noting([note_on_cost(asked.predictions)])
+    if solution.is_found and not any(note.code == "constant_target" for note in verdict.notes):
+        values = data.scatter.on_scale(data.target)
+        found = found.noting(notes_on_misfit(law, values, solution.residuals, len(problem.free)))
     found = with_intervals(found, options.intervals)
     return found if problem.law is law else as_fit_of(law, found)
 
@@ -60,6 +65,6 @@ def _criteria(problem: Problem, solution: Solution) -> Criteria:
     """How well the law describes the rows; nan where there are no coefficients."""
     if not solution.is_found:
         return Criteria()
-    data, num_free = problem.data, len(problem.free)
-    log_target, objective = np.log(data.target), solution.objective
-    return criteria(log_target, solution.residuals, data.weight, solution.penalty, objective, num_free)
+    data, num_free, total = problem.data, len(problem.free), solution.objective
+    values = data.scatter.on_scale(data.target)
+    return criteria(values, solution.residuals, data.weight, solution.penalty, total, num_free, data.scatter)

@@ -15,7 +15,7 @@ from isoflop.queries.fitting.solver.model import Array, Model
 from isoflop.queries.fitting.solver.newton import descend
 from isoflop.queries.fitting.solver.replicate import Replicates
 from isoflop.queries.fitting.solver.search import Found
-from isoflop.queries.laws.objectives import Link, Objective
+from isoflop.queries.laws.objectives import Objective
 
 STEPS, TOLERANCE = 100, 1e-9  # of a descent on the tangent, which costs no prediction
 CHECKED = 8  # resamples at which the law is compared with its tangent
@@ -30,16 +30,17 @@ class Tangent:
     model : the law on R rows
     theta : (K,) coordinates at which it touches
     targets : (1, R) in the model's units; only their number matters
-    link : what a residual is
     """
 
     has_curvature = False
 
-    def __init__(self, model: Model, theta: Array, targets: Array, link: Link) -> None:
+    def __init__(self, model: Model, theta: Array, targets: Array) -> None:
         self.lower, self.upper = model.lower, model.upper
         self._theta = theta
-        self._takes_logs = link is Link.LOG
-        unit = np.zeros_like(targets) if self._takes_logs else np.ones_like(targets)  # what is left is the prediction
+        self._is_difference = model.is_difference
+        unit = (
+            np.zeros_like(targets) if self._is_difference else np.ones_like(targets)
+        )  # what is left is the prediction
         self._unit = unit
         self._value = self.of_the_law(model, theta[None])[0]  # (R,)
         self._slopes = model.slopes(theta[None], unit)[0]  # (K, R)
@@ -57,7 +58,7 @@ class Tangent:
     def residuals(self, theta: Array, targets: Array, order: int) -> tuple[Array, Array]:
         """Return residuals (B, R), and the slopes (1 or B, K, R) of the predictions in their units."""
         value = self.value(theta)
-        if self._takes_logs:
+        if self._is_difference:
             return targets - value, self._slopes[None]
         return 1.0 - value / targets, self._slopes[None] / targets[:, None, :]
 
@@ -85,7 +86,7 @@ def linearized(
     -------
     the fits, and how far the law departs from its tangent as a share of what a resample moves it [1]
     """
-    tangent = Tangent(model, found.theta, targets[:1], objective.link)
+    tangent = Tangent(model, found.theta, targets[:1])
     start = np.repeat(found.theta[None], max(len(weights), len(targets)), axis=0)
     ended = descend(tangent, start, weights, targets, objective, exact=True, max_steps=STEPS, tolerance=TOLERANCE)
     some = ended.theta[np.linspace(0, len(start) - 1, min(CHECKED, len(start))).astype(int)]

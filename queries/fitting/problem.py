@@ -15,13 +15,15 @@ from isoflop.queries.fitting.data import Data, usable_rows
 from isoflop.queries.fitting.options import FitOptions
 from isoflop.queries.fitting.solver.choose import model_for
 from isoflop.queries.fitting.solver.model import Array, Model
-from isoflop.queries.fitting.solver.search import Found, search
+from isoflop.queries.fitting.solver.search import Found, scattered, search
+from isoflop.queries.laws.form_mixture import FormMixture
 from isoflop.queries.laws.law import Coefficient, Law, coefficient_names
 from isoflop.queries.laws.objectives import Objective, row_factors
 
 BEST_SEEDS = 16  # starts taken from the projection grid, best first
 MOST_PROJECTED = 64  # given starts also tried with their linear coefficients solved for
 MOST_BASINS = 4  # of those found on the screened rows
+MIXTURE_STARTS = 12  # of each form of a mixture: ended as low as all of them on planted curves of every shape
 RANDOM_STARTS = 32  # starts spread over the rest of it, so that the share of agreeing starts means something
 
 
@@ -50,6 +52,8 @@ class Problem:
         UsageError : if the options name a coefficient that the law does not have, or a value that is not finite
         FitError : if nothing is left to fit
         """
+        if isinstance(law, FormMixture):
+            raise FitError(f"{law.name} is a mean of several forms, and this takes one", hint="name one form")
         law = law.surrogate or law
         coefficients = coefficients_for(law, options.init, options.fixed)
         return cls(law, coefficients, data, options.objective or law.objective)
@@ -57,7 +61,9 @@ class Problem:
     @functools.cached_property
     def model(self) -> Model:
         """The law on the rows, in the solver's coordinates."""
-        return model_for(self.law, self.coefficients, self.data.inputs, self.data.target, self.objective)
+        return model_for(
+            self.law, self.coefficients, self.data.inputs, self.data.target, self.objective, self.data.scatter
+        )
 
     @property
     def free(self) -> tuple[int, ...]:
@@ -67,7 +73,11 @@ class Problem:
     @property
     def weights(self) -> Array:
         """(1, R) row weights, as the objective counts them."""
-        return np.asarray(self.data.weight * row_factors(self.objective, self.data.target))[None]
+        return self.counted(self.data.weight, self.data.target)[None]
+
+    def counted(self, weights: Array, values: Array) -> Array:
+        """Return row weights (..., R) as the solver counts them, for values (..., R) of the rows."""
+        return np.asarray(weights * row_factors(self.objective, values, self.data.scatter.is_additive))
 
     @property
     def targets(self) -> Array:
@@ -98,7 +108,8 @@ def optimum(problem: Problem, generator: np.random.Generator, given: ArrayLike |
         theta = np.concatenate([theta, model.projected(some, weights, targets)])
     else:
         theta = model.seeds(weights, targets, BEST_SEEDS + RANDOM_STARTS, generator)[0]
-        theta[BEST_SEEDS:] = _scattered(model, theta[:BEST_SEEDS], generator)
+        kept = BEST_SEEDS * (2 if model.proposes_starts else 1)
+        theta[kept:] = scattered(model, theta[:BEST_SEEDS], len(theta) - kept, generator)
     init = [coefficient.init if coefficient.init is not None else math.nan for coefficient in problem.coefficients]
     if not all(math.isnan(value) for value in init):
         base = model.to_coefficients(theta[0])
@@ -116,10 +127,12 @@ def planned_starts(law: Law, X: ArrayLike, y: ArrayLike, objective: Objective | 
     X, y : (R, P) inputs and (R,) values, usable ones
     objective : the law's own when None
     """
+    if isinstance(law, FormMixture):
+        return MIXTURE_STARTS * len(law.forms)
     law = law.surrogate or law
     objective = objective or law.objective
-    data = usable_rows(law, X, y)
-    model = model_for(law, law.coefficients, data.inputs, data.target, objective)
+    data = usable_rows(law, X, y, objective=objective)
+    model = model_for(law, law.coefficients, data.inputs, data.target, objective, data.scatter)
     if model.closed_form(data.weight[None], model.targets(data.target)[None]) is not None:
         return 1
     return BEST_SEEDS + RANDOM_STARTS + any(coefficient.init is not None for coefficient in law.coefficients)
@@ -134,14 +147,6 @@ def _screened(problem: Problem, count: int, generator: np.random.Generator) -> F
     ends = problem.model.from_coefficients(some.model.to_coefficients(found.ends[:MOST_BASINS]))
     whole = search(problem.model, ends, problem.weights, problem.targets, problem.objective, is_near=True)
     return None if whole is None else replace(whole, share=found.share, starts=found.starts)
-
-
-def _scattered(model: Model, best: Array, generator: np.random.Generator) -> Array:
-    """Random starts around the best seeds, wide enough to find another basin if there is one."""
-    base = best[generator.integers(0, len(best), RANDOM_STARTS)]
-    width = np.where(model.is_log, 1.0, 0.3 * np.maximum(np.abs(base), 0.2))
-    moved: Array = np.clip(base + width * generator.standard_normal(base.shape), model.lower, model.upper)
-    return moved
 
 
 def coefficients_for(

@@ -163,7 +163,9 @@ class _Profile:
 def _sharpness(fit: Fit, num_free: int) -> float:
     """Mean slope of the influence over its mean square: the inverse of the variance that the penalty acts on."""
     penalty, residuals = fit.solution.penalty, fit.solution.residuals
-    weights = fit.data.weight * row_factors(penalty, fit.data.target)
+    scatter = fit.data.scatter
+    residuals = residuals / scatter.size
+    weights = fit.data.weight * row_factors(penalty, fit.data.target, scatter.is_additive)
     influence = penalty.weigh(residuals, True)[1]
     square = float(weights**2 @ influence**2)
     slope = mean_slope(residuals, weights, penalty, num_free) * float(weights.sum())

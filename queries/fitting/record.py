@@ -13,12 +13,14 @@ from isoflop.lakehouse.errors import UsageError
 from isoflop.queries.fitting.data import Data
 from isoflop.queries.fitting.draws import Intervals, Resampled
 from isoflop.queries.fitting.folds import ForwardCheck
+from isoflop.queries.fitting.hull import size_edge
 from isoflop.queries.fitting.judge import Verdict
 from isoflop.queries.fitting.likelihood import Criteria
 from isoflop.queries.fitting.note import Note
 from isoflop.queries.fitting.options import FitOptions
+from isoflop.queries.fitting.scatter import MULTIPLICATIVE, Scatter
 from isoflop.queries.fitting.solution import Solution
-from isoflop.queries.fitting.widening import size_edge
+from isoflop.queries.fitting.widening import Widening
 from isoflop.queries.laws.law import Law, coefficient_names, input_names
 
 Array = NDArray[np.float64]
@@ -33,10 +35,11 @@ class FittedLaw:
     law : with K coefficients and P inputs
     coefficients : (K,) in the law's order
     draws : (B, K) coefficients of the resamples; B may be 0
-    residual_scale : spread of log residuals [1], as the scale of a normal
+    residual_scale : spread of the residuals, as the scale of a normal: of logs [1], or in the target's unit
     support : (P, 2) lowest and largest value of each input among the rows
-    widening : factor >= 1 by which the forward check widens intervals far beyond the rows
+    widening : how intervals grow beyond the rows, as the forward check found; None where they do not
     edge : lowest and largest log of the product of a row's inputs, or None when it is not known
+    scatter : how new runs scatter about the law
     """
 
     law: Law
@@ -44,8 +47,9 @@ class FittedLaw:
     draws: Array
     residual_scale: float
     support: Array
-    widening: float = 1.0
+    widening: Widening | None = None
     edge: tuple[float, float] | None = None
+    scatter: Scatter = MULTIPLICATIVE
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -82,8 +86,8 @@ class Fit:
 
     @property
     def objective(self) -> float:
-        """Sum of what was minimized over rows, with weights."""
-        return self.solution.objective
+        """Sum of what was minimized over rows, with weights; in the target's unit squared where residuals are plain."""
+        return self.solution.objective * self.data.scatter.size**2
 
     @property
     def draws(self) -> Array:
@@ -146,9 +150,9 @@ class Fit:
         return tuple(note.code for note in self.notes)
 
     @property
-    def widening(self) -> float:
-        """Factor by which intervals far beyond the rows are widened; 1 without a forward check."""
-        return 1.0 if self.forward is None else self.forward.widening
+    def widening(self) -> Widening | None:
+        """How intervals grow beyond the rows; None without a forward check."""
+        return None if self.forward is None else self.forward.widening
 
     @functools.cached_property
     def fitted(self) -> FittedLaw:
@@ -161,11 +165,17 @@ class Fit:
             support=self.data.support,
             widening=self.widening,
             edge=size_edge(self.law, self.data.inputs),
+            scatter=self.data.scatter,
         )
 
     def noting(self, notes: Iterable[Note]) -> Fit:
         """Return the fit with more notes."""
         return replace(self, verdict=replace(self.verdict, notes=(*self.verdict.notes, *notes)))
+
+    def without(self, code: str) -> Fit:
+        """Return the fit without the notes of a name."""
+        kept = tuple(note for note in self.verdict.notes if note.code != code)
+        return replace(self, verdict=replace(self.verdict, notes=kept))
 
     def macro(self, name: str) -> str:
         """Return the statement that creates this fit as an SQL macro.
@@ -190,6 +200,9 @@ class Fit:
         widths = [max(len(row[c]) for row in rows) for c in range(len(rows[0]))]
         table = ["  ".join(cell.ljust(w) for cell, w in zip(row, widths, strict=True)).rstrip() for row in rows]
         solution, search, criteria = self.solution, self.solution.search, self.criteria
+        spread = f"{solution.residual_scale:.2%}"
+        if self.data.scatter.is_additive:
+            spread = f"{solution.residual_scale:.4g}"
         second = "none" if search.second_best is None else f"{search.second_best:.6g}"
         ranges = ", ".join(
             f"{name} {low:.3g} to {high:.3g}"
@@ -197,9 +210,9 @@ class Fit:
         )
         dropped = self.data.num_dropped
         health = [
-            f"objective {solution.objective:.8g} ({solution.penalty.name}), {len(self.data)} rows, {dropped} dropped",
-            f"{search.share:.0%} of {search.starts} starts agree, next basin {second}",
-            f"condition {solution.identified.condition:.2g}, residuals {solution.residual_scale:.2%}",
+            f"objective {self.objective:.8g} ({solution.penalty.name}), {len(self.data)} rows, {dropped} dropped",
+            f"{search.share:.0%} of straight starts agree, next basin {second}",
+            f"condition {solution.identified.condition:.2g}, residuals {spread}",
             f"r2 {criteria.r2:.5f}, rmse_log {criteria.rmse_log:.3g}, aicc {criteria.aicc:.2f}, "
             f"{len(self.draws)} resamples",
             f"fitted on {ranges}",

@@ -26,6 +26,7 @@ from sklearn.utils.validation import _check_sample_weight, check_is_fitted, vali
 from isoflop.lakehouse.errors import FitError
 from isoflop.queries.fitting.fit import fit_law
 from isoflop.queries.fitting.intervals import predict
+from isoflop.queries.laws.auto import AUTO, auto_law
 from isoflop.queries.laws.law import Law, input_names
 from isoflop.queries.laws.objectives import Objective
 from isoflop.queries.laws.registry import find_law
@@ -47,7 +48,7 @@ class LawRegressor(RegressorMixin, TransformerMixin, BaseEstimator):  # type: ig
 
     Parameters
     ----------
-    law : a law, the name of one, or a function from the number of columns to a law, such as `separable`
+    law : a law, the name of one or `auto`, or a function from the number of columns to a law, such as `separable`
     objective : penalty to minimize; the law's own when None
     resamples : bootstrap resamples behind intervals; 0 for point predictions only
     seed : of random starts and resamples
@@ -121,7 +122,7 @@ class LawRegressor(RegressorMixin, TransformerMixin, BaseEstimator):  # type: ig
         )  # fmt: skip
         if np.isnan(fit.coefficients).any():
             raise FitError(f"{law.name} could not be fitted: {fit.reason}")
-        self.law_, self.fit_, self.coef_ = law, fit, fit.coefficients
+        self.law_, self.fit_, self.coef_ = fit.law, fit, fit.coefficients
         return self
 
     def predict(self, X: Any) -> Array:
@@ -168,7 +169,7 @@ class LawRegressor(RegressorMixin, TransformerMixin, BaseEstimator):  # type: ig
 
     def _law(self, num_columns: int) -> Law:
         if isinstance(self.law, str):
-            return find_law(self.law)
+            return auto_law(num_columns) if self.law.lower() == AUTO else find_law(self.law)
         return self.law if isinstance(self.law, Law) else self.law(num_columns)
 
     def _inputs(self, X: Any) -> Array:

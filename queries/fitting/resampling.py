@@ -94,7 +94,7 @@ class Resampling(ABC):
         return self, "as asked for"
 
     def with_residuals(self, deleted: Callable[[], Array]) -> Resampling:
-        """Return the bootstrap with the (R,) log residuals that it redraws, where it redraws any and has none."""
+        """Return the bootstrap with the (R,) residuals that it redraws, where it redraws any and has none."""
         return self
 
 
@@ -148,7 +148,7 @@ class WildBootstrap(Resampling):
 
     Parameters
     ----------
-    residuals : (R,) log residuals to redraw; when None those of the fit, widened by `sqrt(R / (R - K))`, because a
+    residuals : (R,) residuals to redraw; when None those of the fit, widened by `sqrt(R / (R - K))`, because a
         law with K coefficients follows R rows closely
 
     Source: Webb 2023, Can. J. Econ. 56, 839 (six-point weights); Feng, He and Hu 2011, Biometrika 98, 995 (signs).
@@ -176,7 +176,7 @@ class WildBootstrap(Resampling):
         size = rows.num_groups
         factors = generator.choice(WEBB if size < FEW else SIGNS, size=(count, size))[:, rows.labels]
         residuals = _widened(rows, predicted, num_free) if self.residuals is None else self.residuals
-        return Resamples(rows.weight[None], predicted * np.exp(factors * residuals))
+        return Resamples(rows.weight[None], rows.scatter.moved(predicted, factors * residuals))
 
     def with_residuals(self, deleted: Callable[[], Array]) -> WildBootstrap:
         """Return the bootstrap with residuals to redraw."""
@@ -193,7 +193,7 @@ class ResidualBootstrap(Resampling):
 
     Parameters
     ----------
-    residuals : (R,) log residuals to draw from as they are; None for the sizes above
+    residuals : (R,) residuals to draw from as they are; None for the sizes above
 
     Source: Efron 1979, Ann. Stat. 7, 1, section 7; without the K smallest it has the variance of `R - K` degrees of
     freedom, as residuals widened by `sqrt(R / (R - K))` have, and stays right for absolute residuals.
@@ -220,10 +220,11 @@ class ResidualBootstrap(Resampling):
         shape = (count, len(rows))
         if self.residuals is not None:
             residuals = self.residuals - np.average(self.residuals, weights=rows.weight)
-            return Resamples(rows.weight[None], predicted * np.exp(generator.choice(residuals, size=shape)))
-        sizes = np.sort(np.abs(np.log(rows.target / predicted)))[min(num_free, len(rows) - 1) :]
+            drawn = generator.choice(residuals, size=shape)
+            return Resamples(rows.weight[None], rows.scatter.moved(predicted, drawn))
+        sizes = np.sort(np.abs(rows.scatter.between(rows.target, predicted)))[min(num_free, len(rows) - 1) :]
         redrawn = generator.choice([-1.0, 1.0], size=shape) * generator.choice(sizes, size=shape)
-        return Resamples(rows.weight[None], predicted * np.exp(redrawn))
+        return Resamples(rows.weight[None], rows.scatter.moved(predicted, redrawn))
 
     def with_residuals(self, deleted: Callable[[], Array]) -> ResidualBootstrap:
         """Return the bootstrap with residuals to redraw."""
@@ -290,8 +291,9 @@ def expanded_tail(level: float, count: int, taken: int, curved: float) -> float:
 
 
 def _widened(rows: Data, predicted: Array, num_free: int) -> Array:
-    """Log residuals (R,), widened for the coefficients that follow the rows."""
-    return np.asarray(np.sqrt(len(rows) / max(len(rows) - num_free, 1)) * np.log(rows.target / predicted))
+    """Residuals (R,), widened for the coefficients that follow the rows."""
+    widened = np.sqrt(len(rows) / max(len(rows) - num_free, 1))
+    return np.asarray(widened * rows.scatter.between(rows.target, predicted))
 
 
 def _counts(size: int, count: int, generator: np.random.Generator) -> Array:
@@ -303,3 +305,10 @@ def _counts(size: int, count: int, generator: np.random.Generator) -> Array:
         drawn = generator.integers(0, size, size=(rows, size)) + size * np.arange(rows)[:, None]
         found[first : first + rows] = np.bincount(drawn.ravel(), minlength=rows * size).reshape(rows, size)
     return found
+
+
+def paired_counts(data: Data, resamples: int, seed: int) -> Array:
+    """Return (B, R) how often each row stands in each resample, of rows or of groups where rows belong together."""
+    count = data.num_groups
+    drawn = np.random.default_rng(seed).multinomial(count, np.full(count, 1 / count), resamples)
+    return np.asarray(drawn[:, data.labels], dtype=np.float64)

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from isoflop.queries.fitting.record import Fit, FittedLaw
-from isoflop.queries.fitting.slopes import log_slopes, slope_basis
+from isoflop.queries.fitting.slopes import relative_slopes, slope_basis
 
 Array = NDArray[np.float64]
 
@@ -20,7 +20,7 @@ class Residuals:
     Parameters
     ----------
     predicted : (R,) in the target's unit
-    residual : (R,) log measured - log predicted [1]
+    residual : (R,) log measured - log predicted [1], or measured - predicted where the scatter is additive
     std_residual : (R,) residual in units of the fit's residual scale [1]
     leverage : (R,) between 0 and 1: the share of a row in its own prediction, over the rows given
     """
@@ -45,16 +45,19 @@ def residuals(fit: Fit | FittedLaw, X: ArrayLike, y: ArrayLike) -> Residuals:
     inputs = inputs[:, None] if inputs.ndim == 1 else inputs
     predicted = np.asarray(fitted.law.predict(fitted.coefficients, inputs))
     with np.errstate(all="ignore"):
-        residual = np.log(values / predicted)
+        residual = fitted.scatter.between(values, predicted)
         return Residuals(predicted, residual, residual / fitted.residual_scale, _leverage(fitted, inputs))
 
 
 def _leverage(fitted: FittedLaw, inputs: Array) -> Array:
     """Diagonal of the projection on the law's slopes, by an orthonormal basis of them."""
     found = np.full(len(inputs), np.nan)
+    is_log = not fitted.scatter.is_additive
     with np.errstate(all="ignore"):
-        usable = np.isfinite(log_slopes(fitted.law, fitted.coefficients, inputs)).all(axis=0)
-    basis = slope_basis(fitted.law, fitted.coefficients, inputs[usable]) if usable.any() else None
+        usable = np.isfinite(relative_slopes(fitted.law, fitted.coefficients, inputs, is_log=is_log)).all(axis=0)
+    if not usable.any():
+        return found
+    basis = slope_basis(fitted.law, fitted.coefficients, inputs[usable], is_log=is_log)
     if basis is not None:
         found[usable] = np.sum(basis**2, axis=1)
     return found

@@ -9,6 +9,8 @@ from numpy.typing import NDArray
 
 Array = NDArray[np.float64]
 
+ROBUST_ROWS = 40  # from which on 5 % are two rows or more, so that leaving them out still leaves 95 % to read off
+
 
 def residual_scale(residuals: Array, weights: Array, num_free: int) -> float:
     """Return the spread of log residuals as the scale of a normal whose central 95 % hold 95 % of them.
@@ -28,7 +30,7 @@ def residual_scale(residuals: Array, weights: Array, num_free: int) -> float:
         return float("nan")
     widened = np.sqrt(count / (count - num_free))
     size = np.abs(residuals)
-    if count < 40:
+    if count < ROBUST_ROWS:
         return float(widened * np.sqrt(np.average(size**2, weights=weights)))
     order = np.argsort(size)
     reached = np.cumsum(weights[order]) / weights.sum()

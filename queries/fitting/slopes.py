@@ -1,4 +1,4 @@
-"""How log predictions move with the coefficients of a law."""
+"""How predictions, or their logarithms, move with the coefficients of a law."""
 
 from __future__ import annotations
 
@@ -21,6 +21,8 @@ def slope_basis(
     inputs: Array,
     free: Sequence[int] | None = None,
     scale: Array | None = None,
+    *,
+    is_log: bool = True,
 ) -> Array | None:
     """Return an orthonormal basis (R, rank) of how log predictions move with the coefficients; None without any.
 
@@ -30,20 +32,26 @@ def slope_basis(
     inputs : (R, P)
     free : positions of the coefficients that may move; all when None
     scale : (R,) factor of each row, such as the root of its weight
+    is_log : whether it is the logarithms that move, or the predictions themselves
     """
     with np.errstate(all="ignore"):
-        slopes = log_slopes(law, coefficients, inputs)
+        slopes = relative_slopes(law, coefficients, inputs, is_log=is_log)
     slopes = slopes if free is None else slopes[list(free)]
     slopes = slopes if scale is None else slopes * scale
     norms = np.linalg.norm(slopes, axis=1)
-    inside = norms > 1e-9 * STEP
+    inside = norms > 1e-9 * (STEP if is_log else np.nanmax(norms, initial=0.0))
     if not inside.any() or not np.isfinite(slopes[inside]).all():
         return None
     basis, strength, _ = np.linalg.svd((slopes[inside] / norms[inside, None]).T, full_matrices=False)
     return np.asarray(basis[:, strength > 1e-7 * strength[0]])
 
 
-def log_slopes(law: Law, coefficients: Array, inputs: Array) -> Array:
-    """Return central differences (K, R) of log predictions over relative steps of the coefficients."""
+def relative_slopes(law: Law, coefficients: Array, inputs: Array, *, is_log: bool = True) -> Array:
+    """Return central differences (K, R) of predictions, or of their logs, over relative steps of the coefficients."""
     steps = STEP * np.where(coefficients != 0, np.abs(coefficients), 1.0)
-    return differences(lambda moved: np.log(np.asarray(law.predict(moved, inputs))), coefficients, steps) / 2
+
+    def predicted(moved: Array) -> Array:
+        found = np.asarray(law.predict(moved, inputs))
+        return np.log(found) if is_log else found
+
+    return differences(predicted, coefficients, steps) / 2

@@ -14,11 +14,10 @@ from isoflop.queries.fitting.options import FitOptions
 from isoflop.queries.fitting.problem import Problem, optimum
 from isoflop.queries.fitting.scale import residual_scale
 from isoflop.queries.fitting.solver.model import Array
-from isoflop.queries.fitting.solver.search import Found
+from isoflop.queries.fitting.solver.search import ROUNDING, Found
 from isoflop.queries.laws.objectives import Link, Objective
 
 AS_GOOD = 1e-6  # relative difference in objective [1] up to which an invisible term is as well left out
-ROUNDING = 1e-26  # objective in units of the total weight [1]: residuals of 1e-13
 
 
 @dataclass(frozen=True, eq=False)
@@ -29,8 +28,8 @@ class Solution:
     ----------
     coefficients : (K,) in the law's order; nan when there was nothing to return
     at_bound : (K,) whether a coefficient lies on the edge of its domain
-    residuals : (R,) log measured minus log predicted [1]
-    residual_scale : spread of the residuals [1], as the scale of a normal with the same central range
+    residuals : (R,) log measured minus log predicted [1], or their difference where the scatter is additive
+    residual_scale : spread of the residuals in their unit, as the scale of a normal with the same central range
     penalty : what was minimized, at its own scale where it has one
     identified : what the rows say about each coefficient
     search : where the search ended and how sure it is; no starts when there was none
@@ -69,17 +68,27 @@ def solve(problem: Problem, options: FitOptions, generator: np.random.Generator)
     Solution without coefficients when there are too few rows, or no start has a finite objective
     """
     if problem.data.num_distinct < len(problem.free):
-        return _nothing(problem)
+        return no_solution(problem)
     found = optimum(problem, generator, options.starts)
-    if found is None:
-        return _nothing(problem)
+    return no_solution(problem) if found is None else solution_at(problem, found)
+
+
+def solution_at(problem: Problem, found: Found) -> Solution:
+    """Return the solution of a law on its data that a search ended in.
+
+    Parameters
+    ----------
+    problem : law and data
+    found : where the search ended
+    """
     penalty, found = with_fitted_scale(problem, found)
     model, free = problem.model, list(problem.free)
     free_coefficients = tuple(problem.coefficients[k] for k in free)
     coefficients = model.to_coefficients(found.theta)
     residuals = _residuals(problem, coefficients)
     spread = residual_scale(residuals, problem.data.weight, len(free))
-    identified = diagnosis.identify(model, free_coefficients, found.theta, problem.targets, spread)
+    share = spread / problem.data.scatter.size
+    identified = diagnosis.identify(model, free_coefficients, found.theta, problem.targets, share)
     at_bound = np.zeros(len(coefficients), dtype=bool)
     at_bound[free] = diagnosis.bounds_reached(model, found.theta)
     for k in [k for k in free if problem.coefficients[k].name in identified.dead]:
@@ -92,10 +101,11 @@ def solve(problem: Problem, options: FitOptions, generator: np.random.Generator)
 
 
 def _residuals(problem: Problem, coefficients: Array) -> Array:
-    """Log residuals (R,) of the rows."""
+    """Residuals (R,) of the rows."""
+    scatter = problem.data.scatter
     predicted = np.asarray(problem.law.predict(coefficients, problem.data.inputs))
     with np.errstate(all="ignore"):
-        return np.asarray(np.log(problem.data.target) - np.log(predicted))
+        return np.asarray(scatter.on_scale(problem.data.target) - scatter.on_scale(predicted))
 
 
 def _without(problem: Problem, found: Found, coefficients: Array, k: int) -> tuple[Array, Found] | None:
@@ -109,8 +119,8 @@ def _without(problem: Problem, found: Found, coefficients: Array, k: int) -> tup
     emptied[k] = 0.0
     predicted = np.asarray(problem.law.predict(emptied, problem.data.inputs))
     with np.errstate(all="ignore"):
-        residuals = np.log(problem.data.target / predicted)
-        if problem.objective.link is not Link.LOG:
+        residuals = problem.data.scatter.between(problem.data.target, predicted) / problem.data.scatter.size
+        if problem.objective.link is not Link.LOG and not problem.data.scatter.is_additive:
             residuals = 1.0 - predicted / problem.data.target
         total = float(problem.objective.weigh(residuals, True)[0] @ problem.weights[0])
     if not total <= found.objective * (1 + AS_GOOD) + ROUNDING * float(problem.weights.sum()):
@@ -118,8 +128,8 @@ def _without(problem: Problem, found: Found, coefficients: Array, k: int) -> tup
     return emptied, replace(found, objective=total)
 
 
-def _nothing(problem: Problem) -> Solution:
-    """A solution that says there is nothing in it."""
+def no_solution(problem: Problem) -> Solution:
+    """Return a solution that says there is nothing in it."""
     count, nan = len(problem.coefficients), math.nan
     empty = np.empty((0, len(problem.free)))
     return Solution(

@@ -27,12 +27,14 @@ def as_fit_of(law: Law, plain: Fit) -> Fit:
         return replace(plain, law=law).noting([note])
     data, penalty = plain.data, plain.solution.penalty
     with np.errstate(all="ignore"):
-        residuals = np.log(data.target / np.asarray(law.predict(plain.coefficients, data.inputs)))
+        residuals = data.scatter.between(data.target, np.asarray(law.predict(plain.coefficients, data.inputs)))
     num_free = len(plain.coefficients) - int(np.count_nonzero(plain.std_errors == 0))
-    total = float(penalty.weigh(residuals, True)[0] @ (data.weight * row_factors(penalty, data.target)))
+    factors = row_factors(penalty, data.target, data.scatter.is_additive)
+    total = float(penalty.weigh(residuals / data.scatter.size, True)[0] @ (data.weight * factors))
     solution = replace(
         plain.solution, residuals=residuals, residual_scale=residual_scale(residuals, data.weight, num_free),
         search=replace(plain.solution.search, objective=total),
     )  # fmt: skip
-    judged = criteria(np.log(data.target), residuals, data.weight, penalty, total, num_free)
+    values = data.scatter.on_scale(data.target)
+    judged = criteria(values, residuals, data.weight, penalty, total, num_free, data.scatter)
     return replace(plain, law=law, solution=solution, criteria=judged).noting([note])

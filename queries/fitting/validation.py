@@ -6,13 +6,14 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
 
 import numpy as np
-from numpy.typing import ArrayLike
+from numpy.typing import ArrayLike, NDArray
 
 from isoflop.lakehouse.errors import EmptySelection
 from isoflop.lakehouse.sql.cancellation import report
-from isoflop.queries.fitting import line
+from isoflop.queries.fitting import line, mixing
 from isoflop.queries.fitting.data import Data
 from isoflop.queries.fitting.folds import Fold, ForwardCheck
+from isoflop.queries.fitting.hull import hull_of
 from isoflop.queries.fitting.intervals import predict
 from isoflop.queries.fitting.note import Note
 from isoflop.queries.fitting.options import FOLD_OPTIONS, FitOptions
@@ -21,13 +22,17 @@ from isoflop.queries.fitting.record import FittedLaw
 from isoflop.queries.fitting.scale import residual_scale
 from isoflop.queries.fitting.solver.replicate import replicate
 from isoflop.queries.fitting.splits import ForwardCuts, Indices, Key
-from isoflop.queries.fitting.widening import widening_factor
+from isoflop.queries.fitting.widening import Cut, growth, learnt
+from isoflop.queries.laws.form_mixture import FormMixture
 from isoflop.queries.laws.law import Law
+
+Array = NDArray[np.float64]
 
 MANY_FOLDS = 12  # folds from which all are fitted in one batch and share the full fit's resamples
 SHARES = (0.5, 0.65, 0.8)  # of rows that the forward cuts learn from [1]: each predicts some that are much larger
 
 
+@np.errstate(all="ignore")  # what is not finite is looked at where it counts
 def cross_validate(
     law: Law,
     data: Data,
@@ -60,7 +65,7 @@ def cross_validate(
     if not parts:
         raise EmptySelection("there is no split to validate on")
     options = replace(options, intervals="percentile")  # those of coefficients are not shown
-    if len(parts) > MANY_FOLDS:
+    if len(parts) > MANY_FOLDS and not isinstance(law, FormMixture):
         return _in_one_batch(law, data, parts, options)
     folds = []
     for number, (train, test) in enumerate(_halves(data, parts)):
@@ -68,8 +73,9 @@ def cross_validate(
         if not len(train) or not len(test):
             folds.append(_empty_fold(law, number, train, test))
             continue
-        fit = line.run(law, train, options)
-        folds.append(_judge(number, train, test, fit.fitted, fit.status, options.level))
+        fit = mixing.run(law, train, options)
+        fold = _judge(number, train, test, fit.fitted, fit.status, options.level)
+        folds.append(replace(fold, coefficients=mixing.in_order_of(law, fit)))
     return folds
 
 
@@ -108,7 +114,7 @@ def _in_one_batch(law: Law, data: Data, parts: list[tuple[Indices, Indices]], op
             folds.append(_empty_fold(law, number, train, test))
             continue
         predicted = np.asarray(law.predict(fitted[number], train.inputs))
-        spread = residual_scale(np.log(train.target / predicted), train.weight, len(problem.free))
+        spread = residual_scale(data.scatter.between(train.target, predicted), train.weight, len(problem.free))
         with np.errstate(all="ignore"):
             moved = full.draws * np.where(full.coefficients != 0, fitted[number] / full.coefficients, 1.0)
         own = replace(full.fitted, coefficients=fitted[number], draws=moved, residual_scale=spread)
@@ -120,7 +126,7 @@ def _judge(number: int, train: Data, test: Data, fitted: FittedLaw, status: str,
     """The measures of one fold."""
     found = predict(fitted, test.inputs, level=level)
     with np.errstate(all="ignore"):
-        error = np.log(found.predicted / test.target)
+        error = test.scatter.between(found.predicted, test.target)
         inside = (found.lower <= test.target) & (test.target <= found.upper)
         has_interval = np.isfinite(found.lower).all()
         return Fold(
@@ -132,12 +138,19 @@ def _judge(number: int, train: Data, test: Data, fitted: FittedLaw, status: str,
             lower=found.lower,
             upper=found.upper,
             measured=test.target,
-            mape=float(np.mean(np.abs(found.predicted / test.target - 1))),
-            rmse_log=float(np.sqrt(np.mean(error**2))),
+            mape=_mean_error(test, found.predicted),
+            rmse_log=float("nan") if test.scatter.is_additive else float(np.sqrt(np.mean(error**2))),
             bias=float(np.mean(error)),
             coverage=float(np.mean(inside)) if has_interval else float("nan"),
             status=status,
         )
+
+
+def _mean_error(test: Data, predicted: Array) -> float:
+    """Mean of relative errors; where values have any sign, mean error over mean size."""
+    if test.scatter.is_additive:
+        return float(np.mean(np.abs(predicted - test.target)) / np.mean(np.abs(test.target)))
+    return float(np.mean(np.abs(predicted / test.target - 1)))
 
 
 def _empty_fold(law: Law, number: int, train: Data, test: Data) -> Fold:
@@ -173,37 +186,52 @@ def forward_check(
     ForwardCheck; without folds when there are not enough rows for any cut
     """
     key = by if by is None or isinstance(by, int | str) else np.asarray(by, dtype=np.float64)[data.kept]
-    num_free = len(law.coefficients) - len(options.fixed or {})
+    count = law.num_free if isinstance(law, FormMixture) else len(law.coefficients)
+    num_free = count - len(options.fixed or {})
     parts = [
         (data.kept[train], data.kept[test])
         for train, test in ForwardCuts(shares, key).split(data.inputs)
         if len(np.unique(data.inputs[train], axis=0)) > num_free
     ]
-    folds = [fold for fold in (cross_validate(law, data, parts, options) if parts else []) if _is_whole(fold)]
-    return _checked(folds, len(data), num_free, options.level)
+    folds = [fold for fold in (cross_validate(law, data, parts, options) if parts else []) if _is_whole(fold, data)]
+    return _checked(law, folds, data, num_free, options.level)
 
 
-def _is_whole(fold: Fold) -> bool:
+def _is_whole(fold: Fold, data: Data) -> bool:
     """Whether every row of a fold has a prediction with an interval."""
-    return bool(np.isfinite(fold.predicted).all() and np.isfinite(fold.lower).all() and (fold.predicted > 0).all())
+    is_known = np.isfinite(fold.predicted).all() and np.isfinite(fold.lower).all()
+    return bool(is_known and (data.scatter.is_additive or (fold.predicted > 0).all()))
 
 
-def _checked(folds: list[Fold], num_rows: int, num_free: int, level: float) -> ForwardCheck:
+def _cuts(law: Law, folds: list[Fold], data: Data) -> list[Cut]:
+    """The forward cuts with how far their larger rows lie beyond those trained on."""
+    place = {position: row for row, position in enumerate(data.kept.tolist())}
+    found = []
+    for fold in folds:
+        train, test = (data.inputs[_rows_at(rows, place)] for rows in (fold.train, fold.test))
+        distance = hull_of(law, train).distance(test)
+        found.append(Cut(fold.predicted, fold.lower, fold.upper, fold.measured, distance, fold.n_train))
+    return found
+
+
+def _checked(law: Law, folds: list[Fold], data: Data, num_free: int, level: float) -> ForwardCheck:
     """What the cuts say together."""
+    hull = hull_of(law, data.inputs)
+    cuts = _cuts(law, folds, data)
+    widening = learnt(hull, data.target, cuts, num_free, level, data.scatter)
+    grows = growth(widening, level, data.scatter)
     if not folds:
         nan = float("nan")
-        short = Note("no_forward_check", "not enough rows to train on the small ones and predict the large ones")
-        return ForwardCheck((), nan, nan, nan, level, 1.0, (short,))
+        message = "not enough rows to train on the small ones and predict the large ones"
+        short = Note("no_forward_check", f"{message}; beyond the rows {grows}, as planted worlds call for")
+        return ForwardCheck((), nan, nan, nan, level, widening, (short,))
     predicted = np.concatenate([fold.predicted for fold in folds])
     measured = np.concatenate([fold.measured for fold in folds])
     lower = np.concatenate([fold.lower for fold in folds])
     upper = np.concatenate([fold.upper for fold in folds])
-    error = np.abs(np.log(measured / predicted))
+    error = np.abs(data.scatter.between(measured, predicted))
     coverage = float(np.mean((lower <= measured) & (measured <= upper)))
-    widening = widening_factor(folds, num_rows, num_free, level)
     held = f"trained on the small runs, the {level:.0%} interval held {coverage:.0%} of the large ones"
-    note = Note("intervals_hold", held)
-    if widening > 1.0:
-        note = Note("intervals_widened", f"{held}; beyond the rows it is widened up to {widening:.2f} times")
+    note = Note("intervals_widened", f"{held}; beyond the rows {grows}")
     middle, ninth = float(np.median(error)), float(np.quantile(error, 0.9))
-    return ForwardCheck(tuple(folds), middle, ninth, coverage, level, widening, (note,))
+    return ForwardCheck(tuple(folds), middle, ninth, coverage, level, widening, (note,), data.scatter)

@@ -1,181 +1,243 @@
 """How much wider intervals must be beyond the rows than resamples say, and how that grows with the distance.
 
-Resamples know how uncertain the coefficients of a law are, not that the law itself may be a little wrong. What the
-small rows say about the large ones tells. Intervals are widened until those of the forward cuts hold the stated share
-of the rows that the cuts left out, and at least by what few cuts warrant: every cut gives a ratio of errors to
-predicted spread; the ratios are pooled with a prior in which forecasts err as much as they say, and a Student quantile
-takes the place of a normal one, because a handful of cuts is all there is.
-
-The factor is reached smoothly: none of it at the edge of the rows, two thirds of it once a prediction reaches beyond
-them by a twentieth of the range they span. The study behind the constants is in docs/intervals.md.
+Resamples know how uncertain the coefficients of a law are, not that the law itself may be a little wrong. Where it is,
+its error grows with the distance from the rows: `drift` is that error, as a standard deviation for each unit of the
+distance that `Hull.distance` gives. What the small rows say about the large ones tells it: every forward cut gives the
+squares of its errors, less what its resamples predicted, over the squares of its distances. They are averaged with
+what planted worlds of slightly wrong laws call for, and because few cuts are all there is, a Student quantile takes the
+place of a normal one. The study behind the constants is in docs/intervals.md.
 """
 
 from __future__ import annotations
 
+import functools
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from statistics import NormalDist
-from typing import Protocol
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
+from isoflop.queries.fitting.hull import Hull, boxed, corners, kept_hull
 from isoflop.queries.fitting.quantiles import student_quantile
+from isoflop.queries.fitting.scatter import MULTIPLICATIVE, Scatter
 from isoflop.queries.laws.algebra.expression import sql_number
 from isoflop.queries.laws.law import Law
 
 Array = NDArray[np.float64]
-Edge = tuple[float, float]
 
-PRIOR_CUTS = 8  # cuts that the prior counts for
-PRIOR_RATIO = 1.0  # errors in units of the predicted spread [1] in the prior: as large as predicted
-LARGEST_RATIO = 4.0  # [1]: a cut that missed by more says that its few rows fitted nothing, not how far off fits are
+PRIOR_DRIFT = 0.05  # of the values' own slope over the rows [1]: how wrong laws were in planted worlds
+PRIOR_WEIGHT = 1.0  # cuts with all rows that the prior counts for
+FREEDOM = 3.0  # degrees of freedom of a cut: its errors are of one sign and grow alike
+LARGEST_DRIFT = 30.0  # times the prior [1]: a cut that missed by more says that its few rows fitted nothing
 SPARE_ROWS = 3  # training rows beyond the number of coefficients below which a cut says nothing
-SPARE_TO_COVER = 5  # the same below which its intervals need not be made to cover: their spread is hardly known
-RAMP = 0.05  # reach in units of the rows' span [1] over which 1 - 1/e of the factor comes in
-SHORTEST_SPAN = 1.0  # natural logarithm of the span [1] that rows with nearly one value of an input are taken to have
+NODES = 257  # quantiles that are computed; those between are right to a ten thousandth
+SMALLEST = 1e-9  # distance [1] below which a row lies among the others
 
 
-class Cut(Protocol):
-    """What is needed of a forward cut: predictions of rows larger than those trained on."""
-
-    @property
-    def predicted(self) -> Array:
-        """Predictions (T,) of the test rows, in the target's unit."""
-
-    @property
-    def lower(self) -> Array:
-        """Lower ends (T,) of their intervals."""
-
-    @property
-    def upper(self) -> Array:
-        """Upper ends (T,) of their intervals."""
-
-    @property
-    def measured(self) -> Array:
-        """Measured values (T,)."""
-
-    @property
-    def n_train(self) -> int:
-        """Number of rows trained on."""
-
-
-def size_edge(law: Law, inputs: Array) -> Edge | None:
-    """Return the lowest and largest size of rows: the logarithm of the product of their positive inputs.
+class Cut(NamedTuple):
+    """A forward cut: rows larger than those trained on.
 
     Parameters
     ----------
-    law : says which inputs are positive
-    inputs : (R, P) usable rows
+    predicted, lower, upper, measured : (T,) of the larger rows, in the target's unit
+    distance : (T,) of them beyond the rows trained on
+    n_train : number of those
     """
-    logs = _log_sizes(law, inputs)
-    return None if logs is None or not len(logs) else (float(logs.min()), float(logs.max()))
+
+    predicted: Array
+    lower: Array
+    upper: Array
+    measured: Array
+    distance: Array
+    n_train: int
 
 
-def reach(law: Law, inputs: Array, support: Array, edge: Edge | None) -> Array:
-    """Return how far predictions reach beyond the rows, in units of the span of the rows.
+@dataclass(frozen=True)
+class Widening:
+    """How intervals grow beyond the rows.
 
     Parameters
     ----------
-    law : says which inputs count by their logarithm
-    inputs : (R, P) places to predict
-    support : (P, 2) lowest and largest value of each input among the rows
-    edge : `size_edge` of the rows, or None to look at each input alone
+    hull : where the rows lie
+    drift : standard deviation of a law's error for each unit of distance, on the scale of the scatter
+    freedom : degrees of freedom that is known with
+    """
 
-    Returns
+    hull: Hull
+    drift: float
+    freedom: int
+
+    def deviation(self, inputs: Array) -> Array:
+        """Return the standard deviation (R,) of the law's own error at places (R, P), on the scale of the scatter."""
+        return self.drift * self.hull.distance(inputs)
+
+    def over(self, hull: Hull | None) -> Widening | None:
+        """Return the same growth over other inputs for the same rows; None where it is not known where they lie."""
+        if hull is None or not hull.size > 0:
+            return None
+        return Widening(hull, self.drift * self.hull.size / hull.size, self.freedom)
+
+    def times(self, level: float) -> float:
+        """Return how many deviations an interval of some coverage [1] reaches to either side."""
+        return student_quantile((1 + level) / 2, self.freedom)
+
+    def ends(self, scatter: Scatter, predicted: Array, end: Array, half: Array, side: int) -> Array:
+        """Return the end of an interval when the law's own error is added.
+
+        Parameters
+        ----------
+        predicted, end : (R,) the prediction and the end that the resamples give
+        half : (R,) `times` deviations
+        side : 1 for the upper end, -1 for the lower
+
+        Returns
+        -------
+        (R,) further out by the root of the sum of squares; the end itself where half is 0
+        """
+        with np.errstate(all="ignore"):
+            away = side * scatter.between(end, predicted)
+            wider = np.where(away > 0, np.sqrt(away**2 + half**2), away + half)
+            return np.asarray(np.where(half > 0, scatter.moved(predicted, side * wider), end))
+
+    def moved(self, scatter: Scatter, values: Array, inputs: Array, errors: Array) -> Array:
+        """Return curves of resamples moved by the law's own error.
+
+        Parameters
+        ----------
+        values : (B, R) of B resamples
+        inputs : (R, P) where
+        errors : (B,) of each resample, in deviations
+        """
+        return scatter.moved(values, errors[:, None] * self.deviation(inputs))
+
+    def sql(self, ends: str, inputs: Sequence[str], name: str, *, share: float, is_additive: bool) -> str:
+        """Return SQL for the end of an interval at one place, as `ends` gives it.
+
+        Parameters
+        ----------
+        ends : SQL of a list of the prediction and the end that the resamples give
+        inputs : P texts, SQL of type DOUBLE for each input
+        name : of a lambda's variable that the texts do not use
+        share : of new runs that fall below the end [1]
+        is_additive : whether the scatter is
+        """
+        side, predicted, end = (1 if share > 0.5 else -1), f"{ends}[1]", f"{ends}[2]"
+        distance = self.hull.sql(inputs, name)
+        away = f"({end} - {predicted})" if is_additive else f"ln({end} / {predicted})"
+        half = f"({sql_number(self.drift * self.times(abs(2 * share - 1)))} * {name}[1])"
+        pair = f"list_transform([[{distance}, {side} * {away}]], lambda {name}: [{half}, {name}[2]])"
+        wider = (
+            f"CASE WHEN {name}[2] > 0 THEN sqrt(pow({name}[2], 2) + pow({name}[1], 2)) ELSE {name}[2] + {name}[1] END"
+        )
+        found = f"{predicted} + {side} * ({wider})" if is_additive else f"{predicted} * exp({side} * ({wider}))"
+        return f"list_transform({pair}, lambda {name}: CASE WHEN {name}[1] > 0 THEN {found} ELSE {end} END)[1]"
+
+
+def draw_errors(widening: Widening, count: int, seed: int = 0) -> Array:
+    """Return errors (B,) of a law in deviations, evenly spread over their distribution, in a random order.
+
+    Example
     -------
-    (R,) float array >= 0: the furthest of any input beyond its own range, and of the product of all beyond the
-    largest product. The latter sees a corner where every input is usual and the run is still larger than any.
+    >>> hull = Hull((1.0,), (True,), (0.0,), (-1.0,), (1.0,), 1.0)
+    >>> errors = draw_errors(Widening(hull, 0.01, 10), 4000)
+    >>> bool(abs(np.quantile(errors, 0.975) - student_quantile(0.975, 10)) < 0.01)
+    True
     """
-    furthest = np.zeros(len(inputs))
-    for p, input_ in enumerate(law.inputs):
-        values, (low, high) = inputs[:, p], support[p]
-        if input_.positive and low > 0:
-            values, low, high = np.log(np.where(values > 0, values, np.nan)), math.log(low), math.log(high)
-            span = max(high - low, SHORTEST_SPAN)
-        else:
-            span = high - low if high > low else max(abs(high), 1.0)
-        furthest = np.fmax(furthest, np.maximum(values - high, low - values) / span)
-    sizes = _log_sizes(law, inputs)
-    if edge is not None and sizes is not None:
-        furthest = np.fmax(furthest, (sizes - edge[1]) / max(edge[1] - edge[0], SHORTEST_SPAN))
-    return np.where(furthest > 1e-9, furthest, 0.0)
+    return np.random.default_rng(seed).permutation(_even_errors(widening.freedom, count))
 
 
-def widened(factor: float, reached: Array) -> Array:
-    """Return the factor (R,) on the logarithm of an interval's half width at each reach (R,)."""
-    return np.asarray(1.0 + (factor - 1.0) * -np.expm1(-reached / RAMP))
+@functools.lru_cache(maxsize=8)
+def _even_errors(freedom: int, count: int) -> Array:
+    """Quantiles (B,) of Student's distribution at the middles of equal shares, interpolated over normal ones."""
+    normal = NormalDist()
+    scores = np.array([normal.inv_cdf((k + 0.5) / count) for k in range(count)])
+    nodes = np.linspace(0, scores[-1], NODES)
+    found = [student_quantile(normal.cdf(node), freedom) for node in nodes.tolist()]
+    return np.asarray(np.copysign(np.interp(np.abs(scores), nodes, found), scores))
 
 
-def sql_widened(factor: float, law: Law, support: Array, edge: Edge | None, inputs: Sequence[str]) -> str | None:
-    """Return SQL for `widened(factor, reach(…))` at one place, or None where nothing is widened.
+def learnt(
+    hull: Hull, values: Array, cuts: Sequence[Cut], num_free: int, level: float,
+    scatter: Scatter = MULTIPLICATIVE,
+) -> Widening:  # fmt: skip
+    """Return how intervals grow beyond rows, from what the forward cuts among them show.
 
     Parameters
     ----------
-    inputs : P texts, SQL of type DOUBLE for each input
-    """
-    if factor <= 1.0:
-        return None
-    furthest, logs = ["0e0"], []
-    for input_, text, (low, high) in zip(law.inputs, inputs, support.tolist(), strict=True):
-        if input_.positive:
-            logs.append(f"ln({text})")
-        if input_.positive and low > 0:
-            value, low, high = logs[-1], math.log(low), math.log(high)
-            span = max(high - low, SHORTEST_SPAN)
-        else:
-            value, span = text, high - low if high > low else max(abs(high), 1.0)
-        beyond = f"greatest({value} - {sql_number(high)}, {sql_number(low)} - {value})"
-        furthest.append(f"{beyond} / {sql_number(span)}")
-    if edge is not None and logs:
-        span = max(edge[1] - edge[0], SHORTEST_SPAN)
-        furthest.append(f"({' + '.join(logs)} - {sql_number(edge[1])}) / {sql_number(span)}")
-    reached = f"greatest({', '.join(furthest)})"
-    eased = f"1e0 - exp(-{reached} / {sql_number(RAMP)})"
-    return f"(1e0 + {sql_number(factor - 1.0)} * CASE WHEN {reached} > 1e-9 THEN {eased} ELSE 0e0 END)"
-
-
-def widening_factor(cuts: Sequence[Cut], num_rows: int, num_free: int, level: float) -> float:
-    """Return the factor >= 1 on intervals beyond the rows that the forward cuts call for.
-
-    Parameters
-    ----------
+    hull : where all rows lie
+    values : (R,) of all rows
     cuts : with prediction intervals at `level`
-    num_rows : of all rows; a cut that trains on most of them says more about their fit
     num_free : fitted coefficients
     level : coverage of the intervals [1]
     """
+    prior = PRIOR_DRIFT * _slope(hull, scatter.on_scale(values))
+    total, weight = PRIOR_WEIGHT * prior**2, PRIOR_WEIGHT
     quantile = NormalDist().inv_cdf((1 + level) / 2)
-    weights, ratios, needed = [], [], [np.zeros(0)]
     for cut in cuts:
-        if cut.n_train < num_free + SPARE_ROWS:
-            continue
-        needs = _needed(cut)
-        weights.append((cut.n_train / num_rows) ** 2)
-        ratios.append(min(quantile * math.sqrt(np.mean(needs**2)), LARGEST_RATIO))
-        if cut.n_train >= num_free + SPARE_TO_COVER:
-            needed.append(needs)
-    total = sum(weight * ratio**2 for weight, ratio in zip(weights, ratios, strict=True))
-    pooled = math.sqrt((total + PRIOR_CUTS * PRIOR_RATIO**2) / (sum(weights) + PRIOR_CUTS))
-    warranted = pooled * student_quantile((1 + level) / 2, PRIOR_CUTS + len(ratios)) / quantile
-    left_out = np.concatenate(needed)
-    covering = float(np.quantile(left_out, level, method="higher")) if len(left_out) else 1.0
-    return max(1.0, warranted, covering)
+        found = _drift(cut, quantile, scatter) if cut.n_train >= num_free + SPARE_ROWS else None
+        if found is not None:
+            share = (cut.n_train / len(values)) ** 2  # a cut that trains on most rows says more about their fit
+            total += share * min(found, (LARGEST_DRIFT * prior) ** 2)
+            weight += share
+    return Widening(hull, math.sqrt(total / weight), round(FREEDOM * weight))
 
 
-def _needed(cut: Cut) -> Array:
-    """(T,) how many times wider, in logarithms, each interval had to be to hold its row."""
-    with np.errstate(all="ignore"):
-        error = np.log(cut.measured / cut.predicted)
-        half = np.where(error > 0, np.log(cut.upper / cut.predicted), np.log(cut.predicted / cut.lower))
-        return np.nan_to_num(np.abs(error) / half, nan=1.0, posinf=LARGEST_RATIO)
+def from_range(
+    law: Law, coefficients: Array, support: Array, edge: tuple[float, float] | None, scatter: Scatter
+) -> Widening | None:
+    """Return how intervals grow where only the range of the rows is known: as planted worlds call for.
 
-
-def _log_sizes(law: Law, inputs: Array) -> Array | None:
-    """(R,) logarithm of the product of the positive inputs, or None without any."""
-    positive = [p for p, input_ in enumerate(law.inputs) if input_.positive]
-    if not positive:
+    Parameters
+    ----------
+    coefficients : (K,) of the law
+    support, edge : as `boxed` takes them
+    """
+    hull = boxed(law, support, edge)
+    if hull is None:
         return None
-    columns = inputs[:, positive]
     with np.errstate(all="ignore"):
-        return np.asarray(np.log(np.where(columns > 0, columns, np.nan)).sum(axis=1))
+        values = scatter.on_scale(np.asarray(law.predict(coefficients, corners(support))))
+    if not np.isfinite(values).all():
+        return None
+    drift = PRIOR_DRIFT * _slope(hull, values)
+    return Widening(hull, drift, round(FREEDOM * PRIOR_WEIGHT))
+
+
+def kept(widening: Widening | None) -> dict[str, Any] | None:
+    """Return what JSON keeps of it."""
+    if widening is None:
+        return None
+    return {"hull": widening.hull.kept(), "drift": widening.drift, "freedom": widening.freedom}
+
+
+def kept_widening(kept: Mapping[str, Any]) -> Widening:
+    """Return what `kept` gave."""
+    return Widening(kept_hull(kept["hull"]), kept["drift"], kept["freedom"])
+
+
+def growth(widening: Widening, level: float, scatter: Scatter) -> str:
+    """Return what intervals do beyond the rows, for a sentence: how far out their ends move for a factor of ten."""
+    decade = widening.times(level) * widening.drift * math.log(10)
+    if scatter.is_additive:
+        return f"its ends move out by {decade:.3g} for each factor of 10"
+    return f"its ends move out by {math.expm1(decade):.2g} of the value for each factor of 10"
+
+
+def _slope(hull: Hull, values: Array) -> float:
+    """How much values (R,) on the scale of the scatter vary for each unit of distance among their rows."""
+    return float(np.std(values)) / hull.size if hull.size > 0 else 0.0
+
+
+def _drift(cut: Cut, quantile: float, scatter: Scatter) -> float | None:
+    """Mean square of a cut's errors beyond what its resamples predict, per square of distance; None without any."""
+    with np.errstate(all="ignore"):
+        error = scatter.between(cut.measured, cut.predicted)
+        half = np.where(error > 0, scatter.between(cut.upper, cut.predicted), scatter.between(cut.predicted, cut.lower))
+        excess = error**2 - (half / quantile) ** 2
+    is_beyond = (cut.distance > SMALLEST) & np.isfinite(excess)
+    if not is_beyond.any():
+        return None
+    return max(float(excess[is_beyond].sum() / (cut.distance[is_beyond] ** 2).sum()), 0.0)

@@ -11,6 +11,8 @@ from dataclasses import dataclass, replace
 
 from isoflop.lakehouse.errors import UnknownName, did_you_mean, nearest
 from isoflop.lakehouse.units import UNITS
+from isoflop.queries.language.mixtures import mixture_named
+from isoflop.queries.language.named_parts import check_dependence, named_parts
 from isoflop.queries.language.question import Own, Question
 from isoflop.queries.language.syntax.nodes import (
     Candidate,
@@ -22,9 +24,11 @@ from isoflop.queries.language.syntax.nodes import (
     Span,
 )
 from isoflop.queries.language.syntax.reader import FUNCTION_WORDS, RESERVED
+from isoflop.queries.language.syntax.sizes import is_size
 from isoflop.queries.language.syntax.tokens import Kind, quote_name, tokenize
 from isoflop.queries.laws import Coefficient, FormulaError, Law, known_laws, parse_formula
-from isoflop.queries.laws.algebra.parser import FUNCTIONS, match_name
+from isoflop.queries.laws.algebra.parser import FUNCTIONS, match_name, parse_expression
+from isoflop.queries.laws.mixture import of_family
 
 Column = Expression | Own
 
@@ -67,6 +71,9 @@ def bind_candidate(question: Question, candidate: Candidate) -> Bound:
     law = _built_in(question, form) if isinstance(form, LawForm) else None
     if law is None or isinstance(form, FormulaForm):
         return _bind_formula(question, form, target, name)
+    if form.lets:
+        hint = f"write the expression where it stands: {law.name}({form.lets[0].expression.text}, …)"
+        raise question.error("Binder", "LET belongs to a formula, and this is a law form", form.lets[0].name, hint)
     columns = _columns(question, law, form)
     names = [_name_of(question, column) or input_.name for input_, column in zip(law.inputs, columns, strict=True)]
     law = with_names(law, names, name)
@@ -84,7 +91,7 @@ def _name_of(question: Question, column: Column) -> str | None:
 def _built_in(question: Question, form: LawForm) -> Law | None:
     """Return the built-in law a form names, or None when the form is a formula that looks like a call."""
     laws = known_laws()
-    law = laws.get(form.name.text) or laws.get(form.name.text.lower())
+    law = laws.get(form.name.text) or laws.get(form.name.text.lower()) or mixture_named(question, form)
     declared = {parameter.name.text for parameter in form.parameters}
     if law is not None:
         is_formula = form.name.text.lower() in FUNCTIONS and _uses(question, form.arguments or (), declared)
@@ -94,6 +101,9 @@ def _built_in(question: Question, form: LawForm) -> Law | None:
     if is_function or is_constant:
         return None
     hint = did_you_mean(form.name.text, laws, "SHOW LAW FORMS lists them; a formula needs PARAMETERS (…)")
+    sized = of_family(form.name.text, len(form.arguments or ()))
+    if sized is not None:
+        hint = f"the name ends in the number of proportions: write {sized.name}"
     raise UnknownName(
         "Catalog",
         f"law form '{form.name.text}' does not exist",
@@ -119,10 +129,11 @@ def _columns(question: Question, law: Law, form: LawForm) -> tuple[Column, ...]:
         index = form.expression.first
         return tuple(Own(quote_name(input_.name), index) for input_ in law.inputs)
     if len(form.arguments) != len(law.inputs):
-        wanted = ", ".join(input_.name for input_ in law.inputs)
+        other = of_family(law.name, len(form.arguments)) or law
+        wanted = ", ".join(input_.name for input_ in other.inputs)
         count = len(law.inputs)
         message = f"law '{law.name}' takes {count} column{'s' * (count != 1)}, got {len(form.arguments)}"
-        raise question.error("Binder", message, form.expression, f"write {law.name}({wanted})")
+        raise question.error("Binder", message, form.expression, f"write {other.name}({wanted})")
     return form.arguments
 
 
@@ -130,28 +141,43 @@ def _bind_formula(question: Question, form: LawForm | FormulaForm, target: Expre
     """Return the law of a formula: every name in it that is no declared parameter is a column."""
     expression = form.expression
     declared = [parameter.name.text for parameter in form.parameters]
-    columns = names_in(question, expression, declared)
+    lets = named_parts(question, form, declared, lambda part: tidy(question, part))
+    columns = names_in(question, expression, [*declared, *lets.texts])
+    for let in form.lets:
+        for column, place in names_in(question, let.expression, [*declared, *lets.before(let)]).items():
+            columns.setdefault(column, place)
     _check_declared(question, form, columns)
     coefficients = [
         _coefficient(question, Coefficient(parameter.name.text), parameter) for parameter in form.parameters
     ]
     try:
-        law = parse_formula(_with_numbers(question, expression), coefficients, columns)
-        text, unit = tidy(question, expression), UNITS.get(target_name, "")
-        law = parse_formula(text, coefficients, columns, target=target_name, unit=unit)
+        if lets.texts:
+            parse_expression(_with_numbers(question, expression), [*declared, *lets.texts, *columns])
+        else:
+            parse_formula(_with_numbers(question, expression), coefficients, columns)
     except FormulaError as error:
         raise error.within(question.text, expression.start) from None
     except RecursionError:
         raise question.error("Parser", "the formula is nested too deeply", expression) from None
+    text, unit = lets.expanded(tidy(question, expression)), UNITS.get(target_name, "")
+    try:
+        law = parse_formula(text, coefficients, columns, target=target_name, unit=unit)
+    except FormulaError as error:
+        if lets.texts:
+            raise question.error(error.kind, error.reason, expression, error.hint) from None
+        raise error.within(question.text, expression.start) from None
+    except RecursionError:
+        raise question.error("Parser", "the formula is nested too deeply", expression) from None
+    check_dependence(question, law, expression)
     slices = tuple(columns[input_.name] for input_ in law.inputs)
     return Bound(law, law.formula, False, slices, target, target_name, form)
 
 
 def _check_declared(question: Question, form: LawForm | FormulaForm, columns: Mapping[str, Expression]) -> None:
     """Check that every declared parameter stands in the formula; one that does not was probably misspelled there."""
-    written = {
-        token.name.lower() for token in question.tokens[form.expression.first : form.expression.last] if token.is_name
-    }
+    parts = [form.expression, *(let.expression for let in form.lets)]
+    tokens = [token for part in parts for token in question.tokens[part.first : part.last]]
+    written = {token.name.lower() for token in tokens if token.is_name}
     for parameter in form.parameters:
         name = parameter.name.text
         if name.lower() in written:
@@ -205,10 +231,10 @@ def tidy(question: Question, expression: Expression) -> str:
 
 
 def _with_numbers(question: Question, expression: Expression) -> str:
-    """Return an expression with a number of the same length for each parameter, to see whether it is a formula."""
+    """Return an expression with a number as long for each parameter and size, to see whether it is a formula."""
     text = expression.text
     for token in question.tokens[expression.first : expression.last]:
-        if token.kind is Kind.PARAMETER:
+        if token.kind is Kind.PARAMETER or is_size(token):
             start, end = token.start - expression.start, token.end - expression.start
             text = text[:start] + "1" * (end - start) + text[end:]
     return text
@@ -222,10 +248,10 @@ def with_names(law: Law, inputs: Sequence[str], target: str) -> Law:
     inputs : P names; kept as the law has them where the formula could no longer be read
     target : name of what it predicts
     """
-    return law.renamed(inputs, target, UNITS.get(target, ""), _renamed)
+    return law.renamed(inputs, target, UNITS.get(target, ""), renamed)
 
 
-def _renamed(formula: str, new: Mapping[str, str]) -> str:
+def renamed(formula: str, new: Mapping[str, str]) -> str:
     """Return a formula with its names exchanged."""
     parts, position = [], 0
     for token in tokenize(formula):
@@ -278,7 +304,9 @@ def _coefficient(question: Question, known: Coefficient, parameter: ParameterRan
         at = parameter.upper or parameter.lower or parameter.name
         raise question.error("Binder", f"'{name}' has no values between {lower:g} and {upper:g}", at)
     for what, given, place in (("INIT", init, parameter.init), ("FIXED", fixed, parameter.fixed)):
-        if given is not None and place is not None and not (lower <= given <= upper and math.isfinite(given)):
+        if given is not None and place is not None and not math.isfinite(given):
+            raise question.error("Binder", f"{what} takes a finite number, got {place.text}", place)
+        if given is not None and place is not None and not lower <= given <= upper:
             raise question.error("Binder", f"{what} {given:g} lies outside [{lower:g}, {upper:g}]", place)
     return replace(known, lower=lower, upper=upper, init=init, fixed=fixed)
 

@@ -7,7 +7,8 @@ from collections.abc import Sequence
 
 from isoflop.queries.language.question import Question
 from isoflop.queries.language.scope import Scope
-from isoflop.queries.language.syntax.nodes import ConditionClause, OverList, OverRange, Span
+from isoflop.queries.language.syntax.nodes import Span
+from isoflop.queries.language.syntax.planning import ConditionClause, OverList, OverRange
 from isoflop.queries.planning.problem import Variable
 
 

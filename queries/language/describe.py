@@ -9,13 +9,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from isoflop.queries.fitting.problem import planned_starts
+from isoflop.queries.fitting.widening import growth
 from isoflop.queries.language.bind import Bound
-from isoflop.queries.language.options import ClauseOptions, IntervalOptions
+from isoflop.queries.language.clause_options import ClauseOptions, IntervalOptions
 from isoflop.queries.language.provenance import staleness
 from isoflop.queries.language.question import Question
 from isoflop.queries.language.records import LawRecord
 from isoflop.queries.language.rows import Rows
-from isoflop.queries.language.syntax.nodes import Design, Optimize, OverRange, Source, Span
+from isoflop.queries.language.syntax.nodes import Source, Span
+from isoflop.queries.language.syntax.planning import Design, Optimize, OverRange
 from isoflop.queries.language.verb import Steps
 from isoflop.queries.laws import Coefficient
 
@@ -24,6 +26,8 @@ Array = NDArray[np.float64]
 
 def law_steps(question: Question, record: LawRecord) -> Steps:
     """Return what a saved law is: its version, its formula, the rows behind it and whether they have changed."""
+    if record.is_given:
+        return given_steps(record)
     found = staleness(question, record)
     delta = getattr(record.penalty, "delta", None)
     objective = record.penalty.name + (f", delta {delta:g}" if delta is not None else "")
@@ -38,6 +42,20 @@ def law_steps(question: Question, record: LawRecord) -> Steps:
     return [*steps, ("stale", stale + (f": {found.reason}" if found.reason else ""))]
 
 
+def given_steps(record: LawRecord) -> Steps:
+    """Return what a law of given coefficients is: its formula, its numbers, and what is known of it."""
+    name = "" if record.name is None else f"{record.label}: "
+    steps = [("law", f"{name}{record.target} ~ {record.law.formula}"), ("status", "given: nothing is fitted")]
+    for coefficient, value, error in zip(
+        record.law.coefficients, record.fitted.coefficients.tolist(), record.std_errors.tolist(), strict=True
+    ):
+        steps.append(
+            (f"coefficient {coefficient.name}", f"{value:g}" + (f", standard error {error:g}" if error >= 0 else ""))
+        )
+    noted = [note.partition(": ") for note in record.notes]
+    return [*steps, *((kind, message) for kind, _, message in noted)]
+
+
 def usable_steps(fault: NDArray[np.object_]) -> Steps:
     """Return how many points cannot be predicted, and why."""
     bad = fault != ""
@@ -49,7 +67,7 @@ def usable_steps(fault: NDArray[np.object_]) -> Steps:
 
 def distance_steps(record: LawRecord, inputs: Array) -> Steps:
     """Return how far beyond the largest value among its rows the points take each input of a law."""
-    if not len(inputs):
+    if not len(inputs) or record.is_given:
         return []
     with np.errstate(all="ignore"):
         ratios = (inputs / record.fitted.support[:, 1]).max(axis=0)
@@ -62,11 +80,35 @@ def distance_steps(record: LawRecord, inputs: Array) -> Steps:
 def interval_step(record: LawRecord, options: IntervalOptions) -> tuple[str, str]:
     """Return which interval a prediction has, and what it comes from."""
     level = record.level if options.level is None else options.level
-    count = len(record.fitted.draws)
+    count = len(record.fitted_for(options.interval).draws)
+    if record.is_given:
+        return "intervals", f"{options.interval} at {level:g}" if why_no_interval(record, options) is None else "none"
     if not count:
         return "intervals", "none, because the law has no resamples"
-    wider = f", up to {record.fitted.widening:.3g}x wider beyond the rows" if record.fitted.widening > 1 else ""
+    widening = record.fitted.widening
+    wider = "" if widening is None else f"; beyond the rows {growth(widening, level, record.fitted.scatter)}"
     return "intervals", f"{options.interval} at {level:g} from {count} resamples{wider}"
+
+
+def why_no_interval(record: LawRecord, options: IntervalOptions) -> str | None:
+    """Return why predictions of a law have no interval, or None where they have one."""
+    if not record.is_given:
+        return (
+            None
+            if len(record.fitted.draws)
+            else f"{record.common_title} has no resamples, so its predictions have no interval"
+        )
+    if not len(record.fitted_for(options.interval).draws):
+        if np.isfinite(record.std_errors).any():
+            return f"{record.title} says how sure each coefficient is, not how they move together: no interval"
+        stated = "uncertainty" if not len(record.fitted.draws) else "errors of its coefficients"
+        return f"{record.title} has no stated {stated}, so its predictions have no interval"
+    if options.interval == "prediction" and not np.isfinite(record.fitted.residual_scale):
+        return (
+            f"{record.title} has no stated residual_scale, so only its curve has an interval: "
+            "WITH (interval = 'confidence')"
+        )
+    return None
 
 
 def on_one_line(question: Question, span: Span) -> str:

@@ -7,19 +7,20 @@ every verb clause becomes a relation that the SQL around it reads.
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
 from isoflop.lakehouse.answers import Answer
-from isoflop.lakehouse.errors import QuerySyntaxError
+from isoflop.lakehouse.errors import QuerySyntaxError, StatementError
 from isoflop.lakehouse.session import Session
 from isoflop.lakehouse.sql.execution import check_encodable
 from isoflop.lakehouse.sql.read_only_guard import MEND
+from isoflop.queries.language.misplaced import hinted, refuse_kept, restated
 from isoflop.queries.language.question import Question
 from isoflop.queries.language.services import Services
 from isoflop.queries.language.syntax.clauses import Clause, split_statements
-from isoflop.queries.language.syntax.tokens import Kind, Token, tokenize
+from isoflop.queries.language.syntax.tokens import tokenize
 from isoflop.queries.language.text import Text
 from isoflop.queries.language.verbs import words
 
@@ -29,7 +30,6 @@ if TYPE_CHECKING:
     from isoflop.lakehouse import Asked
 
 _TRANSACTION = ("BEGIN", "START", "COMMIT", "ROLLBACK", "ABORT")
-_KEPT_TEXT = ("VIEW", "MACRO", "FUNCTION")
 
 
 def execute(
@@ -58,7 +58,7 @@ def execute(
     if not typed.clauses:
         if typed.tokens:
             _bring_up_to_date(Question(typed, services, None, answer_clause), 0, len(typed.tokens))
-        return Answer(_nothing() if _is_blank(text) else lake.query(text, parameters, relations), statement=text)
+        return Answer(_nothing() if _is_blank(text) else _asked(typed, lake, parameters, relations), statement=text)
     _check_characters(text)
     table = None
     with contextlib.nullcontext(lake) if isinstance(lake, Session) else lake.session() as session:
@@ -70,7 +70,56 @@ def execute(
             _bring_up_to_date(question, first, last)
             table = _answer_statement(question, session, first, last, clauses)
     assert table is not None
-    return Answer(table, statement=text, notes=tuple(services.notes), units=dict(services.units))
+    return Answer(table, statement=text, notes=services.said, units=dict(services.units))
+
+
+def _asked(
+    typed: Text,
+    lake: Asked,
+    parameters: Sequence[Any] | Mapping[str, Any] | None,
+    relations: Mapping[str, pa.Table] | None,
+) -> pa.Table:
+    """Return DuckDB's answer to a text without verbs.
+
+    Raises
+    ------
+    duckdb.Error : as DuckDB words it
+    StatementError : where a verb stands in the text that cannot stand there
+    """
+    with _verbs_in_errors(typed), _laws_in_errors(typed, lake):
+        return lake.query(typed.text, parameters, relations)
+
+
+@contextlib.contextmanager
+def _verbs_in_errors(typed: Text) -> Iterator[None]:
+    """Have DuckDB's syntax errors name the verb that stands where none can."""
+    import duckdb
+
+    try:
+        yield
+    except (duckdb.ParserException, QuerySyntaxError) as error:
+        said = restated(typed, error) if typed.tokens else None
+        if said is None:
+            raise
+        raise said from error
+
+
+@contextlib.contextmanager
+def _laws_in_errors(typed: Text, lake: Asked) -> Iterator[None]:
+    """Have errors name the law that is called as a function and is none."""
+    import duckdb
+
+    try:
+        yield
+    except (duckdb.CatalogException, StatementError) as error:
+        if "does not exist!" not in str(error):
+            raise
+        from isoflop.queries.language.no_function import said_of_law
+
+        said = said_of_law(lake, Text.read(typed.text, typed.words) if not typed.tokens else typed, error)
+        if said is None:
+            raise
+        raise said from error
 
 
 def _answer_statement(
@@ -79,14 +128,19 @@ def _answer_statement(
     """Return the answer to one statement; all that it reads is one state of the lake."""
     tokens = question.tokens
     is_clause = len(clauses) == 1 and (clauses[0].first, clauses[0].last) == (first, last)
-    is_described = tokens[first].upper == "EXPLAIN" and tokens[first + 1].upper != "ANALYZE"
+    analyzed = {token.upper for token in tokens[first + 1 : clauses[0].first if clauses else last]}
+    is_described = tokens[first].upper == "EXPLAIN" and not analyzed & {"ANALYZE", "ANALYSE"}
     question.services.keeps_forecasts = not is_described
 
     def answer() -> pa.Table:
         question.begin(first)
-        return question.answer_clause(first, last) if is_clause else question.run_statement(first, last)
+        if is_clause:
+            return question.answer_clause(first, last)
+        with _verbs_in_errors(question.typed):
+            return question.run_statement(first, last)
 
-    table = session.at_once(answer) if clauses else answer()
+    with _laws_in_errors(question.typed, session):
+        table = session.at_once(answer) if clauses else answer()
     if not is_clause:
         question.units.clear()
     return table
@@ -143,8 +197,14 @@ def answer_clause(question: Question, first: int, last: int) -> pa.Table:
     """
     from isoflop.queries.language.parse import parse_clause
 
-    clause = parse_clause(question.text, question.tokens, first, last, question.typed.words)
-    return clause.verb.plan(question, clause.node).run()
+    try:
+        clause = parse_clause(question.text, question.tokens, first, last, question.typed.words)
+        return clause.verb.plan(question, clause.node).run()
+    except QuerySyntaxError as error:
+        opening = question.typed.words.at(question.tokens, first)
+        if error.text != question.text or opening is None:
+            raise
+        raise hinted(question.typed, error, first, last, opening.called) from error.__cause__
 
 
 def _check_characters(text: str) -> None:
@@ -170,23 +230,6 @@ def _check_statement(question: Question, first: int, last: int, clauses: Sequenc
             raise question.error("Permission", message, tokens[clause.first], MEND)
     if not clauses:
         return
-    place = tokens[clauses[0].first]
-    opening = question.typed.words.at(tokens, clauses[0].first)
-    kept = _kept(tokens[first:last])
-    if kept is not None and opening is not None and not opening.verb.is_statement:
-        message = f"a {kept} cannot hold {opening.called}, which is answered once"
-        raise question.error("Binder", message, place, f"CREATE TABLE … AS {opening.called} … keeps the answer")
-
-
-def _kept(tokens: Sequence[Token]) -> str | None:
-    """Return what a statement keeps the text of its query in: a view, a macro, a prepared statement."""
-    if tokens[0].upper == "PREPARE":
-        return "prepared statement"
-    if tokens[0].upper != "CREATE":
-        return None
-    for token in tokens[1:6]:
-        if token.upper in _KEPT_TEXT:
-            return token.upper.lower()
-        if token.kind is not Kind.WORD or token.upper in ("TABLE", "LAW"):
-            return None
-    return None
+    kept = refuse_kept(question.typed, first, clauses[0].first)
+    if kept is not None:
+        raise kept

@@ -7,30 +7,34 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from isoflop.lakehouse.errors import EmptySelection, FitError, StatementError, UsageError
 from isoflop.queries.fitting.data import usable_rows
 from isoflop.queries.fitting.fit import fit_data
+from isoflop.queries.fitting.mistakes import notes_on_curves
+from isoflop.queries.fitting.note import Note
 from isoflop.queries.fitting.record import Fit as FitRecord
 from isoflop.queries.fitting.solver import compiled
 from isoflop.queries.language.bind import Bound, Column, bind_candidate, tidy
+from isoflop.queries.language.clause_options import ClauseOptions
 from isoflop.queries.language.describe import bound_steps, interval_steps, row_steps, search_steps
-from isoflop.queries.language.options import ClauseOptions, read_fit_options
+from isoflop.queries.language.mixtures import fewest_free, refuse_mixture, usual_resamples
+from isoflop.queries.language.options import read_fit_options
 from isoflop.queries.language.over_columns import OverColumns, over_columns, own_law
+from isoflop.queries.language.own_inputs import OwnInputs
 from isoflop.queries.language.question import Own, Question
-from isoflop.queries.language.records import LawRecord, OwnInputs, known
-from isoflop.queries.language.rows import CLUSTER, Rows, column_of, describe_dropped, group_rows, no_rows, read_rows
+from isoflop.queries.language.records import LawRecord
+from isoflop.queries.language.row_groups import group_rows
+from isoflop.queries.language.rows import CLUSTER, RUN, Rows, column_of, describe_dropped, no_rows, read_rows
+from isoflop.queries.language.shared_fits import check_sharing, labels_of, shared_parts
 from isoflop.queries.language.syntax.nodes import Expression, FitClause
 from isoflop.queries.language.syntax.tokens import quote_name
 from isoflop.queries.language.verb import Steps
-from isoflop.queries.laws import Law
 from isoflop.queries.planning.informative import notes_on_informative_run
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
-RUN = "run_id"  # rows that share it are points of one run
 ASKED = ("bootstrap", "intervals", "std_error", "lower", "upper")  # columns of an answer that was asked for them
 GLANCE = (
     "law", "form", "rows", "dropped", "objective", "r2", "rmse_log", "aicc", "bic", "condition", "status", "notes",
@@ -50,6 +54,7 @@ class Fitted:
     parts : the rows of each group with their fit; None where no row is usable
     records : the laws with their numbers, in the order of `parts`
     options : how they were fitted
+    labels : what the groups are called, in the order of `parts`; none without GROUP BY
     """
 
     bound: Bound
@@ -58,6 +63,7 @@ class Fitted:
     parts: tuple[tuple[Rows, FitRecord | None], ...]
     records: tuple[LawRecord | None, ...]
     options: ClauseOptions
+    labels: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -95,15 +101,23 @@ class PlannedFit:
         StatementError : when the clause names what does not exist
         """
         bound = bind_candidate(question, node.candidate)
-        options = replace(read_fit_options(question, node.options, "FIT", bound.law), **(kept or {}))
+        if node.source.sharing:
+            refuse_mixture(
+                question, bound.law, node.source.sharing[0], "SHARING holds for the coefficients of one form"
+            )
+            check_sharing(question, bound.law, node.source, node.options)
+            kept = {**(kept or {}), "forward": False}
+        options = read_fit_options(question, node.options, "FIT", bound.law)
+        options = replace(options, **{**usual_resamples(node.options, bound.law), **(kept or {})})
         groups = group_names(question, node.source.groups, (*GLANCE, *ASKED, "bias"), "FIT")
         extra: dict[str, Column] = {str(position): group for position, group in enumerate(groups.values())}
         if options.cluster is not None:
             extra[CLUSTER] = options.cluster
         elif options.bootstrap == "auto" and (run := column_of(question, node.source, RUN)) is not None:
             extra[CLUSTER] = run
-        rows = read_rows(question, bound, node.source, extra)
-        return cls(question, node, bound, options, groups, rows, over_columns(question, bound, node.source))
+        rows = read_rows(question, bound, node.source, extra, options.objective)
+        outer = over_columns(question, bound, node.source, options.objective)
+        return cls(question, node, bound, options, groups, rows, outer)
 
     @property
     def keys(self) -> pa.Table:
@@ -115,7 +129,10 @@ class PlannedFit:
         steps = [*bound_steps(self.bound), *row_steps(self.node.source, self.rows)]
         if self.groups:
             steps += [("group by", group.text) for group in self.groups.values()]
-            steps.append(("fits", f"{len(group_rows(self.keys))}, one for each group"))
+            how = "one for each group" if not self.node.source.sharing else "of one search"
+            steps.append(("fits", f"{len(group_rows(self.keys))}, {how}"))
+        if self.node.source.sharing:
+            steps.append(("common to all groups", ", ".join(name.text for name in self.node.source.sharing)))
         steps += search_steps(self.bound, self.rows, self.options)
         steps += interval_steps(self.options, RUN if groups_of(self.rows, self.options) is not None else None)
         if self.options.checks_forward:
@@ -140,13 +157,20 @@ class PlannedFit:
         if options.compiled is None:
             options = replace(options, compiled=compiled.pays(len(rows.kept) * options.resamples))
         parts: list[tuple[Rows, FitRecord | None]] = []
+        source = self.node.source
+        labels = labels_of(self.keys, chosen) if self.groups else []
         with compiled.switched(bool(options.compiled)):
-            for indices in chosen:
+            if source.sharing:
+                groups = [*zip(labels, chosen, strict=True)]
+                together = groups_of(rows, options)
+                parts = shared_parts(question, bound, source, rows, groups, together, options)
+            for indices in chosen if not source.sharing else []:
                 part = rows.take(indices) if self.groups else rows
                 parts.append((part, fit_rows(question, bound, part, options) if len(part.kept) else None))
+        whose: list[str | None] = [*labels] or [None]
         found = parts[0][1]
         if not self.groups and found is not None and found.status == "too_few_rows":
-            free = sum(coefficient.fixed is None for coefficient in bound.law.coefficients)
+            free = fewest_free(bound.law)
             wanted = f"{free} different rows for {free} free coefficients"
             raise no_rows(question, "FIT", self.node.source, rows, wanted)
         return Fitted(
@@ -155,9 +179,13 @@ class PlannedFit:
             keys=self.keys.take([int(indices[0]) for indices in chosen]).rename_columns(list(self.groups)),
             parts=tuple(parts),
             records=tuple(
-                None if found is None else record_of(question, bound, found, self.outer) for _, found in parts
+                None
+                if found is None
+                else replace(record_of(question, bound, found, rows.unit, self.outer), group=group)
+                for group, (_, found) in zip(whose, parts, strict=True)
             ),
             options=options,
+            labels=tuple(labels),
         )
 
 
@@ -169,13 +197,28 @@ def fit_rows(question: Question, bound: Bound, rows: Rows, options: ClauseOption
     StatementError : when there is nothing to fit
     """
     try:
-        data = usable_rows(bound.law, rows.inputs, rows.target, rows.weight, groups_of(rows, options), rows.name)
+        groups = groups_of(rows, options)
+        data = usable_rows(bound.law, rows.inputs, rows.target, rows.weight, groups, rows.name, options.objective)
         found = fit_data(bound.law, data, options)
-        return found.noting(notes_on_informative_run(found))
+        found = found.noting(notes_on_informative_run(found))
     except (EmptySelection, FitError, UsageError) as error:
         if isinstance(error, StatementError):
             raise
         raise question.error("Fit", error.message, bound.span, error.hint) from error
+    if any(note.code == "unused_column" for note in rows.notes):  # which says better why rows are alike
+        found = found.without("repeated_rows")
+    curves = notes_on_dependence(rows, found, groups_of(rows, options))
+    question.services.asides += [note.message for note in curves]
+    return found.noting([*rows.notes, *curves])
+
+
+def notes_on_dependence(rows: Rows, found: FitRecord, groups: list[Any] | None) -> list[Note]:
+    """Return a note where points of one run are resampled one by one, and lie off to the same side."""
+    if groups is not None or not rows.has_runs or not np.isfinite(found.solution.residuals).all():
+        return []
+    kept = found.data.kept
+    runs = rows.labels.take(rows.kept[kept]).to_pylist()
+    return notes_on_curves(found.solution.residuals, found.data.inputs, runs, RUN)
 
 
 def groups_of(rows: Rows, options: ClauseOptions) -> list[Any] | None:
@@ -214,17 +257,21 @@ def group_names(
     return found
 
 
-def record_of(question: Question, bound: Bound, found: FitRecord, outer: OverColumns | None = None) -> LawRecord:
+def record_of(
+    question: Question, bound: Bound, found: FitRecord, unit: str, outer: OverColumns | None = None
+) -> LawRecord:
     """Return a fit as saved laws and predictions take it.
 
     Parameters
     ----------
+    unit : of the target; empty where it is not known
     outer : the law over columns, where it was fitted on expressions of them
     """
     fitted, own = found.fitted, None
     if outer is not None:
-        own = OwnInputs(own_law(bound), arguments_of(question, bound), fitted.support, fitted.edge)
-        fitted = replace(fitted, law=outer.law, support=outer.support, edge=outer.edge)
+        own = OwnInputs(own_law(bound), arguments_of(question, bound), fitted.support, fitted.edge, fitted.widening)
+        widening = None if fitted.widening is None else fitted.widening.over(outer.hull)
+        fitted = replace(fitted, law=outer.law, support=outer.support, edge=outer.edge, widening=widening)
     return LawRecord(
         name=None,
         version=None,
@@ -243,6 +290,7 @@ def record_of(question: Question, bound: Bound, found: FitRecord, outer: OverCol
         status=found.status,
         notes=tuple(str(note) for note in found.notes),
         own=own,
+        unit=unit,
     )
 
 
@@ -261,91 +309,3 @@ def _sql(question: Question, column: Column) -> str:
     if isinstance(column, Own):
         return column.text
     return quote_name(column.column) if column.column is not None else tidy(question, column)
-
-
-# The answer
-
-
-def glance(question: Question, fitted: Fitted, name: str | None) -> pa.Table:
-    """Return one row for each fit of a clause, as FIT answers it.
-
-    Where the clause names a bootstrap or intervals, further columns show which were taken and what they give.
-
-    Parameters
-    ----------
-    name : of the law it was saved as, or None
-    """
-    import pyarrow as pa
-
-    law = fitted.bound.law
-    number, text = pa.float64(), pa.string()
-    span = pa.struct([("lowest", number), ("largest", number)])
-    types = dict.fromkeys(GLANCE, number) | {
-        "law": text,
-        "form": text,
-        "rows": pa.int64(),
-        "dropped": pa.int64(),
-        "status": text,
-        "notes": pa.list_(text),
-        "coefficients": pa.struct([(coefficient.name, number) for coefficient in law.coefficients]),
-        "support": pa.struct([(input_.name, span) for input_ in law.inputs]),
-    }
-    if fitted.options.is_asked:
-        types |= {name: text if name in ("bootstrap", "intervals") else types["coefficients"] for name in ASKED}
-        if fitted.options.intervals == "jackknife":
-            types["bias"] = types["coefficients"]
-    schema = pa.schema(types)
-    rows = [_glance_row(fitted, part, found, name) for part, found in fitted.parts]
-    _note_health(question, fitted)
-    table = pa.Table.from_pylist(rows, schema=schema)
-    for position, column in enumerate(fitted.keys.column_names):
-        table = table.add_column(position, column, fitted.keys.column(column))
-    return table
-
-
-def _note_health(question: Question, fitted: Fitted) -> None:
-    """Say what is wrong with a fit, or how many of several are not to be relied on."""
-    if len(fitted.parts) == 1:
-        _, found = fitted.parts[0]
-        if found is not None:
-            note_status(question, found.status, found.reason)
-            for note in found.notes:
-                question.note(note.message)
-        return
-    failed = sum(found is None or not found.is_converged for _, found in fitted.parts)
-    if failed:
-        question.note(f"{failed} of {len(fitted.parts)} groups have no fit to rely on; status says why")
-
-
-def note_status(question: Question, status: str, reason: str | None = None) -> None:
-    """Say that a fit is not to be relied on, when it is not."""
-    if status != "converged":
-        question.note(f"the fit is {status.replace('_', ' ')}" + (f": {reason}" if reason else ""))
-
-
-def _glance_row(fitted: Fitted, rows: Rows, found: FitRecord | None, name: str | None) -> dict[str, Any]:
-    """Return the columns of one fit."""
-    law = fitted.bound.law
-    row: dict[str, Any] = {"law": name, "form": fitted.bound.form, "rows": len(rows.kept), "dropped": rows.dropped}
-    if found is None:
-        return {**row, "status": "too_few_rows", "notes": [f"rows_dropped: {reason}" for reason in rows.reasons]}
-    row["objective"] = known(found.solution.objective)
-    row |= {key: known(getattr(found.criteria, key)) for key in ("r2", "rmse_log", "aicc", "bic")}
-    row["condition"] = known(found.solution.identified.condition)
-    row |= {"status": found.status, "notes": [str(note) for note in found.notes]}
-    row["coefficients"] = _by_name(law, found.coefficients)
-    if fitted.options.is_asked:
-        ends = found.intervals
-        row |= {"bootstrap": found.resampled.bootstrap, "intervals": ends.kind}
-        numbers = {"std_error": ends.std_errors, "lower": ends.lower, "upper": ends.upper, "bias": ends.bias}
-        row |= {name: _by_name(law, values) for name, values in numbers.items() if values is not None}
-    row["support"] = {
-        input_.name: {"lowest": known(low), "largest": known(high)}
-        for input_, (low, high) in zip(law.inputs, found.data.support, strict=True)
-    }
-    return row
-
-
-def _by_name(law: Law, values: NDArray[np.float64]) -> dict[str, float | None]:
-    """Return the numbers of a law's coefficients by name."""
-    return {coefficient.name: known(value) for coefficient, value in zip(law.coefficients, values, strict=True)}

@@ -3,14 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 from isoflop.lakehouse.errors import UnknownName, did_you_mean
 from isoflop.queries.fitting import options as fitting
 from isoflop.queries.fitting.averaging import WEIGHINGS
 from isoflop.queries.fitting.bootstraps import BOOTSTRAPS, find_bootstrap
-from isoflop.queries.language.defaults import OPTIMUM_RESAMPLES, RESAMPLES
+from isoflop.queries.language.clause_options import (
+    ApproachOptions,
+    ClauseOptions,
+    ForecastOptions,
+    GivenOptions,
+    IntervalOptions,
+    OptimumOptions,
+    PlanOptions,
+)
+from isoflop.queries.language.defaults import RESAMPLES
 from isoflop.queries.language.question import Question
 from isoflop.queries.language.syntax.nodes import Expression, Name, Option
 from isoflop.queries.language.syntax.tokens import Kind
@@ -21,77 +29,12 @@ MOST_RESAMPLES = 100_000  # draws of ten coefficients are then 8 MB
 MOST_SEED = 2**63 - 1  # what a BIGINT holds
 
 
-@dataclass(frozen=True)
-class ClauseOptions(fitting.FitOptions):
-    """How a law is fitted, and what a statement may say beyond that.
-
-    Parameters
-    ----------
-    forward : as for any fit; one that says nothing does so where there are intervals
-    cluster : value that rows which belong together share, or None
-    compiled : whether all of the fit runs compiled; None where that pays. Its last digits depend on it
-    is_asked : whether bootstrap or intervals were named, so that the answer shows them
-    """
-
-    forward: bool | None = None
-    cluster: Expression | None = None
-    compiled: bool | None = None
-    is_asked: bool = False
-
-    @property
-    def bootstrap(self) -> str | None:
-        """How rows are redrawn, one of `BOOTSTRAPS`; None goes by the numbers of rows and groups alone."""
-        return None if self.resampling is None else self.resampling.name
-
-
-@dataclass(frozen=True)
-class IntervalOptions:
-    """What interval a prediction has; `level` None takes the one of the law."""
-
-    level: float | None = None
-    interval: str = "prediction"
-
-
-@dataclass(frozen=True)
-class ApproachOptions:
-    """How the approaches to the best size are compared.
-
-    Parameters
-    ----------
-    fit : of the law of approach 3, with the resamples that all approaches share
-    budgets : compute [flop] of the slices of equal compute; None finds them among the rows
-    tolerance : relative distance [1] from a budget within which a run belongs to it
-    curves : value that the points of one learning curve share; None when every row is a finished run
-    flops : training compute [flop]; None takes the column `flops`, or 6 params tokens without one
-    """
-
-    fit: ClauseOptions
-    budgets: tuple[float, ...] | None = None
-    tolerance: float = 0.1
-    curves: Expression | None = None
-    flops: Expression | None = None
-
-
-@dataclass(frozen=True)
-class PlanOptions(IntervalOptions):
-    """How a plan is made.
-
-    Parameters
-    ----------
-    resamples : how many resamples of the law say how sure an optimum is; 0 for none
-    seed : of random steps
-    time_law : name of the law that `seconds` are computed by, or None
-    per : cost that what is gained is divided by, as typed, or None
-    """
-
-    resamples: int = OPTIMUM_RESAMPLES
-    seed: int = 0
-    time_law: Name | None = None
-    per: Expression | None = None
-
-
 def _is_count(value: Any) -> bool:
     return isinstance(value, int) and not isinstance(value, bool) and value >= 0
+
+
+def _is_whole(value: Any) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool)
 
 
 def _plain(value: Any) -> Any:
@@ -110,14 +53,17 @@ _KINDS: Mapping[str, tuple[Callable[[Any], bool], str]] = {
         lambda value: _is_count(value) and value <= MOST_RESAMPLES,
         f"a whole number up to {MOST_RESAMPLES}, like 1000; 0 for none",
     ),
-    "seed": (lambda value: _is_count(value) and value <= MOST_SEED, "a whole number, like 0"),
+    "seed": (_is_whole, "a whole number, like 0"),
     "level": (lambda value: _is_positive(value) and value < 1, "a share between 0 and 1, like 0.95"),
     "time_law": (lambda value: isinstance(value, str), "the name of a law"),
+    "residual_scale": (_is_positive, "a number above 0, like 0.01"),
+    "scatter": (lambda value: value in ("relative", "additive"), "'relative' or 'additive'"),
     "forward": (lambda value: isinstance(value, bool), "true or false"),
     "bootstrap": (lambda value: isinstance(value, str), "a name in quotes, like 'auto'"),
     "intervals": (lambda value: isinstance(value, str), "a name in quotes, like 'profile'"),
     "weighing": (lambda value: isinstance(value, str), "a name in quotes, like 'resamples'"),
     "tolerance": (_is_positive, "a number above 0, like 0.1"),
+    "within": (_is_positive, "a number above 0, like 0.05"),
     "budgets": (
         lambda value: (
             isinstance(value, list) and all(_is_positive(_plain(number)) for number in value) and len(value) > 0
@@ -126,11 +72,18 @@ _KINDS: Mapping[str, tuple[Callable[[Any], bool], str]] = {
     ),
     "interval": (lambda value: value in ("prediction", "confidence"), "'prediction' or 'confidence'"),
 }
+# What a number of the right kind may be at least and at most: beyond, squares and quantiles are no numbers.
+_REACH: Mapping[str, tuple[float, float]] = {
+    "delta": (1e-12, 1e12),
+    "level": (1e-6, 1 - 1e-9),
+    "seed": (0, MOST_SEED),
+}
 _FIT_KEYS = ("objective", "delta", "resamples", "seed", "level", "forward", "cluster", "bootstrap", "intervals")
 _APPROACH_KEYS = ("budgets", "tolerance", "curves", "flops", "objective", "delta", "resamples", "seed", "level")
 _EXPRESSIONS = ("cluster", "curves", "flops", "per")  # read from the rows or points, once for each
 _INTERVAL_KEYS = ("level", "interval")
 OPTIMIZE_KEYS = (*_INTERVAL_KEYS, "resamples", "time_law")
+OPTIMUM_KEYS = ("tolerance", "within", "resamples", "seed", "level")
 DESIGN_KEYS = (*_INTERVAL_KEYS, "seed", "time_law", "per")
 
 
@@ -182,17 +135,22 @@ def read_compare_options(
 
 
 def read_average_options(
-    question: Question, options: Sequence[Option], verb: str, law: Law
+    question: Question, options: Sequence[Option], verb: str, law: Law, leave_out: Sequence[str] = ()
 ) -> tuple[ClauseOptions, str, IntervalOptions]:
     """Return how the laws of an average are fitted, how they are weighed, and what interval it has.
+
+    Parameters
+    ----------
+    law : whose objective a `delta` alone belongs to
+    leave_out : keys that this verb does not take
 
     Raises
     ------
     UnknownName : for a key, an objective or a way to weigh that does not exist
     StatementError : for a value of the wrong kind
     """
-    keys = [key for key in _FIT_KEYS if key not in ("bootstrap", "intervals")]
-    values = _read_values(question, options, [*keys, "weighing", "interval"], verb)
+    keys = [key for key in (*_FIT_KEYS, "weighing", "interval") if key not in ("bootstrap", "intervals", *leave_out)]
+    values = _read_values(question, options, keys, verb)
     weighing = _weighing(question, options, values) or WEIGHINGS[0]
     kind = values.pop("interval", "prediction")
     values.setdefault("resamples", RESAMPLES)
@@ -271,6 +229,50 @@ def read_interval_options(question: Question, options: Sequence[Option], verb: s
     return IntervalOptions(**_read_values(question, options, _INTERVAL_KEYS, verb))
 
 
+def read_given_options(question: Question, options: Sequence[Option]) -> GivenOptions:
+    """Return what is said of a law of given coefficients beyond them.
+
+    Raises
+    ------
+    UnknownName : for a key that does not exist
+    StatementError : for a value of the wrong kind
+    """
+    keys = ("residual_scale", "scatter", "resamples", "seed", "level")
+    values = _read_values(question, options, keys, "a law of given coefficients")
+    if "scatter" in values and "residual_scale" not in values:
+        place = next(option.key for option in options if option.key.text.lower() == "scatter")
+        hint = "WITH (residual_scale = 0.01, scatter = 'additive')"
+        raise question.error("Binder", "scatter says what residual_scale is, and there is none", place, hint)
+    return GivenOptions(**values)
+
+
+def read_forecast_options(question: Question, options: Sequence[Option], verb: str) -> ForecastOptions:
+    """Return how a forecast is to be made.
+
+    Raises
+    ------
+    UnknownName : for a key that does not exist
+    StatementError : for a value of the wrong kind
+    """
+    values = _read_values(question, options, (*_INTERVAL_KEYS, "tolerance"), verb)
+    if values.get("tolerance", 0) >= 1:
+        place = next(option.value for option in options if option.key.text.lower() == "tolerance")
+        message = f"the tolerance of a forecast is a share between 0 and 1, like 1e-3, got {place.text}"
+        raise question.error("Binder", message, place)
+    return ForecastOptions(**values)
+
+
+def read_optimum_options(question: Question, options: Sequence[Option], verb: str) -> OptimumOptions:
+    """Return how the optimum of a swept setting is read off each cell.
+
+    Raises
+    ------
+    UnknownName : for a key that does not exist
+    StatementError : for a value of the wrong kind
+    """
+    return OptimumOptions(**_read_values(question, options, OPTIMUM_KEYS, verb))
+
+
 def read_plan_options(question: Question, options: Sequence[Option], verb: str, keys: Sequence[str]) -> PlanOptions:
     """Return how a plan is to be made.
 
@@ -308,6 +310,11 @@ def _read_values(question: Question, options: Iterable[Option], known: Sequence[
         is_right, what = _KINDS[key]
         if not is_right(value):
             raise question.error("Binder", f"{key} is {what}, got {option.value.text}", option.value)
+        low, high = _REACH.get(key, (value, value))
+        if not low <= value <= high:
+            ends = " and ".join(f"{end:.12g}" if isinstance(end, float) else str(end) for end in (low, high))
+            message = f"{key} lies between {ends}, got {option.value.text}"
+            raise question.error("Binder", message, option.value)
         found[key] = value
     return found
 
@@ -324,11 +331,17 @@ MEANINGS: Mapping[str, tuple[str, str]] = {
     "objective": ("the form's own", f"what is minimized: {', '.join(f'`{name}`' for name in OBJECTIVES)}"),
     "delta": (
         "`1e-3`",
-        f"log residual beyond which the objective grows linearly; of {', '.join(f'`{name}`' for name in WITH_DELTA)}",
+        f"log residual beyond which the objective grows linearly; of {', '.join(f'`{name}`' for name in WITH_DELTA)}, "
+        "for the last in units of the target's robust spread",
     ),
     "resamples": (f"`{ClauseOptions.resamples}`", "how many bootstrap resamples the intervals come from"),
     "seed": (f"`{ClauseOptions.seed}`", "of starts, resamples and random folds: one seed, one answer"),
     "level": (f"`{ClauseOptions.level}`", "share that intervals cover"),
+    "residual_scale": ("unknown", "of given coefficients: scatter of a run about the law, of its logarithm"),
+    "scatter": (
+        "`'relative'`",
+        "of given coefficients: whether `residual_scale` is of logarithms or in the target's unit",
+    ),
     "forward": (
         "`true` with resamples",
         "whether the large rows are predicted from the small ones, to widen intervals beyond the rows",
@@ -344,7 +357,11 @@ MEANINGS: Mapping[str, tuple[str, str]] = {
         f"what weighs laws: {', '.join(f'`{name}`' for name in WEIGHINGS)}",
     ),
     "budgets": ("found among the rows", "compute of the slices of equal compute [flop]"),
-    "tolerance": (f"`{ApproachOptions.tolerance}`", "relative distance from a budget within which a run belongs to it"),
+    "tolerance": (
+        f"`{ApproachOptions.tolerance}`",
+        "relative distance within which a run belongs to a budget or a cell, or answers a forecast by its inputs",
+    ),
+    "within": ("none", "share of the best value of a cell beyond which rows are left out"),
     "curves": ("none", "points with one value of this expression are one learning curve; without it rows are runs"),
     "flops": ("the column `flops`, or 6 params tokens", "training compute of a row [flop]"),
     "time_law": ("none", "name of the law that `seconds` are computed by"),

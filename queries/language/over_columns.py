@@ -6,19 +6,23 @@ formula over `params` and `tokens`, with the same coefficients, so that every ve
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 import numpy as np
+import pyarrow as pa
 from numpy.typing import NDArray
 
 from isoflop.lakehouse.errors import StatementError
 from isoflop.lakehouse.units import UNITS
-from isoflop.queries.language.bind import Bound, names_in, tidy, with_names
+from isoflop.queries.fitting.hull import Hull, hull_of, size_edge
+from isoflop.queries.fitting.scatter import takes_any_sign
+from isoflop.queries.language.bind import Bound, names_in, renamed, tidy, with_names
 from isoflop.queries.language.question import Question
-from isoflop.queries.language.rows import Piece, source_pieces
+from isoflop.queries.language.reading import Piece, columns_needed, read_as_number, source_pieces
 from isoflop.queries.language.syntax.nodes import Expression, Source
 from isoflop.queries.language.syntax.tokens import quote_name, tokenize
-from isoflop.queries.laws import Formula, FormulaError, Law, find_law, parse_formula
+from isoflop.queries.laws import Formula, FormulaError, Law, Objective, find_law, parse_formula
 
 Array = NDArray[np.float64]
 
@@ -33,12 +37,14 @@ class OverColumns:
     arguments : SQL of each of them
     support : (P, 2) lowest and largest value of each among the rows that were fitted to
     edge : lowest and largest log of their product, or None where they are not all positive
+    hull : where those rows lie, or None where that is not known
     """
 
     law: Formula
     arguments: tuple[str, ...]
     support: Array
     edge: tuple[float, float] | None
+    hull: Hull | None
 
 
 def has_expressions(bound: Bound) -> bool:
@@ -46,31 +52,77 @@ def has_expressions(bound: Bound) -> bool:
     return bound.is_built_in and any(isinstance(each, Expression) and each.column is None for each in bound.columns)
 
 
-def over_columns(question: Question, bound: Bound, source: Source) -> OverColumns | None:
+def over_columns(
+    question: Question, bound: Bound, source: Source, objective: Objective | None = None
+) -> OverColumns | None:
     """Return the law of a FIT over its columns; None where it reads columns only, or what is no formula of ours.
+
+    Parameters
+    ----------
+    objective : what is minimized; the law's own when None
 
     Raises
     ------
     StatementError : when DuckDB cannot answer
     """
+    found = law_over_columns(question, bound)
+    if found is None:
+        return None
+    law, columns = found
+    rows = _rows(question, bound, source, list(columns.values()), takes_any_sign(objective or bound.law.objective))
+    names = tuple(map(quote_name, columns))
+    if not len(rows):
+        return OverColumns(law, names, np.full((len(columns), 2), np.nan), None, None)
+    support = np.stack([rows.min(axis=0), rows.max(axis=0)], axis=1)
+    edge = size_edge(law, rows) if (support > 0).all() else None
+    return OverColumns(law, names, support, edge, hull_of(law, rows) if np.isfinite(rows).all() else None)
+
+
+def law_over_columns(question: Question, bound: Bound) -> tuple[Formula, dict[str, Expression]] | None:
+    """Return a law over the columns that its arguments read; None where it reads columns only, or is no formula.
+
+    Returns
+    -------
+    the law, and the column of each of its inputs in their order, with where it stands
+    """
     if not has_expressions(bound) or bound.law.text is None:
         return None
     columns: dict[str, Expression] = {}
-    texts: dict[str, str] = {}
-    for given, argument in zip(bound.law.inputs, bound.columns, strict=True):
+    for argument in bound.columns:
         if isinstance(argument, Expression):
             for name, place in names_in(question, argument, ()).items():
                 columns.setdefault(name, place)
-        texts[given.name] = f"({tidy(question, argument)})" if isinstance(argument, Expression) else argument.text
+    called = _apart(columns, bound.law)
+    texts = {
+        given.name: f"({renamed(tidy(question, argument), called)})"
+        if isinstance(argument, Expression)
+        else argument.text
+        for given, argument in zip(bound.law.inputs, bound.columns, strict=True)
+    }
     try:
-        law = rewritten(bound.law, texts, list(columns))
+        law = rewritten(bound.law, texts, list(called.values()))
     except (FormulaError, RecursionError):
         return None
-    names = [given.name for given in law.inputs]
-    if set(names) - set(columns):  # a column that an argument names in another case
+    names = {name: column for column, name in called.items()}
+    read = [given.name for given in law.inputs]
+    if set(read) - set(names):  # a column that an argument names in another case
         return None
-    support, edge = _support(question, bound, source, [columns[name] for name in names])
-    return OverColumns(law, tuple(quote_name(name) for name in names), support, edge)
+    return law, {names[name]: columns[names[name]] for name in read}
+
+
+def _apart(columns: Iterable[str], law: Law) -> dict[str, str]:
+    """Return what each column is called in a formula, where a coefficient may have its name: `e` beside `E`."""
+    taken = {name.lower() for name in (*columns, *(coefficient.name for coefficient in law.coefficients))}
+    coefficients = {coefficient.name.lower() for coefficient in law.coefficients}
+    called: dict[str, str] = {}
+    for column in columns:
+        name = column
+        if column.lower() in coefficients:
+            while name.lower() in taken:
+                name += "_"
+            taken.add(name.lower())
+        called[column] = name
+    return called
 
 
 def own_law(bound: Bound) -> Law:
@@ -122,27 +174,24 @@ def rewritten(law: Law, texts: dict[str, str], columns: list[str]) -> Formula:
     )  # fmt: skip
 
 
-def _support(
-    question: Question, bound: Bound, source: Source, columns: list[Expression]
-) -> tuple[Array, tuple[float, float] | None]:
-    """Return the range of each column among the usable rows, and of the log of their product."""
-    pieces: list[Piece] = ["SELECT (", bound.target, ")::DOUBLE AS y"]
+def _rows(question: Question, bound: Bound, source: Source, columns: list[Expression], any_sign: bool) -> Array:
+    """Return the columns (R, P) of the usable rows; none where DuckDB cannot compute them."""
+    known = columns_needed(question, source, (bound.target, *bound.columns))
+    pieces: list[Piece] = ["SELECT (", *read_as_number(question, bound.target, known), ")::DOUBLE AS y"]
     for position, argument in enumerate(bound.columns):
-        pieces += [", (", argument, f")::DOUBLE AS a{position}"]
+        pieces += [", (", *read_as_number(question, argument, known), f")::DOUBLE AS a{position}"]
     for position, column in enumerate(columns):
         pieces += [", (", column, f")::DOUBLE AS x{position}"]
-    places = range(len(columns))
-    used = ["y > 0", *(f"isfinite(a{position})" for position in range(len(bound.columns)))]
-    ranges = ", ".join(f"min(x{position}) AS l{position}, max(x{position}) AS h{position}" for position in places)
-    product = " + ".join(f"ln(CASE WHEN x{position} > 0 THEN x{position} END)" for position in places)
+    used = [
+        "isfinite(y)" if any_sign else "y > 0",
+        *(f"isfinite(a{position})" for position in range(len(bound.columns))),
+    ]
+    values = ", ".join(f"x{position}" for position in range(len(columns)))
     try:
         table = question.run(
-            f"SELECT {ranges}, min({product}) AS l, max({product}) AS h FROM (", *pieces, *source_pieces(source),
-            f") WHERE {' AND '.join(used)}", place=source.relation,
+            f"SELECT {values} FROM (", *pieces, *source_pieces(source), f") WHERE {' AND '.join(used)}",
+            place=source.relation,
         )  # fmt: skip
     except StatementError:
-        return np.full((len(columns), 2), np.nan), None
-    (row,) = table.to_pylist()
-    support = np.array([[row[f"l{place}"], row[f"h{place}"]] for place in places], dtype=np.float64)
-    is_whole = row["l"] is not None and bool((support > 0).all())
-    return support, (float(row["l"]), float(row["h"])) if is_whole else None
+        return np.empty((0, len(columns)))
+    return np.column_stack([column.cast(pa.float64()).to_numpy(zero_copy_only=False) for column in table.columns])

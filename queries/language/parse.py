@@ -6,12 +6,15 @@ from dataclasses import dataclass
 from typing import Any
 
 from isoflop.lakehouse.errors import QuerySyntaxError
+from isoflop.queries.language.misplaced import BEHIND_QUERIES, as_relation
 from isoflop.queries.language.syntax.nodes import Span
 from isoflop.queries.language.syntax.parts import HOLDOUTS
 from isoflop.queries.language.syntax.reader import TokenReader
 from isoflop.queries.language.syntax.tokens import Kind, Token
 from isoflop.queries.language.syntax.words import Words
 from isoflop.queries.language.verb import Verb
+
+_ANALYZE = ("ANALYZE", "ANALYSE")  # DuckDB reads both
 
 
 @dataclass(frozen=True)
@@ -61,11 +64,35 @@ def read_clause(reader: TokenReader) -> Parsed:
 
 
 def read_explain(reader: TokenReader) -> Explain:
-    """Read `EXPLAIN [ANALYZE] verb …`."""
+    """Read `EXPLAIN [ANALYZE] verb …`, or with DuckDB's list, `EXPLAIN (ANALYZE) verb …`."""
     start = reader.begin("EXPLAIN")
-    is_analyzed = reader.accept("ANALYZE")
+    is_analyzed = _is_analyzed(reader.inside()) if reader.at("(") else any(map(reader.accept, _ANALYZE))
     clause = read_clause(reader)
     return Explain(start, clause.node.end, clause, is_analyzed)
+
+
+def _is_analyzed(listed: TokenReader) -> bool:
+    """Return whether the list behind EXPLAIN says ANALYZE.
+
+    Raises
+    ------
+    QuerySyntaxError : for what only plans of DuckDB have
+    """
+    found = False
+    while not listed.at_end:
+        option = listed.current
+        if any(map(listed.accept, _ANALYZE)):
+            found = not listed.at("FALSE", "OFF")
+            if listed.at("TRUE", "ON", "FALSE", "OFF"):
+                listed.next()
+        elif listed.at("FORMAT"):
+            message = "the plan of a verb is a table of steps, and has no FORMAT"
+            raise listed.error(message, option, "EXPLAIN FIT …; isoflop sql --format json prints any table so")
+        else:
+            raise listed.error(f"EXPLAIN of a verb has no option {option.text}", option, "it has ANALYZE")
+        if not listed.at_end:
+            listed.expect(",")
+    return found
 
 
 def unfinished(text: str, token: Token) -> QuerySyntaxError:
@@ -76,8 +103,10 @@ def unfinished(text: str, token: Token) -> QuerySyntaxError:
 
 def _after_clause(reader: TokenReader, verb: str) -> str | None:
     """Return a hint for what users write behind a clause that does not take it."""
-    if reader.at("ORDER BY", "LIMIT", "SELECT", "WHERE", "GROUP BY", "UNION", "HAVING"):
-        return f"the verb is a relation: FROM ({verb} …) {reader.current.upper} …"
+    if reader.at("ORDER BY", "SELECT", "WHERE", "GROUP BY", *BEHIND_QUERIES):
+        return as_relation(verb, reader.current)
+    if reader.at("INTO"):
+        return f"CREATE TABLE … AS {verb} … keeps the answer, INSERT INTO … {verb} … adds it"
     if reader.at(*HOLDOUTS) and verb == "COMPARE":
         return (
             "the approaches are compared on all rows; COMPARE law, law FROM runs HOLDOUT … judges laws on held-out ones"

@@ -8,22 +8,19 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from isoflop.queries.language.clause_options import IntervalOptions
 from isoflop.queries.language.describe import distance_steps, interval_step, usable_steps
+from isoflop.queries.language.distance_notes import note_distances
 from isoflop.queries.language.options import read_interval_options
-from isoflop.queries.language.prediction import (
-    ChosenLaws,
-    beside,
-    distinct_names,
-    note_distance,
-    predictions,
-    read_inputs,
-    with_keys,
-)
-from isoflop.queries.language.question import Question
-from isoflop.queries.language.records import LawRecord, is_column
+from isoflop.queries.language.own_inputs import is_column
+from isoflop.queries.language.prediction import ChosenLaws, beside, distinct_names, predictions, read_inputs, with_keys
+from isoflop.queries.language.question import EXACT, Question
+from isoflop.queries.language.reading import read_as_number
+from isoflop.queries.language.records import LawRecord
 from isoflop.queries.language.syntax.nodes import Assignment, Extrapolate, ExtrapolateAverage, Span
 from isoflop.queries.language.syntax.tokens import quote_name
 from isoflop.queries.language.verb import Steps
+from isoflop.queries.language.whole_numbers import SourceColumns, with_edits
 from isoflop.queries.laws import Law
 
 if TYPE_CHECKING:
@@ -40,15 +37,23 @@ class Extrapolation:
     question, node : the statement, and the clause in it
     laws : the law that the clause names
     verb : what the clause is called in errors
+    options : what interval it asks for; those of the clause when None
 
     Raises
     ------
     StatementError : when an input is missing
     """
 
-    def __init__(self, question: Question, node: Extrapolate, laws: ChosenLaws, verb: str) -> None:
+    def __init__(
+        self,
+        question: Question,
+        node: Extrapolate,
+        laws: ChosenLaws,
+        verb: str,
+        options: IntervalOptions | None = None,
+    ) -> None:
         self._question, self._node, self._laws, self._verb = question, node, laws, verb
-        self._options = read_interval_options(question, node.options, verb)
+        self._options = options or read_interval_options(question, node.options, verb)
         self.targets = target_points(question, node)
         laws.ask_by(self.targets.column_names)
         self.columns = inputs_among(question, laws, self.targets, node.target)
@@ -78,7 +83,7 @@ class Extrapolation:
         import pyarrow as pa
 
         question, place = self._question, self._node.target
-        found = []
+        found, asked = [], []
         for position, record in enumerate(records):
             table, prediction, fault = predictions(question, record, self.columns, self._options, place)
             usable = fault == ""
@@ -88,9 +93,10 @@ class Extrapolation:
             if not usable.all():
                 reasons = ", ".join(dict.fromkeys(fault[~usable].tolist()))
                 question.note(f"{np.count_nonzero(~usable)} of {len(fault)} points have no prediction: {reasons}")
-            note_distance(question, record, prediction, usable)
+            asked.append((record, prediction, usable))
             whole = beside(question, self.targets, table, place, self._verb)
             found.append(with_keys(keys, position, whole))
+        note_distances(question, asked)
         return distinct_names(pa.concat_tables(found))
 
 
@@ -102,34 +108,63 @@ def inputs_among(question: Question, laws: ChosenLaws, targets: pa.Table, place:
 def target_points(question: Question, node: Extrapolate | ExtrapolateAverage) -> pa.Table:
     """Return the points of a TO clause, before anything is predicted."""
     if node.query is not None:
-        table = distinct_names(question.run(node.query))
+        table = _without_decimals(distinct_names(question.run(node.query)))
         if not table.num_rows:
             raise question.error("Data", "the query after TO has no rows", node.query)
         return table
-    return _assigned(question, node.assignments)
+    return assigned_points(question, node.assignments)
 
 
-def _assigned(question: Question, assignments: Sequence[Assignment]) -> pa.Table:
+def assigned_points(question: Question, assignments: Sequence[Assignment]) -> pa.Table:
     """Return the points of `column = value, …`: lists make a row for each value, later values see earlier columns."""
     import pyarrow as pa
 
     table: pa.Table | None = None
     for assignment in assignments:
         name, value = quote_name(assignment.column.text), assignment.value
+        known = SourceColumns({}) if table is None else SourceColumns.of_table(table)
+        read = read_as_number(question, value, known)
         if table is None:
-            table = question.run("SELECT (", value, f") AS {name}")
+            table = question.run("SELECT (", *read, f") AS {name}")
         elif assignment.column.text.lower() in {column.lower() for column in table.column_names}:
             raise question.error("Binder", f"'{assignment.column.text}' is given twice", assignment.column)
         else:
-            table = question.run("SELECT *, (", value, f") AS {name} FROM {_TARGETS}", relations={_TARGETS: table})
+            table = question.run("SELECT *, (", *read, f") AS {name} FROM {_TARGETS}", relations={_TARGETS: table})
+        if len(read) > 1:
+            table = _with_whole_numbers(table)
         if pa.types.is_list(table.column(table.num_columns - 1).type):
             table = question.lake.query(
                 f"SELECT * REPLACE (unnest({name}) AS {name}) FROM {_TARGETS}", None, {_TARGETS: table}
             )
+        table = _without_decimals(table)
         if not table.num_rows:
             raise question.error("Data", f"'{assignment.column.text}' has no values", value)
     assert table is not None
     return table
+
+
+def _without_decimals(table: pa.Table) -> pa.Table:
+    """Return points whose DECIMALs, as DuckDB reads 0.5, are DOUBLEs: a law computes and answers in these."""
+    import pyarrow as pa
+
+    for position, column in enumerate(table.columns):
+        if pa.types.is_decimal(column.type):
+            table = table.set_column(position, table.column_names[position], column.cast(pa.float64()))
+    return table
+
+
+def _with_whole_numbers(table: pa.Table) -> pa.Table:
+    """Return points whose last column, computed in DOUBLEs, is of whole numbers where all of it is."""
+    import pyarrow as pa
+
+    position = table.num_columns - 1
+    column = table.column(position)
+    if not pa.types.is_floating(column.type):
+        return table
+    values = column.to_numpy()
+    if not (np.isfinite(values).all() and (values == np.round(values)).all() and (np.abs(values) < EXACT).all()):
+        return table
+    return table.set_column(position, table.column_names[position], column.cast(pa.int64()))
 
 
 def columns_for(
@@ -160,7 +195,8 @@ def columns_for(
             found.append(targets.column(name))
             continue
         try:
-            computed = question.lake.query(f"SELECT ({argument}) AS x FROM {_TARGETS}", None, {_TARGETS: targets})
+            read_so = with_edits(argument, SourceColumns.of_table(targets))
+            computed = question.lake.query(f"SELECT ({read_so}) AS x FROM {_TARGETS}", None, {_TARGETS: targets})
         except (duckdb.BinderException, duckdb.CatalogException):
             missing.append(input_.name)
             continue

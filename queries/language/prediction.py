@@ -3,24 +3,29 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
 from isoflop.lakehouse.errors import StatementError
-from isoflop.lakehouse.units import UNITS
 from isoflop.queries.fitting.data import usable_rows
 from isoflop.queries.fitting.intervals import Prediction, predict
-from isoflop.queries.language.describe import law_steps
-from isoflop.queries.language.fits import PlannedFit, arguments_of, note_status, target_of
-from isoflop.queries.language.options import IntervalOptions
+from isoflop.queries.language.clause_options import IntervalOptions
+from isoflop.queries.language.describe import law_steps, why_no_interval
+from isoflop.queries.language.fits import Fitted, PlannedFit, arguments_of, target_of
+from isoflop.queries.language.group_notes import note_status, note_statuses
 from isoflop.queries.language.over_columns import own_law
+from isoflop.queries.language.own_domain import outside
+from isoflop.queries.language.own_inputs import OwnInputs
 from isoflop.queries.language.provenance import note_stale
 from isoflop.queries.language.question import Own, Question
-from isoflop.queries.language.records import LawRecord, OwnInputs, load_law
-from isoflop.queries.language.rows import Piece, faults_of, first_fault, numbers, source_pieces
+from isoflop.queries.language.reading import Piece, columns_needed, read_as_number, source_pieces
+from isoflop.queries.language.records import LawRecord, load_law
+from isoflop.queries.language.rows import faults_of, first_fault, numbers
 from isoflop.queries.language.syntax.nodes import FitClause, LawReference, Source, Span
+from isoflop.queries.language.trouble_notes import note_trouble
 from isoflop.queries.language.verb import Steps
 from isoflop.queries.laws import Law
 
@@ -28,7 +33,6 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
 Array = NDArray[np.float64]
-FORWARD_NOTES = ("intervals_widened", "intervals_hold", "no_forward_check")  # what the forward check may have said
 
 
 class ChosenLaws:
@@ -48,6 +52,7 @@ class ChosenLaws:
         self.fit = PlannedFit.of(question, reference) if isinstance(reference, FitClause) else None
         self.saved = None if isinstance(reference, FitClause) else load_law(question, reference)
         self._is_by_own = False
+        self.fitted: Fitted | None = None  # what the FIT found, once it is read
 
     @property
     def law(self) -> Law:
@@ -126,12 +131,13 @@ class ChosenLaws:
         assert self.fit is not None
         return self.fit.steps()
 
-    def read(self, *, says_stale: bool = True) -> tuple[pa.Table, list[LawRecord]]:
+    def read(self, *, says_stale: bool = True, says_trouble: bool = True) -> tuple[pa.Table, list[LawRecord]]:
         """Return the law with its numbers, or those that the FIT finds.
 
         Parameters
         ----------
         says_stale : whether to look if the rows of a saved law have changed since, and to say so
+        says_trouble : whether to say what the fit has found against its predictions
 
         Returns
         -------
@@ -146,11 +152,13 @@ class ChosenLaws:
         question = self._question
         if self.saved is not None:
             note_status(question, self.saved.status)
+            if says_trouble:
+                note_trouble(question, [self.saved])
             if says_stale:
                 note_stale(question, self.saved)
             return pa.table({}), [self.saved]
         assert self.fit is not None
-        fitted = self.fit.fit()
+        fitted = self.fitted = self.fit.fit()
         found = [
             (position, record)
             for position, record in enumerate(fitted.records)
@@ -158,12 +166,18 @@ class ChosenLaws:
         ]
         if not found:
             raise question.error("Fit", "there is no law to predict with: no fit has numbers", self._reference)
-        for _, record in found:
-            note_status(question, record.status)
+        fits = [fit for _, fit in fitted.parts]
+        if fitted.labels:
+            note_statuses(question, [*zip(fitted.labels, fits, strict=True)])
+        elif fits[0] is not None:
+            note_status(question, fits[0].status)
         if len(found) < len(fitted.parts):
             missing = len(fitted.parts) - len(found)
-            question.note(f"{missing} groups of {len(fitted.parts)} have no fit and are left out")
+            are = "has no numbers and is" if missing == 1 else "have no numbers and are"
+            question.note(f"{missing} of {len(fitted.parts)} groups {are} left out")
         records = [record.in_own_inputs() if self._is_by_own else record for _, record in found]
+        if says_trouble:
+            note_trouble(question, records)
         return fitted.keys.take([position for position, _ in found]), records
 
 
@@ -210,19 +224,45 @@ def predictions(
     -------
     the columns; the prediction; (R,) what is wrong with a row, empty for nothing
     """
+    import pyarrow as pa
+
     inputs, fault = read_inputs(question, record, columns, place)
     usable = fault == ""
     level = record.level if options.level is None else options.level
     with np.errstate(all="ignore"):
-        safe = np.where(usable[:, None], inputs, record.fitted.support[:, 1])
-        found = predict(record.fitted, safe, level=level, kind=options.interval)
-    usable &= np.isfinite(found.predicted)
+        usual = np.nan_to_num(record.fitted.support[:, 1], nan=1.0)  # without rows any value will do
+        safe = np.where(usable[:, None], inputs, usual)
+        found = predict(record.fitted_for(options.interval), safe, level=level, kind=options.interval)
+    has_interval = np.isfinite(found.lower)
+    found = _without_shares(question, record, found, usable)
+    fault = np.where(usable & ~np.isfinite(found.predicted), f"{record.common_title} is not finite there", fault)
+    usable = fault == ""
     ratios = dict(zip(record.inputs, found.ratio.T, strict=True))
-    table = prediction_columns(question, record.target, record.law.unit, found, ratios, usable)
+    table = prediction_columns(question, record.target, record.unit, found, ratios, usable)
+    if record.is_given:  # nothing to be inside of
+        unknown = pa.nulls(len(usable), pa.bool_())
+        table = table.set_column(table.schema.get_field_index("in_support"), "in_support", unknown)
+        question.note(f"{record.title} is of given coefficients: how far beyond its rows a point lies is not known")
     question.units.update({input_.name: input_.unit for input_ in record.law.inputs if input_.unit not in ("", "any")})
-    if usable.any() and not np.isfinite(found.lower[usable]).any():
-        question.note(f"{record.title} has no resamples, so its predictions have no interval")
+    if usable.any() and not has_interval[usable].any():
+        reason = why_no_interval(record, options)
+        question.note(reason or f"{record.common_title} has no resamples, so its predictions have no interval")
     return table, found, fault
+
+
+def _without_shares(question: Question, record: LawRecord, found: Prediction, usable: NDArray[np.bool_]) -> Prediction:
+    """Return predictions of a law of given coefficients without intervals that would be a share of zero or less."""
+    if not record.is_given or record.fitted.scatter.is_additive:
+        return found
+    wrong = usable & np.isfinite(found.lower) & (found.predicted <= 0)
+    if not wrong.any():
+        return found
+    question.note(
+        f"{np.count_nonzero(wrong)} of {len(wrong)} predictions of {record.title} are zero or less, and runs scatter "
+        "about it by a share of it: no interval; WITH (residual_scale = …, scatter = 'additive') says it in its unit"
+    )
+    lower, upper = (np.where(wrong, np.nan, end) for end in (found.lower, found.upper))
+    return replace(found, lower=lower, upper=upper)
 
 
 def read_inputs(
@@ -240,7 +280,8 @@ def read_inputs(
     for p, (input_, column) in enumerate(zip(record.law.inputs, columns, strict=True)):
         inputs[:, p] = numbers(question, column, input_.name, place)
         faults[input_.name] = faults_of(inputs[:, p], column, needs_positive=input_.positive)
-    return inputs, first_fault(faults, len(inputs))
+    faults |= outside(record, inputs)
+    return inputs, first_fault(faults, len(inputs), record.law.faults(inputs))
 
 
 def prediction_columns(
@@ -255,7 +296,7 @@ def prediction_columns(
 
     Parameters
     ----------
-    target, unit : name of what is predicted; its unit, that of the name when empty
+    target, unit : name of what is predicted; its unit, empty where it is not known
     found : R predictions
     ratios : (R,) of each input to the largest one fitted on
     usable : (R,)
@@ -265,7 +306,6 @@ def prediction_columns(
     def filled(values: Array) -> pa.Array:
         return pa.array(values, pa.float64(), mask=~usable | ~np.isfinite(values))
 
-    unit = unit or UNITS.get(target, "")
     if unit:
         question.units.update(dict.fromkeys((f"predicted_{target}", "lower", "upper"), unit))
     return pa.table(
@@ -279,38 +319,6 @@ def prediction_columns(
             "in_support": pa.array(found.in_support, pa.bool_(), mask=~usable),
         }
     )
-
-
-def note_distance(question: Question, record: LawRecord, found: Prediction, usable: NDArray[np.bool_]) -> None:
-    """Say how far beyond the rows of a law its predictions go, and how well its small rows foretold its large ones."""
-    ratios = dict(zip(record.inputs, found.ratio.T, strict=True))
-    if note_ratios(question, ratios, usable, record.title):
-        for message in forward_messages(record):
-            question.note(message)
-
-
-def forward_messages(record: LawRecord) -> list[str]:
-    """Return what the forward check of a law has said."""
-    noted = [note.partition(": ") for note in record.notes]
-    return [message for code, _, message in noted if code in FORWARD_NOTES]
-
-
-def note_ratios(question: Question, ratios: Mapping[str, Array], usable: NDArray[np.bool_], title: str) -> bool:
-    """Say how far beyond the rows behind a law, or several, some points lie; return whether any does.
-
-    Parameters
-    ----------
-    ratios : (R,) of each input to the largest one fitted on
-    title : what the law is called in a sentence
-    """
-    beyond = []
-    for name, values in ratios.items():
-        largest = float(np.max(values[usable], initial=0.0))
-        if largest > 1.0 + 1e-9:
-            beyond.append(f"{largest:.3g}x beyond the largest {name}")
-    if beyond:
-        question.note(f"extrapolates {' and '.join(beyond)} of the rows behind {title}")
-    return bool(beyond)
 
 
 def beside(question: Question, table: pa.Table, columns: pa.Table, place: Span, verb: str) -> pa.Table:
@@ -344,8 +352,19 @@ def distinct_names(table: pa.Table) -> pa.Table:
 
 
 def note_change(question: Question, record: LawRecord, inputs: Array, measured: Array) -> None:
-    """Say when the rows behind a law are not what they were."""
-    if record.data_hash and usable_rows(record.law, inputs, measured).data_hash != record.data_hash:
+    """Say when the rows behind a law are not what they were.
+
+    Parameters
+    ----------
+    inputs : (R, P) of the law's columns
+    measured : (R,)
+    """
+    if record.own is not None:  # its rows are known by what its expressions give, and these are the columns
+        note_stale(question, record)
+    elif (
+        record.data_hash
+        and usable_rows(record.law, inputs, measured, objective=record.penalty).data_hash != record.data_hash
+    ):
         counts = f"{len(record.residuals)} then, {len(measured)} now"
         question.note(f"the rows behind {record.title} have changed since it was fitted: {counts}")
 
@@ -357,8 +376,10 @@ def read_beside(
     at = source.relation.first
     wanted = [*laws.arguments, *([laws.target_sql] if needs_target else [])]
     pieces: list[Piece] = ["SELECT *"]
+    known = columns_needed(question, source, [Own(sql, at) for sql in wanted])
     for position, sql in enumerate(wanted):
-        pieces += [", (", Own(sql, at), f") AS _isoflop_x{position}"]
+        names = known if position < len(laws.arguments) else known.without_flops
+        pieces += [", (", *read_as_number(question, Own(sql, at), names), f") AS _isoflop_x{position}"]
     try:
         table = question.run(*pieces, *source_pieces(source), place=source.relation)
     except StatementError as error:

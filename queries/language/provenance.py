@@ -10,8 +10,9 @@ from isoflop.queries.fitting.data import usable_rows
 from isoflop.queries.language.bind import bind_candidate, is_plain
 from isoflop.queries.language.parse import parse_clause
 from isoflop.queries.language.question import Question
+from isoflop.queries.language.reading import source_pieces
 from isoflop.queries.language.records import LawRecord, newest_laws
-from isoflop.queries.language.rows import checksum, read_rows, source_pieces
+from isoflop.queries.language.rows import checksum, read_rows
 from isoflop.queries.language.saved_laws import mark_stale
 from isoflop.queries.language.staleness import Staleness
 from isoflop.queries.language.syntax.nodes import CreateLaw
@@ -65,6 +66,8 @@ def _looked(question: Question, record: LawRecord, most_rows: int) -> Staleness:
     """Look whether the rows of a saved law have changed since it was fitted."""
     import duckdb
 
+    if record.is_given:
+        return Staleness(False)
     try:
         own, made = statement_of(question, record)
         source = made.fit.source
@@ -80,8 +83,9 @@ def _looked(question: Question, record: LawRecord, most_rows: int) -> Staleness:
         if matched > most_rows:
             return Staleness(None, f"there are as many as then, {matched}, which are too many to compare one by one")
         bound = bind_candidate(own, made.fit.candidate)
-        rows = read_rows(own, bound, source)
-        found = usable_rows(bound.law, rows.inputs, rows.target, rows.weight).data_hash
+        rows = read_rows(own, bound, source, objective=record.penalty)
+        data = usable_rows(bound.law, rows.inputs, rows.target, rows.weight, objective=record.penalty)
+        found = data.data_hash
     except EmptySelection:
         return Staleness(True, "none of them can be used any more")
     except StatementError as error:

@@ -15,8 +15,10 @@ from isoflop.queries.language.rewrite import Composed
 from isoflop.queries.language.services import Services
 from isoflop.queries.language.syntax.clauses import visible_queries
 from isoflop.queries.language.syntax.nodes import Expression, Span
-from isoflop.queries.language.syntax.tokens import Kind, tokenize
+from isoflop.queries.language.syntax.sizes import number_of
+from isoflop.queries.language.syntax.tokens import Kind
 from isoflop.queries.language.text import Text
+from isoflop.queries.language.whole_numbers import Edit, SourceColumns, cut, edits
 from isoflop.queries.laws.algebra.expression import sql_number
 
 if TYPE_CHECKING:
@@ -25,6 +27,7 @@ if TYPE_CHECKING:
     Answerer = Callable[["Question", int, int], pa.Table]
 
 RELATION = "_isoflop_"
+EXACT = 2.0**53  # up to which every whole number is a DOUBLE
 DEEPEST = 30  # verbs inside verbs
 _ROWS_AROUND = (
     "a verb is answered before the query around it; over its rows, use the law as a function: chin(params, tokens)"
@@ -65,6 +68,7 @@ class Question:
         self._scope: int | None = None
         self._depth = 0
         self._answered: dict[int, str] = {}
+        self._refused: dict[int, StatementError] = {}
         self._relations: dict[str, pa.Table] = {}
 
     def about(self, text: str, parameters: Mapping[str, Any] | None, *, is_shown: bool) -> Question:
@@ -75,12 +79,19 @@ class Question:
         is_shown : whether what it sends is shown among what this one sends
         """
         services = Services(self.lake, sent=self.services.sent if is_shown else [])
-        return Question(Text(text, tokenize(text), self.typed.words), services, parameters, self.answer)
+        return Question(Text.read(text, self.typed.words), services, parameters, self.answer)
+
+    def rewritten(self, text: str, parameters: Mapping[str, Any] | None) -> Question:
+        """Return a question about another wording of this one: what it says and sends is said and sent here."""
+        own = Question(Text.read(text, self.typed.words), self.services, parameters, self.answer)
+        own.units = self.units
+        return own
 
     def begin(self, first: int) -> None:
         """Start with the statement whose first token is `first`; what earlier ones read is let go."""
         self._statement = first
         self._answered.clear()
+        self._refused.clear()
         self._relations.clear()
 
     # Asking DuckDB
@@ -115,6 +126,19 @@ class Question:
                 case _:
                     composed.own(piece)
         return self._send(composed, place or (slices[0] if slices else None), relations or {})
+
+    def edited(self, expression: Expression, found: Sequence[Edit]) -> list[str | Own | Expression]:
+        """Return the pieces of an expression with words of our own in it."""
+        if not found:
+            return [expression]
+        pieces: list[str | Own | Expression] = []
+        for first, last, text in cut(expression.first, expression.last, found):
+            if first < last:
+                start, end = self.tokens[first].start, self.tokens[last - 1].end
+                pieces.append(Expression(start, end, first, last, self.text[start:end]))
+            if text:
+                pieces.append(Own(text, max(last - 1, expression.first)))
+        return pieces
 
     def run_statement(self, first: int, last: int) -> pa.Table:
         """Send tokens `first` up to, without, `last` as a statement of its own, its verb clauses answered."""
@@ -194,9 +218,15 @@ class Question:
 
     def _relation(self, first: int, last: int) -> str:
         """Return the name of the relation that a verb clause is answered with; a clause is answered once."""
+        if first in self._refused:  # asking again would take as long, and twice as long a level further out
+            raise self._refused[first]
         name = self._answered.get(first)
         if name is None:
-            table = self.answer_clause(first, last)
+            try:
+                table = self.answer_clause(first, last)
+            except StatementError as error:
+                self._refused[first] = error
+                raise
             name = f"{RELATION}{len(self._relations)}"
             self._relations[name] = table
             self._answered[first] = name
@@ -252,15 +282,17 @@ class Question:
             token = self.tokens[expression.first]
             match token.kind:
                 case Kind.NUMBER:
-                    text = token.text.replace("_", "")
-                    return int(text) if text.isdigit() else float(text)
+                    return number_of(token)
                 case Kind.STRING if token.text.startswith("'"):
                     return token.value
                 case Kind.PARAMETER:
                     return self.parameter(expression.first)
                 case _:
                     pass
-        value = self.run("SELECT (", expression, ") AS value").column("value")[0].as_py()
+        found = edits(self.tokens, expression.first, expression.last, SourceColumns({}))
+        value = self.run("SELECT (", *self.edited(expression, found), ") AS value").column("value")[0].as_py()
+        if found and isinstance(value, float) and value.is_integer() and abs(value) < EXACT:
+            return int(value)
         return float(value) if type(value).__name__ == "Decimal" else value
 
     def text_of(self, expression: Expression, what: str) -> str:

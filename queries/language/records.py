@@ -4,73 +4,42 @@ from __future__ import annotations
 
 import contextlib
 import json
-import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from statistics import NormalDist
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from isoflop.lakehouse.errors import IsoflopError
+from isoflop.lakehouse.errors import IsoflopError, UnknownName
 from isoflop.lakehouse.units import UNITS
 from isoflop.queries.fitting.record import FittedLaw
+from isoflop.queries.fitting.scatter import Scatter
+from isoflop.queries.fitting.widening import Widening, from_range, kept_widening
 from isoflop.queries.language.bind import unknown_law, with_names
+from isoflop.queries.language.mixtures import saved_form
+from isoflop.queries.language.own_inputs import OwnInputs, is_column
 from isoflop.queries.language.question import Question
 from isoflop.queries.language.syntax.nodes import Name
-from isoflop.queries.laws import (
-    Coefficient,
-    Law,
-    Objective,
-    find_law,
-    find_objective,
-    parse_formula,
-)
+from isoflop.queries.language.syntax.parts import PUBLISHED
+from isoflop.queries.language.syntax.tokens import quote_name
+from isoflop.queries.laws import Coefficient, Law, Objective, find_law, find_objective, parse_formula
+from isoflop.queries.laws.atlas import ATLAS, find_published_law
 
 if TYPE_CHECKING:
     from isoflop.lakehouse import Asked
 
 Array = NDArray[np.float64]
+Growth = Callable[[Any, Law, Array, "tuple[float, float] | None"], Widening | None]
 BUILT_IN, TYPED, REWRITTEN = "law", "formula", "rewritten"  # what a saved law is made of again
+GIVEN = "given"  # status of a law whose coefficients were said, not fitted
 
 _NEWEST = """
 SELECT * REPLACE ([] AS draws, [] AS residuals) FROM store.laws
 WHERE statement IS NOT NULL AND options IS NOT NULL AND list_contains($names, lower(name))
 QUALIFY row_number() OVER (PARTITION BY lower(name) ORDER BY version DESC) = 1
 """
-
-
-@dataclass(frozen=True)
-class OwnInputs:
-    """A law that was fitted on expressions of columns, as it is by itself: `x` for `power(6 * params * tokens)`.
-
-    Parameters
-    ----------
-    law : with the inputs that its form has; those that were read from a column are called as that is
-    arguments : SQL that computes each input
-    support : (P, 2) lowest and largest value of each among the rows
-    edge : lowest and largest log of their product, or None
-    """
-
-    law: Law
-    arguments: tuple[str, ...]
-    support: Array
-    edge: tuple[float, float] | None
-
-    @property
-    def names(self) -> frozenset[str]:
-        """The inputs that stand for expressions, in lower case, unless a column that they read has the name."""
-        pairs = list(zip(self.law.inputs, self.arguments, strict=True))
-        read = {word.lower() for _, argument in pairs for word in re.findall(r"\w+", argument)}
-        return frozenset(
-            input_.name.lower()
-            for input_, argument in pairs
-            if not is_column(argument) and input_.name.lower() not in read
-        )
-
-    def are_asked(self, names: Iterable[str]) -> bool:
-        """Return whether points with columns of these names are given in the law's own inputs."""
-        return bool(self.names & {name.lower() for name in names})
 
 
 @dataclass(frozen=True)
@@ -87,7 +56,7 @@ class LawRecord:
     fitted : the law, with inputs named as its columns, and what predictions need
     std_errors, lower, upper : (K,) float arrays, NaN where unknown
     at_bound : (K,) whether a coefficient lies on the edge of its domain
-    residuals : (R,) log residuals [1] of the rows it was fitted to
+    residuals : (R,) of the rows it was fitted to: log residuals [1], or plain ones where the scatter is additive
     level : share that the intervals cover
     penalty : what the fit minimized
     status, notes : how the fit went
@@ -99,6 +68,8 @@ class LawRecord:
     options : how it was fitted, as `store.laws` keeps it
     code_version : of the isoflop that fitted it
     own : the law by itself, where it was fitted on expressions; None for one of columns
+    unit : of the target; empty where it is not known
+    group : of the rows that it was fitted to; None without GROUP BY
     """
 
     name: str | None
@@ -125,12 +96,15 @@ class LawRecord:
     options: Mapping[str, Any] = field(default_factory=dict)
     code_version: str = ""
     own: OwnInputs | None = None
+    unit: str = ""
+    group: str | None = None
 
     def in_own_inputs(self) -> LawRecord:
         """Return the law as it is by itself, to be asked about values of what it was fitted on."""
         if self.own is None:
             return self
-        fitted = replace(self.fitted, law=self.own.law, support=self.own.support, edge=self.own.edge)
+        own = self.own
+        fitted = replace(self.fitted, law=own.law, support=own.support, edge=own.edge, widening=own.widening)
         return replace(self, fitted=fitted, arguments=self.own.arguments, own=None)
 
     @property
@@ -146,12 +120,97 @@ class LawRecord:
     @property
     def title(self) -> str:
         """What the law is called in a sentence."""
+        return self.common_title if self.group is None else f"{self.common_title} to group '{self.group}'"
+
+    @property
+    def common_title(self) -> str:
+        """What the law is called in a sentence that holds for the laws of all groups."""
         return f"law '{self.name}'" if self.name else f"the fit of {self.form}"
 
+    @property
+    def is_given(self) -> bool:
+        """Whether its coefficients were said, not fitted: there are no rows behind it."""
+        return self.status == GIVEN
 
-def is_column(argument: str) -> bool:
-    """Return whether the SQL of an input is a column's name and nothing else."""
-    return re.fullmatch(r'"([^"]|"")+"|\w+', argument) is not None
+    @property
+    def is_published(self) -> bool:
+        """Whether it is the law of a paper that no lake keeps."""
+        return self.name is not None and self.version is None
+
+    @property
+    def label(self) -> str:
+        """Its name and version."""
+        return str(self.name) if self.version is None else f"{self.name} version {self.version}"
+
+    def fitted_for(self, kind: str) -> FittedLaw:
+        """Return what predictions with a kind of interval need: no curves where it is not known how sure they are."""
+        is_unsure = self.is_given and kind == "confidence" and not np.isfinite(self.std_errors).any()
+        return replace(self.fitted, draws=self.fitted.draws[:0]) if is_unsure else self.fitted
+
+
+def given_record(
+    form: str, target_sql: str, fitted: FittedLaw, std_errors: Array, level: float, notes: Sequence[str] = ()
+) -> LawRecord:
+    """Return a law of given coefficients, not named yet.
+
+    Parameters
+    ----------
+    form : name of the built-in law, or the formula as typed
+    target_sql : SQL that computes the target
+    fitted : the law with its numbers and, where it is known how sure they are, draws of them
+    std_errors : (K,) float array, NaN where unknown
+    level : share that intervals cover
+    notes : what is to be known of it, each `kind: sentence`
+    """
+    law, values = fitted.law, fitted.coefficients
+    reach = NormalDist().inv_cdf((1 + level) / 2) * std_errors
+    return LawRecord(
+        name=None,
+        version=None,
+        form=form,
+        target=law.target,
+        target_sql=target_sql,
+        arguments=tuple(quote_name(input_.name) for input_ in law.inputs),
+        fitted=fitted,
+        std_errors=std_errors,
+        lower=np.maximum(values - reach, [each.lower for each in law.coefficients]),
+        upper=np.minimum(values + reach, [each.upper for each in law.coefficients]),
+        at_bound=(False,) * len(values),
+        residuals=np.empty(0),
+        level=level,
+        penalty=law.objective,
+        status=GIVEN,
+        notes=tuple(notes),
+    )
+
+
+def no_rows_behind(law: Law) -> Array:
+    """Return the support (P, 2) of a law without rows: unknown."""
+    return np.full((len(law.inputs), 2), np.nan)
+
+
+def published_record(question: Question, name: Name) -> LawRecord:
+    """Return a law of a paper, by its name behind `published:`.
+
+    Raises
+    ------
+    UnknownName : when there is none of that name
+    """
+    try:
+        entry = find_published_law(ATLAS, name.text.removeprefix(PUBLISHED))
+    except UnknownName as error:
+        message = f"published law '{name.text.removeprefix(PUBLISHED)}' does not exist"
+        raise UnknownName("Catalog", message, question.text, name.start, name.end, hint=error.hint) from None
+    law = entry.law
+    fitted = FittedLaw(law, entry.values, np.empty((0, len(entry.coefficients))), np.nan, no_rows_behind(law))
+    notes = [f"source: {entry.source}", f"about: {entry.about}"]
+    if entry.std_errors:
+        notes.append(
+            "no_interval: the paper states how sure each coefficient is, not how they move together, which the "
+            "interval of a prediction needs"
+        )
+    record = given_record(entry.form, quote_name(law.target), fitted, entry.errors, 0.95, notes)
+    return replace(record, name=PUBLISHED + entry.name)
 
 
 def saved_names(lake: Asked) -> list[str]:
@@ -180,6 +239,8 @@ def load_law(question: Question, name: Name, version: int | None = None) -> LawR
     UnknownName : when there is no such law
     StatementError : when there is no such version
     """
+    if name.text.lower().startswith(PUBLISHED) and version is None:
+        return published_record(question, name)
     wanted = "" if version is None else "AND version = $version"
     values: dict[str, Any] = {"name": name.text} if version is None else {"name": name.text, "version": version}
     rows = question.lake.query(
@@ -215,7 +276,7 @@ def _record(row: Mapping[str, Any]) -> LawRecord:
         # An earlier version called an input after the law's own, also where it was read from an expression.
         pairs = zip(row["inputs"], options["arguments"], strict=True)
         names = [name if is_column(argument) else argument for name, argument in pairs]
-        law = with_names(find_law(row["form"]), names, row["target"])
+        law = with_names(saved_form(row["form"], options), names, row["target"])
         if options["is_changed"]:
             roles = {coefficient.name: coefficient.role for coefficient in law.coefficients}
             law = (
@@ -234,7 +295,16 @@ def _record(row: Mapping[str, Any]) -> LawRecord:
     support = np.array([[span["lowest"], span["largest"]] for span in row["support"]], dtype=np.float64).reshape(-1, 2)
     scale = np.nan if row["residual_scale"] is None else row["residual_scale"]
     diagnosis = json.loads(row["diagnosis"] or "{}")
-    widening, edge = diagnosis.get("widening") or 1.0, diagnosis.get("edge")
+    scatter = Scatter(diagnosis.get("unit"))
+    edge = _edge(diagnosis.get("edge"))
+    estimates, kept = column("estimate"), diagnosis.get("widening")
+
+    def growth(known: Any, law: Law, support: Array, edge: tuple[float, float] | None) -> Widening | None:
+        """How intervals grow; a law of an earlier version kept a factor, and what is known of it is its range."""
+        if isinstance(known, Mapping):
+            return kept_widening(known)
+        return from_range(law, estimates, support, edge, scatter) if isinstance(kept, float) and kept > 1 else None
+
     return LawRecord(
         name=row["name"],
         version=row["version"],
@@ -242,7 +312,7 @@ def _record(row: Mapping[str, Any]) -> LawRecord:
         target=row["target"],
         target_sql=options["target"],
         arguments=tuple(options["arguments"]),
-        fitted=FittedLaw(law, column("estimate"), draws, scale, support, widening, tuple(edge) if edge else None),
+        fitted=FittedLaw(law, estimates, draws, scale, support, growth(kept, law, support, edge), edge, scatter),
         std_errors=column("std_error"),
         lower=column("lower"),
         upper=column("upper"),
@@ -259,17 +329,24 @@ def _record(row: Mapping[str, Any]) -> LawRecord:
         seed=row["seed"] or 0,
         options=options,
         code_version=row["code_version"] or "",
-        own=_own(row, options, law),
+        own=_own(row, options, law, growth),
+        unit=options.get("unit", law.unit or UNITS.get(row["target"], "")),
     )
 
 
-def _own(row: Mapping[str, Any], options: Mapping[str, Any], law: Law) -> OwnInputs | None:
+def _edge(kept: Sequence[float] | None) -> tuple[float, float] | None:
+    return None if not kept else (kept[0], kept[1])
+
+
+def _own(row: Mapping[str, Any], options: Mapping[str, Any], law: Law, growth: Growth) -> OwnInputs | None:
     """Return a law by itself, where it was fitted on expressions."""
     if options["kind"] == REWRITTEN and (kept := options.get("own")):
         form = with_names(find_law(row["form"]), kept["inputs"], row["target"])
-        edge = None if kept["edge"] is None else (kept["edge"][0], kept["edge"][1])
+        edge = _edge(kept["edge"])
         support = np.array(kept["support"], dtype=np.float64).reshape(-1, 2)
-        return OwnInputs(form, tuple(kept["arguments"]), support, edge)
+        return OwnInputs(
+            form, tuple(kept["arguments"]), support, edge, growth(kept.get("widening"), form, support, edge)
+        )
     if options["kind"] == BUILT_IN and not all(map(is_column, options["arguments"])):  # of an earlier version
         support = np.array([[span["lowest"], span["largest"]] for span in row["support"]], dtype=np.float64)
         form = with_names(law, row["inputs"], row["target"])

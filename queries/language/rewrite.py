@@ -22,6 +22,8 @@ _MESSAGE = re.compile(
     re.DOTALL,
 )
 _JOINS_STRINGS = re.compile(r"(?:\s|--[^\n\r]*)*[\n\r](?:\s|--[^\n\r]*)*")
+OVERFLOW = "the product is larger than a whole number can be: begin with a DOUBLE, such as 6e0 * params * tokens"
+_SIGNED = re.compile(r"\^[-+]")
 _NEAR = re.compile(r'syntax error at or near "[^\n]*"|syntax error at end of input')
 
 
@@ -115,6 +117,10 @@ class Composed:
             message = _NEAR.sub(lambda _: near, message)
         kinds = QuerySyntaxError if kind == "Parser" else StatementError
         hint = correlation_hint if message.startswith("Referenced table") else None
+        hint = OVERFLOW if message.startswith("Overflow in") else hint
+        if _SIGNED.search(message) and message.startswith("Scalar Function"):
+            message = message.partition("\n")[0]
+            hint = "DuckDB reads ^- as one operator; put a space between: ^ -1"
         return kinds(kind, message, self.statement, span.start, span.end, hint=hint)
 
     def _locate(self, position: int, otherwise: Span | None = None) -> tuple[Span, str | None]:

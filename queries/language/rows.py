@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
@@ -13,16 +13,33 @@ import numpy as np
 from numpy.typing import NDArray
 
 from isoflop.lakehouse.errors import StatementError
+from isoflop.queries.fitting.note import Note
+from isoflop.queries.fitting.scatter import takes_any_sign
 from isoflop.queries.language.bind import Bound, Column
+from isoflop.queries.language.input_notes import notes_on_inputs
+from isoflop.queries.language.logged_metrics import logged_instead
 from isoflop.queries.language.question import Own, Question
+from isoflop.queries.language.reading import (
+    Piece,
+    columns_needed,
+    columns_of,
+    read_as_number,
+    reads_flops,
+    source_pieces,
+)
+from isoflop.queries.language.row_groups import hashable, with_named_fields
 from isoflop.queries.language.syntax.nodes import Expression, Source, Span
 from isoflop.queries.language.syntax.tokens import quote_name
+from isoflop.queries.language.together import look_together
+from isoflop.queries.language.whole_numbers import FLOPS, SourceColumns
+from isoflop.queries.laws import ANY_SIGN, Objective
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
 Array = NDArray[np.float64]
-Piece = str | Own | Expression
+RUN = "run_id"  # rows that share it are points of one run
+NOT_POSITIVE = "zero or less"  # what is wrong with a value that has no logarithm
 CLUSTER = "cluster"  # name of the further column whose equal values belong together
 
 
@@ -38,6 +55,9 @@ class Rows:
     extra : further columns by name, M rows
     faults : (M,) texts like `loss is NULL`, empty for a usable row
     labels : (M,) run of each row, or its number in the source, from 1
+    wrong_sign : the fault of a target that the objective cannot take, like `loss is zero or less`; None without one
+    notes : whether the rows belong together, and their inputs are what the law takes them for
+    unit : of the target; empty where it is not known
     """
 
     law_inputs: Array
@@ -46,6 +66,9 @@ class Rows:
     extra: pa.Table
     faults: NDArray[np.object_]
     labels: pa.ChunkedArray
+    wrong_sign: str | None = None
+    notes: tuple[Note, ...] = ()
+    unit: str = ""
 
     @property
     def matched(self) -> int:
@@ -56,6 +79,13 @@ class Rows:
     def kept(self) -> NDArray[np.intp]:
         """(R,) positions of the usable rows."""
         return np.flatnonzero(self.faults == "")
+
+    @property
+    def has_runs(self) -> bool:
+        """Whether `labels` are runs."""
+        import pyarrow as pa
+
+        return not pa.types.is_integer(self.labels.type)
 
     @property
     def inputs(self) -> Array:
@@ -94,27 +124,35 @@ class Rows:
             self.extra.take(chosen),
             self.faults[chosen],
             self.labels.take(chosen),
+            self.wrong_sign,
+            self.notes,
+            self.unit,
         )
 
     def name(self, position: int) -> str:
-        """Return What a user calls one of the usable rows."""
-        import pyarrow as pa
-
+        """Return what a user calls one of the usable rows."""
         label = self.labels[int(self.kept[position])].as_py()
-        return f"row {label}" if pa.types.is_integer(self.labels.type) else f"run {label}"
+        return f"run {label}" if self.has_runs else f"row {label}"
 
     def column(self, name: str) -> list[Any]:
         """Return a further column of the usable rows."""
-        return list(map(_hashable, self.extra.column(name).take(self.kept).to_pylist()))
+        return list(map(hashable, self.extra.column(name).take(self.kept).to_pylist()))
 
 
-def read_rows(question: Question, bound: Bound, source: Source, extra: Mapping[str, Column] | None = None) -> Rows:
+def read_rows(
+    question: Question,
+    bound: Bound,
+    source: Source,
+    extra: Mapping[str, Column] | None = None,
+    objective: Objective | None = None,
+) -> Rows:
     """Return the rows of a source as a fit takes them.
 
     Parameters
     ----------
     bound : the law, its columns and its target
     extra : further expressions to read along, by the name they get
+    objective : what is to be minimized, which says whether values must be positive; the law's own when None
 
     Raises
     ------
@@ -122,19 +160,26 @@ def read_rows(question: Question, bound: Bound, source: Source, extra: Mapping[s
     """
     import pyarrow as pa
 
+    known = columns_of(question, source)
     pieces: list[Piece] = ["SELECT "]
-    for position, expression in enumerate((extra or {}).values()):
-        pieces += ["(", expression, f") AS g{position}, "]
-    pieces += ["(", bound.target, ") AS y"]
-    for position, column in enumerate(bound.columns):
-        pieces += [", (", column, f") AS x{position}"]
-    if source.weight is not None:
-        pieces += [", (", source.weight, ") AS w"]
-    pieces += [", run_id::VARCHAR AS label" if _has_runs(question, source) else ", row_number() OVER () AS label"]
+    for position, (name, expression) in enumerate((extra or {}).items()):
+        is_key = name.isdigit() or name == CLUSTER  # what GROUP BY and cluster name is no number to compute with
+        read_so = [expression] if is_key else read_as_number(question, expression, known)
+        pieces += ["(", *read_so, f") AS g{position}, "]
+    pieces += [*_read_pieces(question, bound, source, known)]
+    pieces += [", run_id::VARCHAR AS label" if _has_runs(source, known) else ", row_number() OVER () AS label"]
+    follows = known.have_flops and any(
+        reads_flops(question, column) for column in (*bound.columns, *(extra or {}).values())
+    )
+    if follows:
+        pieces.append(f", ({FLOPS} IS NULL AND params > 0 AND tokens > 0) AS follows")
     try:
         # In an order of their own, not the storage's: resamples and splits draw the same rows every time.
         table = question.run(*pieces, *source_pieces(source), " ORDER BY ALL", place=source.relation)
     except StatementError as error:
+        instead = logged_instead(question, source, error)
+        if instead is not None:
+            raise instead from error
         is_undeclared = any(isinstance(each, Expression) and each.start == error.start for each in bound.columns)
         if bound.is_built_in or not is_undeclared or "not found" not in error.message:
             raise
@@ -149,19 +194,31 @@ def read_rows(question: Question, bound: Bound, source: Source, extra: Mapping[s
     inputs = [_column(question, table.column(f"x{p}"), column) for p, column in enumerate(bound.columns)]
     weights = _column(question, table.column("w"), source.weight) if source.weight is not None else None
 
-    faults = {bound.target_name: faults_of(targets, table.column("y"), needs_positive=True)}
+    any_sign = takes_any_sign(objective or bound.law.objective)
+    faults = {bound.target_name: faults_of(targets, table.column("y"), needs_positive=not any_sign)}
     for p, input_ in enumerate(bound.law.inputs[: len(bound.columns)]):
         faults[input_.name] = faults_of(inputs[p], table.column(f"x{p}"), needs_positive=input_.positive)
     if weights is not None:
         faults["the weight"] = faults_of(weights, table.column("w"), needs_positive=True)
-    named = {name: _with_named_fields(table.column(f"g{position}")) for position, name in enumerate(extra or {})}
+    stacked = np.stack(inputs, axis=1) if inputs else np.empty((table.num_rows, 0))
+    fault = first_fault(faults, table.num_rows, bound.law.faults(stacked) if inputs else None)
+    if follows:
+        _note_follows(question, table.column("follows"), fault)
+    named = {name: with_named_fields(table.column(f"g{position}")) for position, name in enumerate(extra or {})}
+    usable = stacked[fault == ""]
+    together = look_together(question, bound, source, known, extra or {}, usable, any_sign=any_sign)
+    notes = (*together.notes, *notes_on_inputs(bound, usable))
+    question.services.asides += [note.message for note in notes]
     return Rows(
-        law_inputs=np.stack(inputs, axis=1) if inputs else np.empty((table.num_rows, 0)),
+        law_inputs=stacked,
         targets=targets,
         weights=weights,
         extra=pa.table(named) if named else pa.table({}),
-        faults=first_fault(faults, table.num_rows),
+        faults=fault,
         labels=table.column("label"),
+        wrong_sign=None if any_sign or not bound.law.coefficients else f"{bound.target_name} is {NOT_POSITIVE}",
+        notes=notes,
+        unit=together.unit,
     )
 
 
@@ -174,7 +231,7 @@ def checksum(question: Question, bound: Bound, source: Source) -> str:
     ------
     StatementError : when DuckDB cannot answer
     """
-    table = question.run(*_checksum_pieces(bound, source), place=source.relation)
+    table = question.run(*_checksum_pieces(question, bound, source), place=source.relation)
     return str(table.column("checksum")[0])
 
 
@@ -182,16 +239,23 @@ def checksum_sql(question: Question, bound: Bound, source: Source) -> str | None
     """Return the query of `checksum` as it can be asked later without the statement; None for rows of a verb."""
     if question.typed.outermost(source.relation.first, (source.where or source.relation).last):
         return None
-    return question.inlined(*_checksum_pieces(bound, source))
+    return question.inlined(*_checksum_pieces(question, bound, source))
 
 
-def _checksum_pieces(bound: Bound, source: Source) -> list[Piece]:
-    pieces: list[Piece] = ["SELECT sum(hash(rows))::VARCHAR AS checksum FROM (SELECT (", bound.target, ") AS y"]
+def _checksum_pieces(question: Question, bound: Bound, source: Source) -> list[Piece]:
+    numbers_read = [bound.target, *bound.columns, *([] if source.weight is None else [source.weight])]
+    read = _read_pieces(question, bound, source, columns_needed(question, source, numbers_read))
+    return ["SELECT sum(hash(rows))::VARCHAR AS checksum FROM (SELECT ", *read, *source_pieces(source), ") AS rows"]
+
+
+def _read_pieces(question: Question, bound: Bound, source: Source, known: SourceColumns) -> list[Piece]:
+    """Return the target as y, the inputs as x0, x1, … and the weight as w."""
+    pieces: list[Piece] = ["(", *read_as_number(question, bound.target, known.without_flops), ") AS y"]
     for position, column in enumerate(bound.columns):
-        pieces += [", (", column, f") AS x{position}"]
+        pieces += [", (", *read_as_number(question, column, known), f") AS x{position}"]
     if source.weight is not None:
-        pieces += [", (", source.weight, ") AS w"]
-    return [*pieces, *source_pieces(source), ") AS rows"]
+        pieces += [", (", *read_as_number(question, source.weight, known), ") AS w"]
+    return pieces
 
 
 def _check_single(question: Question, table: pa.Table, read: Mapping[str, Column], source: Source) -> None:
@@ -203,14 +267,10 @@ def _check_single(question: Question, table: pa.Table, read: Mapping[str, Column
             raise question.error("Binder", f"one value is expected, and this is {count} columns", place)
 
 
-def _has_runs(question: Question, source: Source) -> bool:
-    """Whether a source is a table that knows the run of each row; a query is not asked, since it may take long."""
-    if not re.fullmatch(r'[\w."]+(\s+(AS\s+)?\w+)?', source.relation.text, re.IGNORECASE):
-        return False
-    try:
-        return "run_id" in question.run("SELECT * FROM ", source.relation, " LIMIT 0").column_names
-    except StatementError:  # the query that follows says it better
-        return False
+def _has_runs(source: Source, known: SourceColumns) -> bool:
+    """Whether a source is a table that knows the run of each row."""
+    is_table = re.fullmatch(r'[\w."]+(\s+(AS\s+)?\w+)?', source.relation.text, re.IGNORECASE)
+    return is_table is not None and RUN in known
 
 
 def _note_unfinished(question: Question, bound: Bound, source: Source) -> None:
@@ -234,6 +294,14 @@ def _note_unfinished(question: Question, bound: Bound, source: Source) -> None:
         question.note(f"{unfinished} of {table.column('matched')[0]} rows are of unfinished runs; {hint}")
 
 
+def _note_follows(question: Question, follows: pa.ChunkedArray, fault: NDArray[np.object_]) -> None:
+    """Say for how many usable rows FLOPs were told from params and tokens."""
+    count = int(np.count_nonzero(follows.fill_null(False).to_numpy() & (fault == "")))
+    if count:
+        usable = int(np.count_nonzero(fault == ""))
+        question.note(f"flops is NULL in {count} of {usable} rows: 6 * params * tokens stands in for it there")
+
+
 def column_of(question: Question, source: Source, name: str) -> Own | None:
     """Return a column of a source by its name, or None where the source has none of that name."""
     column = Own(quote_name(name), source.relation.first)
@@ -242,14 +310,6 @@ def column_of(question: Question, source: Source, name: str) -> Own | None:
     except StatementError:
         return None
     return column
-
-
-def source_pieces(source: Source) -> list[Piece]:
-    """Return the FROM and WHERE of a source as pieces of a query."""
-    pieces: list[Piece] = [" FROM ", source.relation]
-    if source.where is not None:
-        pieces += [" WHERE (", source.where, ")"]
-    return pieces
 
 
 def numbers(question: Question, column: pa.ChunkedArray, name: str, place: Span, hint: str | None = None) -> Array:
@@ -300,23 +360,33 @@ def faults_of(values: Array, column: pa.ChunkedArray, *, needs_positive: bool) -
     """Return why each value cannot be used, empty where it can."""
     missing = np.where(column.is_null().to_numpy(), "NULL", "NaN")
     found = np.where(np.isnan(values), missing, np.where(np.isinf(values), "infinite", ""))
-    return np.where((found == "") & (values <= 0), "zero or less", found) if needs_positive else found
+    return np.where((found == "") & (values <= 0), NOT_POSITIVE, found) if needs_positive else found
 
 
-def first_fault(faults: Mapping[str, NDArray[np.str_]], num_rows: int) -> NDArray[np.object_]:
-    """Return the first fault of each row, like `loss is NULL`; empty for a row without one."""
+def first_fault(
+    faults: Mapping[str, NDArray[np.str_]], num_rows: int, of_law: Sequence[str] | None = None
+) -> NDArray[np.object_]:
+    """Return the first fault of each row, like `loss is NULL`, else what the law says; empty for a row without one."""
     first = np.full(num_rows, "", dtype=object)
     for name, found in faults.items():
         hit = (first == "") & (found != "")
         first[hit] = [f"{name} is {fault}" for fault in found[hit]]
-    return first
+    return first if of_law is None else np.where(first == "", np.array(of_law, dtype=object), first)
 
 
 def describe_dropped(rows: Rows) -> str | None:
     """Return a sentence on the rows that are not used, or None when all are."""
     if not rows.dropped:
         return None
-    return f"dropped {rows.dropped} of {rows.matched} rows: {', '.join(rows.reasons)}"
+    hint = _sign_hint(rows)
+    return f"dropped {rows.dropped} of {rows.matched} rows: {', '.join(rows.reasons)}" + (f"; {hint}" if hint else "")
+
+
+def _sign_hint(rows: Rows) -> str | None:
+    """Return what to type where rows are dropped for the sign of their target."""
+    if rows.wrong_sign is None or not (rows.faults == rows.wrong_sign).any():
+        return None
+    return f"WITH (objective = '{ANY_SIGN[0]}') fits a target of any sign"
 
 
 def no_rows(question: Question, verb: str, source: Source, rows: Rows, needs: str = "rows") -> StatementError:
@@ -326,31 +396,5 @@ def no_rows(question: Question, verb: str, source: Source, rows: Rows, needs: st
         return question.error("Data", f"{verb} needs {needs}, and no row matched", span)
     matched = f"{rows.matched} row{'s' * (rows.matched != 1)} matched"
     dropped = f", {rows.dropped} dropped because {', '.join(rows.reasons)}" if rows.dropped else ""
-    return question.error("Data", f"{verb} needs {needs}, got {len(rows.kept)}: {matched}{dropped}", span)
-
-
-def group_rows(keys: pa.Table) -> list[NDArray[np.intp]]:
-    """Return the positions of the rows of each group, in the order in which groups appear."""
-    found: dict[tuple[object, ...], list[int]] = {}
-    for index, values in enumerate(zip(*(column.to_pylist() for column in keys.columns), strict=True)):
-        found.setdefault(tuple(map(_hashable, values)), []).append(index)
-    return [np.asarray(indices, dtype=np.intp) for indices in found.values()]
-
-
-def _hashable(value: object) -> object:
-    """Return a value as a key: lists and structs as tuples, which are ordered as DuckDB orders them."""
-    if isinstance(value, dict):
-        return tuple(map(_hashable, value.values()))
-    return tuple(map(_hashable, value)) if isinstance(value, list) else value
-
-
-def _with_named_fields(column: pa.ChunkedArray) -> pa.ChunkedArray:
-    """Return a column of structs whose fields have no names, such as `(params, tokens)`, with numbers for names."""
-    import pyarrow as pa
-
-    kind = column.type
-    if not pa.types.is_struct(kind) or len({field.name for field in kind}) == kind.num_fields:
-        return column
-    names = [str(position + 1) for position in range(kind.num_fields)]
-    whole = column.combine_chunks()
-    return pa.chunked_array([pa.StructArray.from_arrays(whole.flatten(), names=names, mask=whole.is_null())])
+    message = f"{verb} needs {needs}, got {len(rows.kept)}: {matched}{dropped}"
+    return question.error("Data", message, span, _sign_hint(rows))

@@ -6,11 +6,13 @@ and `EXTRAPOLATE chin` always mean the same numbers.
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from isoflop.lakehouse.runs.provenance import code_version
+from isoflop.queries.language.changing import Change
 from isoflop.queries.language.macros import dropped_macros, macro_names, macros_of
 from isoflop.queries.language.question import Question
 from isoflop.queries.language.records import LawRecord, known
@@ -23,7 +25,6 @@ if TYPE_CHECKING:
     from isoflop.lakehouse import Asked
 
 NOW = "(now() AT TIME ZONE 'UTC')::TIMESTAMP"
-TAKEN = "a law of this name was made meanwhile"
 
 _WHAT_NAMES_ARE = """
 SELECT n.name,
@@ -44,8 +45,7 @@ FROM (SELECT unnest($names) AS name) n
 _INSERT = f"""
 INSERT INTO store.laws BY NAME
 SELECT * REPLACE (options::JSON AS options, diagnosis::JSON AS diagnosis), {NOW} AS created_at, false AS stale,
-       (SELECT CASE WHEN $is_new AND count(*) > 0 THEN error('{TAKEN}') ELSE coalesce(max(version), 0) + 1 END
-        FROM store.laws l WHERE lower(l.name) = lower(_law.name)) AS version
+       (SELECT coalesce(max(version), 0) + 1 FROM store.laws l WHERE lower(l.name) = lower(_law.name)) AS version
 FROM _law
 """
 
@@ -115,20 +115,19 @@ def _what_stands_in_the_way(found: Mapping[str, Any], laws: set[str], *, is_law:
     return None
 
 
-def save_law(lake: Asked, record: LawRecord, about: Mapping[str, Any], *, is_new: bool) -> bool:
-    """Keep a law as the next version of its name, with its macro, in one transaction.
+def save_law(change: Change, record: LawRecord, about: Mapping[str, Any]) -> None:
+    """Keep a law as the next version of its name, with its macros, in one transaction.
 
     Parameters
     ----------
+    change : the transaction
     record : the law with its numbers, `name` and `statement` given
     about : what `store.laws` keeps beyond it: source, options, objective, rows, dropped, data_hash, seed, diagnosis
-    is_new : whether the name must not be taken
 
-    Returns
-    -------
-    whether it is kept: False when `is_new` and another process has made a law of this name meanwhile
+    Raises
+    ------
+    StatementError : when the laws are not what they were
     """
-    import duckdb
     import pyarrow as pa
 
     row = {
@@ -152,15 +151,11 @@ def save_law(lake: Asked, record: LawRecord, about: Mapping[str, Any], *, is_new
         "notes": list(record.notes),
         **about,
     }
-    statements: list[tuple[str, Any]] = [(_INSERT, {"is_new": is_new})]
-    statements += [(macro, None) for macro in macros_of(record)]
-    try:
-        lake.write(statements, {"_law": pa.Table.from_pylist([row], schema=_schema())})
-    except duckdb.InvalidInputException as error:
-        if TAKEN in str(error):
-            return False
-        raise
-    return True
+    made = macros_of(record)
+    # Of a version before, which may have had functions that this one does not have.
+    left = dropped_macros(str(record.name)) if len(made) < len(macro_names(str(record.name))) else []
+    statements: list[tuple[str, Any]] = [(_INSERT, None), *((macro, None) for macro in (*left, *made))]
+    change.write(statements, {"_law": pa.Table.from_pylist([row], schema=_schema())})
 
 
 def coefficient_rows(record: LawRecord) -> list[dict[str, Any]]:
@@ -179,45 +174,60 @@ def coefficient_rows(record: LawRecord) -> list[dict[str, Any]]:
     ]
 
 
-def drop_law(lake: Asked, name: str) -> None:
-    """Forget a law, every version of it, and its macro, in one transaction."""
-    lake.write(
-        [
-            ("DELETE FROM store.laws WHERE lower(name) = lower($1)", [name]),
-            *((text, None) for text in dropped_macros(name)),
-        ]
-    )
+def drop_law(change: Change, name: str) -> None:
+    """Forget a law, every version of it, and its macros, in one transaction.
+
+    Raises
+    ------
+    StatementError : when it is gone already
+    """
+    statements: list[tuple[str, Any]] = [("DELETE FROM store.laws WHERE lower(name) = lower($1)", [name])]
+    change.needs(name).write([*statements, *((text, None) for text in dropped_macros(name))])
 
 
-def rename_law(lake: Asked, record: LawRecord, new: str) -> None:
-    """Give a law, every version of it, its forecasts and its macro another name, in one transaction."""
+def rename_law(change: Change, record: LawRecord, new: str) -> None:
+    """Give a law, every version of it, its forecasts and its macros another name, in one transaction.
+
+    Raises
+    ------
+    StatementError : when it is not what was read any more, or the name is taken
+    """
+    old = str(record.name)
+    change.needs_as_read(record)
+    if new.lower() != old.lower():
+        change.needs_free(new, f"DROP LAW {new} first")
     statements: list[tuple[str, Any]] = [
-        ("UPDATE store.laws SET name = $1 WHERE lower(name) = lower($2)", [new, record.name]),
-        ("UPDATE store.forecasts SET law = $1 WHERE lower(law) = lower($2)", [new, record.name]),
-        *((text, None) for text in dropped_macros(str(record.name))),
+        ("UPDATE store.laws SET name = $1 WHERE lower(name) = lower($2)", [new, old]),
+        ("UPDATE store.forecasts SET law = $1 WHERE lower(law) = lower($2)", [new, old]),
+        *((text, None) for text in dropped_macros(old)),
         *((text, None) for text in macros_of(replace(record, name=new))),
     ]
-    lake.write(statements)
+    change.write(statements)
 
 
-def comment_law(lake: Asked, record: LawRecord, comment: str | None) -> None:
-    """Set the comment of a law's newest version."""
-    lake.write(
-        [
-            (
-                "UPDATE store.laws SET comment = $1 WHERE lower(name) = lower($2) AND version = $3",
-                [comment, record.name, record.version],
-            )
-        ]
-    )
+def comment_law(change: Change, record: LawRecord, comment: str | None) -> None:
+    """Set the comment of a law's newest version.
+
+    Raises
+    ------
+    StatementError : when that is not what was read any more
+    """
+    text = "UPDATE store.laws SET comment = $1 WHERE lower(name) = lower($2) AND version = $3"
+    change.needs_as_read(record).write([(text, [comment, record.name, record.version])])
 
 
 def mark_stale(lake: Asked, found: Sequence[tuple[str, int, bool | None]]) -> None:
-    """Write down which laws are stale: name, version and whether it is, None for unknown."""
+    """Write down which laws are stale: name, version and whether it is, None for unknown.
+
+    Where another session is changing one of them, the next look writes it down.
+    """
+    import duckdb
+
     if lake.is_read_only:
         return
     text = "UPDATE store.laws SET stale = $1 WHERE lower(name) = lower($2) AND version = $3"
-    lake.write([(text, [stale, name, version]) for name, version, stale in found])
+    with contextlib.suppress(duckdb.TransactionException):
+        lake.write([(text, [stale, name, version]) for name, version, stale in found])
 
 
 def _schema() -> pa.Schema:

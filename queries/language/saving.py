@@ -9,16 +9,19 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from isoflop.queries.fitting.widening import kept
 from isoflop.queries.language.bind import is_plain
+from isoflop.queries.language.changing import Change
 from isoflop.queries.language.fits import Fitted, PlannedFit
 from isoflop.queries.language.macros import macros_of
+from isoflop.queries.language.mixtures import forms_of, saved_form
 from isoflop.queries.language.question import Question
 from isoflop.queries.language.records import BUILT_IN, REWRITTEN, TYPED, LawRecord, known, load_law
 from isoflop.queries.language.rows import checksum, checksum_sql
 from isoflop.queries.language.saved_laws import law_exists, save_law
 from isoflop.queries.language.syntax.nodes import CreateLaw, Name
 from isoflop.queries.language.syntax.tokens import quote_name
-from isoflop.queries.laws import Coefficient, find_law
+from isoflop.queries.laws import Coefficient
 
 if TYPE_CHECKING:
     pass
@@ -68,30 +71,33 @@ class PlannedLaw:
         return fitted
 
 
-def keep_fit(question: Question, node: CreateLaw, fitted: Fitted, name: str, checked: str, *, is_new: bool) -> bool:
+def keep_fit(change: Change, question: Question, node: CreateLaw, fitted: Fitted, name: str, checked: str) -> None:
     """Keep the only fit of a clause as the next version of a law, and say so.
 
     Parameters
     ----------
+    change : the transaction
     question, node : the statement that the law is kept with
     name : of the law
     checked : the checksum of its rows
-    is_new : whether the name must not be taken
 
-    Returns
-    -------
-    whether it is kept: False when `is_new` and another process has made a law of this name meanwhile
+    Raises
+    ------
+    StatementError : when the laws are not what they were
     """
     ((_, found),), (record,) = fitted.parts, fitted.records
     assert found is not None and record is not None
     record = replace(record, name=name, statement=question.text[node.start : node.end])
-    if not save_law(question.lake, record, _about(question, node, fitted, checked), is_new=is_new):
-        return False
+    save_law(change, record, _about(question, node, fitted, checked))
+    note_saved(question, record)
+
+
+def note_saved(question: Question, record: LawRecord) -> None:
+    """Say that a law is kept, and how it is called."""
     if macros_of(record):
-        question.note(f"law '{name}' saved; SELECT {_call(record)} computes it in any DuckDB client")
+        question.note(f"law '{record.name}' saved; SELECT {_call(record)} computes it in any DuckDB client")
     else:
-        question.note(f"law '{name}' saved; SQL cannot compute it, so it is no SQL function: use PREDICT")
-    return True
+        question.note(f"law '{record.name}' saved; SQL cannot compute it, so it is no SQL function: use PREDICT")
 
 
 def spelling_of(question: Question, name: Name) -> str:
@@ -111,12 +117,12 @@ def _about(question: Question, node: CreateLaw, fitted: Fitted, checked: str) ->
     """Return what `store.laws` keeps of a fit beyond its numbers."""
     ((_, found),), (record,) = fitted.parts, fitted.records
     assert found is not None and record is not None
-    law, search = fitted.bound.law, found.solution.search
-    is_built_in = fitted.bound.is_built_in
+    law, search = found.law, found.solution.search
+    is_built_in, forms = fitted.bound.is_built_in, forms_of(found.law)
     options = {
         "kind": (BUILT_IN if record.own is None else REWRITTEN) if is_built_in else TYPED,
-        "is_changed": is_built_in and law.coefficients != find_law(fitted.bound.form).coefficients,
-        "domains": [_domain(coefficient) for coefficient in law.coefficients],
+        "is_changed": is_built_in and law.coefficients != saved_form(fitted.bound.form, forms).coefficients,
+        "domains": [domain_of(coefficient) for coefficient in law.coefficients],
         "objective": found.solution.penalty.name,
         "delta": getattr(found.solution.penalty, "delta", 1e-3),
         "resamples": fitted.options.resamples,
@@ -126,9 +132,11 @@ def _about(question: Question, node: CreateLaw, fitted: Fitted, checked: str) ->
         "bootstrap": found.resampled.bootstrap,
         "intervals": found.intervals.kind,
         "arguments": list(record.arguments),
-        "own": _own_inputs(record),
+        "own": own_inputs(record),
         "target": record.target_sql,
+        "unit": record.unit,
         "values": question.values_in(node.start, node.end),
+        **forms,
         "checksum": checked,
         "checksum_sql": checksum_sql(question, fitted.bound, node.fit.source),
     }
@@ -142,15 +150,16 @@ def _about(question: Question, node: CreateLaw, fitted: Fitted, checked: str) ->
         "rmse_log": _finite(found.criteria.rmse_log),
         "aicc": _finite(found.criteria.aicc),
         "bic": _finite(found.criteria.bic),
-        "widening": found.fitted.widening,
+        "widening": kept(record.fitted.widening),
         "edge": record.fitted.edge,
+        "unit": record.fitted.scatter.unit,
     }
     source = node.fit.source
     return {
         "source": question.text[source.start : source.end],
         "options": json.dumps(options, default=_plain),
         "seed": found.options.seed,
-        "objective": known(found.solution.objective),
+        "objective": known(found.objective),
         "rows": len(found.data),
         "dropped": fitted.rows.matched - len(found.data),
         "data_hash": found.data.data_hash,
@@ -158,16 +167,19 @@ def _about(question: Question, node: CreateLaw, fitted: Fitted, checked: str) ->
     }
 
 
-def _own_inputs(record: LawRecord) -> dict[str, Any] | None:
+def own_inputs(record: LawRecord) -> dict[str, Any] | None:
     """Return what is kept of a law by itself, where it was fitted on expressions."""
     own = record.own
     if own is None:
         return None
     names = [input_.name for input_ in own.law.inputs]
-    return {"inputs": names, "arguments": list(own.arguments), "support": own.support.tolist(), "edge": own.edge}
+    return {
+        "inputs": names, "arguments": list(own.arguments), "support": own.support.tolist(), "edge": own.edge,
+        "widening": kept(own.widening),
+    }  # fmt: skip
 
 
-def _domain(coefficient: Coefficient) -> dict[str, Any]:
+def domain_of(coefficient: Coefficient) -> dict[str, Any]:
     """Return what a coefficient was allowed to be; infinite bounds are null, which JSON has."""
     bounds = {"lower": _finite(coefficient.lower), "upper": _finite(coefficient.upper)}
     return {"name": coefficient.name, **bounds, "init": coefficient.init, "fixed": coefficient.fixed}

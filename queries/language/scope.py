@@ -18,10 +18,13 @@ from numpy.typing import NDArray
 
 from isoflop.lakehouse.errors import UnknownName, did_you_mean, nearest
 from isoflop.lakehouse.models.counts import SHAPE_OUTPUTS
+from isoflop.queries.language.own_inputs import is_column
 from isoflop.queries.language.question import Question
-from isoflop.queries.language.records import LawRecord, is_column, load_law, saved_names
-from isoflop.queries.language.syntax.nodes import Expression, Name, OverValue, Span
+from isoflop.queries.language.records import LawRecord, load_law, saved_names
+from isoflop.queries.language.syntax.nodes import Expression, Name, Span
+from isoflop.queries.language.syntax.planning import OverValue
 from isoflop.queries.language.syntax.reader import TokenReader
+from isoflop.queries.language.syntax.sizes import is_size
 from isoflop.queries.language.syntax.tokens import Kind, Token, matching
 from isoflop.queries.laws import FormulaError
 from isoflop.queries.laws.algebra.expression import Expression as Tree
@@ -326,13 +329,18 @@ class Scope:
         return predicted
 
     def _without_parameters(self, expression: Expression, text: str, inside: set[int]) -> tuple[str, dict[str, float]]:
-        """Return a slice with a name of the same length for each parameter, and the values of these names."""
+        """Return a slice with a name of the same length for each parameter and size, and the values of these names."""
         values = {}
         for index in range(expression.first, expression.last):
             token = self.question.tokens[index]
-            if token.kind is not Kind.PARAMETER or index in inside:
+            if not (token.kind is Kind.PARAMETER or is_size(token)) or index in inside:
                 continue
-            start = token.start - expression.start
+            start, length = token.start - expression.start, token.end - token.start
+            if is_size(token):
+                name = chr(_STANDS_IN + index % 6000).ljust(length, "_")
+                values[name] = float(token.text)
+                text = text[:start] + name + text[start + length :]
+                continue
             if self.each is not None and token.text[1:].lower() == self.each.lower():
                 text = f"{text[:start]} {self.each}{text[start + len(token.text) :]}"  # $budget of FOR EACH budget
                 continue

@@ -16,8 +16,10 @@ from isoflop.queries.fitting.folds import Fold
 from isoflop.queries.fitting.splits import KFold, LargestHoldout, LeaveOneOut
 from isoflop.queries.fitting.validation import cross_validate
 from isoflop.queries.language.bind import Bound, Column, bind_candidate
+from isoflop.queries.language.clause_options import ClauseOptions
 from isoflop.queries.language.defaults import RESAMPLES
-from isoflop.queries.language.options import ClauseOptions, read_fit_options
+from isoflop.queries.language.mixtures import with_every_form
+from isoflop.queries.language.options import read_fit_options
 from isoflop.queries.language.question import Own, Question
 from isoflop.queries.language.records import LawRecord, load_law
 from isoflop.queries.language.rows import CLUSTER, Rows, describe_dropped, no_rows, read_rows
@@ -78,7 +80,15 @@ def averaged(
         laws = [bound.law for bound in bounds]
         inputs = {name: own.inputs for name, own in zip(names, rows, strict=True)}
         groups = first.column(CLUSTER) if CLUSTER in first.extra.column_names else None
-        data = shared_data(laws, inputs, first.target, names=names, sample_weight=first.weight, groups=groups)
+        data = shared_data(
+            laws,
+            inputs,
+            first.target,
+            names=names,
+            sample_weight=first.weight,
+            groups=groups,
+            objective=options.objective,
+        )
         return average_laws(laws, data, replace(options, forward=forward), names=names, weighing=weighing)
     except (EmptySelection, FitError, UsageError) as error:
         if isinstance(error, StatementError):
@@ -94,8 +104,16 @@ def bind_subject(question: Question, subject: Name | Candidate) -> Bound:
     if isinstance(subject, Candidate):
         return bind_candidate(question, subject)
     record: LawRecord = load_law(question, subject)
+    if record.is_given:
+        hint = f"COMPARE {candidate_text(question, subject)} FROM … scores it as it is"
+        raise question.error("Binder", f"{record.title} is of given coefficients: nothing is fitted", subject, hint)
     at = next(index for index, token in enumerate(question.tokens) if token.start == subject.start)
     return bound_of(record, at, subject)
+
+
+def candidate_text(question: Question, subject: Name | Candidate) -> str:
+    """Return a candidate as typed."""
+    return question.text[subject.start : subject.end]
 
 
 def bound_of(record: LawRecord, at: int, span: Span) -> Bound:
@@ -107,7 +125,9 @@ def bound_of(record: LawRecord, at: int, span: Span) -> Bound:
     span : where it stands
     """
     columns = tuple(Own(argument, at) for argument in record.arguments)
-    return Bound(record.law, record.form, True, columns, Own(record.target_sql, at), record.target, span)
+    return Bound(
+        with_every_form(record.law), record.form, True, columns, Own(record.target_sql, at), record.target, span
+    )
 
 
 def candidate_name(question: Question, subject: Name | Candidate) -> str:
@@ -161,7 +181,7 @@ def read_usable(
         extra[BY] = holdout.by
     if options.cluster is not None:
         extra[CLUSTER] = options.cluster
-    rows = read_rows(question, bound, source, extra)
+    rows = read_rows(question, bound, source, extra, options.objective)
     if holdout is not None and holdout.by is not None:
         missing = rows.extra.column(BY).is_null().to_numpy()
         rows = replace(rows, faults=np.where((rows.faults == "") & missing, f"{holdout.by.text} is NULL", rows.faults))
@@ -231,7 +251,7 @@ def run_folds(question: Question, bound: Bound, rows: Rows, splits: Splits, opti
     """
     try:
         groups = rows.column(CLUSTER) if options.cluster is not None else None
-        data = usable_rows(bound.law, rows.inputs, rows.target, rows.weight, groups)
+        data = usable_rows(bound.law, rows.inputs, rows.target, rows.weight, groups, objective=options.objective)
         return cross_validate(bound.law, data, splits.parts, options)
     except (EmptySelection, FitError, UsageError) as error:
         if isinstance(error, StatementError):

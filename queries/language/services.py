@@ -33,6 +33,7 @@ class Services:
     lake : whom DuckDB's part goes to
     given : tables that the text can name beside those of the lake
     notes : sentences for the user, in order
+    asides : sentences on the rows that were read, which follow what is said of the answer
     units : of the columns of the answer
     sent : what DuckDB got
     looked : which laws are stale, by name, version and how many rows may be read to tell
@@ -42,6 +43,7 @@ class Services:
     lake: Asked
     given: Mapping[str, pa.Table] = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)
+    asides: list[str] = field(default_factory=list)
     units: dict[str, str] = field(default_factory=dict)
     sent: list[Sent] = field(default_factory=list)
     looked: dict[tuple[str, int, int], Staleness] = field(default_factory=dict)
@@ -51,6 +53,17 @@ class Services:
         """Add a note, once."""
         if text not in self.notes:
             self.notes.append(text)
+
+    def hear(self, other: Services) -> None:
+        """Take over what another text's answer is told with."""
+        for text in other.notes:
+            self.note(text)
+        self.asides += other.asides
+
+    @property
+    def said(self) -> tuple[str, ...]:
+        """All that is said to the user, in order."""
+        return (*self.notes, *(aside for aside in dict.fromkeys(self.asides) if aside not in self.notes))
 
     def send(self, composed: Composed, relations: Mapping[str, pa.Table]) -> pa.Table:
         """Return DuckDB's answer to a text, and remember that it was asked.

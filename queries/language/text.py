@@ -10,6 +10,7 @@ from typing import Any
 from isoflop.lakehouse.errors import QuerySyntaxError, StatementError
 from isoflop.queries.language.syntax.clauses import Clause, find_clauses, outermost, split_statements
 from isoflop.queries.language.syntax.nodes import Span
+from isoflop.queries.language.syntax.sizes import has_sizes, join_sizes
 from isoflop.queries.language.syntax.tokens import Token, tokenize
 from isoflop.queries.language.syntax.words import Words
 
@@ -32,7 +33,13 @@ class Text:
     @classmethod
     def of(cls, text: str, words: Words[Any]) -> Text:
         """Return a text; one that cannot hold a verb is not split into tokens."""
-        return cls(text, tokenize(text) if words.may_be_in(text) else [], words)
+        return cls.read(text, words) if words.may_be_in(text) else cls(text, [], words)
+
+    @classmethod
+    def read(cls, text: str, words: Words[Any]) -> Text:
+        """Return a text, the sizes in its verbs, such as `70B`, as numbers."""
+        made = cls(text, tokenize(text), words)
+        return cls(text, join_sizes(made.tokens, made.clauses), words) if has_sizes(made.tokens) else made
 
     @cached_property
     def statements(self) -> list[tuple[int, int]]:

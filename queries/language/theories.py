@@ -12,19 +12,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from isoflop.lakehouse.errors import EmptySelection, UnknownName, UsageError
-from isoflop.queries.fitting.folds import Fold
-from isoflop.queries.fitting.likelihood import criteria
 from isoflop.queries.language.bind import Bound, Column
-from isoflop.queries.language.options import ClauseOptions
 from isoflop.queries.language.question import Own, Question
 from isoflop.queries.language.rows import Rows, column_of, numbers
 from isoflop.queries.language.saved_laws import law_exists
-from isoflop.queries.language.select import Splits
+from isoflop.queries.language.scored import COMPUTED, ScoredLaw
 from isoflop.queries.language.syntax.nodes import Candidate, Name, Source
 from isoflop.queries.language.syntax.tokens import quote_name
-from isoflop.queries.laws import Law
 from isoflop.queries.laws.law import Input
-from isoflop.queries.laws.objectives import row_factors
 
 if TYPE_CHECKING:
     from isoflop.queries.theory import Theory
@@ -32,11 +27,10 @@ if TYPE_CHECKING:
 Array = NDArray[np.float64]
 
 RUN, STEP = "run", "step"  # names of the further columns that a theory is asked about
-COMPUTED = "computed"  # status of what is not fitted
 MOST_STEPS = 2**53  # to which every whole number is a double
 
 
-class TheoryLaw(Law):
+class TheoryLaw(ScoredLaw):
     """What a theory says of rows, in the place of a law: nothing to fit, and two inputs that it has computed.
 
     Parameters
@@ -46,7 +40,7 @@ class TheoryLaw(Law):
     """
 
     inputs = (Input("mean"), Input("deviation", positive=False))
-    coefficients = ()
+    status = COMPUTED
 
     def __init__(self, theory: Theory, metric: str) -> None:
         self.theory, self.target, self.name = theory, metric, theory.name
@@ -57,9 +51,11 @@ class TheoryLaw(Law):
         """What the theory reads of a run."""
         return f"{self.name}({', '.join(self.theory.fields)}), {self.source}"
 
-    def predict(self, coefficients: Array, inputs: Array) -> Array:
-        """Return the expected values (R,), the first input."""
-        return inputs[..., 0]
+    def ends(self, inputs: Array, level: float) -> tuple[Array, Array, Array]:
+        """Return mean (R,), and the ends about it that hold runs scattering normally with the theory's deviation."""
+        mean, deviation = inputs.T
+        reach = NormalDist().inv_cdf(0.5 + level / 2) * deviation
+        return mean, mean - reach, mean + reach
 
 
 def theory_named(question: Question, subject: Name | Candidate) -> Theory | None:
@@ -168,46 +164,3 @@ def _predicted(
         pairs = zip(curves.mean[metric].tolist(), curves.deviation[metric].tolist(), strict=True)
         found[run["run_id"]] = dict(zip(at.tolist(), pairs, strict=True))
     return found
-
-
-def score(bound: Bound, rows: Rows, splits: Splits | None, options: ClauseOptions) -> tuple[float, list[Fold]]:
-    """Return how well a theory describes usable rows: AICc with no free number, and its errors on each fold.
-
-    Its interval about the mean holds a share `level` of runs that scatter normally with its deviation.
-    """
-    mean, deviation = rows.inputs.T
-    weights = np.ones(len(mean)) if rows.weight is None else rows.weight
-    objective = options.objective or bound.law.objective
-    logs = np.log(rows.target)
-    with np.errstate(all="ignore"):
-        residuals = logs - np.log(mean)
-    total = float(objective.weigh(residuals, True)[0] @ (weights * row_factors(objective, rows.target)))
-    judged = criteria(logs, residuals, weights, objective, total, 0)
-    reach = NormalDist().inv_cdf(0.5 + options.level / 2) * deviation
-    folds = [
-        _fold(number, train, test, rows.target[test], mean[test], reach[test])
-        for number, (train, test) in enumerate(splits.parts if splits is not None else ())
-    ]
-    return judged.aicc, folds
-
-
-def _fold(
-    number: int, train: NDArray[np.int64], test: NDArray[np.int64], measured: Array, mean: Array, reach: Array
-) -> Fold:
-    """The measures of one fold."""
-    error = np.log(mean / measured)
-    return Fold(
-        fold=number,
-        train=train,
-        test=test,
-        coefficients=np.empty(0),
-        predicted=mean,
-        lower=mean - reach,
-        upper=mean + reach,
-        measured=measured,
-        mape=float(np.mean(np.abs(mean / measured - 1))),
-        rmse_log=float(np.sqrt(np.mean(error**2))),
-        bias=float(np.mean(error)),
-        coverage=float(np.mean(np.abs(measured - mean) <= reach)),
-        status=COMPUTED,
-    )

@@ -85,7 +85,7 @@ class Verb(Spelled, Generic[N]):
     Parameters
     ----------
     rule : its grammar, as `syntax/grammar.py` reads it; diagrams and statements of tests are made from it
-    node : what a clause of it is read into
+    node : what a clause of it is read into, or what that is derived from
     parse : reads a clause, from its first word on
     plan : binds a clause; nothing is done before the plan runs
     page : what the reference says

@@ -313,8 +313,8 @@ def parse_formula(
     Example
     -------
     >>> law = parse_formula("E + A / n ^ a", ["E", "A", "a"], ["n", "loss"])
-    >>> [(c.name, c.role.value) for c in law.coefficients], law.inputs
-    ([('E', 'floor'), ('A', 'amplitude'), ('a', 'exponent')], (Input(name='n', unit='', positive=True),))
+    >>> [(c.name, c.role.value) for c in law.coefficients], [input_.name for input_ in law.inputs]
+    ([('E', 'floor'), ('A', 'amplitude'), ('a', 'exponent')], ['n'])
     """
     declared = [given if isinstance(given, Coefficient) else Coefficient(given) for given in coefficients]
     known = [coefficient.name for coefficient in declared]

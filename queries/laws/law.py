@@ -6,6 +6,7 @@ and the tables ask for nothing that is not defined here.
 
 from __future__ import annotations
 
+import copy
 import enum
 import math
 from abc import ABC, abstractmethod
@@ -44,11 +45,14 @@ class Input:
     name : column of `runs`, or any name
     unit : for display, e.g. `count`, `flop/step`
     positive : whether rows with zero or less are unusable
+    is_setting : whether it says how a run is made, as the steps of its schedule do: nothing falls with it as with a
+        size, so that it need not vary, and another value of it is no distance
     """
 
     name: str
     unit: str = ""
     positive: bool = True
+    is_setting: bool = False
 
 
 @dataclass(frozen=True)
@@ -140,10 +144,16 @@ class Law(ABC):
     """name, lowest and largest value of where a search starts, for coefficients that the usual ranges do not suit"""
     has_curvatures: ClassVar[bool] = False
     """whether `curvatures` knows second derivatives"""
+    tells_shares_apart: bool = False
+    """whether it has a coefficient for each of some shares that make a whole, and rows can determine them all"""
 
     @abstractmethod
     def predict(self, coefficients: Array, inputs: Array) -> Array:
         """Return predictions (..., R) in the target's unit for coefficients (..., K) and inputs (R, P)."""
+
+    def faults(self, inputs: Array) -> Sequence[str] | None:
+        """Return why rows (R, P) of usable numbers are none of the law's, each empty for one that is; None for none."""
+        return None
 
     @property
     def formula(self) -> str:
@@ -236,6 +246,11 @@ class Law(ABC):
         return None
 
     @property
+    def expression(self) -> Expression | None:
+        """The law as an expression over inputs and coefficients, or None where it is computed."""
+        return None
+
+    @property
     def linear(self) -> tuple[str, ...]:
         """Names of the coefficients in which the law is jointly linear, as far as it is known."""
         return ()
@@ -264,12 +279,21 @@ class Law(ABC):
     def with_coefficients(self, coefficients: tuple[Coefficient, ...], *, keeps_chart: bool = False) -> Law | None:
         """Return the law with other domains of its coefficients, or None when its domains cannot be changed.
 
+        A law that takes them from elsewhere than its attribute `coefficients` overrides this.
+
         Parameters
         ----------
         coefficients : of the same names, in the law's order
         keeps_chart : whether it is still fitted in its chart
         """
-        return None
+        made = copy.copy(self)
+        try:
+            object.__setattr__(made, "coefficients", coefficients)  # also of a frozen dataclass
+            if self.surrogate is not None:
+                object.__setattr__(made, "surrogate", self.surrogate.with_coefficients(coefficients))
+        except AttributeError:  # a property without a setter, or slots without room
+            return None
+        return made
 
     @property
     def text(self) -> str | None:

@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 from isoflop.lakehouse.errors import UsageError, did_you_mean
 from isoflop.queries.laws.objectives import Huber, LeastAbsolute, LeastSquares, Objective, PlainSquares, RelativeSquares
-from isoflop.queries.laws.robust_objectives import AsymmetricHuber, HuberLikelihood
+from isoflop.queries.laws.robust_objectives import AsymmetricHuber, HuberLikelihood, PlainHuber
 
 OBJECTIVES: dict[str, Callable[[float], Objective]] = {
     "huber_log": Huber,
@@ -16,9 +16,14 @@ OBJECTIVES: dict[str, Callable[[float], Objective]] = {
     "least_absolute_log": lambda delta: LeastAbsolute(),
     "relative_squares": lambda delta: RelativeSquares(),
     "least_squares": lambda delta: PlainSquares(),
+    "huber_plain": PlainHuber,
 }
 
-WITH_DELTA = ("huber_log", "huber_likelihood", "asymmetric_huber")
+WITH_DELTA = ("huber_log", "huber_likelihood", "asymmetric_huber", "huber_plain")
+ANY_SIGN = (
+    "least_squares",
+    "huber_plain",
+)  # whose residuals are plain differences, of a target that need not be positive
 
 
 def find_objective(name: str, delta: float = 1e-3) -> Objective:

@@ -7,7 +7,8 @@ Which one to take:
 * losses where half the rows may be off: `LeastAbsolute()`, the limit of Huber for a small delta;
 * losses with a scale that is fitted too, or with runs that were not tuned well: see `robust_objectives`;
 * step times, linear laws: `RelativeSquares()`, squares of the relative error;
-* losses or error rates as some papers fit them, without logarithms: `PlainSquares()`, squares of the error itself.
+* losses or error rates as some papers fit them, without logarithms: `PlainSquares()`, squares of the error itself;
+* a target that may be zero or negative: `PlainSquares()`, or with some rows off `PlainHuber()` of `robust_objectives`.
 
 The sum is never turned into a mean: with rows in the hundreds and residuals near 1e-3 a mean is so small that
 the usual stopping rules of optimizers fire at the start.
@@ -31,7 +32,8 @@ WIDEST = 0.1  # log residual [1] at which the graduated descent starts: beyond i
 class Link(enum.Enum):
     """What a residual is: a difference of logarithms, a relative difference, or a difference in the target's unit.
 
-    The solver takes the last as a relative one whose rows weigh with the square of their value (`row_factors`).
+    The solver takes the last as a relative one whose rows weigh with the square of their value (`row_factors`), where
+    values scatter by factors.
     """
 
     LOG = "log"
@@ -75,6 +77,11 @@ class Objective(ABC):
     @property
     def has_scale(self) -> bool:
         """Whether it has a scale of its own, which is part of the penalty and fitted with the law."""
+        return False
+
+    @property
+    def is_always_additive(self) -> bool:
+        """Whether residuals are differences in the target's unit also where all values are positive."""
         return False
 
     @property
@@ -265,16 +272,17 @@ class PlainSquares(RelativeSquares):
         return Link.PLAIN
 
 
-def row_factors(objective: Objective, values: Array) -> Array | float:
+def row_factors(objective: Objective, values: Array, is_additive: bool = False) -> Array | float:
     """Return the factors on row weights that turn squares of relative residuals into squares of plain ones.
 
     Parameters
     ----------
     objective : whose link says whether there is anything to turn
     values : (..., R) measured values
+    is_additive : whether residuals are plain ones already (`fitting.scatter`)
 
     Returns
     -------
     (..., R) float array in the target's unit squared, or 1 for other links
     """
-    return np.square(values) if objective.link is Link.PLAIN else 1.0
+    return np.square(values) if objective.link is Link.PLAIN and not is_additive else 1.0

@@ -1,9 +1,10 @@
-"""Huber penalties with something more: a scale that is fitted too, or two sides that weigh differently.
+"""Huber penalties with something more: a scale that is fitted too, two sides that weigh differently, plain residuals.
 
 * `HuberLikelihood()` lets the residuals decide where the penalty turns linear, as the replication of Hoffmann et
   al. does. With its delta of 1e-3 scales the answer is in effect the least absolute deviation;
 * `AsymmetricHuber()` takes a loss above the curve for a run that was not tuned well and lets it count less, so the
-  law follows the lower edge of the runs.
+  law follows the lower edge of the runs;
+* `PlainHuber()` compares values, not their logarithms, so that a target may be zero or negative.
 """
 
 from __future__ import annotations
@@ -167,6 +168,55 @@ class AsymmetricHuber(Objective):
         huber = Huber(self.delta)
         above, below = huber.log_normalizer(scale / self.above), huber.log_normalizer(scale)
         return float(np.logaddexp(above, below)) - math.log(2)
+
+
+@dataclass(frozen=True)
+class PlainHuber(Objective):
+    """Huber on differences in the target's unit, which are divided by a robust spread of the target.
+
+    Parameters
+    ----------
+    delta : residual in units of the target's spread [1] beyond which the penalty is linear; > 0. The spread is 1.4826
+        times the median absolute deviation of the measured values (`fitting.scatter`)
+
+    Raises
+    ------
+    UsageError : if delta is not a positive number
+
+    Source: Huber 1964, Ann. Math. Stat. 35, 73; Huber 1981, Robust Statistics, 5.1 (spread by the median deviation).
+    """
+
+    delta: float = 1e-3
+
+    def __post_init__(self) -> None:
+        Huber(self.delta)
+
+    @property
+    def name(self) -> str:
+        """The word a statement uses for it."""
+        return "huber_plain"
+
+    @property
+    def link(self) -> Link:
+        """Differences in the target's unit."""
+        return Link.PLAIN
+
+    @property
+    def is_always_additive(self) -> bool:
+        """Yes."""
+        return True
+
+    def weigh(self, residuals: Array, exact: bool) -> tuple[Array, Array, Array]:
+        """Return penalty, influence and curvature."""
+        return Huber(self.delta).weigh(residuals, exact)
+
+    def graduation(self) -> tuple[Objective, ...]:
+        """Return the same with wider deltas, widest first."""
+        return tuple(PlainHuber(wider.delta) for wider in Huber(self.delta).graduation())
+
+    def log_normalizer(self, scale: float) -> float:
+        """Return log of the integral of the Huber density."""
+        return Huber(self.delta).log_normalizer(scale)
 
 
 def _lowest(cost: Callable[[float], float], low: float, high: float) -> float:

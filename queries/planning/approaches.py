@@ -18,10 +18,11 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from isoflop.queries.planning.parabola import FEWEST_SIZES, Parabola, grouped, parabola_through
+
 Array = NDArray[np.float64]
 Labels = NDArray[np.int64]
 
-FEWEST_SIZES = 4  # different sizes on a slice below which neither parabola nor spline says anything
 POINTS = 400  # of a spline at which it is evaluated
 CURVE_BUDGETS = 12  # slices cut from learning curves when no budgets are named
 
@@ -81,7 +82,7 @@ def slices_of_runs(
     logs = np.log(flops)
     width = np.log1p(tolerance)
     if budgets is None:
-        label = _grouped(logs, 2 * width)
+        label = grouped(logs, 2 * width)
     else:
         centers = np.log(np.sort(budgets))
         label = np.argmin(np.abs(logs[:, None] - centers), axis=1)
@@ -147,18 +148,6 @@ def slices_of_curves(
     )
 
 
-def _grouped(logs: Array, width: float) -> Labels:
-    """Groups of values that lie within a width of their lowest, from the lowest value up."""
-    order = np.argsort(logs, kind="stable")
-    label = np.empty(len(logs), dtype=np.int64)
-    current, first = -1, -np.inf
-    for position in order:
-        if logs[position] > first + width:
-            current, first = current + 1, logs[position]
-        label[position] = current
-    return label
-
-
 def lowest_runs(slices: Slices, weights: Array) -> Array:
     """Return the size (B, M) of the run with the lowest loss on every slice (approach 1).
 
@@ -176,23 +165,6 @@ def lowest_runs(slices: Slices, weights: Array) -> Array:
     return found
 
 
-@dataclass(frozen=True, eq=False)
-class Parabola:
-    """Least-squares parabolas of loss over log size on one slice, for B resamples.
-
-    Parameters
-    ----------
-    center, scale : the parabola's variable is (log size - center) / scale
-    coefficients : (B, 3) constant, slope and bend
-    vertex : (B,) size at the minimum [count]; nan where the sizes drawn do not bracket one
-    """
-
-    center: float
-    scale: float
-    coefficients: Array
-    vertex: Array
-
-
 def parabola_on(slices: Slices, budget: int, weights: Array) -> Parabola:
     """Return the parabolas on a slice; a vertex counts where it opens upwards and smaller and larger sizes were drawn.
 
@@ -202,25 +174,7 @@ def parabola_on(slices: Slices, budget: int, weights: Array) -> Parabola:
     weights : (B, U) how often each unit was drawn
     """
     own = slices.label == budget
-    drawn = weights[:, slices.unit[own]]  # (B, n)
-    logs = np.log(slices.params[own])
-    center, scale = logs.mean(), max(float(np.ptp(logs)), 1e-12) / 2
-    x = (logs - center) / scale
-    powers = np.stack([x**k for k in range(5)])
-    moments = drawn @ powers.T  # (B, 5)
-    right = drawn @ (powers[:3] * slices.loss[own]).T  # (B, 3)
-    normal = moments[:, np.add.outer(np.arange(3), np.arange(3))]
-    usable = _num_sizes(slices.params[own], drawn) >= FEWEST_SIZES
-    normal[~usable] = np.eye(3)
-    coefficients = np.linalg.solve(normal, right[:, :, None])[:, :, 0]
-    _, slope, bend = np.moveaxis(coefficients, 1, 0)
-    with np.errstate(all="ignore"):
-        vertex = -slope / (2 * bend)
-    low = np.min(np.where(drawn > 0, x, np.inf), axis=1)
-    high = np.max(np.where(drawn > 0, x, -np.inf), axis=1)
-    inside = usable & (bend > 0) & (vertex > low) & (vertex < high)
-    sizes = np.where(inside, np.exp(center + scale * np.where(inside, vertex, 0.0)), np.nan)
-    return Parabola(float(center), scale, coefficients, sizes)
+    return parabola_through(slices.params[own], slices.loss[own], weights[:, slices.unit[own]])
 
 
 def parabola_minima(slices: Slices, weights: Array) -> Array:
@@ -269,12 +223,6 @@ def _refined(x: Array, y: Array) -> float:
     """The vertex of the parabola through three evenly spaced points."""
     bend = y[0] - 2 * y[1] + y[2]
     return float(x[1] if bend <= 0 else x[1] + 0.5 * (x[1] - x[0]) * (y[0] - y[2]) / bend)
-
-
-def _num_sizes(params: Array, drawn: Array) -> Array:
-    """Number of different sizes (B,) among the points drawn (B, n)."""
-    onto = np.eye(len(np.unique(params)))[np.unique(params, return_inverse=True)[1]]
-    return np.asarray(((drawn @ onto) > 0).sum(axis=1))
 
 
 def power_through(budgets: Array, sizes: Array) -> tuple[Array, Array]:

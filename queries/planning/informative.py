@@ -91,10 +91,10 @@ def most_informative_run(
     if not free or not np.isfinite(fit.coefficients).all():
         return None
     is_log, prior = _coordinates(law, fit.coefficients, free)
-    scale = fit.solution.residual_scale
+    scale = fit.solution.residual_scale / fit.data.scatter.size
     noise = scale if scale > NO_NOISE else USUAL_NOISE
     weight = np.ones(len(inputs)) if weights is None else weights
-    slopes = _slopes(law, fit.coefficients, free, is_log, inputs) * prior  # (R, F), in units of the prior
+    slopes = _slopes(fit, free, is_log, inputs) * prior  # (R, F), in units of the prior
     if not np.isfinite(slopes).all():
         return None
     scaled = slopes * np.sqrt(weight / weight.mean())[:, None] / noise
@@ -102,11 +102,11 @@ def most_informative_run(
     root = turned / np.sqrt(np.maximum(sizes, 1.0))  # (F, F), a square root of the covariance in units of the prior
     variables = _ranges(law, inputs)
     points = grid(variables, SLOW_CANDIDATES if law.is_costly else CANDIDATES)
-    features = _slopes(law, fit.coefficients, free, is_log, points) * prior @ root
+    features = _slopes(fit, free, is_log, points) * prior @ root
     usable = np.isfinite(features).all(axis=1)
     names = [law.coefficients[k].name for k in free]
     if target is not None:
-        targets = _slopes(law, fit.coefficients, free, is_log, target) * prior @ root
+        targets = _slopes(fit, free, is_log, target) * prior @ root
     else:
         targets = root[[names.index(name) for name in among if name in names]] if among is not None else root
     if not usable.any() or not len(targets) or not np.isfinite(targets).all():
@@ -147,20 +147,21 @@ def _coordinates(law: Law, coefficients: Array, free: Sequence[int]) -> tuple[ND
     return is_log, np.where(is_log, LOG_PRIOR, linear)
 
 
-def _slopes(law: Law, coefficients: Array, free: Sequence[int], is_log: NDArray[np.bool_], inputs: Array) -> Array:
-    """(M, F) derivatives of the log prediction by the coordinates, by differences."""
+def _slopes(fit: Fit, free: Sequence[int], is_log: NDArray[np.bool_], inputs: Array) -> Array:
+    """(M, F) derivatives of the prediction, on the scale of the scatter, by the coordinates, by differences."""
+    law, coefficients, scatter = fit.law, fit.coefficients, fit.data.scatter
     steps = np.where(is_log, DIFFERENCE, DIFFERENCE * np.maximum(np.abs(coefficients[list(free)]), 1e-2))
     chosen = coefficients[list(free)]
 
-    def log_predicted(coordinates: Array) -> Array:
-        """Log predictions (F, M) where the coordinates (F, F) are logs of a factor, or values."""
+    def predicted(coordinates: Array) -> Array:
+        """Predictions (F, M) where the coordinates (F, F) are logs of a factor, or values."""
         moved = np.repeat(coefficients[None], len(coordinates), axis=0)
         factors = np.exp(np.where(is_log, coordinates, 0.0))
         moved[:, list(free)] = np.where(is_log, chosen * factors, coordinates)
-        return np.log(np.asarray(law.predict(moved, inputs), dtype=np.float64))
+        return scatter.on_scale(np.asarray(law.predict(moved, inputs), dtype=np.float64)) / scatter.size
 
     with np.errstate(all="ignore"):
-        return central(log_predicted, np.where(is_log, 0.0, chosen), steps).T
+        return central(predicted, np.where(is_log, 0.0, chosen), steps).T
 
 
 def _ranges(law: Law, inputs: Array) -> list[Variable]:

@@ -15,6 +15,7 @@ Source: Hoffmann et al. 2022 (arXiv:2203.15556), section 3; bias of the parabola
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
@@ -137,9 +138,26 @@ def compare_approaches(
         sizes = approach(sliced, np.vstack([everything, drawn]))
         slopes, levels = power_through(sliced.budgets, sizes)
         bias = float(power_through(sliced.budgets, approach(clean, everything))[0][0] - exponents[0])
-        found.append(_judged(name, sliced, sizes[0], slopes, levels, bias, level, len(sliced.params)))
+        judged = _judged(name, sliced, sizes[0], slopes, levels, bias, level, len(sliced.params))
+        found.append(replace(judged, notes=(*judged.notes, *_on_edge(sliced, sizes[0]))))
     found.append(_judged("law", sliced, best[0], exponents, factors, 0.0, level, len(fit.data)))
     return ApproachComparison(tuple(found), fit, sliced, level, resamples, seed)
+
+
+def _on_edge(sliced: Slices, sizes: Array) -> list[str]:
+    """Return a note where the best size (M,) of a budget is the smallest or largest that was trained on it."""
+    ends: dict[str, int] = {"smallest": 0, "largest": 0}
+    for budget, size in enumerate(sizes):
+        own = sliced.params[sliced.label == budget]
+        ends["smallest"] += bool(size <= own.min())
+        ends["largest"] += bool(size >= own.max())
+    notes = []
+    for end, count in ends.items():
+        if count:
+            further = "smaller" if end == "smallest" else "larger"
+            message = f"on {count} of {len(sizes)} budgets the best size is the {end}; add {further} sizes there"
+            notes.append(f"optimum_on_edge: {message}")
+    return notes
 
 
 def _draws(

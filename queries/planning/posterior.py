@@ -1,7 +1,8 @@
 """What is thought of a law after its runs: how far, and how much together, its values at any two places may move.
 
 A fitted law is not one curve but a cloud of them. Here the cloud is written in a few independent directions of unit
-variance: each place x has a vector of features, the covariance of the logarithms of two predictions is the product
+variance: each place x has a vector of features, the covariance of the logarithms of two predictions (where scatter is
+additive, of the predictions in units of the target's spread) is the product
 of their features, and a run at x with noise sigma adds `features features' / sigma^2` to the information. The runs
 that made the fit are in the directions already, so they count without being known.
 """
@@ -15,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from isoflop.queries.fitting.record import FittedLaw
+from isoflop.queries.fitting.scatter import MULTIPLICATIVE, Scatter
 from isoflop.queries.laws.law import Law
 
 Array = NDArray[np.float64]
@@ -32,7 +34,7 @@ class Posterior(Protocol):
 
     @property
     def noise(self) -> float:
-        """Scatter of a run in log value [1]."""
+        """Scatter of a run in log value, or in units of the target's spread [1]."""
 
     def features(self, inputs: Array) -> Array:
         """Return (M, D) features of the logarithm of the prediction at (M, P) inputs."""
@@ -47,13 +49,15 @@ class PosteriorDraws:
     law : what predicts
     draws : (B, K) coefficients of the resamples
     scores : (B, D) uncorrelated coordinates of the resamples, each of unit variance
-    noise : scatter of a run in log value [1]
+    noise : scatter of a run in log value, or in units of the target's spread [1]
+    scatter : which of the two
     """
 
     law: Law
     draws: Array
     scores: Array
     noise: float
+    scatter: Scatter = MULTIPLICATIVE
 
     @classmethod
     def of(cls, fitted: FittedLaw, places: Array) -> PosteriorDraws:
@@ -68,25 +72,25 @@ class PosteriorDraws:
         draws = draws[:: -(-len(draws) // most)] if len(draws) > most else draws
         if len(draws) < 3:
             raise ValueError(f"{len(draws)} resamples are no cloud")
-        noise = fitted.residual_scale if np.isfinite(fitted.residual_scale) else 0.0
-        moved = _moved(fitted.law, draws, places)
+        noise = fitted.residual_scale / fitted.scatter.size if np.isfinite(fitted.residual_scale) else 0.0
+        moved = _moved(fitted.law, draws, places, fitted.scatter)
         left, sizes, right = np.linalg.svd(moved[:, np.ptp(moved, axis=0) > 0], full_matrices=False)
         noise = max(noise, SMALLEST_NOISE)
         largest = sizes * np.abs(right).max(axis=1, initial=0.0) / np.sqrt(len(draws) - 1)
         kept = (largest > SMALLEST_FEATURE * noise) & (sizes > 1e-9 * sizes.max(initial=0.0))
         scores = left[:, kept][:, :MOST_DIRECTIONS] * np.sqrt(len(draws) - 1)
-        return cls(fitted.law, draws, scores, noise)
+        return cls(fitted.law, draws, scores, noise, fitted.scatter)
 
     def features(self, inputs: Array) -> Array:
         """Return (M, D) features of the logarithm of the prediction at (M, P) inputs."""
-        found: Array = _moved(self.law, self.draws, inputs).T @ self.scores / (len(self.draws) - 1)
+        found: Array = _moved(self.law, self.draws, inputs, self.scatter).T @ self.scores / (len(self.draws) - 1)
         return found
 
 
-def _moved(law: Law, draws: Array, inputs: Array) -> Array:
-    """(B, M) how far each resample's log prediction lies from the mean; wild ones are brought in."""
+def _moved(law: Law, draws: Array, inputs: Array, scatter: Scatter) -> Array:
+    """(B, M) how far each resample's prediction lies from the mean, on the scatter's scale; wild ones brought in."""
     with np.errstate(all="ignore"):
-        logs = np.log(np.asarray(law.predict(draws, inputs), dtype=np.float64))
+        logs = scatter.on_scale(np.asarray(law.predict(draws, inputs), dtype=np.float64)) / scatter.size
     usable = np.isfinite(logs)
     middle = np.array(
         [

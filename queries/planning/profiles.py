@@ -16,7 +16,8 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from isoflop.lakehouse.errors import EmptySelection, FitError
-from isoflop.queries.planning.approaches import FEWEST_SIZES, Slices, parabola_on, power_through, slices_of_runs
+from isoflop.queries.planning.approaches import Slices, parabola_on, power_through, slices_of_runs
+from isoflop.queries.planning.parabola import FEWEST_SIZES
 
 Array = NDArray[np.float64]
 Labels = NDArray[np.int64]

@@ -210,7 +210,7 @@ def bench(write: bool = False) -> None:
     lines += both_paths(inputs, loss, as_coefficients)
     lines += [
         f"L-BFGS-B: best of {TIMED_STARTS} starts {best[0]:.10e}, {reached:.0%} of them within 1e-4 of ours",
-        f"isoflop: objective {fit.objective:.10e}, {search.share:.0%} of {search.starts} starts agree",
+        f"isoflop: objective {fit.objective:.10e}, {search.share:.0%} of straight starts agree",
     ]
     by_rows, by_resamples = growth()
     lines.append("rows:      " + ", ".join(f"{count:,}: {seconds:.3f}" for count, seconds in by_rows))

@@ -173,11 +173,11 @@ def test_an_error_points_at_the_place_that_is_shown() -> None:
 def test_columns_of_one_name_stay_apart(capsys: pytest.CaptureFixture[str]) -> None:
     table = pa.table([[1], [2], [3]], names=["a", "b", "a"])
     show(Answer(table), "csv")
-    assert capsys.readouterr().out == "a,b,a\n1,2,3\n"
+    assert capsys.readouterr().out == "a,b,a_1\n1,2,3\n"
     show(Answer(table), "json")
     assert json.loads(capsys.readouterr().out) == [{"a": 1, "b": 2, "a_1": 3}]
     show(Answer(table), "markdown")
-    assert capsys.readouterr().out == "| a | b | a |\n| --- | --- | --- |\n| 1 | 2 | 3 |\n"
+    assert capsys.readouterr().out == "| a | b | a_1 |\n| --- | --- | --- |\n| 1 | 2 | 3 |\n"
     show(Answer(table), "table")
     assert capsys.readouterr().out.split()[-3:] == ["1", "2", "3"]
     assert Answer(table).rows() == [(1, 2, 3)]

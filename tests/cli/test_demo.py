@@ -54,6 +54,34 @@ def whole(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, subprocess.Co
     return lake, run_demo(lake)
 
 
+@pytest.fixture(scope="module")
+def quick(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, subprocess.CompletedProcess[str]]:
+    """A quick demo that ran undisturbed."""
+    lake = tmp_path_factory.mktemp("quick") / "demo.duckdb"
+    return lake, run_demo(lake, "--quick")
+
+
+@pytest.mark.cluster
+def test_a_quick_demo_trains_fits_and_extrapolates(quick: tuple[Path, subprocess.CompletedProcess[str]]) -> None:
+    lake, done = quick
+    assert done.returncode == 0, done.stderr
+    with Lakehouse(lake) as opened:
+        (counts,) = opened.query("""
+            SELECT count(*) FILTER (source = 'worker') AS trained,
+                   count(DISTINCT family) FILTER (source = 'worker') AS families,
+                   count(*) FILTER (source = 'worker' AND status = 'finished' AND loss IS NOT NULL AND step_seconds > 0
+                        AND flops > 0 AND memcpy_bytes > 0 AND params > 0 AND tokens > 0) AS whole,
+                   count(*) FILTER (source LIKE 'import:%') AS published FROM runs""").to_pylist()
+        assert counts["whole"] == counts["trained"] > 0
+        assert counts["families"] == 2 and counts["published"] == 245
+        (law,) = opened.query("SELECT * FROM laws WHERE name = 'published'").to_pylist()
+        assert law["objective"] <= 1.01828e-3
+    assert "EXTRAPOLATE published TO flops = 5.76e23" in done.stdout
+    assert re.search(r"[\u2801-\u28ff]", done.stdout), "the plot is drawn"
+    assert "What to type next" in done.stdout
+
+
+@pytest.mark.slow
 @pytest.mark.cluster
 def test_the_demo_trains_fits_and_extrapolates(whole: tuple[Path, subprocess.CompletedProcess[str]]) -> None:
     lake, done = whole
@@ -82,12 +110,12 @@ def test_the_demo_trains_fits_and_extrapolates(whole: tuple[Path, subprocess.Com
 
 @pytest.mark.cluster
 def test_with_nothing_left_to_train_it_is_quick_and_changes_nothing(
-    whole: tuple[Path, subprocess.CompletedProcess[str]],
+    quick: tuple[Path, subprocess.CompletedProcess[str]],
 ) -> None:
-    lake, _ = whole
+    lake, _ = quick
     before = final_table(lake)
     began = time.monotonic()
-    again = run_demo(lake)
+    again = run_demo(lake, "--quick")
     assert again.returncode == 0, again.stderr
     assert time.monotonic() - began < 60
     assert final_table(lake) == before
@@ -98,11 +126,13 @@ def survive(lake: Path, moments: list[tuple[signal.Signals, float]], *options: s
 
 
 @pytest.mark.cluster
-def test_a_quick_demo_killed_and_interrupted_ends_with_the_same_table(tmp_path: Path) -> None:
-    undisturbed, disturbed = tmp_path / "a.duckdb", tmp_path / "b.duckdb"
-    assert run_demo(undisturbed, "--quick").returncode == 0
+@pytest.mark.slow  # a whole demo more, stopped at two moments
+def test_a_quick_demo_killed_and_interrupted_ends_with_the_same_table(
+    tmp_path: Path, quick: tuple[Path, subprocess.CompletedProcess[str]]
+) -> None:
+    undisturbed, disturbed = quick[0], tmp_path / "b.duckdb"
     chance = random.Random(4)
-    moments = [(how, chance.uniform(2, 14)) for how in (signal.SIGINT, signal.SIGKILL, signal.SIGINT, signal.SIGKILL)]
+    moments = [(how, chance.uniform(4, 14)) for how in (signal.SIGINT, signal.SIGKILL)]
     codes = survive(disturbed, moments, "--quick")
     assert set(codes) <= {0, 130, -signal.SIGKILL}
     done = run_demo(disturbed, "--quick")

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import io
 import json
-import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -13,30 +11,20 @@ import pytest
 from isoflop.cli.compare import compare_statement
 from isoflop.cli.extrapolate import extrapolate_statement
 from isoflop.cli.fit import as_assignment, as_source, fit_statement
-from isoflop.cli.main import main
 from isoflop.lakehouse.errors import UsageError
 
 Run = Callable[..., tuple[int, str, str]]
 
 
 @pytest.fixture
-def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) -> Run:
+def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, command_line: Run) -> Run:
     """Run the command line in this process, in a folder with a table of points: exit code, stdout, stderr."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.delenv("ISOFLOP_LAKE", raising=False)
     lines = [f"{10 ** (6 + k / 4)},{2 + 100 / (10 ** (6 + k / 4)) ** 0.3},{k % 2}" for k in range(12)]
     (tmp_path / "points.csv").write_text("params,loss,half\n" + "\n".join(lines) + "\n")
 
-    def run(*arguments: str) -> tuple[int, str, str]:
-        monkeypatch.setattr(sys, "argv", ["isoflop", *arguments])
-        monkeypatch.setattr(sys, "stdin", io.StringIO(""))
-        capfd.readouterr()
-        with pytest.raises(SystemExit) as left:
-            main()
-        out, err = capfd.readouterr()
-        return int(left.value.code or 0), out, err
-
-    return run
+    return command_line
 
 
 def test_every_option_of_fit_becomes_a_clause() -> None:
@@ -119,9 +107,15 @@ def test_groups_and_formulas(run: Run) -> None:
 
 
 def test_a_lake_without_laws_says_how_to_make_one(run: Run) -> None:
+    assert run("laws")[0] == 3  # a command that reads makes no lake
+    run("sql", "SELECT 1")
     code, _, err = run("laws")
     assert code == 0 and "isoflop fit" in err
     assert "chinchilla" in run("laws", "--forms")[1]
+
+
+def test_the_forms_need_no_lake(run: Run, tmp_path: Path) -> None:
+    assert "chinchilla" in run("laws", "--forms")[1] and not list(tmp_path.glob("*.duckdb*"))
 
 
 @pytest.mark.parametrize(
@@ -137,6 +131,7 @@ def test_a_lake_without_laws_says_how_to_make_one(run: Run) -> None:
     ],
 )
 def test_errors_show_the_statement_and_the_caret(run: Run, arguments: tuple[str, ...], code: int, word: str) -> None:
+    run("sql", "SELECT 1")  # which makes the lake
     found, out, err = run(*arguments)
     assert (found, out) == (code, "") and word in err and "Traceback" not in err
 

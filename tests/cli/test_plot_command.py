@@ -75,6 +75,7 @@ def test_a_picture_is_written_and_its_name_said(
         (["chin"], {"kind": "isoflops"}, "did you mean 'isoflop'"),
         (["chin"], {"where": "true"}, "chosen twice"),
         (["chin", "size"], {"kind": "law"}, "shows one law"),
+        (["chin", "size"], {}, "plot draws one law at a time, and was given laws 'chin', 'size'"),
         (["chin"], {"x": "width"}, "cannot be drawn over 'width'"),
         (["chin"], {"level": 95}, "between 0 and 1"),
     ],

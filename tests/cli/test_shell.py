@@ -208,7 +208,7 @@ def test_every_example_of_the_help_can_be_typed(tmp_path: Path, capsys: pytest.C
         with Conversation(lake, "csv") as conversation:
             conversation.run_lines(
                 [
-                    "CREATE TEMP TABLE runs AS SELECT run_id, params, tokens, "
+                    "CREATE TEMP TABLE runs AS SELECT run_id, params, tokens, 6 * params * tokens AS flops, "
                     "1.7 + 400 / params ** 0.34 + 410 / tokens ** 0.28 + 0.003 * sin(17.0 * k::DOUBLE) AS loss, "
                     "'finished' AS status FROM main.runs;"
                 ]
@@ -252,7 +252,7 @@ def test_completions_say_what_they_mean(session: Conversation) -> None:
     assert list(meanings("EXTRAPOLATE x TO a = 1 WITH (level = 0.9, inter")) == ["interval"]
     assert "fit a law" in meanings("FI")["FIT"] and "form: " in meanings("FIT loss ~ chin")["chinchilla"]
     assert "mine" in meanings("FROM mi") and "column of" in meanings("SELECT learn")["learning_rate"]
-    assert list(meanings(".help EXTRA")) == ["EXTRAPOLATE", "EXTRAPOLATE AVERAGE OF"]
+    assert list(meanings(".help EXTRA")) == ["EXTRAPOLATE", "EXTRAPOLATE AVERAGE OF", "EXTRAPOLATE BEST OF"]
 
 
 def test_verbs_are_colored_like_the_words_of_sql() -> None:
@@ -262,3 +262,22 @@ def test_verbs_are_colored_like_the_words_of_sql() -> None:
 
     words = {value: kind for kind, value in StatementLexer().get_tokens("EXTRAPOLATE chin TO params = 1e9")}
     assert words["EXTRAPOLATE"] in Keyword and words["TO"] in Keyword and words["chin"] not in Keyword
+
+
+@pytest.mark.parametrize(
+    ("mode", "printed"),
+    [
+        ("line", "── 1 of 1 ──\nparams  70000000000\n"),
+        ("table", "params\n──────\n   70B\n"),
+        ("csv", "params\n70000000000\n"),
+    ],
+)
+def test_the_mode_of_answers(
+    curves_lake: Lakehouse, capsys: pytest.CaptureFixture[str], mode: str, printed: str
+) -> None:
+    with Conversation(curves_lake) as conversation:
+        conversation.run_lines([f".mode {mode}\n", "SELECT 70000000000 AS params;\n", ".mode\n"])
+        out, err = capsys.readouterr()
+        assert out == printed and err.count("answers are printed as") == 2
+        with pytest.raises(UsageError, match="no format 'lin3'"):
+            conversation.command(".mode lin3")

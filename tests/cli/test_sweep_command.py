@@ -28,7 +28,7 @@ TRANSFORMER = """\
 name: small
 family: transformer
 corpus: {source: text}
-grid: {width: 32, depth: 1, sequence_length: 16, batch_size: 2, validation_tokens: 0, steps: 3000}
+grid: {width: 32, depth: 1, sequence_length: 16, batch_size: 2, validation_tokens: 0, steps: 2000}
 seeds: 3
 """
 Run = subprocess.CompletedProcess[str]
@@ -93,7 +93,7 @@ def test_a_dry_run_knows_what_is_done_and_uses_a_fitted_time_law(
             ]
         )
     (folder / "text").write_text("x" * 4096)
-    (folder / "deep.yaml").write_text(TRANSFORMER.replace("steps: 3000", "steps: 4"))
+    (folder / "deep.yaml").write_text(TRANSFORMER.replace("steps: 2000", "steps: 4"))
     assert isoflop(monkeypatch, "sweep", "sweep.yaml", "--dry-run", "--json") == 0
     out, err = capsys.readouterr()
     assert [row["status"] for row in json.loads(out)].count("finished") == 1
@@ -130,6 +130,7 @@ def test_what_is_wrong_is_said_on_stderr_with_an_exit_code(
     message: str,
 ) -> None:
     monkeypatch.delenv("RAY_ADDRESS", raising=False)
+    Lakehouse("isoflop.duckdb").close()
     assert isoflop(monkeypatch, *words) == code
     out, err = capsys.readouterr()
     assert (out, message in err) == ("", True), err
@@ -201,7 +202,7 @@ def test_ctrl_c_stops_cleanly_and_the_second_run_completes(tmp_path: Path) -> No
             "SELECT count(*) AS n, count(DISTINCT step) AS steps FROM curves GROUP BY run_id"
         ).to_pylist()
         assert (
-            curves == [{"n": 3000, "steps": 3000}] * 3
+            curves == [{"n": 2000, "steps": 2000}] * 3
         )  # what was trained before the stop is not trained again, nor lost
         assert lake.query("SELECT count(*) AS n FROM attempts WHERE resumed_step > 0").to_pylist()[0]["n"] >= 1
     assert not (tmp_path / "runs.duckdb.checkpoints").exists()

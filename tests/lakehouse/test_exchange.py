@@ -119,8 +119,14 @@ def test_a_missing_column_an_unknown_ending_and_no_file_say_what_to_do(lakehouse
 def test_units_that_cannot_be_right_are_pointed_out(lakehouse: Lakehouse, tmp_path: Path) -> None:
     path = write(tmp_path / "r.csv", "params,tokens,flops,loss\n1.5,20,1.8e20,2.5\n3,40,7.2e20,60\n")
     notes = import_table(lakehouse, path).notes
-    assert any("times 6 * params * tokens" in note for note in notes)
+    assert any("params are between 1.5 and 3: are they in billions?" in note for note in notes)
     assert any("nats per token" in note for note in notes)
+
+
+def test_flops_of_another_unit_are_pointed_out(lakehouse: Lakehouse, tmp_path: Path) -> None:
+    path = write(tmp_path / "r.csv", "params,tokens,flops,loss\n1e8,2e9,1.2,2.5\n2e8,2e9,2.4,2.4\n")
+    notes = import_table(lakehouse, path).notes
+    assert any("flops is 1e-18 times 6 * params * tokens" in note and "* 1e18" in note for note in notes)
 
 
 def test_missing_values_stay_missing(lakehouse: Lakehouse, tmp_path: Path) -> None:

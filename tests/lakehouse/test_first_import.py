@@ -247,3 +247,21 @@ def test_lists_of_different_lengths_are_refused(tmp_path: Path) -> None:
     path = text("a.json", '[{"params": 1e6, "loss": [4, 3], "tokens": [1, 2, 3]}]')(tmp_path)
     error = typed([str(path)], tmp_path / "x.duckdb").exception
     assert isinstance(error, IsoflopError) and "different lengths" in str(error)
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("N,D,log10(loss)\n1e8,2e9,0.55\n", """--map 'loss=10 ** "log10(loss)"'"""),
+        ("N,D,L,C\n1e8,2e9,3.1,1.2\n2e8,2e9,3.0,2.4\n", '--map "flops=COLUMN * 1e18"'),
+        ("params_b,tokens_t,loss\n7,1.4,1.99\n13,1.4,1.95\n", "--map 'params=params_b * 1e9,tokens=tokens_t * 1e12'"),
+        ("params,tokens,loss\n1e8,0.35,3.1\n2e8,210,3.0\n", '--map "tokens=COLUMN * 1e9"'),
+        ("params,tokens,loss,recipe\n1e8,2e9,3.1,mup\n2e8,2e9,3.0,mup \n", '--map "recipe=trim(recipe)"'),
+        ("N,dataset_tokens,loss\n1e8,2e9,3.1\n2e8,2e9,3.0\n", "no run has tokens; perhaps"),
+    ],
+)
+def test_what_is_probably_meant_otherwise_is_said_with_what_to_type(tmp_path: Path, text: str, said: str) -> None:
+    path = tmp_path / "runs.csv"
+    path.write_text(text)
+    done = CliRunner().invoke(app, ["import", str(path), "--lake", str(tmp_path / "x.duckdb")])
+    assert done.exit_code == 0 and said in done.output

@@ -133,7 +133,7 @@ def test_a_caller_without_the_token_hears_nothing(tmp_path: Path) -> None:
         for greeting in (b"guess 1", b"", b"x" * 200):
             with Client(endpoint.socket, "AF_UNIX") as channel:
                 channel.send_bytes(greeting)
-                with pytest.raises((EOFError, ConnectionResetError)):
+                with pytest.raises((EOFError, ConnectionError)):
                     channel.send_bytes(b'{"kind": "query", "statements": [["SELECT 1", null]], "tables": []}')
                     channel.recv_bytes()
         with Client(endpoint.socket, "AF_UNIX") as channel:

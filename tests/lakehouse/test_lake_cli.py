@@ -41,7 +41,7 @@ def test_the_round_of_looking_after_a_lake(lake_path: Path, tmp_path: Path) -> N
     assert typed("tag", "width = 1", "--add", "small", "--note", "a word").stderr == "1 run\n"
     dry = typed("gc", "--where", "list_contains(tags, 'small')", "--dry-run")
     assert "would remove 1 run with 100 points" in dry.stderr and "mine" in dry.stdout
-    assert "removed 1 run with 100 points" in typed("gc", "--where", "list_contains(tags, 'small')").stderr
+    assert "removed 1 run with 100 points" in typed("gc", "--where", "list_contains(tags, 'small')", "--yes").stderr
     assert "removed 0 points" in typed("gc", "--old-attempts").stderr
     assert "of 2 runs" in typed("gc", "--thin", 10).stderr
     assert "before" in typed("compact").stderr

@@ -48,6 +48,7 @@ def trained(address: str) -> Iterator[tuple[Lakehouse, list[str]]]:
                 ids.append(logged.run_id)
         with lake.run("other", {"width": 3}) as logged:
             logged.log(step=5, loss=1.0)
+        lake.drain()
         yield lake, ids
 
 

@@ -14,13 +14,12 @@ import duckdb
 import numpy as np
 import pytest
 from numpy.typing import NDArray
-from planted_laws import PLANTED, PLANTED_SUMS, planned
+from planted_laws import PLANTED, PLANTED_SUMS, drifting, planned
 from ridge_risk import RIDGE_RISK
 
 from isoflop.queries.fitting import Fit, fit_law
 from isoflop.queries.fitting.intervals import predict
 from isoflop.queries.fitting.record import FittedLaw
-from isoflop.queries.fitting.widening import size_edge
 from isoflop.queries.language.macros import bound_sql
 from isoflop.queries.laws import LAWS, Law
 
@@ -161,9 +160,9 @@ def test_the_macro_predicts_what_the_law_predicts(planted: tuple[Law, Array, Arr
     np.testing.assert_allclose(np.array(found)[:, 0], law.predict(coefficients, inputs), rtol=1e-12)
 
 
-@pytest.mark.parametrize(("draws", "widening", "level"), [(40, 1.0, 0.5), (1000, 1.8, 0.95)])
+@pytest.mark.parametrize(("draws", "drift", "level"), [(40, 0.0, 0.5), (1000, 0.02, 0.95)])
 def test_the_bounds_in_sql_are_those_of_a_prediction(
-    planted: tuple[Law, Array, Array], draws: int, widening: float, level: float
+    planted: tuple[Law, Array, Array], draws: int, drift: float, level: float
 ) -> None:
     law, coefficients, inputs = planted
     draws, rows = (10, 4) if law.is_costly else (draws, 12)
@@ -171,8 +170,7 @@ def test_the_bounds_in_sql_are_those_of_a_prediction(
     resampled[:, 0] = coefficients[0]  # as if it were fixed
     logs = np.log(inputs)
     support = np.exp(np.quantile(logs, [0.2, 0.8], axis=0).T)  # some rows lie beyond on every side
-    edge = size_edge(law, inputs[: len(inputs) // 2])
-    fitted = FittedLaw(law, coefficients, resampled, 0.01, support, widening, edge)
+    fitted = FittedLaw(law, coefficients, resampled, 0.01, support, drifting(law, support, drift))
     expected = predict(fitted, inputs[:rows], level=level)
     connection = duckdb.connect()
     names = [column.name for column in law.inputs]

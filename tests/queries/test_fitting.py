@@ -6,6 +6,7 @@ import math
 
 import numpy as np
 import pytest
+from planted_laws import drifting
 from run_samples import Runs
 
 from isoflop.lakehouse.errors import EmptySelection, FitError, UsageError
@@ -25,7 +26,7 @@ def test_a_fit_prints_its_coefficients_and_its_health(planted_rows: Runs) -> Non
         "std_error",
         "alpha",
         "objective",
-        "starts agree",
+        "straight starts agree",
         "condition",
         "forward check",
         "fitted on",
@@ -204,13 +205,17 @@ def test_without_resamples_intervals_are_missing_not_zero(planted_rows: Runs) ->
 def test_widening_acts_beyond_the_support_only(planted_rows: Runs) -> None:
     fit = fit_law(CHINCHILLA, planted_rows.inputs, planted_rows.loss, resamples=100)
     wider = FittedLaw(
-        CHINCHILLA, fit.coefficients, fit.draws, fit.solution.residual_scale, fit.data.support, widening=2.0
-    )
+        CHINCHILLA, fit.coefficients, fit.draws, fit.solution.residual_scale, fit.data.support,
+        drifting(CHINCHILLA, fit.data.support, 0.01),
+    )  # fmt: skip
     inside, beyond = planted_rows.inputs[:1], np.array([[1e13, 1e15]])
     assert predict(wider, inside).lower == predict(fit, inside).lower
     plain, wide = predict(fit, beyond), predict(wider, beyond)
-    assert np.log(wide.upper / wide.predicted) == pytest.approx(2 * np.log(plain.upper / plain.predicted))
-    assert np.log(wide.lower / wide.predicted) == pytest.approx(2 * np.log(plain.lower / plain.predicted))
+    assert wider.widening is not None
+    half = wider.widening.times(0.95) * wider.widening.deviation(beyond)
+    for end in ("lower", "upper"):
+        before, after = (np.log(getattr(found, end) / found.predicted) for found in (plain, wide))
+        assert after == pytest.approx(np.sign(before) * np.hypot(before, half))
 
 
 @pytest.mark.parametrize(("options", "message"), [({"level": 0}, "level is 0"), ({"kind": "normal"}, "kind 'normal'")])

@@ -28,7 +28,6 @@ def find_published(name: str) -> Path:
     """
     tables = published_tables()
     if name not in tables:
-        raise UsageError(
-            f"there are no published runs '{name}'", hint=did_you_mean(name, tables, f"known: {', '.join(tables)}")
-        )
+        known = f"known: {', '.join(tables)}; laws of papers need no import: isoflop laws --published"
+        raise UsageError(f"there are no published runs '{name}'", hint=did_you_mean(name, tables, known))
     return tables[name]

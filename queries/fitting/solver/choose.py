@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 
 from isoflop.lakehouse.errors import FitError
+from isoflop.queries.fitting.scatter import MULTIPLICATIVE, Scatter
 from isoflop.queries.fitting.solver.general import GeneralModel
 from isoflop.queries.fitting.solver.linear import LinearModel
 from isoflop.queries.fitting.solver.model import Array, Model
@@ -15,7 +16,12 @@ from isoflop.queries.laws.objectives import Link, Objective
 
 
 def model_for(
-    law: Law, coefficients: tuple[Coefficient, ...], inputs: Array, values: Array, objective: Objective
+    law: Law,
+    coefficients: tuple[Coefficient, ...],
+    inputs: Array,
+    values: Array,
+    objective: Objective,
+    scatter: Scatter = MULTIPLICATIVE,
 ) -> Model:
     """Return a law on a set of rows, in the coordinates that suit it.
 
@@ -24,23 +30,24 @@ def model_for(
     law : any law
     coefficients : the law's, with domains and fixed values as they hold for this fit
     inputs : (R, P) usable rows
-    values : (R,) positive measured values
+    values : (R,) measured values, positive where their scatter is multiplicative
     objective : decides what a residual is
+    scatter : whether residuals are plain differences, and in which unit
 
     Raises
     ------
     FitError : if the law is a sum of powers with more free amplitudes than can be solved for together
     """
-    if objective.link is not Link.LOG and _is_linear(law, coefficients):
-        return LinearModel(law, coefficients, inputs, values)
+    if objective.link is not Link.LOG and not objective.graduation() and _is_linear(law, coefficients):
+        return LinearModel(law, coefficients, inputs, values, scatter.unit)
     law = law.with_coefficients(coefficients, keeps_chart=True) or law
     chart = law.charted
     if chart is not None:
-        return GeneralModel(chart, chart.coefficients, inputs, values, objective.link, chart_of=law)
+        return GeneralModel(chart, chart.coefficients, inputs, values, objective.link, law, scatter.unit)
     if objective.link is Link.LOG and law.terms is not None and _has_terms(law) and _has_logs(law, inputs):
         _check_amplitudes(law)
         return PowerSumModel(law.terms, coefficients, input_names(law), inputs, values)
-    return GeneralModel(law, coefficients, inputs, values, objective.link)
+    return GeneralModel(law, coefficients, inputs, values, objective.link, unit=scatter.unit)
 
 
 def _check_amplitudes(law: Law) -> None:

@@ -1,4 +1,4 @@
-"""Any law, on log or relative residuals: the path for formulas that are not sums of powers.
+"""Any law, on log, relative or plain residuals: the path for formulas that are not sums of powers.
 
 Inputs and target are divided by their geometric means wherever the law's coefficients can absorb it, positive
 coefficients are logarithms, exponents are themselves. First and second derivatives come from the formula by
@@ -42,9 +42,10 @@ class GeneralModel:
     law : with its coefficients' domains and fixed values
     coefficients : of the law, fixed ones included
     inputs : (R, P) array
-    values : (R,) positive measured values
+    values : (R,) measured values, positive without a unit
     link : what a residual is
     chart_of : the law whose chart `law` is, if it is one; coefficients are then that law's
+    unit : in which residuals are plain differences, of values of any sign; None for those of the link
     """
 
     def __init__(
@@ -55,19 +56,25 @@ class GeneralModel:
         values: Array,
         link: Link,
         chart_of: Law | None = None,
+        unit: float | None = None,
     ) -> None:
         self.law = law
         self.coefficients = coefficients
         self.link = link
         self.chart_of = chart_of
+        self.unit = unit
+        self.is_difference = link is Link.LOG or unit is not None
         self.free = tuple(k for k, coefficient in enumerate(coefficients) if coefficient.fixed is None)
         self.screened_rows = max(FEWEST_SCREENED, ROWS_EACH * len(self.free))
         self.names = tuple((chart_of.coefficients if chart_of else coefficients)[k].name for k in self.free)
         self.has_curvature = law.has_curvatures
         self.is_costly = law.is_costly
+        self.proposes_starts = type(chart_of or law).starts is not Law.starts
         self._measured = np.asarray(inputs, dtype=np.float64), np.asarray(values, dtype=np.float64)
         self._set_units(inputs, values)
         self.is_log = np.array([_in_logs(coefficients[k]) for k in self.free])
+        terms = [coefficients[k].role in (Role.AMPLITUDE, Role.FLOOR) and coefficients[k].lower <= 0 for k in self.free]
+        self.has_zero_face = self.is_log & np.array(terms, dtype=bool)
         bounds = np.array([self._bounds(coefficients[k]) for k in self.free]).reshape(-1, 2)
         self.lower, self.upper = bounds[:, 0], bounds[:, 1]
         pairs = np.triu_indices(len(self.free))
@@ -91,7 +98,7 @@ class GeneralModel:
                 self.unit_degrees.append((math.log(unit), found))
         found = self._absorbed(self.law.degrees(None))
         if found is not None:
-            self.value_unit = math.exp(float(np.mean(np.log(np.abs(values)))))
+            self.value_unit = self.unit or math.exp(float(np.mean(np.log(np.abs(values)))))
             self.unit_degrees.append((math.log(self.value_unit), found))
         self.inputs = scaled
 
@@ -124,6 +131,8 @@ class GeneralModel:
 
     def targets(self, values: Array) -> Array:
         """Return log values, or values, in the unit of the model."""
+        if self.unit is not None:
+            return np.asarray(values, dtype=np.float64) / self.unit
         scaled = np.asarray(values, dtype=np.float64) / self.value_unit
         return np.log(scaled) if self.link is Link.LOG else scaled
 
@@ -144,6 +153,9 @@ class GeneralModel:
         if self.link is Link.LOG:
             residuals = targets - np.log(np.where(value > 0, value, np.nan))
             scale = 1.0 / value
+        elif self.unit is not None:
+            scale = np.full(value.shape, self.value_unit / self.unit)
+            residuals = targets - value * scale
         else:
             scale = 1.0 / np.broadcast_to(targets, value.shape)
             residuals = 1.0 - value * scale
@@ -202,32 +214,49 @@ class GeneralModel:
         """Return points from a Latin hypercube with the linear coefficients solved for, best first."""
         theta = self._hypercube(generator)
         linear = self._linear()
-        values = np.exp(targets) if self.link is Link.LOG else targets
+        values = self._values(targets)
         found = np.empty((len(weights), count, len(self.free)))
         basis = self._basis(theta, linear) if linear else None
         for b in range(len(weights)):
             own = values[0] if len(values) == 1 else values[b]
             points = theta if basis is None else self._project(theta, linear, basis, weights[b], own)
             predicted = self._predict(self._natural(points)[0])
-            ratio = predicted / own
-            miss = np.minimum(np.abs(1.0 - ratio), 1.0) @ weights[b]  # a point far off on few rows is still a start
-            miss = np.where(np.isfinite(miss) & (ratio > 0).all(axis=1), miss, np.inf)
-            order = np.argsort(miss, kind="stable")
-            found[b] = points[np.resize(order[: max(1, np.count_nonzero(np.isfinite(miss)))], count)]
+            relative, is_possible = self._missed(predicted, own)
+            miss = np.minimum(relative, 1.0) @ weights[b]  # a point far off on few rows is still a start
+            miss = np.where(np.isfinite(miss) & is_possible, miss, np.inf)
+            order = np.argsort(miss, kind="stable")[: max(1, np.count_nonzero(np.isfinite(miss)))]
+            if self.proposes_starts and len(order) > count:  # the best of them are alike
+                best = count // 2
+                rest = np.linspace(best, max(len(order) // 2, count), count - best, endpoint=False).astype(int)
+                order = np.concatenate([order[:best], order[rest]])
+            found[b] = points[np.resize(order, count)]
         return np.clip(found, self.lower, self.upper)
+
+    def _values(self, targets: Array) -> Array:
+        """Measured values in the unit of the law's predictions."""
+        if self.unit is not None:
+            return targets * (self.unit / self.value_unit)
+        return np.exp(targets) if self.link is Link.LOG else targets
+
+    def _missed(self, predicted: Array, values: Array) -> tuple[Array, NDArray[np.bool_]]:
+        """How far points (S,) miss the rows (S, R), and which (S,) can be a start: of the sign of every value."""
+        if self.unit is not None:
+            return np.abs(values - predicted) * (self.value_unit / self.unit), np.ones(len(predicted), dtype=bool)
+        ratio = predicted / values
+        return np.abs(1.0 - ratio), np.asarray((ratio > 0).all(axis=1))
 
     def projected(self, theta: Array, weights: Array, targets: Array) -> Array:
         """Return theta with the linear coefficients solved for."""
         linear = self._linear()
         if not linear:
             return theta
-        values = np.exp(targets) if self.link is Link.LOG else targets
+        values = self._values(targets)
         found = self._project(theta, linear, self._basis(theta, linear), weights[0], values[0])
         return np.asarray(np.clip(found, self.lower, self.upper))
 
     def _hypercube(self, generator: np.random.Generator) -> Array:
         """(POINTS, K) coordinates spread over the plausible part of the box, or where the law itself proposes."""
-        proposed = self.law.starts(*self._measured, POINTS, generator)
+        proposed = (self.chart_of or self.law).starts(*self._measured, POINTS, generator)
         if proposed is not None:
             return self.from_coefficients(proposed)
         theta = np.empty((POINTS, len(self.free)))
@@ -263,7 +292,7 @@ class GeneralModel:
     ) -> Array:
         """Coordinates with the linear coefficients at their least-squares values."""
         constant, parts = basis
-        relative = weights / values**2
+        relative = weights / values**2 if self.unit is None else weights
         gram = np.einsum("sjr,r,skr->sjk", parts, relative, parts, optimize=True)
         moment = np.einsum("sjr,sr->sj", parts, (values - constant) * relative)
         signed: NDArray[np.bool_] = np.array([not self.is_log[k] for k in linear])

@@ -21,36 +21,51 @@ class LinearModel:
     law : linear in its coefficients
     coefficients : of the law, fixed ones included; each domain is all numbers or the non-negative ones
     inputs : (R, P) array
-    values : (R,) positive measured values
+    values : (R,) measured values, positive without a unit
+    unit : in which residuals are plain differences, of values of any sign; None for relative ones
     """
 
     has_curvature = True
     screened_rows = SCREENED_ROWS
     is_costly = False
+    proposes_starts = False
 
-    def __init__(self, law: Law, coefficients: tuple[Coefficient, ...], inputs: Array, values: Array) -> None:
+    def __init__(
+        self,
+        law: Law,
+        coefficients: tuple[Coefficient, ...],
+        inputs: Array,
+        values: Array,
+        unit: float | None = None,
+    ) -> None:
         self.coefficients = coefficients
         self.free = tuple(k for k, coefficient in enumerate(coefficients) if coefficient.fixed is None)
         self.names = tuple(coefficients[k].name for k in self.free)
         held = np.array([0.0 if coefficient.fixed is None else coefficient.fixed for coefficient in coefficients])
         self.held = held
         self.constant = np.asarray(law.predict(held, inputs))  # (R,)
-        unit = np.eye(len(coefficients))[list(self.free)] + held
-        features = np.asarray(law.predict(unit, inputs)) - self.constant  # (K, R)
-        self.scale = np.max(np.abs(features / values), axis=1)
+        ones = np.eye(len(coefficients))[list(self.free)] + held
+        features = np.asarray(law.predict(ones, inputs)) - self.constant  # (K, R)
+        self.unit = unit
+        self.is_difference = unit is not None
+        self.scale = np.max(np.abs(features / (values if unit is None else unit)), axis=1)
         self.scale = np.where(self.scale > 0, self.scale, 1.0)
         self.features = features / self.scale[:, None]
         self.is_log = np.zeros(len(self.free), dtype=bool)
+        self.has_zero_face = self.is_log  # its one bowl is compared with nothing
         self.signed = np.array([coefficients[k].lower < 0 for k in self.free])
         self.lower = np.where(self.signed, -np.inf, 0.0)
         self.upper = np.full(len(self.free), np.inf)
 
     def targets(self, values: Array) -> Array:
-        """Return the measured values."""
-        return np.asarray(values, dtype=np.float64)
+        """Return the measured values, in the unit of plain residuals."""
+        return np.asarray(values, dtype=np.float64) / (1.0 if self.unit is None else self.unit)
 
     def residuals(self, theta: Array, targets: Array, order: int) -> tuple[Array, Array]:
-        """Return relative residuals and the measured values they are relative to."""
+        """Return residuals, and what the law's values are relative to."""
+        if self.unit is not None:
+            predicted = (theta @ self.features + self.constant) / self.unit
+            return targets - predicted, np.full((1, targets.shape[1]), self.unit)
         return 1.0 - (theta @ self.features + self.constant) / targets, targets
 
     def expand(self, state: Array, influence: Array, curvature: Array, exact: bool) -> tuple[Array, Array]:
@@ -63,7 +78,8 @@ class LinearModel:
     def slopes(self, theta: Array, targets: Array) -> Array:
         """Return the derivatives (B, K, R) of the predictions over the measured values."""
         shape = (len(theta), *self.features.shape)
-        return np.array(np.broadcast_to(self.features[None] / targets[:, None, :], shape))
+        relative = self.features[None] / (targets[:, None, :] if self.unit is None else self.unit)
+        return np.array(np.broadcast_to(relative, shape))
 
     def seeds(self, weights: Array, targets: Array, count: int, generator: np.random.Generator) -> Array:
         """Return the optimum, `count` times: there is nothing else to start from."""
@@ -75,11 +91,12 @@ class LinearModel:
 
     def closed_form(self, weights: Array, targets: Array) -> Array:
         """Return the non-negative least-squares solution of every problem."""
-        relative = weights / targets**2  # (B, R)
+        relative = weights / targets**2 if self.unit is None else weights / self.unit**2  # (B, R)
+        values = targets if self.unit is None else targets * self.unit
         pairs = (self.features[:, None, :] * self.features[None, :, :]).reshape(-1, self.features.shape[1])
         size = len(self.free)
         gram = (relative @ pairs.T).reshape(-1, size, size)
-        moment = (relative * (targets - self.constant)) @ self.features.T
+        moment = (relative * (values - self.constant)) @ self.features.T
         return solve_nonnegative(gram, moment, self.signed)
 
     def to_coefficients(self, theta: Array) -> Array:

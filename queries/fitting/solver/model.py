@@ -45,8 +45,14 @@ class Model(Curve, Protocol):
     """the K free coefficients"""
     is_log: NDArray[np.bool_]
     """(K,) which coordinates are logarithms of their coefficient"""
+    has_zero_face: NDArray[np.bool_]
+    """(K,) which are logarithms of a term's size, which may be zero"""
+    proposes_starts: bool
+    """whether the law says where to start, so that its seeds are spread already"""
     is_costly: bool
     """whether one prediction takes milliseconds, so that searches and resamples take few"""
+    is_difference: bool
+    """whether a residual is the target less the prediction, rather than a relative difference"""
     screened_rows: int
     """rows that choose among its starts, where there are half as many again"""
 

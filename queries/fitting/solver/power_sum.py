@@ -39,8 +39,10 @@ class PowerSumModel:
     """
 
     has_curvature = True
+    is_difference = True
     screened_rows = SCREENED_ROWS
     is_costly = False
+    proposes_starts = False
 
     def __init__(
         self,
@@ -67,6 +69,13 @@ class PowerSumModel:
         self.exponents = tuple(k for k, name in enumerate(self.names) if name not in self.amplitudes)
         self._limit_exponents()
         self.is_log = np.array([name in self.amplitudes for name in self.names])
+        self.has_zero_face = np.array(
+            [
+                name in self.amplitudes and self.coefficients[k].lower <= 0
+                for k, name in zip(self.free, self.names, strict=True)
+            ],
+            dtype=bool,
+        )
         self._tables = [self._products(term, term) for term in self.terms]
         self._rows = [np.array(term.indices, dtype=int)[:, None] for term in self.terms]
         self._columns = [np.array(term.indices, dtype=int) for term in self.terms]

@@ -25,6 +25,8 @@ CANDIDATES = 6  # pool members followed per resample
 FEWEST_ROWS = 20  # rows below which twice as many are followed
 COARSE_STEPS, FINALISTS = 6, 2  # steps that tell good starts of a resample from bad ones; how many go on
 COSTLY_STEPS, COSTLY_TOLERANCE = 30, 1e-7  # of each resample of a law that takes milliseconds to evaluate
+BETWEEN = (0.25, 0.5, 0.75)  # of the way from one end to another, where a ridge is looked for
+RIDGE = 1e-3  # height of a ridge over the worse end, in units of its objective [1]
 BETTER = 1e-6  # relative difference in objective [1] that counts as beating the full fit's basin
 
 
@@ -36,7 +38,7 @@ class Replicates:
     ----------
     theta : (B, K) coordinates
     is_settled : (B,) whether each descent converged
-    beaten : fraction of versions whose best basin was not the full fit's
+    beaten : fraction of versions whose best basin was another one than the full fit's
     """
 
     theta: Array
@@ -87,7 +89,32 @@ def replicate(
         other = _from_pool(model, pool, weights, targets, objective)
     wins = other.objective < direct.objective * (1 - BETTER)
     theta = np.where(wins[:, None], other.theta, direct.theta)
-    return Replicates(theta, np.where(wins, other.is_settled, direct.is_settled), float(np.mean(wins)))
+    apart = _are_apart(model, np.flatnonzero(wins), direct, other, weights, targets, objective)
+    return Replicates(theta, np.where(wins, other.is_settled, direct.is_settled), apart / count)
+
+
+def _are_apart(
+    model: Model,
+    versions: NDArray[np.intp],
+    direct: Descent,
+    other: Descent,
+    weights: Array,
+    targets: Array,
+    objective: Objective,
+) -> int:
+    """Count the versions of which two ends lie in different basins: with a ridge on the line between them.
+
+    Without one the first descent has only stopped early, as it may along the kinks of a sharp objective.
+    """
+    if not versions.size:
+        return 0
+    first, second = direct.theta[versions], other.theta[versions]
+    own_weights = weights if len(weights) == 1 else weights[versions]
+    own_targets = targets if len(targets) == 1 else targets[versions]
+    between = [
+        evaluate(model, first + step * (second - first), own_weights, own_targets, objective) for step in BETWEEN
+    ]
+    return int(np.count_nonzero(np.max(between, axis=0) > direct.objective[versions] * (1 + RIDGE)))
 
 
 def _pool(

@@ -1,7 +1,9 @@
 """Many starts, one certificate: how many of them end in the best basin, and how good the next one is.
 
 Every start descends through smoother versions of the objective first. Starts that meet on the way are one start
-from then on, so a grid of thousands costs little more than its first stage.
+from then on, so a grid of thousands costs little more than its first stage. Smoothing finds the wide bowls and may
+hide a narrow one, and starts that it brought together are no independent witnesses. So some starts also go straight
+to the objective: they may end in a better place, and only they are counted.
 """
 
 from __future__ import annotations
@@ -11,6 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from isoflop.queries.fitting.solver.faces import starts_beyond_faces
 from isoflop.queries.fitting.solver.model import Array, Model
 from isoflop.queries.fitting.solver.newton import BLOCK_VALUES, TIGHT, Descent, descend, descend_to_rest
 from isoflop.queries.laws.objectives import Objective
@@ -19,6 +22,7 @@ Counts = NDArray[np.int64]
 
 SAME_BASIN = 1e-4  # relative difference in objective [1] below which two ends count as one basin
 SAME_PREDICTION, SAME_VALUE = 1e-4, 1e-3  # largest residual difference [1], relative objective: two starts have met
+ROUNDING = 1e-26  # objective in units of the total weight [1]: residuals of 1e-13
 MOST_COMPARED = 64  # rows on which predictions are compared
 FIRST_STEPS, LATER_STEPS = 40, 8  # from a start far away; from the end of the stage before, which lies near
 FIRST_EXACT_STAGE = 3  # Huber below 3e-3 is nearly an absolute value, along whose kinks the parabola only crawls
@@ -27,6 +31,11 @@ CROWD = 8  # starts up to which none is dropped
 CERTAIN = 8  # starts at rest in the best basin that make it not worth waiting for slower ones
 RACE_STEPS, SECOND_RACE_STEPS = 12, 28  # exact steps after which starts are compared
 HOPELESS = 4.0  # objective in units of the best one [1] from which a start that still descends is left where it is
+STRAIGHT = 32  # starts that go straight to the objective: enough to tell a basin of a tenth of them
+CONTESTED = 0.25  # share of the counted starts [1] below which more is searched around the best ends
+HOPPED, HOPS, MOST_HOPS = 4, 24, 4  # ends that are left, starts around them, and how often
+STRAIGHT_COSTLY = 8  # of a law that takes milliseconds to evaluate
+NEARLY = 1.2  # the same of starts that begin at the best end but for one term
 LOOSE = 1e-5  # relative decrease [1] that ends an early stage
 
 
@@ -39,7 +48,7 @@ class Found:
     theta : (K,) coordinates of the best end
     objective : sum over rows there
     is_settled : whether the descent that found it converged
-    share : fraction of starts that ended within 1e-4 relative of the best objective
+    share : fraction of the starts that went straight to the objective which ended within 1e-4 relative of the best
     second_best : objective of the next basin a start ended in, or None when there is no other
     starts : number of starts
     ends : (M, K) best coordinates of the M distinct basins, best first
@@ -66,7 +75,7 @@ def search(
     weights, targets : (1, R) each
     is_near : whether the starts are optima of some of the rows, which need only the least smooth stage before the last
     """
-    count = len(starts)
+    count, everywhere = len(starts), starts
     members = np.ones(count, dtype=np.int64)
     smoothers = list(enumerate(objective.graduation()))
     for stage, smoother in smoothers[-1:] if is_near else smoothers:
@@ -86,20 +95,113 @@ def search(
         if not len(starts):
             return None
     ended, members = _raced_to_rest(model, starts, members, weights, targets, objective)
+    if not is_near:
+        least = float(np.min(ended.objective, initial=np.inf))
+        straight, counts = _straight(model, everywhere, weights, targets, objective, least)
+        members = np.concatenate([np.zeros_like(members), counts])
+        ended = _both(ended, straight)
+    if not is_near and not model.is_costly and len(ended.theta):
+        ended = _extended(model, ended, members, weights, targets, objective)
+        members = np.pad(members, (0, len(ended.theta) - len(members)))  # the others are not counted
     order = np.argsort(ended.objective, kind="stable")
     values, points = ended.objective[order], ended.theta[order]
-    if not np.isfinite(values[0]):
+    if not len(values) or not np.isfinite(values[0]):
         return None
-    agree = values <= values[0] * (1 + SAME_BASIN)
+    agree = values <= values[0] * (1 + SAME_BASIN) + ROUNDING * float(weights.sum())
     others = np.flatnonzero(~agree & np.isfinite(values) & ended.is_settled[order])
     return Found(
         theta=points[0],
         objective=float(values[0]),
         is_settled=bool(ended.is_settled[order][0]),
-        share=float(members[order][agree].sum() / count),
+        share=float(members[order][agree].sum() / max(members.sum(), 1)),
         second_best=float(values[others[0]]) if others.size else None,
         starts=count,
         ends=_distinct(points[np.isfinite(values)], values[np.isfinite(values)]),
+    )
+
+
+def _straight(
+    model: Model,
+    starts: Array,
+    weights: Array,
+    targets: Array,
+    objective: Objective,
+    best: float = np.inf,
+    hopeless: float = HOPELESS,
+) -> tuple[Descent, Counts]:
+    """Descend from some of the starts on the objective itself, by parabolas, which hold far away, then exactly.
+
+    Parameters
+    ----------
+    best : objective that is known to be reached
+    hopeless : objective in units of the best one from which a start is left where the parabolas end
+
+    Returns
+    -------
+    where the starts ended, and how many each stands for
+    """
+    count = STRAIGHT_COSTLY if model.is_costly else STRAIGHT
+    some = starts[np.unique(np.linspace(0, len(starts) - 1, count).astype(int))]
+    near = descend(model, some, weights, targets, objective, exact=False, max_steps=FIRST_STEPS, tolerance=LOOSE)
+    kept, members = _merged(model, near, np.ones(len(some), dtype=np.int64), targets)
+    ended = Descent(near.theta[kept], near.objective[kept], np.zeros(len(kept), dtype=bool))
+    good = np.flatnonzero(ended.objective <= hopeless * np.min(ended.objective, initial=best))
+    if not good.size:
+        return ended, members
+    rested = descend_to_rest(model, ended.theta[good], weights, targets, objective)
+    ended.theta[good], ended.objective[good], ended.is_settled[good] = rested.theta, rested.objective, rested.is_settled
+    return ended, members
+
+
+def _extended(
+    model: Model, ended: Descent, members: Counts, weights: Array, targets: Array, objective: Objective
+) -> Descent:
+    """Ends of descents, and more: from beyond the zero faces, and around the best ends where few starts agree."""
+    best, least = ended.theta[np.argmin(ended.objective)], float(np.min(ended.objective))
+    beyond = starts_beyond_faces(model, best, weights, targets)
+    if len(beyond):
+        ended = _both(ended, _straight(model, beyond, weights, targets, objective, least, NEARLY)[0])
+        members = np.pad(members, (0, len(ended.theta) - len(members)))
+    if _share(ended, members) < CONTESTED:
+        ended = _both(ended, _hopped(model, ended, weights, targets, objective))
+    return ended
+
+
+def _share(ended: Descent, members: Counts) -> float:
+    """Share of the counted starts that ended in the best basin."""
+    agree = ended.objective <= np.min(ended.objective) * (1 + SAME_BASIN)
+    return float(members[agree].sum() / max(members.sum(), 1))
+
+
+def _hopped(model: Model, ended: Descent, weights: Array, targets: Array, objective: Objective) -> Descent:
+    """Descend from around the best ends, and from around what that finds, until nothing better comes."""
+    generator = np.random.default_rng(len(ended.theta))
+    found = Descent(np.empty((0, ended.theta.shape[1])), np.empty(0), np.empty(0, dtype=bool))
+    for _ in range(MOST_HOPS):
+        known = _both(ended, found)
+        order = np.argsort(known.objective, kind="stable")
+        best = float(known.objective[order[0]])
+        around = scattered(model, _distinct(known.theta[order], known.objective[order])[:HOPPED], HOPS, generator)
+        found = _both(found, _straight(model, around, weights, targets, objective, best)[0])
+        if not np.min(found.objective) < best * (1 - SAME_BASIN):
+            break
+    return found
+
+
+def scattered(model: Model, points: Array, count: int, generator: np.random.Generator) -> Array:
+    """Return random points (count, K) around points (S, K), wide enough to find another basin if there is one."""
+    base = points[generator.integers(0, len(points), count)]
+    width = np.where(model.is_log, 1.0, 0.3 * np.maximum(np.abs(base), 0.2))
+    moved: Array = np.clip(base + width * generator.standard_normal(base.shape), model.lower, model.upper)
+    return moved
+
+
+def _both(first: Descent, second: Descent) -> Descent:
+    """Two batches as one."""
+    return Descent(
+        np.concatenate([first.theta, second.theta]),
+        np.concatenate([first.objective, second.objective]),
+        np.concatenate([first.is_settled, second.is_settled]),
     )
 
 

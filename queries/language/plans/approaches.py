@@ -17,6 +17,7 @@ import numpy as np
 
 from isoflop.lakehouse.errors import EmptySelection, FitError, StatementError, UsageError
 from isoflop.queries.language.bind import Bound, Column, bind_candidate
+from isoflop.queries.language.clause_options import ApproachOptions
 from isoflop.queries.language.describe import (
     bound_steps,
     interval_steps,
@@ -25,19 +26,12 @@ from isoflop.queries.language.describe import (
     search_steps,
 )
 from isoflop.queries.language.fits import group_names
-from isoflop.queries.language.options import ApproachOptions, read_approach_options
+from isoflop.queries.language.mixtures import refuse_mixture
+from isoflop.queries.language.options import read_approach_options
 from isoflop.queries.language.question import Own, Question
 from isoflop.queries.language.records import known
-from isoflop.queries.language.rows import (
-    Rows,
-    column_of,
-    describe_dropped,
-    faults_of,
-    group_rows,
-    no_rows,
-    numbers,
-    read_rows,
-)
+from isoflop.queries.language.row_groups import group_rows
+from isoflop.queries.language.rows import Rows, column_of, describe_dropped, faults_of, no_rows, numbers, read_rows
 from isoflop.queries.language.syntax.nodes import CompareApproaches, Span
 from isoflop.queries.language.verb import Steps
 from isoflop.queries.laws import CHINCHILLA, known_laws
@@ -121,6 +115,7 @@ def bound_approaches(question: Question, node: CompareApproaches) -> Bound:
         columns = tuple(Own(name, at) for name in INPUTS)
         return Bound(CHINCHILLA, CHINCHILLA.name, True, columns, Own("loss", at), "loss", node.name)
     bound = bind_candidate(question, node.candidate)
+    refuse_mixture(question, bound.law, node.name, "approach 3 takes one form")
     inputs = input_names(known_laws()[bound.form] if bound.is_built_in else bound.law)
     if inputs != INPUTS:
         message = f"approach 3 takes a law of params and tokens, and this one is of {', '.join(inputs)}"

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from isoflop.queries.fitting.folds import Fold
 from isoflop.queries.language.bind import Bound
 from isoflop.queries.language.describe import bound_steps, interval_steps, on_one_line, row_steps, search_steps
+from isoflop.queries.language.own_rows import with_own_rows
 from isoflop.queries.language.question import Question
 from isoflop.queries.language.records import known
 from isoflop.queries.language.select import (
@@ -21,7 +22,7 @@ from isoflop.queries.language.select import (
     run_folds,
     split_rows,
 )
-from isoflop.queries.language.syntax.nodes import CrossValidate
+from isoflop.queries.language.syntax.nodes import CrossValidate, Name
 from isoflop.queries.language.verb import Steps
 
 if TYPE_CHECKING:
@@ -34,16 +35,22 @@ class CrossValidatePlan:
     """A law, its rows, and how they are split."""
 
     def __init__(self, question: Question, node: CrossValidate) -> None:
-        self._question, self._node = question, node
+        source = node.source
+        if source is None:
+            assert isinstance(node.subject, Name)
+            question, node = with_own_rows(question, node, [node.subject], "CROSS VALIDATE", node.subject.end)
+            source = node.source
+        assert source is not None
+        self._question, self._node, self._source = question, node, source
         self._bound = bind_subject(question, node.subject)
         self._options = fold_options(question, node, self._bound, "CROSS VALIDATE")
-        self._rows = read_usable(question, self._bound, node.source, node.holdout, self._options, "CROSS VALIDATE")
+        self._rows = read_usable(question, self._bound, source, node.holdout, self._options, "CROSS VALIDATE")
         self._splits = split_rows(question, node.holdout, self._rows, self._options.seed)
 
     def steps(self) -> Steps:
         """Return the law, the rows and the folds."""
         parts, holdout = self._splits.parts, self._node.holdout
-        steps = [*bound_steps(self._bound), *row_steps(self._node.source, self._rows)]
+        steps = [*bound_steps(self._bound), *row_steps(self._source, self._rows)]
         steps += search_steps(self._bound, self._rows, self._options)
         steps.append(("folds", f"{len(parts)}: {on_one_line(self._question, holdout)}"))
         for fold, (train, test) in enumerate(parts[:SHOWN_FOLDS], 1):

@@ -9,16 +9,19 @@ import numpy as np
 from numpy.typing import NDArray
 
 from isoflop.queries.fitting.intervals import Prediction, predict
+from isoflop.queries.fitting.record import FittedLaw
 from isoflop.queries.language.choices import check_used, title_of, variable_of
 from isoflop.queries.language.describe import interval_step, over_steps
 from isoflop.queries.language.options import DESIGN_KEYS, read_plan_options
 from isoflop.queries.language.points import inputs_among, target_points
 from isoflop.queries.language.prediction import ChosenLaws, with_keys
 from isoflop.queries.language.question import Question
+from isoflop.queries.language.ratio_guard import ratio_guard
 from isoflop.queries.language.records import LawRecord, load_law
 from isoflop.queries.language.rows import faults_of, first_fault, numbers
 from isoflop.queries.language.scope import Scope
-from isoflop.queries.language.syntax.nodes import Design, Expression, OverList, OverRange, Span
+from isoflop.queries.language.syntax.nodes import Expression, Span
+from isoflop.queries.language.syntax.planning import Design, OverList, OverRange
 from isoflop.queries.language.syntax.tokens import Kind
 from isoflop.queries.language.verb import Steps
 from isoflop.queries.laws import Law
@@ -97,9 +100,11 @@ class DesignPlan:
         variables, count = self._variables, self._count
         place = Span(node.ranges[0].name.start, node.ranges[-1].name.end)
         fitted = record.fitted
+        _check_given(question, node, record)
         if np.isfinite(fitted.draws).all(axis=1).sum() < FEWEST_RESAMPLES:
             message = f"{record.title} has {len(fitted.draws)} resamples, and DESIGN needs to know how sure it is"
             raise question.error("Fit", message, node.target.law, "fit it WITH (resamples = 1000)")
+        _check_sign(question, node, record, forecast)
         scope = Scope(
             question, record, [variable.name for variable in variables], None, place, node.values, self._time_law
         )
@@ -110,6 +115,8 @@ class DesignPlan:
             for condition in node.conditions
             if not condition.is_total
         )
+        said = [condition.text for condition in conditions]
+        guards, note = ratio_guard(record.inputs, variables, said, forecast)
         budgets = tuple(
             Budget(title_of(condition), scope.function(condition.left), limit)
             for condition, limit in zip(
@@ -121,7 +128,7 @@ class DesignPlan:
         try:
             plan = plan_runs(
                 lambda places: PosteriorDraws.of(fitted, places), scope.inputs, forecast, variables, count,
-                conditions=conditions, budgets=budgets, per=per, seed=options.seed,
+                conditions=(*conditions, *guards), budgets=budgets, per=per, seed=options.seed,
                 is_slow=record.law.is_costly,
             )  # fmt: skip
         except NothingToNarrow as error:
@@ -136,10 +143,52 @@ class DesignPlan:
                 "runs are chosen by how much they narrow the forecast, whatever they cost; "
                 "SUBJECT TO SUM(6 * params * tokens) <= 1e21 sets a budget"
             )
+        if note is not None:
+            question.note(note)
         level = record.level if options.level is None else options.level
         now = predict(fitted, forecast, level=level, kind=options.interval)
         counted = per or (budgets[0].cost if budgets else None)
         return _table(record, scope, variables, plan, now, counted)
+
+
+def _check_given(question: Question, node: Design, record: LawRecord) -> None:
+    """Check that a law of given coefficients says how sure it is, and how far runs scatter about it."""
+    is_sure = len(record.fitted.draws) >= FEWEST_RESAMPLES
+    if not record.is_given or (is_sure and np.isfinite(record.fitted.residual_scale)):
+        return
+    message = (
+        f"{record.title} does not say how {'far runs scatter about it' if is_sure else 'sure its coefficients are'}"
+    )
+    if record.is_published:
+        hint = "make a law of its coefficients WITH COEFFICIENTS (…) COVARIANCE [[…], …] WITH (residual_scale = 0.01)"
+    else:
+        hint = "make it with STANDARD ERRORS (…) or COVARIANCE [[…], …], and WITH (residual_scale = 0.01)"
+    raise question.error("Fit", message, node.target.law, hint)
+
+
+def _check_sign(question: Question, node: Design, record: LawRecord, forecast: Array) -> None:
+    """Check that a forecast is above zero where runs scatter by a factor: how sure it is, is told by its logarithm.
+
+    Parameters
+    ----------
+    forecast : (T, P)
+    """
+    fitted = record.fitted
+    if fitted.scatter.is_additive:
+        return
+    with np.errstate(all="ignore"):
+        predicted = np.asarray(record.law.predict(fitted.coefficients, forecast), dtype=np.float64).reshape(-1)
+    wrong = predicted[~(predicted > 0)]
+    if not len(wrong):
+        return
+    message = (
+        f"{record.title} says {wrong[0]:.4g} there, and its runs scatter by a factor, as only values above zero do: "
+        "DESIGN cannot say how much narrower the forecast gets"
+    )
+    hint = "a FIT with objective = 'huber_plain' is of values of any sign"
+    if record.is_given:
+        hint = "residual_scale is the scatter of a logarithm; WITH (scatter = 'additive') has it in the target's unit"
+    raise question.error("Data", message, node.target.target, hint)
 
 
 def _count(question: Question, expression: Expression) -> int:
@@ -232,7 +281,7 @@ def _table(
         is_known = name in scope.given or name in scope.follows
         table[name] = column(name, named[name] if is_known else math.nan)
     table["cost"] = column("", math.nan if cost is None else cost(points))
-    widths = _widths(plan.narrowing, now, record.fitted.residual_scale)
+    widths = _widths(plan.narrowing, now, record.fitted)
     table["width_before"] = column("", widths[:-1])
     table["width_after"] = column("", widths[1:])
     table["ratio"] = column("", widths[0] / widths[1:])
@@ -241,15 +290,17 @@ def _table(
     return pa.table(table)
 
 
-def _widths(narrowing: Array, now: Prediction, noise: float) -> Array:
+def _widths(narrowing: Array, now: Prediction, fitted: FittedLaw) -> Array:
     """(n + 1,) mean width of the forecast's interval after each number of runs, in the target's unit.
 
-    The interval of now shrinks, in logarithms, as the standard deviation does; a new run's own noise stays.
+    The interval of now shrinks, on the scale of the scatter, as the standard deviation does; a new run's noise stays.
     """
+    scatter = fitted.scatter
+    noise = fitted.residual_scale / scatter.size
     variance = narrowing**2 + (noise**2 if now.kind == "prediction" else 0.0)
     shrunk = np.sqrt(variance / variance[0])
     with np.errstate(all="ignore"):
-        lower = now.predicted * (now.lower / now.predicted) ** shrunk
-        upper = now.predicted * (now.upper / now.predicted) ** shrunk
+        lower = scatter.stretched(now.predicted, now.lower, shrunk)
+        upper = scatter.stretched(now.predicted, now.upper, shrunk)
     found: Array = (upper - lower).mean(axis=1)
     return found

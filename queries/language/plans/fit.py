@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from isoflop.queries.language.fits import PlannedFit, glance
+from isoflop.queries.language.fits import PlannedFit
+from isoflop.queries.language.glance import glance
 from isoflop.queries.language.question import Question
 from isoflop.queries.language.syntax.nodes import FitClause
 from isoflop.queries.language.verb import Steps

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from isoflop.queries.language import saved_laws
+from isoflop.queries.language.changing import Change, Overtaken
 from isoflop.queries.language.describe import law_steps
 from isoflop.queries.language.question import Question
 from isoflop.queries.language.records import LawRecord, load_law
@@ -19,7 +20,8 @@ class DropPlan:
     """A law that is to be forgotten with every version of it and its macro."""
 
     def __init__(self, question: Question, node: DropLaw) -> None:
-        self._question, self._name = question, node.name.text
+        self._question, self._name, self._place = question, node.name.text, node.name
+        self._may_be_gone = node.if_exists
         self._record: LawRecord | None = None
         if not node.if_exists or saved_laws.law_exists(question.lake, node.name.text):
             self._record = load_law(question, node.name)
@@ -39,7 +41,13 @@ class DropPlan:
         if record is None:
             question.note(f"law '{self._name}' does not exist; nothing was dropped")
             return pa.table({})
-        saved_laws.drop_law(question.lake, str(record.name))
+        try:
+            saved_laws.drop_law(Change(question, self._place, f"law '{record.name}'"), str(record.name))
+        except Overtaken:
+            if not self._may_be_gone:
+                raise
+            question.note(f"law '{record.name}' was dropped or renamed meanwhile; nothing was dropped")
+            return pa.table({})
         versions = f" with its {record.version} versions" if (record.version or 1) > 1 else ""
         question.note(f"law '{record.name}' dropped{versions}")
         return pa.table({})
@@ -49,7 +57,7 @@ class RenamePlan:
     """A law that is to have another name, with every version of it."""
 
     def __init__(self, question: Question, node: RenameLaw) -> None:
-        self._question, self._new = question, node.new.text
+        self._question, self._node, self._new = question, node, node.new.text
         self._record = record = load_law(question, node.name)
         saved_laws.check_name(question, node.new, str(record.name))
         is_same = node.new.text.lower() == str(record.name).lower()
@@ -66,7 +74,8 @@ class RenamePlan:
         """Give the law its name."""
         import pyarrow as pa
 
-        saved_laws.rename_law(self._question.lake, self._record, self._new)
+        change = Change(self._question, self._node, f"law '{self._record.name}' or '{self._new}'")
+        saved_laws.rename_law(change, self._record, self._new)
         self._question.note(f"law '{self._record.name}' is now '{self._new}'")
         return pa.table({})
 
@@ -77,6 +86,7 @@ class CommentPlan:
     def __init__(self, question: Question, node: CommentLaw) -> None:
         self._question = question
         self._comment = None if node.comment is None else question.text_of(node.comment, "a comment")
+        self._place = node.name
         self._record = load_law(question, node.name)
 
     def steps(self) -> Steps:
@@ -87,5 +97,6 @@ class CommentPlan:
         """Set the comment."""
         import pyarrow as pa
 
-        saved_laws.comment_law(self._question.lake, self._record, self._comment)
+        change = Change(self._question, self._place, f"law '{self._record.name}'")
+        saved_laws.comment_law(change, self._record, self._comment)
         return pa.table({})

@@ -9,22 +9,17 @@ import numpy as np
 from numpy.typing import NDArray
 
 from isoflop.queries.fitting.residuals import residuals as unexplained
+from isoflop.queries.language.clause_options import IntervalOptions
 from isoflop.queries.language.describe import distance_steps, interval_step, usable_steps
-from isoflop.queries.language.options import IntervalOptions, read_interval_options
-from isoflop.queries.language.prediction import (
-    beside,
-    note_change,
-    note_distance,
-    one_law,
-    predictions,
-    read_beside,
-    read_inputs,
-)
+from isoflop.queries.language.distance_notes import note_distance
+from isoflop.queries.language.options import read_interval_options
+from isoflop.queries.language.own_rows import with_own_rows
+from isoflop.queries.language.prediction import beside, note_change, one_law, predictions, read_beside, read_inputs
 from isoflop.queries.language.provenance import statement_of
 from isoflop.queries.language.question import Question
 from isoflop.queries.language.records import LawRecord
 from isoflop.queries.language.rows import faults_of, first_fault, numbers
-from isoflop.queries.language.syntax.nodes import FitClause, Predict, ResidualsClause, Source
+from isoflop.queries.language.syntax.nodes import FitClause, Name, Predict, ResidualsClause, Source
 from isoflop.queries.language.verb import Steps
 
 if TYPE_CHECKING:
@@ -37,10 +32,17 @@ class PredictPlan:
     """A law, and the rows that its prediction is to stand beside."""
 
     def __init__(self, question: Question, node: Predict) -> None:
-        self._question, self._source = question, node.source
+        source = node.source
+        if source is None and isinstance(node.law, FitClause):
+            source = node.law.source
+        elif source is None and isinstance(node.law, Name):
+            question, node = with_own_rows(question, node, [node.law], "PREDICT", node.law.end)
+            source = node.source
+        assert source is not None
+        self._question, self._source = question, source
         self._options = read_interval_options(question, node.options, "PREDICT")
         self._laws = one_law(question, node.law, "PREDICT")
-        self._rows, self._columns = read_beside(question, self._laws, node.source, needs_target=False)
+        self._rows, self._columns = read_beside(question, self._laws, source, needs_target=False)
 
     def steps(self) -> Steps:
         """Return the law, the rows, and how far beyond its own rows they lie."""
@@ -77,6 +79,10 @@ class ResidualsPlan:
             self._source = node.law.source
         else:
             assert self._laws.saved is not None
+            if self._laws.saved.is_given:
+                hint = "RESIDUALS … FROM runs says which rows"
+                message = f"{self._laws.title} is of given coefficients: it has no rows of its own"
+                raise question.error("Binder", message, node.law, hint)
             self._asking, made = statement_of(question, self._laws.saved, is_shown=True)
             self._source = made.fit.source
         self._rows, self._columns = read_beside(self._asking, self._laws, self._source, needs_target=True)
@@ -95,8 +101,7 @@ class ResidualsPlan:
         *columns, target = self._columns
         table = _residuals(asking, record, self._source, self._rows, columns, target, is_own=self._is_own)
         if asking is not question:
-            for note in asking.services.notes:
-                question.note(note)
+            question.services.hear(asking.services)
             question.units.update(asking.units)
         return table
 
@@ -137,7 +142,8 @@ def _residuals(
 
     place = source.relation
     measured = numbers(question, target, record.target, place)
-    fault = first_fault({record.target: faults_of(measured, target, needs_positive=True)}, len(measured))
+    needs_positive = not record.fitted.scatter.is_additive
+    fault = first_fault({record.target: faults_of(measured, target, needs_positive=needs_positive)}, len(measured))
     table, found, input_fault = predictions(question, record, columns, IntervalOptions(), place)
     fault = np.where(fault == "", input_fault, fault)
     kept = np.flatnonzero((fault == "") & np.isfinite(found.predicted))
@@ -168,7 +174,7 @@ def _residuals(
             name: table.column(name).take(kept),
             "residual": filled(left.residual),
             "std_residual": filled(left.std_residual),
-            "leverage": filled(left.leverage),
+            "leverage": filled(np.full(len(kept), np.nan) if record.is_given else left.leverage),
         }
     )
     return beside(question, rows, added, place, "RESIDUALS")

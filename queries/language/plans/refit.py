@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from isoflop.lakehouse.runs.provenance import code_version
+from isoflop.queries.language.changing import Change
 from isoflop.queries.language.describe import law_steps
-from isoflop.queries.language.fits import glance
+from isoflop.queries.language.glance import glance
 from isoflop.queries.language.provenance import statement_of
 from isoflop.queries.language.question import Question
 from isoflop.queries.language.records import LawRecord, load_law
@@ -32,8 +33,11 @@ class RefitPlan:
     """
 
     def __init__(self, question: Question, node: RefitLaw) -> None:
-        self._question = question
+        self._question, self._place = question, node.name
         self._record = record = load_law(question, node.name)
+        if record.is_given:
+            hint = f"CREATE OR REPLACE LAW {record.name} AS … makes a new version"
+            raise question.error("Fit", f"{record.title} is of given coefficients: nothing to refit", node.name, hint)
         self._own, self._made = statement_of(question, record, is_shown=True)
         kept = {key: record.options[key] for key in KEPT if key in record.options}
         self._law = PlannedLaw.of(self._own, self._made, {**kept, "seed": record.seed})
@@ -70,13 +74,13 @@ class RefitPlan:
                 f"law '{name}' comes out of its {len(found.data)} rows bit for bit as it was: nothing new is kept"
             )
         else:
-            keep_fit(own, self._made, fitted, name, self._law.checked, is_new=False)
+            change = Change(question, self._place, f"law '{name}'").needs_as_read(record)
+            keep_fit(change, own, self._made, fitted, name, self._law.checked)
             question.note(
                 f"version {version + 1} of law '{name}' {_difference(record, new, rows_changed=rows_changed)}"
             )
         table = glance(own, fitted, name)
-        for note in own.services.notes:
-            question.note(note)
+        question.services.hear(own.services)
         question.units.update(own.units)
         after = version if bit_equal and not rows_changed else version + 1
         for column, value in (("version", after), ("rows_changed", rows_changed), ("bit_equal", bit_equal)):
@@ -87,9 +91,10 @@ class RefitPlan:
 def is_bit_equal(one: LawRecord, other: LawRecord) -> bool:
     """Return whether two fits have the same coefficients, resamples and intervals, to the last bit."""
     pairs = [(getattr(one, name), getattr(other, name)) for name in ("std_errors", "lower", "upper")]
-    names = ("coefficients", "draws", "support", "residual_scale", "widening", "edge")
+    names = ("coefficients", "draws", "support", "residual_scale", "edge")
     pairs += [(getattr(one.fitted, name), getattr(other.fitted, name)) for name in names]
-    return all(np.array_equal(_numbers(left), _numbers(right), equal_nan=True) for left, right in pairs)
+    same = all(np.array_equal(_numbers(left), _numbers(right), equal_nan=True) for left, right in pairs)
+    return same and one.fitted.widening == other.fitted.widening
 
 
 def _numbers(value: object) -> np.ndarray[tuple[int, ...], np.dtype[np.float64]]:

@@ -12,7 +12,7 @@ from isoflop.queries.language.records import LawRecord, load_law
 from isoflop.queries.language.saved_laws import coefficient_rows
 from isoflop.queries.language.syntax.nodes import DescribeLaw, Show
 from isoflop.queries.language.verb import Steps
-from isoflop.queries.laws import Role, known_laws
+from isoflop.queries.laws import Role, listed_laws
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -65,7 +65,7 @@ def _forms() -> pa.Table:
             "coefficients": [coefficient.name for coefficient in law.coefficients],
             "source": law.source,
         }
-        for name, law in sorted(known_laws().items())
+        for name, law in sorted(listed_laws().items())
     ]
     return pa.Table.from_pylist(rows, schema=schema)
 
@@ -93,7 +93,9 @@ class DescribePlan:
         found = staleness(question, record)
         for note in record.notes:
             question.note(note)
-        if record.status != "converged":
+        if record.is_given:
+            question.note(f"{record.title} is of given coefficients: nothing was fitted")
+        elif record.status != "converged":
             question.note(f"law '{record.name}' is {record.status.replace('_', ' ')}: do not rely on its numbers")
         number, text = pa.float64(), pa.string()
         schema = pa.schema(
@@ -133,5 +135,5 @@ def _version(question: Question, node: DescribeLaw) -> int | None:
 
 def coefficient_units(record: LawRecord) -> dict[str, str | None]:
     """Return the unit of each coefficient where it is known: of floors the target's, of exponents none (1)."""
-    known = {Role.FLOOR: record.law.unit or None, Role.EXPONENT: "1"}
+    known = {Role.FLOOR: record.unit or None, Role.EXPONENT: "1"}
     return {coefficient.name: known.get(coefficient.role) for coefficient in record.law.coefficients}

@@ -31,6 +31,8 @@ def read_approaches(reader: TokenReader) -> CompareApproaches:
     source = read_source(reader, "COMPARE APPROACHES", AT, *HOLDOUTS)
     if source.weight is not None:
         raise reader.error("COMPARE APPROACHES has no weights", source.weight)
+    if source.sharing:
+        raise reader.error("COMPARE APPROACHES does not take SHARING", source.sharing[0])
     budgets = _budgets(reader, source)
     options = read_options(reader)
     if reader.at(*HOLDOUTS):

@@ -16,7 +16,7 @@ from isoflop.queries.language.syntax.words import Words
 # Words after which `(` opens a query or an expression; after any other word it opens arguments or a column list.
 _OPENERS = frozenset(
     "FROM JOIN AS MATERIALIZED COPY UNION ALL EXCEPT INTERSECT NAME IN EXISTS ANY SOME LATERAL SELECT WHERE ON AND OR "
-    "NOT BY HAVING QUALIFY WHEN THEN ELSE DESCRIBE SUMMARIZE PIVOT UNPIVOT EXPLAIN ANALYZE TO".split()
+    "NOT BY HAVING QUALIFY WHEN THEN ELSE DESCRIBE DESC SUMMARIZE SHOW PIVOT UNPIVOT EXPLAIN ANALYZE TO USING".split()
 )
 _JOINS = frozenset("JOIN CROSS INNER LEFT RIGHT FULL NATURAL ASOF POSITIONAL SEMI ANTI".split())
 # Words that follow a column or a table called like a verb, and that no law or target is called.
@@ -68,12 +68,13 @@ def find_clauses(words: Words[Any], tokens: Sequence[Token], first: int, last: i
     first, last : the range of the statement, without `last`
     """
     starts = _query_starts(tokens, first, last)
+    inner = _query_behind(tokens, first, last)
     found: dict[int, Clause] = {}
     for index in range(first, last):
         opening = words.at(tokens, index) if index in starts else None
         if opening is not None and (not opening.verb.is_statement or index == first):
             found[index] = Clause(index, _clause_end(tokens, index, last))
-        elif index > 0 and _opens_query(tokens, index - 1) and _reads_like_clause(words, tokens, index):
+        elif (index in inner or _opens_query(tokens, index - 1)) and reads_like_clause(words, tokens, index):
             found[index] = Clause(index, _clause_end(tokens, index, last))
     return found
 
@@ -108,9 +109,33 @@ def _query_starts(tokens: Sequence[Token], first: int, last: int) -> set[int]:
     return starts
 
 
+def _query_behind(tokens: Sequence[Token], first: int, last: int) -> tuple[int, ...]:
+    """Return where the query begins that a statement describes, or whose rows it inserts, if it is one of these."""
+    match tokens[first].upper:
+        case "DESCRIBE" | "DESC" | "SUMMARIZE" | "SHOW":
+            return (first + 1,)
+        case "INSERT":
+            into = next((index for index in range(first, min(first + 4, last)) if tokens[index].upper == "INTO"), None)
+        case _:
+            return ()
+    if into is None:
+        return ()
+    index = into + 2
+    while index + 1 < last and tokens[index].text == ".":
+        index += 2
+    if tokens[index].upper == "AS":
+        index += 2
+    if index < last and tokens[index].text == "(":
+        close = matching(tokens, index)
+        index = index + 1 if close + 1 >= last else close + 1
+    if index + 1 < last and tokens[index].upper == "BY" and tokens[index + 1].upper in ("NAME", "POSITION"):
+        index += 2
+    return (index,)
+
+
 def _opens_query(tokens: Sequence[Token], index: int) -> bool:
     """Return whether the token is a parenthesis in which a query may stand."""
-    if tokens[index].text != "(":
+    if index < 0 or tokens[index].text != "(":
         return False
     if index == 0:
         return True
@@ -120,7 +145,7 @@ def _opens_query(tokens: Sequence[Token], index: int) -> bool:
     return before.kind is Kind.OPERATOR and before.text not in (")", "]", ".")
 
 
-def _reads_like_clause(words: Words[Any], tokens: Sequence[Token], index: int) -> bool:
+def reads_like_clause(words: Words[Any], tokens: Sequence[Token], index: int) -> bool:
     """Return whether the tokens after a parenthesis are a verb clause, not an expression over a column called so."""
     opening = words.at(tokens, index)
     if opening is None or opening.verb.is_statement:

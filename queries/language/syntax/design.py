@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from isoflop.queries.language.syntax.nodes import Design, Extrapolate
+from isoflop.queries.language.syntax.nodes import Extrapolate
 from isoflop.queries.language.syntax.optimize import read_conditions, read_over
 from isoflop.queries.language.syntax.parts import read_law, read_options, read_targets
+from isoflop.queries.language.syntax.planning import Design
 from isoflop.queries.language.syntax.reader import TokenReader
 from isoflop.queries.language.syntax.tokens import Kind
 

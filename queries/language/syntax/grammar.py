@@ -15,12 +15,26 @@ from typing import TypeAlias
 
 # What rules share.
 PARTS: Mapping[str, str] = {
-    "candidate": 'target [ AS name ] "~" form [ PARAMETERS "(" parameter { "," parameter } ")" ]',
+    "candidate": (
+        'target [ AS name ] "~" form [ LET let { "," let } ] [ PARAMETERS "(" parameter { "," parameter } ")" ]'
+    ),
+    "let": 'name "=" formula',
     "form": 'law_form [ "(" expression { "," expression } ")" ] | formula',
     "parameter": 'name [ ( ">" | "<" ) value | IN "[" value "," value "]" ] [ ( INIT | FIXED ) value ]',
     "source": "FROM relation [ WHERE condition ]",
-    "law": 'saved_law | "(" fit ")"',
-    "contender": 'saved_law | "(" candidate ")"',
+    "grouped_fit": (
+        'FIT candidate source GROUP BY expression { "," expression } [ SHARING "(" name { "," name } ")" ] '
+        "[ WEIGHT BY expression ] [ options ]"
+    ),
+    "law": 'saved_law | published | "(" fit ")"',
+    "published": '"published" ":" published_law',
+    "given": (
+        '[ target [ AS name ] "~" ] form WITH COEFFICIENTS "(" assigned { "," assigned } ")" '
+        '[ STANDARD ERRORS "(" assigned { "," assigned } ")" | COVARIANCE list ] [ options ]'
+    ),
+    "cell": "expression [ AS name ]",
+    "assigned": 'coefficient "=" value',
+    "contender": 'saved_law | published | "(" candidate ")"',
     "targets": 'TO ( column "=" value { "," column "=" value } | "(" query ")" )',
     "holdout": (
         "HOLDOUT ( LARGEST | SMALLEST | LAST ) number [ PERCENT ] BY expression "
@@ -39,6 +53,8 @@ PARTS: Mapping[str, str] = {
 SLICES: Mapping[str, str] = {
     "name": 'a new name: a word that is no reserved one, or anything in `"double quotes"`',
     "saved_law": "the name of a saved law; `SHOW LAWS` lists them",
+    "published_law": "the name of a law of a paper; `SHOW PUBLISHED LAWS` lists them",
+    "coefficient": "the name of a coefficient of the law",
     "theory": "the name of a theory; docs/theories.md lists them",
     "law_form": "the name of a law form; `SHOW LAW FORMS` lists them",
     "column": "the name of a column that is given a value or a range, often an input of the law",

@@ -7,7 +7,7 @@ statement, because DuckDB reads them.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TypeAlias
+from typing import ClassVar, TypeAlias
 
 
 @dataclass(frozen=True)
@@ -54,6 +54,14 @@ class ParameterRange:
 
 
 @dataclass(frozen=True)
+class Let:
+    """One `name = expression` of LET."""
+
+    name: Name
+    expression: Expression
+
+
+@dataclass(frozen=True)
 class LawForm(Span):
     """`name(column, …)` or a bare `name`, which may turn out to be a formula; bare, `arguments` is None."""
 
@@ -61,6 +69,7 @@ class LawForm(Span):
     expression: Expression
     arguments: tuple[Expression, ...] | None
     parameters: tuple[ParameterRange, ...] = ()
+    lets: tuple[Let, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -69,6 +78,7 @@ class FormulaForm(Span):
 
     expression: Expression
     parameters: tuple[ParameterRange, ...] = ()
+    lets: tuple[Let, ...] = ()
 
 
 Form: TypeAlias = LawForm | FormulaForm
@@ -76,7 +86,7 @@ Form: TypeAlias = LawForm | FormulaForm
 
 @dataclass(frozen=True)
 class Candidate(Span):
-    """A target and the form it follows: `target [AS alias] ~ form [PARAMETERS (…)]`."""
+    """A target and the form it follows: `target [AS alias] ~ form [LET …] [PARAMETERS (…)]`."""
 
     target: Expression
     alias: Name | None
@@ -85,12 +95,13 @@ class Candidate(Span):
 
 @dataclass(frozen=True)
 class Source(Span):
-    """`FROM … [WHERE …] [GROUP BY …] [WEIGHT BY …]`."""
+    """`FROM … [WHERE …] [GROUP BY … [SHARING (…)]] [WEIGHT BY …]`."""
 
     relation: Expression
     where: Expression | None = None
     groups: tuple[Expression, ...] = ()
     weight: Expression | None = None
+    sharing: tuple[Name, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -132,13 +143,19 @@ LawReference: TypeAlias = Name | FitClause
 
 
 @dataclass(frozen=True)
-class CreateLaw(Span):
-    """`CREATE [OR REPLACE] LAW [IF NOT EXISTS] name AS FIT …`."""
+class NewLaw(Span):
+    """`CREATE [OR REPLACE] LAW [IF NOT EXISTS] name AS …`, whatever the law is made of."""
 
     name: Name
-    fit: FitClause
     or_replace: bool = False
     if_not_exists: bool = False
+
+
+@dataclass(frozen=True, kw_only=True)
+class CreateLaw(NewLaw):
+    """`CREATE LAW name AS FIT …`."""
+
+    fit: FitClause
 
 
 @dataclass(frozen=True)
@@ -174,20 +191,26 @@ class CommentLaw(Span):
 
 @dataclass(frozen=True)
 class CrossValidate(Span):
-    """`CROSS VALIDATE law | target ~ form FROM … HOLDOUT … | KFOLD … | LEAVE ONE OUT`."""
+    """`CROSS VALIDATE law [FROM …] | target ~ form FROM … HOLDOUT … | KFOLD … | LEAVE ONE OUT`."""
 
     subject: Name | Candidate
-    source: Source
+    source: Source | None
     holdout: Holdout
     options: tuple[Option, ...] = ()
 
 
 @dataclass(frozen=True)
 class Compare(Span):
-    """`COMPARE law, (target ~ form), … FROM … [HOLDOUT …]`."""
+    """`COMPARE law, (target ~ form), … [FROM …] [HOLDOUT …]`; without a source, on the rows of the saved laws.
+
+    Parameters
+    ----------
+    end_of_subjects : where in the text FROM stands, or would
+    """
 
     subjects: tuple[Name | Candidate, ...]
-    source: Source
+    end_of_subjects: int
+    source: Source | None
     holdout: Holdout | None = None
     options: tuple[Option, ...] = ()
 
@@ -220,13 +243,14 @@ class Assignment:
 
 @dataclass(frozen=True)
 class Extrapolate(Span):
-    """`EXTRAPOLATE law TO column = value, … | TO (query)`; one of the two is given."""
+    """`EXTRAPOLATE law [THROUGH law, …] TO column = value, … | TO (query)`; one of the two is given."""
 
     law: LawReference
     target: Span
     assignments: tuple[Assignment, ...] = ()
     query: Expression | None = None
     options: tuple[Option, ...] = ()
+    through: tuple[LawReference, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -237,12 +261,40 @@ class ExtrapolateAverage(Span):
     they too share their rows. Without FROM the rows are those that all the saved laws were fitted to.
     """
 
+    verb: ClassVar[str] = "EXTRAPOLATE AVERAGE"
     subjects: tuple[Name | Candidate, ...]
     source: Source | None
     target: Span
     assignments: tuple[Assignment, ...] = ()
     query: Expression | None = None
     options: tuple[Option, ...] = ()
+
+
+@dataclass(frozen=True)
+class ExtrapolateBest(ExtrapolateAverage):
+    """`EXTRAPOLATE BEST OF law, (target ~ form), … [FROM …] TO …`: the average of those that the rows determine."""
+
+    verb: ClassVar[str] = "EXTRAPOLATE BEST"
+
+
+@dataclass(frozen=True)
+class CompareGain(Span):
+    """`COMPARE GAIN OF law OVER law [AT column = value, …]`, or of two groups `IN (FIT … GROUP BY …)`.
+
+    Parameters
+    ----------
+    law, over : the law whose gain it is, and the one that has to catch up; values of GROUP BY where `fit` is given
+    at : where the budgets stand; the word OVER without them
+    assignments : what AT gives
+    fit : whose groups are compared, or None
+    """
+
+    law: LawReference | Expression
+    over: LawReference | Expression
+    at: Span
+    assignments: tuple[Assignment, ...] = ()
+    options: tuple[Option, ...] = ()
+    fit: FitClause | None = None
 
 
 @dataclass(frozen=True)
@@ -253,87 +305,11 @@ class ForecastClause(Span):
 
 
 @dataclass(frozen=True)
-class OverRange:
-    """One `name IN [a, b] [LOG | INTEGER]` of OVER."""
-
-    name: Name
-    lower: Expression
-    upper: Expression
-    is_log: bool = False
-    is_integer: bool = False
-
-
-@dataclass(frozen=True)
-class OverList:
-    """One `name IN (value, …)` of OVER, without the parentheses."""
-
-    name: Name
-    values: Expression
-
-
-@dataclass(frozen=True)
-class OverValue:
-    """One `name = value` of OVER: a number, or what follows from the others."""
-
-    name: Name
-    value: Expression
-
-
-@dataclass(frozen=True)
-class ConditionClause(Span):
-    """One `left <= right` of SUBJECT TO; the relation is <=, >= or =.
-
-    With `is_total` the left side is what stands in `SUM(…)`: it holds for all runs of a DESIGN together.
-    """
-
-    left: Expression
-    relation: str
-    right: Expression
-    is_total: bool = False
-
-
-@dataclass(frozen=True)
-class ForEach:
-    """`FOR EACH name IN [list] | (query) | (value, …)`; the last two without their parentheses."""
-
-    name: Name
-    values: Expression
-    is_query: bool = False
-    is_bare: bool = False
-
-
-@dataclass(frozen=True)
-class Optimize(Span):
-    """`OPTIMIZE law MINIMIZE expr OVER … SUBJECT TO … FOR EACH …`."""
-
-    law: LawReference
-    objective: Expression
-    maximize: bool
-    ranges: tuple[OverRange, ...]
-    conditions: tuple[ConditionClause, ...] = ()
-    each: ForEach | None = None
-    options: tuple[Option, ...] = ()
-    values: tuple[OverValue, ...] = ()
-
-
-@dataclass(frozen=True)
-class Design(Span):
-    """`DESIGN n RUNS FOR law TO … OVER … SUBJECT TO …`; the target is kept as an extrapolation of the law."""
-
-    count: Expression
-    target: Extrapolate
-    ranges: tuple[OverRange | OverList, ...]
-    values: tuple[OverValue, ...] = ()
-    conditions: tuple[ConditionClause, ...] = ()
-    options: tuple[Option, ...] = ()
-
-
-@dataclass(frozen=True)
 class Predict(Span):
-    """`PREDICT law FROM …`."""
+    """`PREDICT law [FROM …]`; without a source, of the rows the law was fitted to."""
 
     law: LawReference
-    source: Source
+    source: Source | None
     options: tuple[Option, ...] = ()
 
 

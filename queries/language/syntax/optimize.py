@@ -2,18 +2,9 @@
 
 from __future__ import annotations
 
-from isoflop.queries.language.syntax.nodes import (
-    ConditionClause,
-    Expression,
-    ForEach,
-    Name,
-    Optimize,
-    OverList,
-    OverRange,
-    OverValue,
-    Span,
-)
+from isoflop.queries.language.syntax.nodes import Expression, Name, Span
 from isoflop.queries.language.syntax.parts import OPTIONS, read_law, read_options
+from isoflop.queries.language.syntax.planning import ConditionClause, ForEach, Optimize, OverList, OverRange, OverValue
 from isoflop.queries.language.syntax.reader import TokenReader
 from isoflop.queries.language.syntax.tokens import matching
 

@@ -10,9 +10,9 @@ from isoflop.queries.language.syntax.nodes import (
     FitClause,
     Form,
     FormulaForm,
-    Holdout,
     LawForm,
     LawReference,
+    Let,
     Name,
     Option,
     ParameterRange,
@@ -28,24 +28,29 @@ FORM_USAGE = (
     "name a law with its columns, or write a formula and declare its free numbers: "
     "FIT loss ~ E + A / params ^ a PARAMETERS (E > 0, A > 0, a > 0) FROM runs"
 )
-HOLDOUT_USAGE = "say how rows are split: HOLDOUT LARGEST 20 PERCENT BY params, KFOLD 5, or LEAVE ONE OUT"
 
 OPTIONS = "WITH ("
+PUBLISHED = "published:"  # begins the names of what comes with isoflop: laws of papers, and their runs
 HOLDOUTS = ("HOLDOUT LARGEST", "HOLDOUT SMALLEST", "HOLDOUT LAST", "KFOLD", "LEAVE ONE")
-_SOURCE_PARTS = ("WHERE", "GROUP BY", "WEIGHT BY", OPTIONS)
+SHARING = "SHARING ("
+SHARING_USAGE = "GROUP BY recipe SHARING (E, alpha, beta)"
+_SOURCE_PARTS = ("WHERE", "GROUP BY", SHARING, "WEIGHT BY", OPTIONS)
 _QUERY_PARTS = ("SELECT", "ORDER BY", "LIMIT", "HAVING", "QUALIFY", "UNION", "EXCEPT", "INTERSECT", "OFFSET")
 
 
 def read_subject(reader: TokenReader, *stops: str) -> Name | Candidate:
     """Read the name of a law, or `target ~ form`."""
-    is_law = reader.current.is_name and reader.tokens[reader.index + 1].upper in ("FROM", "")
-    if is_law and (reader.index + 1 >= reader.last or reader.tokens[reader.index + 1].upper == "FROM"):
+    if at_published(reader):
+        return read_law_name(reader, "a law")
+    behind = reader.index + 1
+    words = {stop.split(" ")[0] for stop in stops}  # KFOLD, LEAVE and HOLDOUT as well, where FROM may be left out
+    if reader.current.is_name and (behind >= reader.last or reader.tokens[behind].upper in words):
         return reader.name("a law")
     return read_candidate(reader, *stops)
 
 
 def read_candidate(reader: TokenReader, *stops: str) -> Candidate:
-    """Read `target [AS alias] ~ form [PARAMETERS (…)]`."""
+    """Read `target [AS alias] ~ form [LET …] [PARAMETERS (…)]`."""
     start = reader.current.start
     target = reader.expression("a target, then ~ and a law", "~", "AS", *stops, hint=FIT_USAGE)
     alias = reader.name("a name for the target") if reader.accept("AS") else None
@@ -56,7 +61,7 @@ def read_candidate(reader: TokenReader, *stops: str) -> Candidate:
         _step_back_to_form(reader, target)
         raise reader.expected('"~" and a form after the target', FIT_USAGE)
     reader.next()
-    form = _form(reader, *stops)
+    form = read_form(reader, *stops)
     return Candidate(start, reader.end, target, alias, form)
 
 
@@ -69,26 +74,65 @@ def _step_back_to_form(reader: TokenReader, target: Expression) -> None:
             return
 
 
-def _form(reader: TokenReader, *stops: str) -> Form:
+def read_form(reader: TokenReader, *stops: str) -> Form:
+    """Read `law(column, …)` or a formula, and its PARAMETERS."""
     first = reader.index
     call = reader.current.is_name and reader.tokens[reader.index + 1].text == "("
     behind = reader.tokens[min(matching(reader.tokens, first + 1) + 1, reader.last)] if call else None
-    if behind is not None and behind.is_name and behind.upper not in ("PARAMETERS", "WITH", *stops):
+    if behind is not None and behind.is_name and behind.upper not in ("LET", "PARAMETERS", "WITH", *stops):
         reader.index = reader.tokens.index(behind)
         if not reader.at_end:
             raise reader.expected("PARAMETERS or FROM after the form", FIT_USAGE, words=("PARAMETERS", "FROM"))
         reader.index = first
-    expression = reader.expression("a law or a formula after ~", "PARAMETERS (", "WITH (", *stops, hint=FORM_USAGE)
+    whole = _until_let(reader)
+    ends = ("PARAMETERS (", "WITH (", *stops)
+    expression = whole.expression("a law or a formula after ~", *ends, hint=FORM_USAGE)
+    reader.index = whole.index
+    lets = _lets(reader, *ends)
     parameters = _parameters(reader) if reader.accept("PARAMETERS") else ()
+    lets = lets or _lets(reader, *ends)
     head = reader.tokens[first]
     start, end = expression.start, reader.end
     name = Name(head.start, head.end, head.name)
     if expression.last == first + 1 and head.is_name:
-        return LawForm(start, end, name, expression, None, parameters)
+        return LawForm(start, end, name, expression, None, parameters, lets)
     if call and matching(reader.tokens, first + 1) == expression.last - 1:
         inner = TokenReader(reader.text, reader.tokens, first + 2, expression.last - 1, reader.words)
-        return LawForm(start, end, name, expression, _list(inner, "a column"), parameters)
-    return FormulaForm(start, end, expression, parameters)
+        return LawForm(start, end, name, expression, _list(inner, "a column"), parameters, lets)
+    return FormulaForm(start, end, expression, parameters, lets)
+
+
+def _until_let(reader: TokenReader) -> TokenReader:
+    """Return a reader of what stands before `LET name =`, which a column called let is not followed by."""
+    index = reader.index
+    while index < reader.last:
+        if index > reader.index and _is_let(reader, index):
+            return TokenReader(reader.text, reader.tokens, reader.index, index, reader.words)
+        is_open = reader.tokens[index].kind is Kind.OPERATOR and reader.tokens[index].text in "([{"
+        index = matching(reader.tokens, index) + 1 if is_open else index + 1
+    return TokenReader(reader.text, reader.tokens, reader.index, reader.last, reader.words)
+
+
+def _is_let(reader: TokenReader, index: int) -> bool:
+    tokens = reader.tokens
+    if tokens[index].upper != "LET" or index + 2 >= reader.last:
+        return False
+    return tokens[index + 1].is_name and tokens[index + 2].text == "="
+
+
+def _lets(reader: TokenReader, *stops: str) -> tuple[Let, ...]:
+    """Read `LET n = params / 1e6, d = tokens / 1e9`, or nothing."""
+    if not reader.at("LET") or not _is_let(reader, reader.index):
+        return ()
+    reader.accept("LET")
+    usage = "LET n = params / 1e6, d = tokens / 1e9"
+    found: list[Let] = []
+    while True:
+        name = reader.name("a name for an expression", usage)
+        reader.expect("=", usage, what='"=" and an expression')
+        found.append(Let(name, reader.expression("an expression", ",", *stops, hint=usage)))
+        if not reader.accept(","):
+            return tuple(found)
 
 
 def _parameters(reader: TokenReader) -> tuple[ParameterRange, ...]:
@@ -127,7 +171,7 @@ def _parameters(reader: TokenReader) -> tuple[ParameterRange, ...]:
 
 
 def read_source(reader: TokenReader, verb: str, *stops: str) -> Source:
-    """Read `FROM … [WHERE …] [GROUP BY …] [WEIGHT BY …]`."""
+    """Read `FROM … [WHERE …] [GROUP BY … [SHARING (…)]] [WEIGHT BY …]`."""
     parts = (*_SOURCE_PARTS, *_QUERY_PARTS, *stops)
     start = reader.current.start
     reader.expect("FROM", f"{verb} … FROM runs")
@@ -136,6 +180,9 @@ def read_source(reader: TokenReader, verb: str, *stops: str) -> Source:
     groups: tuple[Expression, ...] = ()
     if reader.accept("GROUP BY"):
         groups = _list(reader, "a column after GROUP BY", *parts)
+    if reader.at(SHARING) and not groups:
+        raise reader.error("SHARING belongs to GROUP BY", hint=SHARING_USAGE)
+    sharing = _sharing(reader)
     weight = reader.expression("a weight after WEIGHT BY", *parts) if reader.accept("WEIGHT BY") else None
     if reader.at(*_QUERY_PARTS):
         word = next(part for part in _QUERY_PARTS if reader.at(part))
@@ -143,12 +190,25 @@ def read_source(reader: TokenReader, verb: str, *stops: str) -> Source:
         if word == "SELECT":
             hint = "put the query in parentheses: FROM (SELECT … FROM runs …)"
         raise reader.error(f"{verb} does not take {word}", hint=hint)
-    if reader.at("WHERE", "GROUP BY", "WEIGHT BY"):
+    if reader.at("WHERE", "GROUP BY", "WEIGHT BY", SHARING):
         raise reader.error(
             f'syntax error at or near "{reader.current.text}"',
             hint="the order is FROM, WHERE, GROUP BY, WEIGHT BY, WITH",
         )
-    return Source(start, reader.end, relation, where, groups, weight)
+    return Source(start, reader.end, relation, where, groups, weight, sharing)
+
+
+def _sharing(reader: TokenReader) -> tuple[Name, ...]:
+    """Read `SHARING (coefficient, …)`, or nothing."""
+    if not reader.at(SHARING):
+        return ()
+    reader.next()
+    inner = reader.inside()
+    found = [inner.name("the name of a coefficient", SHARING_USAGE)]
+    while inner.accept(","):
+        found.append(inner.name("the name of a coefficient", SHARING_USAGE))
+    inner.finish(SHARING_USAGE)
+    return tuple(found)
 
 
 def refuse_parts(reader: TokenReader, source: Source, verb: str) -> None:
@@ -171,36 +231,6 @@ def _list(reader: TokenReader, what: str, *stops: str) -> tuple[Expression, ...]
     return tuple(found)
 
 
-def read_holdout(reader: TokenReader) -> Holdout:
-    """Read how rows are split."""
-    start = reader.current.start
-    if reader.accept("HOLDOUT"):
-        for kind in ("LARGEST", "SMALLEST", "LAST"):
-            if reader.accept(kind):
-                amount = _amount(reader, f"how many rows to hold out after {kind}")
-                is_percent = reader.accept("PERCENT") or reader.accept("%")
-                reader.expect("BY", "HOLDOUT LARGEST 20 PERCENT BY params", what="BY and what orders the rows")
-                by = reader.expression("a column after BY", OPTIONS)
-                return Holdout(start, reader.end, kind.lower(), amount, is_percent, by)
-        raise reader.expected("LARGEST, SMALLEST or LAST", HOLDOUT_USAGE, words=("LARGEST", "SMALLEST", "LAST"))
-    if reader.accept("KFOLD"):
-        folds = _amount(reader, "a number of folds after KFOLD")
-        together = reader.expression("a column after BY", OPTIONS) if reader.accept("BY") else None
-        return Holdout(start, reader.end, "kfold", folds, False, together)
-    if reader.accept("LEAVE"):
-        reader.expect("ONE OUT", HOLDOUT_USAGE)
-        together = reader.expression("a column after BY", OPTIONS) if reader.accept("BY") else None
-        return Holdout(start, reader.end, "leave one out", None, False, together)
-    raise reader.expected("HOLDOUT, KFOLD or LEAVE ONE OUT", HOLDOUT_USAGE)
-
-
-def _amount(reader: TokenReader, what: str) -> Expression:
-    if reader.at_end or reader.current.kind not in (Kind.NUMBER, Kind.PARAMETER):
-        raise reader.expected(what, HOLDOUT_USAGE)
-    reader.next()
-    return reader.slice(reader.index - 1, reader.index)
-
-
 def read_targets(
     reader: TokenReader, usage: str, *stops: str
 ) -> tuple[Span, tuple[Assignment, ...], Expression | None]:
@@ -212,18 +242,31 @@ def read_targets(
     stops : what may follow
     """
     to = reader.expect("TO", usage)
-    query, assignments = None, []
+    query: Expression | None = None
+    assignments: tuple[Assignment, ...] = ()
     if reader.at("("):
         inner = reader.inside()
         query = inner.expression("a query", hint=f"{usage.partition(' TO ')[0]} TO (FROM runs WHERE …)")
     else:
-        while True:
-            column = reader.name("column = value", usage)
-            reader.expect("=", usage, what='"="')
-            assignments.append(Assignment(column, reader.expression("a value", ",", *stops, hint=usage)))
-            if not reader.accept(","):
-                break
-    return Span(to.start, reader.end), tuple(assignments), query
+        assignments = read_assignments(reader, usage, *stops)
+    return Span(to.start, reader.end), assignments, query
+
+
+def read_assignments(reader: TokenReader, usage: str, *stops: str) -> tuple[Assignment, ...]:
+    """Read `column = value, …`.
+
+    Parameters
+    ----------
+    usage : the verb's clause as it should be
+    stops : what may follow
+    """
+    found = []
+    while True:
+        column = reader.name("column = value", usage)
+        reader.expect("=", usage, what='"="')
+        found.append(Assignment(column, reader.expression("a value", ",", *stops, hint=usage)))
+        if not reader.accept(","):
+            return tuple(found)
 
 
 def read_options(reader: TokenReader) -> tuple[Option, ...]:
@@ -255,14 +298,38 @@ def read_fit(reader: TokenReader) -> FitClause:
     return FitClause(start, reader.end, candidate, source, options)
 
 
+def at_published(reader: TokenReader) -> bool:
+    """Return whether `published:name` comes next."""
+    return reader.at("PUBLISHED :")
+
+
+def read_law_name(reader: TokenReader, what: str, usage: str | None = None) -> Name:
+    """Read the name of a saved law, or `published:name`, which is the name of a law of a paper."""
+    if not at_published(reader):
+        return reader.name(what, usage)
+    start = reader.begin("PUBLISHED :")
+    name = reader.name("the name of a published law", "SHOW PUBLISHED LAWS lists them")
+    return Name(start, name.end, PUBLISHED + name.text)
+
+
 def read_law(reader: TokenReader, usage: str) -> LawReference:
     """Read the name of a law, or a FIT in parentheses."""
     if not reader.at("("):
-        return reader.name("the name of a law", usage)
+        return read_law_name(reader, "the name of a law", usage)
     inner = reader.inside()
     fit = read_inner_fit(inner, f"({FIT_USAGE})")
     inner.finish()
     return fit
+
+
+def read_through(reader: TokenReader, usage: str) -> tuple[LawReference, ...]:
+    """Read `THROUGH law, …`, or nothing."""
+    if not reader.accept("THROUGH"):
+        return ()
+    laws = [read_law(reader, usage)]
+    while reader.accept(","):
+        laws.append(read_law(reader, usage))
+    return tuple(laws)
 
 
 def read_inner_fit(reader: TokenReader, usage: str) -> FitClause:
@@ -297,7 +364,7 @@ def read_subjects(reader: TokenReader, usage: str, verb: str) -> tuple[Name | Ca
                 )
             inner.finish()
         else:
-            subject = reader.name("a law, or (target ~ form)", usage)
+            subject = read_law_name(reader, "a law, or (target ~ form)", usage)
         subjects.append(subject)
         if not reader.accept(","):
             return tuple(subjects)

@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Generic, TypeVar
 
-from isoflop.queries.language.syntax.tokens import Token
+from isoflop.queries.language.syntax.tokens import Token, matching
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -107,6 +107,8 @@ class Words(Generic[V]):
                 continue
             if not verb.is_prefix:
                 return Opening(verb, verb.called or verb.words, len(phrase) == 1)
+            if behind < len(tokens) and tokens[behind].text == "(":  # EXPLAIN (ANALYZE) FIT …
+                behind = matching(tokens, behind) + 1
             following = self.at(tokens, behind) if behind < len(tokens) else None
             if following is not None and not following.verb.is_prefix:
                 return Opening(verb, f"{' '.join(phrase)} {following.called}", False, following.verb)

@@ -19,8 +19,10 @@ from isoflop.queries.language.verbs.asking import (
     RESIDUALS,
     SHOW_FORECASTS,
 )
+from isoflop.queries.language.verbs.best import EXTRAPOLATE_BEST
 from isoflop.queries.language.verbs.choosing import DESIGN, OPTIMIZE
 from isoflop.queries.language.verbs.fitting import CREATE_LAW, EXPLAIN, FIT, REFIT_LAW
+from isoflop.queries.language.verbs.gaining import COMPARE_GAIN
 from isoflop.queries.language.verbs.judging import COMPARE, COMPARE_APPROACHES, CROSS_VALIDATE
 from isoflop.queries.language.verbs.keeping import (
     ALTER_LAW,
@@ -31,6 +33,8 @@ from isoflop.queries.language.verbs.keeping import (
     SHOW_LAWS,
 )
 from isoflop.queries.language.verbs.predicting import PREDICT_RUNS, SHOW_THEORIES
+from isoflop.queries.language.verbs.published import SHOW_PUBLISHED_LAWS
+from isoflop.queries.language.verbs.sweeping import OPTIMUM
 
 Verbs = tuple[Verb[Any], ...]
 
@@ -41,8 +45,10 @@ VERBS: Verbs = (
     SHOW_LAWS,
     DESCRIBE_LAW,
     SHOW_LAW_FORMS,
+    SHOW_PUBLISHED_LAWS,
     EXTRAPOLATE,
     EXTRAPOLATE_AVERAGE,
+    EXTRAPOLATE_BEST,
     PREDICT,
     RESIDUALS,
     PREDICT_RUNS,
@@ -52,7 +58,9 @@ VERBS: Verbs = (
     CROSS_VALIDATE,
     COMPARE,
     COMPARE_APPROACHES,
+    COMPARE_GAIN,
     OPTIMIZE,
+    OPTIMUM,
     DESIGN,
     EXPLAIN,
     REFIT_LAW,

@@ -4,25 +4,24 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from isoflop.queries.language.asked_columns import PREDICTION
+from isoflop.queries.language.syntax.averages import read_average
 from isoflop.queries.language.syntax.nodes import (
-    Candidate,
     Extrapolate,
     ExtrapolateAverage,
     ForecastClause,
     Predict,
     ResidualsClause,
     Show,
-    Span,
 )
 from isoflop.queries.language.syntax.parts import (
     OPTIONS,
-    no_groups,
     read_law,
     read_options,
     read_pattern,
     read_source,
-    read_subjects,
     read_targets,
+    read_through,
     refuse_parts,
 )
 from isoflop.queries.language.syntax.reader import TokenReader
@@ -32,21 +31,10 @@ if TYPE_CHECKING:
     from isoflop.queries.language.question import Question
 
 AVERAGE_USAGE = "EXTRAPOLATE AVERAGE OF chin, (loss ~ kaplan(params, tokens)) FROM runs TO params = 1e11, tokens = 2e12"
+THROUGH_USAGE = "EXTRAPOLATE chin THROUGH task TO params = 7e10, tokens = 1.4e12"
 TO_USAGE = "EXTRAPOLATE law TO params = [1e11, 1e12], tokens = 20 * params"
 INTERVAL_OPTIONS = ("level", "interval")
 OF_THE_LAW = {"level": "that of the law"}
-INTERVAL = {
-    "predicted_<target>": "what the law says [unit of the target]",
-    "lower": "lower end of the interval [unit of the target]; null for a law without resamples",
-    "upper": "upper end [unit of the target]",
-}
-PREDICTION = {
-    **INTERVAL,
-    "level": "share of new runs that the interval is to hold [1]",
-    "interval": "`prediction`, for a new run, or `confidence`, for the law's curve",
-    "ratio": "struct, one field an input: value over the largest value of the law's rows [1]; 10 is one decade beyond",
-    "in_support": "whether every input lies within the range of the law's rows",
-}
 
 _EXTRAPOLATE_PAGE = Page(
     purpose=(
@@ -54,10 +42,19 @@ _EXTRAPOLATE_PAGE = Page(
         "every pair, and a later value may be computed from earlier columns. `TO (query)` takes the points from a "
         "query. Beyond the rows the interval is widened by what forward checks of the fit found; notes say how far "
         "beyond a point lies. The law is a saved one, or a `FIT` in parentheses, which with `GROUP BY` gives rows for "
-        "each group."
+        "each group.\n\n"
+        "`THROUGH` names the law that takes what the first one predicts, such as the error on tasks as a function of "
+        "the loss; several, between commas, follow one another. One input of each is called as what the law before "
+        "predicts, and `TO` gives the others. Draws of each law are paired with draws of the next, and a new run's "
+        "scatter is handed on, so the last interval holds what all laws leave open."
     ),
     sample="EXTRAPOLATE chin TO params = [7e9, 7e10], tokens = 20 * params",
-    columns={"columns of TO": "the points, in their own units", **PREDICTION},
+    columns={
+        "columns of TO": "the points, in their own units",
+        "predicted_<target> and <target>_lower, <target>_upper of a law before the last": "with `THROUGH`: what that "
+        "law says, and its interval",
+        **PREDICTION,
+    },
     options=INTERVAL_OPTIONS,
     defaults=OF_THE_LAW,
     examples=(
@@ -66,28 +63,43 @@ _EXTRAPOLATE_PAGE = Page(
         "SELECT flops, round(predicted_loss, 2) AS loss\n"
         "FROM (EXTRAPOLATE (FIT loss ~ power(flops) FROM runs WHERE NOT outlier WITH (resamples = 0))\n"
         "      TO (SELECT 10.0 ** k AS flops FROM range(21, 24) t(k)))",
+        "SELECT params, round(predicted_loss, 2) AS loss, round(predicted_wrong, 2) AS wrong\n"
+        "FROM (EXTRAPOLATE chin THROUGH (FIT wrong ~ task_error(loss)\n"
+        "      FROM (SELECT *, 0.8 - 4 * exp(-1.5 * loss) AS wrong FROM runs WHERE NOT outlier)\n"
+        "      WITH (resamples = 20))\n"
+        "      TO params = [7e9, 7e10], tokens = 20 * params)",
     ),
     mistakes=(
         "EXTRAPOLATE chin TO params = 1e9",
+        "EXTRAPOLATE chin THROUGH (FIT loss ~ power(flops) FROM runs) TO params = 7e10, tokens = 1.4e12",
         "EXTRAPOLATE chinchilla TO params = 1e9, tokens = 2e10",
         "SELECT * FROM runs r, LATERAL (EXTRAPOLATE chin TO params = r.params, tokens = 1e10)",
     ),
 )
 
 
-def _points(reader: TokenReader, words: str, usage: str) -> Extrapolate:
+def _points(reader: TokenReader, words: str, usage: str, *, is_chain: bool = False) -> Extrapolate:
     start = reader.begin(words)
     law = read_law(reader, usage)
+    if reader.at("THROUGH") and not is_chain:
+        raise reader.error(
+            f"{words} keeps what one law says", hint="EXTRAPOLATE … THROUGH … answers without keeping it"
+        )
+    through = read_through(reader, THROUGH_USAGE)
     target, assignments, query = read_targets(reader, usage, OPTIONS)
     options = read_options(reader)
-    return Extrapolate(start, reader.end, law, target, assignments, query, options)
+    return Extrapolate(start, reader.end, law, target, assignments, query, options, through)
 
 
 def _extrapolate(reader: TokenReader) -> Extrapolate:
-    return _points(reader, "EXTRAPOLATE", TO_USAGE)
+    return _points(reader, "EXTRAPOLATE", TO_USAGE, is_chain=True)
 
 
 def _extrapolate_plan(question: Question, node: Extrapolate) -> Plan:
+    if node.through:
+        from isoflop.queries.language.plans.through import ThroughPlan
+
+        return ThroughPlan(question, node)
     from isoflop.queries.language.plans.extrapolate import ExtrapolatePlan
 
     return ExtrapolatePlan(question, node)
@@ -95,7 +107,7 @@ def _extrapolate_plan(question: Question, node: Extrapolate) -> Plan:
 
 EXTRAPOLATE = Verb(
     words="EXTRAPOLATE",
-    rule="EXTRAPOLATE law targets [ options ]",
+    rule='EXTRAPOLATE law [ THROUGH law { "," law } ] targets [ options ]',
     node=Extrapolate,
     parse=_extrapolate,
     plan=_extrapolate_plan,
@@ -106,6 +118,7 @@ EXTRAPOLATE = Verb(
             "EXTRAPOLATE chin TO params = [1e11, 1e12], tokens = 20 * params",
         ),
     ),
+    clauses={"THROUGH": "the law that takes what the one before predicts"},
 )
 
 
@@ -134,20 +147,7 @@ _EXTRAPOLATE_AVERAGE_PAGE = Page(
 
 
 def _average(reader: TokenReader) -> ExtrapolateAverage:
-    start, word = reader.begin("EXTRAPOLATE"), reader.current
-    reader.expect("AVERAGE OF")
-    subjects = read_subjects(reader, AVERAGE_USAGE, "AVERAGE OF")
-    if len(subjects) < 2:
-        raise reader.error("an average takes two laws or more", Span(word.start, reader.end), AVERAGE_USAGE)
-    source = read_source(reader, "EXTRAPOLATE AVERAGE", "TO") if reader.at("FROM") else None
-    if source is not None and source.groups:
-        raise no_groups(reader, source, "EXTRAPOLATE AVERAGE")
-    if source is None and (typed := [subject for subject in subjects if isinstance(subject, Candidate)]):
-        hint = "say which, for all laws: EXTRAPOLATE AVERAGE OF … FROM runs TO …"
-        raise reader.error("a law that is not saved needs rows to be fitted to", typed[0], hint)
-    target, assignments, query = read_targets(reader, AVERAGE_USAGE, OPTIONS)
-    options = read_options(reader)
-    return ExtrapolateAverage(start, reader.end, subjects, source, target, assignments, query, options)
+    return read_average(reader, "AVERAGE", AVERAGE_USAGE, ExtrapolateAverage)
 
 
 def _extrapolate_average_plan(question: Question, node: ExtrapolateAverage) -> Plan:
@@ -181,7 +181,8 @@ EXTRAPOLATE_AVERAGE = Verb(
 _PREDICT_PAGE = Page(
     purpose=(
         "Puts what a law says beside each row of a table or a query. The law's inputs are computed from the rows' "
-        "columns as they were for the fit, so the rows need those columns. A row that cannot be predicted has nulls."
+        "columns as they were for the fit, so the rows need those columns. A row that cannot be predicted has nulls. "
+        "Without `FROM`, the rows are those the law was fitted to, read again."
     ),
     sample="PREDICT chin FROM runs WHERE params > 1e10",
     columns={"columns of the rows": "as they are", **PREDICTION},
@@ -200,8 +201,9 @@ def _predict(reader: TokenReader) -> Predict:
     law = read_law(reader, "PREDICT chin FROM runs")
     if reader.at("TO"):
         raise reader.error("PREDICT reads rows", hint=f"{TO_USAGE.replace('law', 'chin')} asks for new points")
-    source = read_source(reader, "PREDICT")
-    refuse_parts(reader, source, "PREDICT")
+    source = read_source(reader, "PREDICT") if reader.at("FROM") else None
+    if source is not None:
+        refuse_parts(reader, source, "PREDICT")
     options = read_options(reader)
     return Predict(start, reader.end, law, source, options)
 
@@ -214,7 +216,7 @@ def _predict_plan(question: Question, node: Predict) -> Plan:
 
 PREDICT = Verb(
     words="PREDICT",
-    rule="PREDICT law source [ options ]",
+    rule="PREDICT law [ source ] [ options ]",
     node=Predict,
     parse=_predict,
     plan=_predict_plan,
@@ -232,7 +234,8 @@ _RESIDUALS_PAGE = Page(
     columns={
         "columns of the rows": "as they are",
         "predicted_<target>": "what the law says [unit of the target]",
-        "residual": "log of measured over predicted [1]; 0.01 is one per cent above the law",
+        "residual": "log of measured over predicted [1]; 0.01 is one per cent above the law. Measured less predicted, "
+        "in the target's unit, for a law whose residuals are that",
         "std_residual": "residual over its standard deviation, leverage allowed for [1]",
         "leverage": "how much the row pulls the law to itself [1], from 0 to 1",
     },
@@ -276,7 +279,8 @@ RESIDUALS = Verb(
 _FORECAST_PAGE = Page(
     purpose=(
         "`EXTRAPOLATE`, written down before the runs exist. A forecast is never changed; its id is a hash of what it "
-        "says, so that asking twice keeps one. Only a saved law forecasts, since it is kept with its version."
+        "says, so that asking twice keeps one. Only a saved law forecasts, since it is kept with its version. A "
+        "finished run answers it whose inputs differ by no more than `tolerance` of each: runs stop at whole batches."
     ),
     sample="FORECAST chin TO params = 7e10, tokens = 1.4e12",
     columns={
@@ -284,8 +288,8 @@ _FORECAST_PAGE = Page(
         **PREDICTION,
         "forecast_id": "what it is kept under; null for a point without a prediction",
     },
-    options=INTERVAL_OPTIONS,
-    defaults=OF_THE_LAW,
+    options=(*INTERVAL_OPTIONS, "tolerance"),
+    defaults={**OF_THE_LAW, "tolerance": "`0.001`"},
     examples=(
         "SELECT params, round(predicted_loss, 3) AS loss FROM (FORECAST chin TO params = 7e10, tokens = 1.4e12)",
     ),
@@ -324,8 +328,9 @@ FORECAST = Verb(
 
 _SHOW_FORECASTS_PAGE = Page(
     purpose=(
-        "Scores every forecast whose run has landed since, a finished run with the same inputs, and lists them all. "
-        "A score is written once."
+        "Scores every forecast whose run has landed since, a finished run with the same inputs to the tolerance of the "
+        "forecast, and lists them all. A score is written once; a note names a run that is near a forecast, within a "
+        "tenth of each input, without answering it."
     ),
     sample="SHOW FORECASTS",
     columns={
@@ -337,6 +342,7 @@ _SHOW_FORECASTS_PAGE = Page(
         "lower": "lower end of the interval [unit of the target]",
         "upper": "upper end [unit of the target]",
         "level": "share of new runs that the interval is to hold [1]",
+        "tolerance": "relative distance up to which a run's inputs are its own [1]",
         "made_at": "when, in UTC",
         "run_id": "the run that answers it; null until there is one",
         "observed": "what that run measured [unit of the target]",

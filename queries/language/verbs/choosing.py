@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING
 
 from isoflop.queries.language.defaults import OPTIMUM_RESAMPLES
 from isoflop.queries.language.syntax.design import read_design
-from isoflop.queries.language.syntax.nodes import Design, Optimize
 from isoflop.queries.language.syntax.optimize import read_optimize
+from isoflop.queries.language.syntax.planning import Design, Optimize
 from isoflop.queries.language.syntax.tokens import Kind
 from isoflop.queries.language.verb import Brief, Page, Plan, Verb
 

@@ -5,11 +5,11 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from isoflop.queries.language.syntax.approaches import STARTS, read_approaches
-from isoflop.queries.language.syntax.nodes import Compare, CompareApproaches, CrossValidate
+from isoflop.queries.language.syntax.holdouts import read_holdout
+from isoflop.queries.language.syntax.nodes import Compare, CompareApproaches, CrossValidate, Name
 from isoflop.queries.language.syntax.parts import (
     HOLDOUTS,
     no_groups,
-    read_holdout,
     read_options,
     read_source,
     read_subject,
@@ -30,7 +30,7 @@ _CROSS_VALIDATE_PAGE = Page(
         "Fits a law to some rows and judges it on the others, once a fold. `HOLDOUT LARGEST 20 PERCENT BY flops` "
         "learns from the small runs and predicts the large ones, which is what a scaling law is for: per cent and "
         "numbers count the distinct values of the expression. `KFOLD` and `LEAVE ONE OUT` with `BY` keep rows with "
-        "one value together."
+        "one value together. A saved law without `FROM` is judged on the rows it was fitted to."
     ),
     sample="CROSS VALIDATE chin FROM runs WHERE NOT outlier HOLDOUT LARGEST 20 PERCENT BY flops WITH (resamples = 20)",
     columns={
@@ -39,9 +39,10 @@ _CROSS_VALIDATE_PAGE = Page(
         "n_test": "rows judged on",
         "train_max": "largest value of BY among the rows learned from; null without BY",
         "test_max": "largest among the rows judged on",
-        "mape": "mean absolute error over the measured value [1]",
-        "rmse_log": "root mean square of the log errors [1]",
-        "bias": "mean log of measured over predicted [1]",
+        "mape": "mean absolute error over the measured value [1]; over the mean size of the measured values where "
+        "residuals are differences in the target's unit",
+        "rmse_log": "root mean square of the log errors [1]; null where residuals are differences in the target's unit",
+        "bias": "mean log of predicted over measured [1], or mean of predicted less measured in the target's unit",
         "coverage": "share of the rows that their intervals hold [1]; null without resamples",
         "status": "how the fit of the fold went",
         "coefficients": "struct, one field a coefficient",
@@ -59,9 +60,10 @@ _CROSS_VALIDATE_PAGE = Page(
 
 def _cross_validate(reader: TokenReader) -> CrossValidate:
     start = reader.begin("CROSS VALIDATE")
-    subject = read_subject(reader, "FROM")
-    source = read_source(reader, "CROSS VALIDATE", *HOLDOUTS, "HOLDOUT")
-    if source.groups:
+    subject = read_subject(reader, "FROM", *HOLDOUTS)
+    is_own = isinstance(subject, Name) and not reader.at("FROM")
+    source = None if is_own else read_source(reader, "CROSS VALIDATE", *HOLDOUTS, "HOLDOUT")
+    if source is not None and source.groups:
         raise no_groups(reader, source, "CROSS VALIDATE")
     holdout = read_holdout(reader)
     options = read_options(reader)
@@ -76,7 +78,10 @@ def _cross_validate_plan(question: Question, node: CrossValidate) -> Plan:
 
 CROSS_VALIDATE = Verb(
     words="CROSS VALIDATE",
-    rule=("CROSS VALIDATE ( saved_law | candidate ) source [ WEIGHT BY expression ] holdout [ options ]"),
+    rule=(
+        "CROSS VALIDATE ( saved_law [ source [ WEIGHT BY expression ] ] | candidate source [ WEIGHT BY expression ] ) "
+        "holdout [ options ]"
+    ),
     node=CrossValidate,
     parse=_cross_validate,
     plan=_cross_validate_plan,
@@ -99,17 +104,18 @@ _COMPARE_PAGE = Page(
     purpose=(
         "Fits several laws to the same rows, those that all of them can use, and ranks them: by error on held-out rows "
         "with a split, by AICc without one; fits that did not converge come last. A saved law is fitted again, to "
-        "these rows. A theory stands among them by its name: it is asked about the run and step of each row "
-        "(`run_id`, and `step` or a run's `steps`), has no free number and is not fitted. `weighing = 'resamples'` "
-        "weighs laws as [EXTRAPOLATE AVERAGE](#extrapolate-average) does: by how often each predicts best what a "
-        "resample leaves out."
+        "these rows; without `FROM` they are those of the saved laws, which have to be the same ones. A theory stands "
+        "among them by its name: it is asked about the run and step of each row (`run_id`, and `step` or a run's "
+        "`steps`), has no free number and is not fitted. `weighing = 'resamples'` weighs laws as "
+        "[EXTRAPOLATE AVERAGE](#extrapolate-average) does: by how often each predicts best what a resample leaves out."
     ),
     sample="COMPARE chin, (loss ~ power(flops)) FROM runs WHERE NOT outlier HOLDOUT LARGEST 20 PERCENT BY flops",
     columns={
         "rank": "1 for the best",
         "law": "the saved law or theory, or the candidate as typed",
         "k": "free coefficients; 0 for a theory",
-        "aicc": "Akaike's criterion, corrected for few rows [1]",
+        "aicc": "Akaike's criterion, corrected for few rows [1]; candidates of which some minimize logarithms and "
+        "others values are refused, since theirs do not compare",
         "cv_mape": "mean absolute error over the measured value, on held-out rows [1]; null without a split",
         "cv_coverage": "share of the held-out rows that their intervals hold [1]",
         "delta_aicc": "AICc above the least [1]",
@@ -130,12 +136,13 @@ _COMPARE_PAGE = Page(
 def _compare(reader: TokenReader) -> Compare:
     start = reader.begin("COMPARE")
     subjects = read_subjects(reader, COMPARE_USAGE, "COMPARE")
-    source = read_source(reader, "COMPARE", *HOLDOUTS, "HOLDOUT")
-    if source.groups:
+    end = reader.end
+    source = read_source(reader, "COMPARE", *HOLDOUTS, "HOLDOUT") if reader.at("FROM") else None
+    if source is not None and source.groups:
         raise no_groups(reader, source, "COMPARE")
     holdout = read_holdout(reader) if reader.at(*HOLDOUTS, "HOLDOUT") else None
     options = read_options(reader)
-    return Compare(start, reader.end, subjects, source, holdout, options)
+    return Compare(start, reader.end, subjects, end, source, holdout, options)
 
 
 def _compare_plan(question: Question, node: Compare) -> Plan:
@@ -148,7 +155,7 @@ COMPARE = Verb(
     words="COMPARE",
     takes_list=True,
     rule=(
-        'COMPARE ( contender | theory ) { "," ( contender | theory ) } source [ WEIGHT BY expression ] [ holdout ] '
+        'COMPARE ( contender | theory ) { "," ( contender | theory ) } [ source [ WEIGHT BY expression ] ] [ holdout ] '
         "[ options ]"
     ),
     node=Compare,

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from isoflop.queries.language.syntax.nodes import CommentLaw, DescribeLaw, DropLaw, RenameLaw, Show
-from isoflop.queries.language.syntax.parts import read_pattern
+from isoflop.queries.language.syntax.parts import read_law_name, read_pattern
 from isoflop.queries.language.syntax.reader import TokenReader
 from isoflop.queries.language.syntax.tokens import Kind
 from isoflop.queries.language.verb import Brief, Page, Plan, Verb
@@ -75,7 +75,7 @@ _DESCRIBE_LAW_PAGE = Page(
 
 def _describe(reader: TokenReader) -> DescribeLaw:
     start = reader.begin("DESCRIBE LAW")
-    name = reader.name("the name of a law", "SHOW LAWS lists them")
+    name = read_law_name(reader, "the name of a law", "SHOW LAWS lists them")
     version = reader.value(Kind.NUMBER, "a version number") if reader.accept("VERSION") else None
     return DescribeLaw(start, reader.end, name, version)
 
@@ -89,7 +89,7 @@ def _describe_law_plan(question: Question, node: DescribeLaw) -> Plan:
 DESCRIBE_LAW = Verb(
     words="DESCRIBE LAW",
     needs=lambda token: token.is_name,
-    rule="DESCRIBE LAW saved_law [ VERSION version ]",
+    rule="DESCRIBE LAW ( saved_law [ VERSION version ] | published )",
     node=DescribeLaw,
     parse=_describe,
     plan=_describe_law_plan,

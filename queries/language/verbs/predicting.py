@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from isoflop.lakehouse.errors import EmptySelection, UnknownName, UsageError
 from isoflop.queries.language.listing import Listing
 from isoflop.queries.language.question import Question
-from isoflop.queries.language.rows import source_pieces
+from isoflop.queries.language.reading import source_pieces
 from isoflop.queries.language.syntax.nodes import Name, Show, Source, Span
 from isoflop.queries.language.syntax.parts import read_pattern, read_source, refuse_parts
 from isoflop.queries.language.syntax.reader import TokenReader
@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
     from isoflop.queries.theory import Theory
 
+MOST_NAMED = 3  # runs that a note names
 USAGE = "PREDICT RUNS BY volterra_plrf FROM runs"
 
 
@@ -58,19 +59,38 @@ class PredictRunsPlan:
 
     def run(self) -> pa.Table:
         """Predict, keep and return the predictions."""
+        from isoflop.queries.language.changing import conflicts_told
         from isoflop.queries.theory import predict_runs
         from isoflop.queries.theory.predictions import no_predictions
 
         question = self._question
         try:
-            table = predict_runs(question.lake, self._theory, self._ids, left_out=question.note)
+            with conflicts_told(question, self._node.theory, f"what {self._theory.name} said of these runs"):
+                table = predict_runs(question.lake, self._theory, self._ids, left_out=question.note)
         except EmptySelection as error:
             question.note(str(error))
             return no_predictions()
         except UsageError as error:
             raise question.error("Data", error.message, self._node.source or self._node.theory, error.hint) from error
+        _note_infinite(question, table)
         question.note("kept; SELECT * FROM predictions JOIN metric_curves USING (run_id, metric, step) compares")
         return table
+
+
+def _note_infinite(question: Question, table: pa.Table) -> None:
+    """Say how many predictions are no finite numbers, and of which runs: a theory of a run that diverges."""
+    import pyarrow.compute as pc
+
+    is_finite = pc.and_(pc.is_finite(table.column("value")), pc.is_finite(table.column("deviation")))
+    odd = table.filter(pc.invert(is_finite))
+    if not odd.num_rows:
+        return
+    runs = pc.unique(odd.column("run_id")).to_pylist()
+    shown = ", ".join(runs[:MOST_NAMED]) + (f" and {len(runs) - MOST_NAMED} more" if len(runs) > MOST_NAMED else "")
+    question.note(
+        f"{odd.num_rows} of {table.num_rows} predictions have no finite value or deviation, those of run"
+        f"{'s' * (len(runs) > 1)} {shown}: the theory has the run diverge there"
+    )
 
 
 def _theory(question: Question, name: Name) -> Theory:

@@ -34,6 +34,19 @@ SPELLINGS = {
     **{name: name for name in ("exp", "ln", "log10", "log2", "sqrt", "cbrt", "abs", "tanh", "greatest", "least")},
 }
 WORD = re.compile(r'"(?:[^"]|"")*"|\'[^\']*\'|[\w.]+|[^\w\s]{1,2}')
+SIGNED = re.compile(r"\^(?=[-+])")  # DuckDB reads `^-` as one operator, which it does not have
+INSTEAD = "use + - * / ^ and "
+NOT_ARITHMETIC = {
+    "CASE": "a formula is one expression for all rows, without CASE or IF",
+    "COMPARISON": "a formula holds numbers, and a comparison is true or false",
+    "BETWEEN": "a formula holds numbers, and a comparison is true or false",
+    "CONJUNCTION": "a formula holds numbers, and AND and OR are true or false",
+    "OPERATOR": "a formula has no COALESCE, NOT, IN or IS: its inputs are there in every row that is fitted",
+    "SUBQUERY": "a formula holds no query",
+    "WINDOW": "a formula is of one row, and a window is of several",
+    "STAR": "a formula names its columns one by one",
+    "PARAMETER": "a formula holds numbers only",
+}
 FUNCTIONS = sorted(name for name in SPELLINGS if name.isalnum())
 
 
@@ -90,7 +103,8 @@ def parse_expression(text: str, names: Iterable[str] | None = None) -> Expressio
 def _parse(text: str, names: tuple[str, ...] | None) -> Expression:
     if not text.strip():
         raise FormulaError("Parser", "the formula is empty", text, 0, max(len(text), 1), hint="write an expression")
-    quoted = (PREFIX + text).replace("'", "''")  # a bound parameter would make DuckDB import pandas
+    sent = SIGNED.sub("^ ", text)
+    quoted = (PREFIX + sent).replace("'", "''")  # a bound parameter would make DuckDB import pandas
     row = _parser().cursor().execute(f"SELECT json_serialize_sql('{quoted}')").fetchone()
     tree = json.loads(row[0] if row else "{}")
     reader = _Reader(text, names)
@@ -124,11 +138,14 @@ class _Reader:
     def __init__(self, text: str, names: tuple[str, ...] | None) -> None:
         self.text = text
         self.names = names
-        self.bytes = text.encode()
+        self.bytes = SIGNED.sub("^ ", text).encode()
 
     def character(self, location: int) -> int:
         """The character position in the text of a byte location in the parsed statement."""
-        return len(self.bytes[: max(location - len(PREFIX), 0)].decode(errors="ignore"))
+        place = len(self.bytes[: max(location - len(PREFIX), 0)].decode(errors="ignore"))
+        for found in SIGNED.finditer(self.text):  # each is one character longer in the parsed statement
+            place -= found.end() < place
+        return place
 
     def word_end(self, start: int) -> int:
         """The end of the quoted name, word or operator that begins at `start`."""
@@ -169,11 +186,12 @@ class _Reader:
                     raise self.fail(f"a formula holds doubles, and a cast to {kind} would change them", node, hint=hint)
                 return child
             case other:
-                raise self.fail(
-                    f"{other.lower().replace('_', ' ')} is not arithmetic",
-                    node,
-                    hint="use + - * / ^ and " + ", ".join(FUNCTIONS),
-                )
+                hint = INSTEAD + ", ".join(FUNCTIONS)
+                if other in ("CASE", "COMPARISON", "BETWEEN", "CONJUNCTION", "OPERATOR"):
+                    hint = "least and greatest bend a law; what else depends on a row comes from the query: "
+                    hint += "FROM (SELECT *, CASE … END AS x FROM …)"
+                reason = NOT_ARITHMETIC.get(other, f"{other.lower().replace('_', ' ')} is not arithmetic")
+                raise self.fail(reason, node, hint=hint)
 
     def symbol(self, node: dict[str, Any]) -> Expression:
         parts = node["column_names"]
@@ -211,7 +229,7 @@ class _Reader:
         name = SPELLINGS.get(written)
         if name is None or node.get("schema") or node.get("filter") or node.get("distinct"):
             best = nearest(written, FUNCTIONS)
-            hint = f"did you mean '{best}'?" if best else "use + - * / ^ and " + ", ".join(FUNCTIONS)
+            hint = f"did you mean '{best}'?" if best else INSTEAD + ", ".join(FUNCTIONS)
             raise self.fail(
                 f"'{node['function_name']}' is not a function a formula can use", node, hint=hint, kind="Binder"
             )

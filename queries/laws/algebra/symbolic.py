@@ -82,7 +82,7 @@ class Derived:
             parts = compiled(*columns, *inputs.T)
         found = np.empty((len(coefficients), len(parts), len(inputs)))
         for k, part in enumerate(parts):
-            found[:, k] = part
+            found[:, k] = np.where(np.imag(part) == 0, np.real(part), np.nan) if np.iscomplexobj(part) else part
         return found
 
     def latex(self) -> str:

@@ -10,6 +10,7 @@ import pytest
 
 import isoflop
 from isoflop.lakehouse import Lakehouse
+from tests.queries.language.given_laws import PAPER, SURE
 
 PLANTED = {"E": 1.7, "A": 400.0, "B": 410.0, "alpha": 0.34, "beta": 0.28}
 NOISE = 0.002  # of log loss [1]
@@ -52,3 +53,13 @@ def planted(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lakehouse]:
         )
         lake.sql("CREATE LAW chin AS FIT loss ~ chinchilla(params, tokens) FROM points WITH (resamples = 50)")
         yield lake
+
+
+@pytest.fixture(scope="module")
+def given(planted: Lakehouse) -> Iterator[Lakehouse]:
+    """The lake of `points`, with the laws `paper` and `sure`."""
+    planted.sql(PAPER)
+    planted.sql(SURE)
+    yield planted
+    planted.sql("DROP LAW paper")
+    planted.sql("DROP LAW sure")

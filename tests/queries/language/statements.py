@@ -24,6 +24,8 @@ SAMPLES: dict[str, Many[str]] = {
     "name": ("fresh", "E", "A", "a", '"two words"', "é", "budget", "fit"),
     "saved_law": ("chin", "CHIN", '"chin"', "brief"),
     "theory": ("volterra_plrf", "VOLTERRA_PLRF"),
+    "published_law": ("besiroglu_2024", "Hoffmann_2022", "llama_2024_tokens"),
+    "coefficient": ("E", "A", "alpha"),
     "law_form": ("power", "chinchilla"),
     "column": ("params", "tokens"),
     "text": ("'c%'", "'it''s'", "$$x$$", "''"),
@@ -46,11 +48,12 @@ SAMPLES: dict[str, Many[str]] = {
     "explained": ("SHOW LAWS",),
     "option": (
         "level", "seed", "objective", "delta", "interval", "forward", "cluster", "bootstrap", "intervals", "weighing",
-        "tolerance", "budgets", "curves", "flops", "per", "time_law",
+        "tolerance", "budgets", "curves", "flops", "per", "time_law", "residual_scale",
     ),
 }  # fmt: skip
 ODD: dict[str, Many[str]] = {
     "saved_law": ("nobody", "power"), "theory": ("nobody", "chin"), "law_form": ("nonsense", "E", "sqrt"),
+    "published_law": ("nobody", "chin"), "coefficient": ("B", "nope", "e"),
     "column": ("budget", "loss", '"params"', "nope"), "number": ("0", "1000000", "1.5"),
     "version": ("0", "7"), "target": ("nope", "p.loss", "corpus", "NULL", "count(*)"),
     "condition": ("false", "nope = 1", "id", "corpus", "NULL", "sum(id) > 1"),
@@ -66,12 +69,18 @@ OPTION_VALUES = {
     "objective": ("'huber_log'", "'mse'", "log_mse"), "delta": ("1e-3", "0.1"), "cluster": ("corpus", "id"),
     "interval": ("'confidence'", "'prediction'"), "nonsense": ("1",), "bootstrap": ("auto", "'case'", "'wild'"),
     "intervals": ("'percentile'", "jackknife"), "weighing": ("'resamples'", "aicc"), "tolerance": ("0.1", "0.5"),
+    "within": ("0.05", "0.5"),
     "budgets": ("[1e16, 1e17]", "[6e18]"), "curves": ("id", "corpus"), "flops": ("6 * params * tokens", "id + 1"),
-    "per": ("'flops'", "params", "'seconds'"), "time_law": ("brief", "'chin'"),
+    "residual_scale": ("0.01", "0", "'x'"), "per": ("'flops'", "params", "'seconds'"), "time_law": ("brief", "'chin'"),
 }  # fmt: skip
 # Texts of a rule that fit together, so that some of what is made gets past the first look.
 SENSIBLE: dict[str, Many[str]] = {
     "form": ("power(params)", "chinchilla(params, tokens)", "power(tokens)"),
+    "given": (
+        "power(params) WITH COEFFICIENTS (E = 1.7, A = 30, alpha = 0.3)",
+        "loss ~ E + A / params ^ a WITH COEFFICIENTS (E = 1.7, A = 30, a = 0.3) STANDARD ERRORS (E = 0.01)",
+        "power(flops) WITH COEFFICIENTS (E = 1, A = 2, alpha = 0.1) WITH (residual_scale = 0.01)",
+    ),
     "targets": ("TO params = 1e9, tokens = 2e10", "TO params = [1e9, 1e10], tokens = 20 * params",
                 "TO (SELECT 1e9 AS params, 1e10 AS tokens)"),
     "chosen": ("params IN [1e6, 1e9] LOG", "tokens IN [1e8, 1e11] LOG", "tokens = 20 * params"),
@@ -85,14 +94,26 @@ APPROACH_OPTIONS = ("level", "seed", "objective", "delta", "tolerance", "budgets
 INTERVAL_OPTIONS = ("level", "interval")
 OPTIONS = {
     "fit": (*FIT_OPTIONS, "forward", "bootstrap", "intervals"), "cross_validate": FIT_OPTIONS,
+    "create_law": ("level", "seed", "residual_scale"),
     "compare": (*FIT_OPTIONS, "weighing"), "compare_approaches": APPROACH_OPTIONS,
-    "extrapolate_average": (*FIT_OPTIONS, "weighing", "interval"), "optimize": (*INTERVAL_OPTIONS, "time_law"),
-    "design": (*INTERVAL_OPTIONS, "seed", "time_law", "per"),
+    "extrapolate_average": (*FIT_OPTIONS, "weighing", "interval"),
+    "extrapolate_best": (*FIT_OPTIONS, "interval"), "optimize": (*INTERVAL_OPTIONS, "time_law"),
+    "design": (*INTERVAL_OPTIONS, "seed", "time_law", "per"), "optimum": ("tolerance", "within", "level", "seed"),
+    "compare_gain": ("level", "seed"),
 }  # fmt: skip
-FITTING = ("fit", "cross_validate", "compare", "compare_approaches", "extrapolate_average", "refit_law")
+FITTING = (
+    "fit",
+    "cross_validate",
+    "compare",
+    "compare_approaches",
+    "extrapolate_average",
+    "extrapolate_best",
+    "refit_law",
+)
 CALM = {
     **dict.fromkeys(("cross_validate", "compare", "compare_approaches"), "resamples = 0"),
-    "extrapolate_average": "resamples = 2, forward = false", "optimize": "resamples = 0",
+    "extrapolate_average": "resamples = 2, forward = false",
+    "extrapolate_best": "resamples = 2, forward = false", "optimize": "resamples = 0",
 }  # fmt: skip
 NAMED = (Reference("chosen"), Reference("planned"), Reference("parameter"))
 OVER = "OVER params IN [1e7, 1e12] LOG, tokens IN [1e9, 1e14] LOG SUBJECT TO 6 * params * tokens <= 1e21"
@@ -107,10 +128,19 @@ RELATIONS: dict[str, tuple[str, str | None]] = {
     "predict": ("PREDICT chin FROM points WHERE id < 9 WITH (level = 0.9)", "9"),
     "residuals": ("RESIDUALS chin FROM points WHERE id < 9", "9"),
     "optimize": (f"OPTIMIZE chin MINIMIZE loss {OVER}", "1e21"),
+    "compare_gain": (
+        "COMPARE GAIN OF chin OVER (FIT loss ~ chinchilla(params, tokens) FROM points WITH (resamples = 0)) "
+        "AT flops = 1e20", "1e20",
+    ),
     "compare_approaches": ("COMPARE APPROACHES FROM points WHERE id < 60 WITH (resamples = 0, tolerance = 0.5)", "0.5"),
+    "optimum": ("OPTIMUM OF params BY flops FROM points WHERE id < 60 WITH (resamples = 9, tolerance = 0.5)", "0.5"),
     "extrapolate_average": (
         "EXTRAPOLATE AVERAGE OF chin, (loss ~ kaplan(params, tokens)) FROM points TO params = 1e9, tokens = 2e10 "
         "WITH (resamples = 0, weighing = 'aicc')", "1e9",
+    ),
+    "extrapolate_best": (
+        "EXTRAPOLATE BEST OF chin, (loss ~ chinchilla_tied(params, tokens)) FROM points "
+        "TO params = 1e9, tokens = 2e10 WITH (resamples = 0)", "1e9",
     ),
     "design": (
         "DESIGN 2 RUNS FOR chin TO params = 1e11, tokens = 2e12 "

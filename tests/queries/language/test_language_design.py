@@ -81,3 +81,16 @@ def test_several_targets_are_narrowed_together(planted: Lakehouse) -> None:
 def test_a_column_called_design_keeps_working(planted: Lakehouse) -> None:
     assert planted.sql("SELECT (design) + 1 AS y FROM (SELECT 1 AS design)").rows() == [(2,)]
     assert planted.sql("SELECT (design.a) AS y FROM (SELECT 3 AS a) AS design").rows() == [(3,)]
+
+
+def test_runs_have_tokens_per_parameter_like_the_forecast_unless_something_else_is_said(planted: Lakehouse) -> None:
+    asked = (
+        "DESIGN 3 RUNS FOR chin TO params = 7e9, tokens = 1.4e11 "
+        "OVER params IN [1e7, 1e10] LOG, tokens IN [1e8, 1e12] LOG"
+    )
+    answer = planted.sql(f"{asked} SUBJECT TO SUM(flops) <= 1e21")
+    ratios = [row["tokens"] / row["params"] for row in answer.records()]
+    assert 2 * (1 - 1e-9) <= min(ratios) <= max(ratios) <= 200 * (1 + 1e-9)
+    assert any(note.startswith("runs have 2 to 200 tokens per parameter") for note in answer.notes)
+    own = planted.sql(f"{asked} SUBJECT TO SUM(flops) <= 1e21, tokens <= 1e5 * params")
+    assert not any("tokens per parameter" in note for note in own.notes)

@@ -113,3 +113,65 @@ def test_a_forecast_needs_a_saved_law(lake: Lakehouse) -> None:
     with pytest.raises(StatementError, match="needs params, and TO gives width"):
         lake.sql("FORECAST size TO width = 3")
     assert np.isfinite(lake.sql("EXTRAPOLATE size TO params = 1e9").records()[0]["predicted_loss"])
+
+
+def landed(lake: Lakehouse, tokens: float) -> None:
+    """Record a finished run of some tokens."""
+    with lake.run("long", {"wanted": tokens}, params=1e6, tokens=tokens) as run:
+        run.log(step=1, loss=2.0)
+    lake.drain()
+
+
+@pytest.fixture
+def long(tmp_path: Path) -> Iterator[Lakehouse]:
+    """A lake with a law of tokens."""
+    with isoflop.open(tmp_path / "long.duckdb") as lake:
+        lake.sql(
+            "CREATE TABLE t AS SELECT x AS tokens, 2 + 9 / x ** 0.3 AS loss "
+            "FROM (SELECT 10.0 ** unnest([6, 7, 8, 9, 10]) x)"
+        )
+        lake.sql("CREATE LAW long AS FIT loss ~ power(tokens) FROM t WITH (resamples = 0)")
+        yield lake
+
+
+@pytest.mark.parametrize(
+    ("option", "tokens", "is_answered"),
+    [
+        ("", 200_000_500_000, True),  # the last batch was whole
+        ("", 199_990_000_000, True),
+        ("", 200_300_000_000, False),
+        ("WITH (tolerance = 0.002)", 200_300_000_000, True),
+        ("WITH (tolerance = 1e-6)", 200_000_500_000, False),
+    ],
+)
+def test_a_run_answers_within_the_tolerance(long: Lakehouse, option: str, tokens: int, is_answered: bool) -> None:
+    answer = long.sql(f"FORECAST long TO tokens = 2e11 {option}")
+    tolerance = float(option.partition("= ")[2].rstrip(")") or 0.001)
+    assert any(f"to {tolerance:g} of each" in note for note in answer.notes)
+    landed(long, tokens)
+    (row,) = long.sql("SHOW FORECASTS").records()
+    assert (row["tolerance"], row["run_id"] is not None) == (tolerance, is_answered)
+
+
+def test_a_near_miss_is_said(long: Lakehouse) -> None:
+    (kept,) = long.sql("FORECAST long TO tokens = 2e11").records()
+    landed(long, 3e11)
+    assert long.sql("SHOW FORECASTS").notes == ()
+    landed(long, 2.06e11)
+    landed(long, 1.9e11)
+    answer = long.sql("SHOW FORECASTS")
+    (said,) = answer.notes
+    run = long.sql("SELECT run_id FROM runs WHERE tokens = 2.06e11").rows()[0][0]
+    assert said == f"run {run} is near forecast {kept['forecast_id']} without answering it: " + (
+        "its tokens are 3 % more than forecast"
+    )
+    assert answer.records()[0]["run_id"] is None
+    landed(long, 2e11)
+    assert long.sql("SHOW FORECASTS").notes == ("1 forecast scored now",)
+
+
+@pytest.mark.parametrize("value", ["0", "-1", "1", "2.5", "'x'", "'nan'::DOUBLE"])
+def test_a_tolerance_outside_its_domain_is_refused(long: Lakehouse, value: str) -> None:
+    with pytest.raises(StatementError, match="tolerance"):
+        long.sql(f"FORECAST long TO tokens = 2e11 WITH (tolerance = {value})")
+    assert not len(long.sql("SHOW FORECASTS"))

@@ -42,7 +42,7 @@ def test_no_two_verbs_are_spelled_alike() -> None:
 @pytest.mark.parametrize("verb", VERBS, ids=lambda verb: verb.key)
 def test_a_rule_is_read_by_its_own_verb(verb: Verb[Any]) -> None:
     found = next(filter(None, map(_parsed_or_none, made_of(verb.key, 20))))
-    assert found.verb is verb and type(found.node) is verb.node
+    assert found.verb is verb and isinstance(found.node, verb.node)
 
 
 def test_explain_stands_before_every_verb_but_itself() -> None:

@@ -25,7 +25,7 @@ from isoflop.queries.language.syntax.tokens import tokenize
 FOLDER = Path(__file__).parents[2] / "fixtures" / "queries" / "passthrough"
 VERB = "SHOW LAWS LIKE 'nobody';\n"
 # What holds for a session or keeps the text of its query is refused beside a verb, or means something else there.
-ALONE = {"BEGIN", "PREPARE", "EXECUTE", "SET", "PRAGMA", "EXPLAIN", "CALL", "COPY"}
+ALONE = {"BEGIN", "PREPARE", "EXECUTE", "SET", "PRAGMA", "EXPLAIN", "CALL", "COPY", "EXPORT"}
 # What differs between any two sessions: where files lie, what is in memory, how long it took.
 DIFFERS = re.compile(r"/[^\s'\"]*", re.MULTILINE)
 

@@ -54,7 +54,7 @@ def test_support_says_where_the_rows_are(planted: Lakehouse) -> None:
     assert beyond == "extrapolates 100x beyond the largest params of the rows behind law 'chin'"
     assert re.fullmatch(
         r"trained on the small runs, the 95% interval held \d+% of the large ones; "
-        r"beyond the rows it is widened up to \d\.\d\d times",
+        r"beyond the rows its ends move out by 0\.\d+ of the value for each factor of 10",
         forward,
     )
 
@@ -100,7 +100,7 @@ def test_a_law_of_an_expression_is_asked_by_its_columns(planted: Lakehouse) -> N
 def test_without_resamples_there_is_no_interval_and_a_note(planted: Lakehouse) -> None:
     answer = planted.sql("EXTRAPOLATE (FIT loss ~ power(params) FROM points WITH (resamples = 0)) TO params = 1e9")
     assert answer.records()[0]["lower"] is None
-    assert answer.notes[-1] == "the fit of power has no resamples, so its predictions have no interval"
+    assert "the fit of power has no resamples, so its predictions have no interval" in answer.notes
 
 
 def test_points_that_cannot_be_predicted_are_null_and_counted(planted: Lakehouse) -> None:

@@ -1,0 +1,217 @@
+"""Which columns of a table are ours, by the names and units that others give them.
+
+A name is compared as `naming.plain_name` has it. Behind a prefix, `model.n_params` or `throughput/total_tokens`,
+counts are known too, where one column alone is called so; a unit in a heading, `Tokens (B)` or `params_M`, is a factor.
+What is known only by a word that means other things elsewhere is looked at: `iter` is the step of a curve where it
+counts up within a run, `L` a loss where it is not whole.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from isoflop.lakehouse.exchange.landing import MEASURED, PLACES
+from isoflop.lakehouse.exchange.naming import TABLE_NAMES, plain_name
+from isoflop.lakehouse.exchange.values import as_number, is_nothing
+from isoflop.lakehouse.models.counts import COUNTS
+from isoflop.lakehouse.sql.quoting import quoted
+
+if TYPE_CHECKING:
+    import duckdb
+
+ENDINGS = ("status", "reason", "error", "started_at", "finished_at", "tags", "config")
+TEXT = ("run_id", "name", "family", *PLACES, "status", "reason", "error")
+SHAPE = ("width", "depth", "heads", "vocabulary", "sequence_length", "batch_tokens", "learning_rate")
+NUMBERS = (*COUNTS, *MEASURED, *SHAPE, "seed", "step", "seconds")
+WHOLE = ("seed", "step", "steps")
+KNOWN = (*NUMBERS, *TEXT, *ENDINGS, "metric", "value")
+IS_TEXT = ("VARCHAR", "JSON")
+
+# Words that count the steps of a curve in a log, and in a table of runs the length of each.
+STEP_WORDS = ("iter", "iteration", "it", "training/iteration", "train/iter")
+LOSS_LETTERS = ("l",)  # beside N and D; where it is whole, it counts layers
+OF_EVALUATIONS = {"eval", "val", "valid", "validation", "test", "dev"}  # whose tokens are not those of the training
+# Names of two words or more, which mean the same behind any prefix.
+BEHIND_A_PREFIX = {
+    ours: tuple(name for name in (ours, *TABLE_NAMES[ours]) if "/" in name.strip("/") or name == ours)
+    for ours in ("params", "tokens", "flops")
+}
+FACTORS = {"K": 1e3, "M": 1e6, "B": 1e9, "G": 1e9, "T": 1e12, "thousand": 1e3, "million": 1e6, "billion": 1e9,
+           "trillion": 1e12}  # fmt: skip
+HEADING = re.compile(
+    r"(?P<name>.*?\w)(?:\s*[(\[]\s*(?:in\s+)?(?P<bracketed>[KMBGT]|(?:thousand|million|billion|trillion)s?)\s*[)\]]"
+    r"|[ _](?P<behind>[KMBGT]|(?:thousand|million|billion|trillion)s?))"
+)
+LARGEST_IN_UNITS = 1e7  # a column of larger numbers is not in thousands or millions, whatever its heading says
+
+
+@dataclass(frozen=True)
+class Recognized:
+    """A column that is one of ours.
+
+    Parameters
+    ----------
+    ours, theirs : our name, and the column's
+    expression : None where the column is taken as it is, otherwise what is made of it, as it is typed behind --map
+    sql : the same for DuckDB
+    """
+
+    ours: str
+    theirs: str
+    expression: str | None = None
+    sql: str | None = None
+
+
+def recognized(
+    con: duckdb.DuckDBPyConnection,
+    kinds: Mapping[str, str],
+    parts: Mapping[str, str],
+    used: set[str],
+    has_commas: bool,
+) -> list[Recognized]:
+    """Return the columns of the table `typed` that usually mean something of ours.
+
+    Parameters
+    ----------
+    kinds : column -> DuckDB type
+    parts : what is known already, our name -> SQL
+    used : columns that the user has given a meaning
+    has_commas : whether the file writes 3,5 for 3.5
+    """
+    free = [name for name in kinds if name not in used and name.lower() not in KNOWN]
+    search = _Search(con, kinds, has_commas, {name: plain_name(name) for name in free})
+    for ours, others in TABLE_NAMES.items():
+        target = "loss" if ours == "perplexity" else ours
+        if target not in parts and target not in search.targets:
+            search.by_names(ours, target, others) or search.by_heading(ours, others) or search.behind_a_prefix(ours)
+    if "step" not in parts and "step" not in search.targets:
+        search.by_counting(parts)
+    return search.found
+
+
+def factor_of(heading: str) -> float | None:
+    """Return the factor that a column's heading says its numbers are to be taken with; None where it says none.
+
+    Example
+    -------
+    >>> factor_of("Tokens (B)"), factor_of("params_M"), factor_of("size (in millions)"), factor_of("tokens")
+    (1000000000.0, 1000000.0, 1000000.0, None)
+    """
+    match = HEADING.fullmatch(heading)
+    if match is None:
+        return None
+    unit = match["bracketed"] or match["behind"]
+    return FACTORS[unit if len(unit) == 1 else unit.removesuffix("s")]
+
+
+def written(factor: float) -> str:
+    """Return a power of ten as it is typed.
+
+    Example
+    -------
+    >>> written(1e9)
+    '1e9'
+    """
+    return f"{factor:g}".replace("e+0", "e").replace("e+", "e")
+
+
+class _Search:
+    def __init__(
+        self, con: duckdb.DuckDBPyConnection, kinds: Mapping[str, str], has_commas: bool, plain: dict[str, str]
+    ) -> None:
+        self.con, self.kinds, self.has_commas, self.plain = con, kinds, has_commas, plain
+        self.found: list[Recognized] = []
+        self.targets: set[str] = set()
+        self.by_plain: dict[str, str] = {}
+        for name, word in plain.items():
+            self.by_plain.setdefault(word, name)
+
+    def by_names(self, ours: str, target: str, others: tuple[str, ...]) -> bool:
+        """Take the first column that is called by one of these names and says what it must."""
+        for other in others:
+            theirs = self.by_plain.get(other)
+            if theirs is None or (ours in (*NUMBERS, "perplexity") and not self._is_numeric(theirs)):
+                continue
+            if other in LOSS_LETTERS and self._is_whole(theirs):
+                continue
+            if ours == "perplexity":
+                return self._take(Recognized(target, theirs, f"ln({theirs})", f"(ln({self._number(theirs)}))"))
+            return self._take(Recognized(target, theirs))
+        return False
+
+    def by_heading(self, ours: str, others: tuple[str, ...]) -> bool:
+        """Take a count whose heading says in which unit it is."""
+        for theirs in self.plain if ours in COUNTS else ():
+            factor, match = factor_of(theirs), HEADING.fullmatch(theirs)
+            if factor is None or match is None or plain_name(match["name"]) not in (ours, *others):
+                continue
+            is_number = self.kinds[theirs] not in IS_TEXT and self._is_numeric(theirs)
+            if is_number and self._largest(theirs) < LARGEST_IN_UNITS:
+                expression = f"{quoted(theirs)} * {written(factor)}"
+                return self._take(Recognized(ours, theirs, expression, f"({expression})"))
+        return False
+
+    def behind_a_prefix(self, ours: str) -> bool:
+        """Take the one column whose last words are the name of a count."""
+        names = BEHIND_A_PREFIX.get(ours, ())
+        for name in names:
+            ends = [theirs for theirs, word in self.plain.items() if _ends_with(theirs, word, name)]
+            if len(ends) == 1 and self._is_numeric(ends[0]):
+                return self._take(Recognized(ours, ends[0]))
+        return False
+
+    def by_counting(self, parts: Mapping[str, str]) -> bool:
+        """Take what counts up along the rows of a run as the step of its curve."""
+        name = next((word for word in STEP_WORDS if word in self.by_plain), None)
+        theirs = self.by_plain[name] if name else None
+        if theirs is None or not self._is_numeric(theirs) or not self._is_whole(theirs):
+            return False
+        known = {found.ours: quoted(found.theirs) for found in self.found} | dict(parts)
+        key, sizes = known.get("run_id", known.get("name", "''")), known.get("params", "0")
+        count = self._number(theirs)
+        # Steps that begin anew where a run ends, or several sizes among the rows of one, are no curve.
+        row = self.con.execute(
+            f"SELECT bool_and(is_up), max(sizes), max(points) FROM (SELECT coalesce(bool_and(is_up), true) AS is_up, "
+            f"count(DISTINCT size) AS sizes, count(*) AS points FROM (SELECT {key} AS key, {sizes} AS size, "
+            f"{count} > lag({count}) OVER (PARTITION BY {key} ORDER BY rowid) AS is_up FROM typed) GROUP BY key)"
+        ).fetchone()
+        is_curve = row is not None and bool(row[0]) and row[1] <= 1 and row[2] > 1
+        return is_curve and self._take(Recognized("step", theirs))
+
+    def _take(self, column: Recognized) -> bool:
+        self.found.append(column)
+        self.targets.add(column.ours)
+        del self.by_plain[self.plain.pop(column.theirs)]
+        return True
+
+    def _number(self, name: str) -> str:
+        cell = quoted(name)
+        return cell if self.kinds[name] not in IS_TEXT else as_number(cell, has_commas=self.has_commas)
+
+    def _largest(self, name: str) -> float:
+        row = self.con.execute(f"SELECT max(abs({quoted(name)})) FROM typed").fetchone()
+        return float(row[0]) if row and row[0] is not None else 0.0
+
+    def _is_whole(self, name: str) -> bool:
+        number = self._number(name)
+        row = self.con.execute(f"SELECT bool_and({number} = floor({number})) FROM typed").fetchone()
+        return bool(row and row[0])
+
+    def _is_numeric(self, name: str) -> bool:
+        """Return whether a column says numbers, at least one and nothing else."""
+        kind = self.kinds[name]
+        if kind not in IS_TEXT:
+            return not kind.endswith("[]") and not kind.startswith(("BOOLEAN", "STRUCT", "MAP", "TIME", "DATE"))
+        cell = quoted(name)
+        number, said = as_number(cell, has_commas=self.has_commas), f"NOT ({is_nothing(cell)})"
+        row = self.con.execute(f"SELECT count({number}), count({cell}) FILTER ({said}) FROM typed").fetchone() or (0, 0)
+        return bool(row[0]) and row[0] == row[1]
+
+
+def _ends_with(theirs: str, word: str, name: str) -> bool:
+    """Return whether a column, compared as `word`, has a name behind a prefix that is none of an evaluation's."""
+    last = re.split(r"[./]", theirs)[-1]
+    return last != theirs and plain_name(last) == name and not OF_EVALUATIONS & set(word.split("/"))

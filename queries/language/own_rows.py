@@ -1,0 +1,70 @@
+"""The rows of saved laws in the place of a FROM that was left out: the clause asked again with them written in."""
+
+from __future__ import annotations
+
+from typing import TypeVar
+
+from isoflop.queries.language.parse import parse_clause
+from isoflop.queries.language.provenance import statement_of
+from isoflop.queries.language.question import Question
+from isoflop.queries.language.records import LawRecord, load_law
+from isoflop.queries.language.syntax.nodes import Name, Span
+from isoflop.queries.language.syntax.tokens import Kind
+
+Node = TypeVar("Node", bound=Span)
+
+
+def with_own_rows(question: Question, node: Node, names: list[Name], verb: str, end: int) -> tuple[Question, Node]:
+    """Return a clause without FROM as a question of its own that has the FROM of its saved laws, and its node.
+
+    Parameters
+    ----------
+    names : the saved laws in it; their rows must be the same ones
+    verb : what the clause is called in errors
+    end : where in the text its laws end and FROM would begin
+
+    Raises
+    ------
+    StatementError : when there is no saved law, or two were fitted to different rows
+    """
+    if not names:
+        raise question.error("Parser", f"{verb} needs rows: FROM", Span(node.start, end), f"{verb} … FROM runs")
+    records = [load_law(question, name) for name in names]
+    sources = [_source_of(question, record) for record in records]
+    said = [" ".join(source) for source in sources]
+    for name, record, words, shown in zip(names, records, sources, said, strict=True):
+        if words != sources[0]:
+            message = f"{records[0].title} was fitted {said[0]}, and {record.title} {shown}; {verb} takes one FROM"
+            raise question.error("Binder", message, name, f"say which rows: {verb} … {said[0]}")
+    text = f"{question.text[node.start : end]} {' '.join(sources[0])}{question.text[end : node.end]}"
+    asking = question.rewritten(text, question.values_in(node.start, node.end))
+    question.note(f"the rows are those of {records[0].title}: {said[0]}")
+    clause = parse_clause(asking.text, asking.tokens, 0, len(asking.tokens) - 1, asking.typed.words)
+    assert isinstance(clause.node, type(node))
+    return asking, clause.node
+
+
+def _source_of(question: Question, record: LawRecord) -> list[str]:
+    """Return the words of `FROM … [WHERE …] [WEIGHT BY …]` in the statement of a saved law.
+
+    What stood between blanks is one word, so that two laws of the same rows have the same words; the values of
+    parameters stand in their places.
+
+    Raises
+    ------
+    QuerySyntaxError : when its statement cannot be read any more
+    """
+    own, made = statement_of(question, record)
+    source = made.fit.source
+    words: list[str] = []
+    end = None
+    for index, token in enumerate(own.tokens):
+        if not source.start <= token.start < source.end:
+            continue
+        text = own.literal(index) if token.kind is Kind.PARAMETER else token.text
+        if end == token.start:
+            words[-1] += text
+        else:
+            words.append(text)
+        end = token.end
+    return words

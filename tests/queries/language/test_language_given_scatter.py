@@ -1,0 +1,82 @@
+"""How runs scatter about a law of given coefficients: by a share of it, or by an amount where it may be negative."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from statistics import NormalDist
+
+import pytest
+
+import isoflop
+from isoflop.lakehouse import Lakehouse
+from isoflop.lakehouse.errors import StatementError
+
+FORM = "CREATE OR REPLACE LAW {} AS gap ~ a - b * ln(params) WITH COEFFICIENTS (a = 2, b = 1)"
+REACH = NormalDist().inv_cdf(0.975)
+
+
+@pytest.fixture(scope="module")
+def lake(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lakehouse]:
+    with isoflop.open(tmp_path_factory.mktemp("scatter") / "lake.duckdb") as opened:
+        opened.sql(FORM.format("share") + " WITH (residual_scale = 0.1)")
+        opened.sql(FORM.format("amount") + " WITH (residual_scale = 0.1, scatter = 'additive')")
+        yield opened
+
+
+def test_an_amount_is_the_same_above_and_below_zero(lake: Lakehouse) -> None:
+    answer = lake.sql("EXTRAPOLATE amount TO params = [1, 100]")
+    for row, value in zip(answer.records(), (2.0, 2 - 4.605170), strict=True):
+        assert row["predicted_gap"] == pytest.approx(value, rel=1e-6)
+        assert row["upper"] - value == pytest.approx(0.1 * REACH, rel=0.02)
+        assert value - row["lower"] == pytest.approx(0.1 * REACH, rel=0.02)
+    assert not [note for note in answer.notes if "zero or less" in note]
+
+
+def test_a_share_of_what_is_negative_is_no_interval(lake: Lakehouse) -> None:
+    answer = lake.sql("EXTRAPOLATE share TO params = [1, 100]")
+    above, below = answer.records()
+    assert above["lower"] < above["predicted_gap"] < above["upper"]
+    assert below["predicted_gap"] == pytest.approx(2 - 4.605170) and below["lower"] is below["upper"] is None
+    assert [note for note in answer.notes if note.startswith("1 of 2 predictions of law 'share' are zero or less")]
+    (alone,) = lake.sql("EXTRAPOLATE share TO params = 100").records()
+    assert alone["lower"] is None
+
+
+def test_the_functions_say_the_same(lake: Lakehouse) -> None:
+    (row,) = lake.sql("SELECT share(100), share_lower(100), share_lower(1) < 2, amount_lower(100), amount(100)").rows()
+    assert row[:3] == (pytest.approx(2 - 4.605170), None, True)
+    assert row[4] - row[3] == pytest.approx(0.1 * REACH, rel=0.02)
+
+
+def test_residuals_are_differences_where_the_scatter_is_one(lake: Lakehouse) -> None:
+    (row,) = lake.sql("RESIDUALS amount FROM (SELECT 100 AS params, -2.5 AS gap)").records()
+    assert row["residual"] == pytest.approx(-2.5 - (2 - math.log(100)))
+    assert row["std_residual"] == pytest.approx(10 * row["residual"])
+
+
+@pytest.mark.parametrize(
+    ("options", "place", "said"),
+    [
+        ("scatter = 'additive'", "scatter", "scatter says what residual_scale is, and there is none"),
+        ("residual_scale = 1, scatter = 'factor'", "'factor'", "'relative' or 'additive'"),
+    ],
+)
+def test_what_cannot_be_meant_is_refused(lake: Lakehouse, options: str, place: str, said: str) -> None:
+    text = f"{FORM.format('wrong')} WITH ({options})"
+    with pytest.raises(StatementError) as refused:
+        lake.sql(text)
+    assert said in refused.value.message and text[refused.value.start : refused.value.end] == place
+
+
+def test_rows_of_any_sign_are_counted_together(lake: Lakehouse) -> None:
+    rows = (
+        "(SELECT 1e6 * (1 + i) AS params, CASE WHEN i < 20 THEN 'a' ELSE 'b' END AS corpus, "
+        "3 - 0.2 * ln(params) + 0.01 * (i % 3) AS gap FROM range(30) r(i))"
+    )
+    answer = lake.sql(
+        f"FIT gap ~ a - b * ln(params) PARAMETERS (a, b > 0) FROM {rows} "
+        "WITH (objective = 'huber_plain', resamples = 0)"
+    )
+    (note,) = [note for note in answer.notes if "corpora" in note]
+    assert note.startswith("the 30 rows are of 2 corpora (a 20, b 10)")

@@ -1,0 +1,61 @@
+"""What a fit found against itself follows its law into every answer that rests on it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+
+import isoflop
+from isoflop.lakehouse import Lakehouse
+
+FIT = "FIT loss ~ chinchilla(params, tokens) FROM wild WITH (resamples = 20)"
+BOX = "params IN [1e7, 1e9] LOG, tokens IN [1e9, 1e11] LOG SUBJECT TO 6 * params * tokens <= 1e18"
+POINT = "TO params = 1e9, tokens = 1e11"
+SAID = (
+    "1 row lies more than 10 times the median residual off (row 14); intervals count it as scatter; "
+    "leave out with WHERE what was measured wrong"
+)
+
+
+@pytest.fixture(scope="module")
+def wild(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lakehouse]:
+    """24 rows of which the one at position 14 is seven times too large, and the law `bad` of them."""
+    with isoflop.open(tmp_path_factory.mktemp("wild") / "wild.duckdb") as lake:
+        lake.sql(
+            "CREATE TABLE tame AS SELECT i, i % 2 AS half, 1e6 * power(2, i % 6) AS params, "
+            "1e8 * power(3, i // 6) AS tokens, "
+            "(1.7 + 400 / params ** 0.34 + 410 / tokens ** 0.28) * (1 + 0.001 * ((i * 7) % 5)) AS loss "
+            "FROM range(24) r(i)"
+        )
+        lake.sql("CREATE TABLE wild AS SELECT * REPLACE (CASE i WHEN 13 THEN 40 ELSE loss END AS loss) FROM tame")
+        lake.sql(f"CREATE LAW bad AS {FIT}")
+        yield lake
+
+
+def test_a_fit_in_parentheses_says_which_row_makes_the_interval_wide(wild: Lakehouse) -> None:
+    assert f"the fit of chinchilla: {SAID}" in wild.sql(f"EXTRAPOLATE ({FIT}) {POINT}").notes
+
+
+@pytest.mark.parametrize(
+    "statement",
+    [
+        f"EXTRAPOLATE bad {POINT}",
+        "PREDICT bad FROM wild",
+        "RESIDUALS bad",
+        f"OPTIMIZE bad MINIMIZE loss OVER {BOX}",
+    ],
+)
+def test_a_saved_law_says_so_wherever_it_is_used(wild: Lakehouse, statement: str) -> None:
+    assert f"law 'bad': {SAID}" in wild.sql(statement).notes
+
+
+def test_of_groups_only_the_one_with_the_row_says_so(wild: Lakehouse) -> None:
+    answer = wild.sql(f"EXTRAPOLATE ({FIT.replace('WITH', 'GROUP BY half WITH')}) {POINT}")
+    about = [note for note in answer.notes if "times the median residual off" in note]
+    assert len(about) == 1 and about[0].startswith("the fit of chinchilla to group '1': ")
+
+
+def test_nothing_is_said_of_rows_that_lie_where_they_should(wild: Lakehouse) -> None:
+    answer = wild.sql(f"EXTRAPOLATE ({FIT.replace('wild', 'tame')}) TO params = 4e6, tokens = 3e8")
+    assert not [note for note in answer.notes if "residual off" in note]
