@@ -32,7 +32,7 @@ def kill_keeper(path: Path) -> int:
     """Kill the process that keeps the lake at a path and return which that was."""
     pid = endpoint_of(path).pid
     os.kill(pid, signal.SIGKILL)
-    until = time.monotonic() + 30
+    until = time.monotonic() + 300
     while process_start(pid) is not None:
         assert time.monotonic() < until
         time.sleep(0.01)

@@ -95,7 +95,7 @@ class Postgres:
             ),
             stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, cwd="/", start_new_session=True,
         )  # fmt: skip
-        until = time.monotonic() + 30
+        until = time.monotonic() + 300
         while self._asked("SELECT 1").returncode:
             assert self._process.poll() is None, "PostgreSQL did not start"
             assert time.monotonic() < until, "PostgreSQL does not answer"

@@ -55,7 +55,7 @@ def test_the_console_sessions_print_what_they_say(tmp_path: Path) -> None:
 
 def test_the_python_example_runs(tmp_path: Path) -> None:
     (example,) = blocks("python")
-    done = subprocess.run([sys.executable, "-c", example], cwd=tmp_path, capture_output=True, text=True, timeout=120)
+    done = subprocess.run([sys.executable, "-c", example], cwd=tmp_path, capture_output=True, text=True, timeout=300)
     assert done.stdout == "converged\n", done.stderr
 
 
@@ -65,7 +65,7 @@ def test_the_page_on_python_runs_and_has_the_tree_of_errors(tmp_path: Path) -> N
 
     page = (ROOT / "docs" / "python.md").read_text()
     (example,) = re.findall(r"^```python\n(.*?)^```", page, re.M | re.S)
-    done = subprocess.run([sys.executable, "-c", example], cwd=tmp_path, capture_output=True, text=True, timeout=120)
+    done = subprocess.run([sys.executable, "-c", example], cwd=tmp_path, capture_output=True, text=True, timeout=300)
     assert done.stdout == "7000000000.0\n", done.stderr
     (tree,) = re.findall(r"^```text\n(.*?)^```", page, re.M | re.S)
     assert tree.strip() in str(errors.__doc__)

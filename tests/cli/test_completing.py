@@ -31,7 +31,7 @@ def completed(folder: Path, line: str, shell: str = "bash", lake: str | None = "
     if lake is not None:
         environment["ISOFLOP_LAKE"] = lake
     done = subprocess.run(
-        [sys.executable, "-m", "isoflop"], cwd=folder, env=environment, capture_output=True, text=True, timeout=60
+        [sys.executable, "-m", "isoflop"], cwd=folder, env=environment, capture_output=True, text=True, timeout=300
     )
     assert done.stderr == ""
     return [line for line in done.stdout.split("\n") if line]
@@ -74,6 +74,6 @@ def test_no_lake_is_made_and_none_is_no_error(folder: Path) -> None:
 def test_a_script_for_each_shell_is_printed(folder: Path, shell: str) -> None:
     environment = {**os.environ, "_ISOFLOP_COMPLETE": f"source_{shell}"}
     done = subprocess.run(
-        [sys.executable, "-m", "isoflop"], cwd=folder, env=environment, capture_output=True, text=True, timeout=60
+        [sys.executable, "-m", "isoflop"], cwd=folder, env=environment, capture_output=True, text=True, timeout=300
     )
     assert "_ISOFLOP_COMPLETE=complete_" in done.stdout and "python" not in done.stdout

@@ -44,7 +44,7 @@ def interrupted(lake: Path, how: signal.Signals, after: float, *options: str) ->
         return process.wait(timeout=after)
     except subprocess.TimeoutExpired:
         os.kill(process.pid, how)
-        return process.wait(timeout=60)
+        return process.wait(timeout=300)
 
 
 @pytest.fixture(scope="module")

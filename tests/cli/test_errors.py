@@ -12,7 +12,7 @@ import pytest
 
 def isoflop(*arguments: str, folder: Path, text: str | None = None) -> subprocess.CompletedProcess[str]:
     command = [sys.executable, "-m", "isoflop", *arguments]
-    return subprocess.run(command, cwd=folder, input=text, capture_output=True, text=True, timeout=120)
+    return subprocess.run(command, cwd=folder, input=text, capture_output=True, text=True, timeout=300)
 
 
 def refused(done: subprocess.CompletedProcess[str], code: int, *words: str) -> None:

@@ -47,7 +47,7 @@ def interrupted(path: Path, statement: str) -> tuple[int, str, str, float]:
         [sys.executable, "-m", "isoflop", "sql", statement], env=environment(path), text=True,
         stdout=subprocess.PIPE, stderr=subprocess.PIPE,
     )  # fmt: skip
-    until, used = time.monotonic() + 60, 0.0
+    until, used = time.monotonic() + 300, 0.0
     while used < 4.0 and time.monotonic() < until:  # starting takes about two
         time.sleep(0.1)
         used = cpu_seconds(asked.pid)
@@ -86,11 +86,11 @@ def test_a_statement_at_the_keeper_stops_there_too(path: Path) -> None:
             [sys.executable, "-m", "isoflop", "sql", FOREVER], env=environment(path), text=True,
             stdout=subprocess.PIPE, stderr=subprocess.PIPE,
         )  # fmt: skip
-        before, until = cpu_seconds(pid), time.monotonic() + 60
+        before, until = cpu_seconds(pid), time.monotonic() + 300
         while cpu_seconds(pid) - before < 1.0 and time.monotonic() < until:
             time.sleep(0.1)
         asked.send_signal(signal.SIGINT)
-        out, err = asked.communicate(timeout=30)
+        out, err = asked.communicate(timeout=300)
         assert (asked.returncode, out, err) == (130, "", "interrupted\n")
         time.sleep(0.5)
         idle = cpu_seconds(pid)

@@ -45,7 +45,7 @@ class Head:
         """Run a command with the head's token; `changes` set or (None) remove variables."""
         merged = {**self.environment, **changes}
         environment = {name: value for name, value in merged.items() if value is not None}
-        return subprocess.run(command, cwd=cwd, env=environment, capture_output=True, text=True, timeout=180)
+        return subprocess.run(command, cwd=cwd, env=environment, capture_output=True, text=True, timeout=300)
 
 
 def free_port() -> int:
@@ -85,14 +85,14 @@ def head() -> Iterator[Head]:
         finally:
             process.send_signal(signal.SIGTERM)  # with --block Ray ends what it has started
             try:
-                process.wait(timeout=30)
+                process.wait(timeout=300)
             except subprocess.TimeoutExpired:
                 process.kill()
     shutil.rmtree(folder, ignore_errors=True)
 
 
 def _wait_until_up(address: str, token: str, process: subprocess.Popen[bytes]) -> None:
-    until = time.monotonic() + 90
+    until = time.monotonic() + 300
     while time.monotonic() < until and process.poll() is None:
         request = urllib.request.Request(f"{address}/api/jobs/", headers={"Authorization": f"Bearer {token}"})
         try:
@@ -200,7 +200,7 @@ def submitted(head: Head, folder: Path, lake: Path, *options: str) -> subprocess
 
 def driver_of(lake: Path) -> int:
     """Return the process that drives a running sweep, once points have arrived in its lake."""
-    until = time.monotonic() + 120
+    until = time.monotonic() + 300
     while time.monotonic() < until:
         if has_keeper(lake) and list(spool_of(lake).glob("*.parquet")):
             with Lakehouse(lake) as opened:
@@ -255,7 +255,7 @@ def test_a_sweep_goes_on_when_the_process_that_holds_its_lake_is_killed(head: He
         driver_of(lake)
         holder.kill()
         kill_keeper(lake)
-    until = time.monotonic() + 120
+    until = time.monotonic() + 300
     while (now := finished(lake)) != [{"status": "finished", "runs": 2}]:
         assert time.monotonic() < until, now
         time.sleep(1.0)

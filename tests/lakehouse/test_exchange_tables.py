@@ -180,7 +180,7 @@ def test_a_lake_that_another_process_holds_takes_curves_too(lakehouse: Lakehouse
     )
     with lakehouse.hold():
         done = subprocess.run(
-            [sys.executable, "-c", program, lakehouse.address, str(path)], capture_output=True, text=True, timeout=60
+            [sys.executable, "-c", program, lakehouse.address, str(path)], capture_output=True, text=True, timeout=300
         )
     assert (done.stdout, done.stderr) == ("False 3\n", "")
     assert len(lakehouse.query("SELECT * FROM curves")) == 3 * 1999

@@ -26,7 +26,7 @@ retries: {preempted: 1, crash: 0}
 def test_what_another_node_measures_arrives_and_a_lost_node_is_made_up_for(tmp_path: Path) -> None:
     (tmp_path / "sweep.yaml").write_text(SWEEP)
     script = Path(__file__).with_name("on_two_nodes.py")
-    done = subprocess.run([sys.executable, str(script), str(tmp_path)], capture_output=True, text=True, timeout=180)
+    done = subprocess.run([sys.executable, str(script), str(tmp_path)], capture_output=True, text=True, timeout=300)
     assert done.returncode == 0, done.stderr
     assert json.loads(done.stdout.splitlines()[-1]) == {"finished": 2, "retried": 2, "is_elsewhere": True}
     with Lakehouse(tmp_path / "runs.duckdb") as lake:

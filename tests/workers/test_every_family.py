@@ -239,4 +239,4 @@ for family in FAMILIES.values():
     run.record(), run.shown(), run.metrics()
 sys.exit(any(name in sys.modules for name in ("torch", "scipy", "ray")))
 """
-    subprocess.run([sys.executable, "-c", code], check=True, timeout=120, cwd=ROOT)
+    subprocess.run([sys.executable, "-c", code], check=True, timeout=300, cwd=ROOT)
