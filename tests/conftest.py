@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from isoflop.lakehouse import Lakehouse
-from isoflop.queries.language import execute
+from tests.lakes import open_here
 
 # Fixtures hold no doctests, and two files of one name cannot both be collected for them.
 collect_ignore_glob = ["*conftest.py"]
@@ -17,7 +17,7 @@ collect_ignore_glob = ["*conftest.py"]
 @pytest.fixture
 def lakehouse(tmp_path: Path) -> Iterator[Lakehouse]:
     """A fresh lake with the language, opened by the test's process as a command opens a free file."""
-    with Lakehouse(tmp_path / "runs.duckdb", language=execute) as lake:
+    with open_here(tmp_path / "runs.duckdb") as lake:
         yield lake
 
 

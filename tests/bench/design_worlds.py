@@ -1,7 +1,7 @@
 """Worlds with a known law in which new runs are planned: small runs that exist, a far target, and a price of each run.
 
 The runs that DESIGN chooses are held against a grid of as many runs and the same FLOPs, with equal ratios along every
-axis, from the smallest run that exists upwards.
+axis, from the smallest run that exists upwards. In two worlds the law that is fitted is slightly wrong.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from isoflop.queries.fitting import Fit, fit_law
+from isoflop.queries.language.ratio_guard import ratio_guard
 from isoflop.queries.laws import CHINCHILLA, KAPLAN, LAWS, Law
 from isoflop.queries.planning.plan import Budget, RunPlan, plan_runs
 from isoflop.queries.planning.posterior import PosteriorDraws
@@ -24,17 +25,19 @@ RESAMPLES = 120
 
 @dataclass(frozen=True)
 class DesignWorld:
-    """A true law, the runs there are, and what may be run.
+    """A law, the truth where that is another, the runs there are, and what may be run.
 
     Parameters
     ----------
-    coefficients : typical ones; each draw spreads them by 5 %
+    law : the one that is fitted
+    coefficients : typical ones of the truth; each draw spreads them by 5 %
     existing : lowest and largest of each input among the runs there are, and how many values it has
     largest : of each input among new runs; the lowest are those of `existing`
     target : the forecast that is to be narrowed
     flops : cost (M,) of runs (M, P)
     grid : values along each axis of the grid that a design is held against
     noise : scatter of a run in log loss [1]
+    loss : of coefficients and inputs (M, P), where the law that is fitted is not the truth
     """
 
     name: str
@@ -46,6 +49,7 @@ class DesignWorld:
     flops: Callable[[Array], Array]
     grid: tuple[int, ...]
     noise: float
+    loss: Callable[[Array, Array], Array] | None = None
 
     @property
     def lowest(self) -> Array:
@@ -74,8 +78,11 @@ class DesignWorld:
 
     def measured(self, truth: Array, inputs: Array, generator: np.random.Generator) -> Array:
         """Return the losses (M,) that runs (M, P) come to."""
-        found: Array = self.law.predict(truth, inputs) * np.exp(generator.normal(0, self.noise, len(inputs)))
-        return found
+        return self.true_loss(truth, inputs) * np.exp(generator.normal(0, self.noise, len(inputs)))
+
+    def true_loss(self, truth: Array, inputs: Array) -> Array:
+        """Return the losses (M,) of runs (M, P) without their scatter."""
+        return (self.loss or self.law.predict)(truth, inputs)
 
     def grid_of(self, budget: float) -> Array:
         """Return the uniform grid (n, P) whose runs together cost a budget [FLOP]."""
@@ -89,14 +96,16 @@ class DesignWorld:
         return runs(brentq(lambda share: np.log(self.flops(runs(share)).sum() / budget), 1e-3, 3.0))
 
     def designed(self, fit: Fit, budget: float) -> RunPlan:
-        """Return the runs that DESIGN chooses within a budget [FLOP]."""
+        """Return the runs that DESIGN chooses within a budget [FLOP] where the statement has no other condition."""
         variables = [
             Variable(one.name, low, high, is_log=True)
             for one, low, high in zip(self.law.inputs, self.lowest, self.largest, strict=True)
         ]
+        target = np.array([self.target])
+        conditions, _ = ratio_guard([one.name for one in self.law.inputs], variables, (), target)
         return plan_runs(
-            lambda places: PosteriorDraws.of(fit.fitted, places), lambda points: points, np.array([self.target]),
-            variables, self.num_new, budgets=(Budget("SUM(flops)", self.flops, budget),),
+            lambda places: PosteriorDraws.of(fit.fitted, places), lambda points: points, target,
+            variables, self.num_new, conditions=conditions, budgets=(Budget("SUM(flops)", self.flops, budget),),
         )  # fmt: skip
 
 
@@ -120,7 +129,7 @@ def forecast_after(
     repeats : how often the new runs are simulated; the interval is that of the first
     """
     inputs, target = np.concatenate([world.rows, new]), np.array([world.target])
-    true = float(world.law.predict(truth, target)[0])
+    true = float(world.true_loss(truth, target)[0])
     errors, width = [], np.nan
     for k in range(repeats):
         losses = np.concatenate([old, world.measured(truth, new, generator)])
@@ -146,6 +155,16 @@ def _shaped(inputs: Array) -> Array:
     return 72.0 * inputs[:, 0] ** 2 * inputs[:, 1] * inputs[:, 2]
 
 
+def _interacting(truth: Array, inputs: Array) -> Array:
+    """A chinchilla law with a term that grows where both params and tokens are few: F (1e8 / N · 1e9 / D)^(1/4)."""
+    return CHINCHILLA.predict(truth[:5], inputs) + truth[5] * (1e17 / (inputs[:, 0] * inputs[:, 1])) ** 0.25
+
+
+def _floored(truth: Array, inputs: Array) -> Array:
+    """Kaplan's law of a loss above a floor: as chinchilla far out, another way of adding up near by."""
+    return truth[4] + KAPLAN.predict(truth[:4], inputs)
+
+
 SMALL = ((1e7, 3e8, 4), (2e8, 1e10, 5))
 WORLDS = (
     DesignWorld("chinchilla, as refitted", CHINCHILLA, (1.82, 480.0, 2140.0, 0.348, 0.366), SMALL, (1e10, 1e12),
@@ -157,4 +176,8 @@ WORLDS = (
     DesignWorld("width_depth", LAWS["width_depth"], (1.7, 60.0, 2.0, 2000.0, 0.8, 1.0, 0.36),
                 ((128, 512, 3), (2, 8, 3), (2e8, 4e9, 3)), (4096, 64, 1e12), (8192, 80, 1.4e12), _shaped, (2, 2, 2),
                 0.004),
+    DesignWorld("chinchilla, fitted to a truth with an interaction", CHINCHILLA, (1.7, 420.0, 500.0, 0.34, 0.36, 0.1),
+                ((2e7, 3e8, 5), (4e8, 6e9, 4)), (1e10, 3e11), (7e9, 1.4e11), _dense, (3, 3), 0.006, _interacting),
+    DesignWorld("chinchilla, fitted to kaplan with a floor", CHINCHILLA, (5e8, 1e9, 0.3, 0.35, 1.6),
+                SMALL, (1e10, 1e12), (7e10, 1.4e12), _dense, (3, 3), 0.004, _floored),
 )  # fmt: skip

@@ -9,9 +9,9 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-import isoflop
 from isoflop.lakehouse import Lakehouse
 from isoflop.queries.laws import find_law
+from tests.lakes import open_here
 
 CASES = {
     "bounded_power": ("n", (1.2, 4.6, 900.0, 0.35, 0.8)),
@@ -30,7 +30,7 @@ def lake(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lakehouse]:
     for law, (columns, coefficients) in CASES.items():
         inputs = np.column_stack([table[one] for one in columns.split(", ")])
         table[f"loss_{law}"] = find_law(law).predict(np.array(coefficients), inputs)
-    with isoflop.open(Path(tmp_path_factory.mktemp("lake")) / "laws.duckdb") as lake:
+    with open_here(Path(tmp_path_factory.mktemp("lake")) / "laws.duckdb") as lake:
         lake.write([("CREATE TABLE points AS FROM _points", None)], {"_points": pa.table(table)})
         yield lake
 

@@ -7,7 +7,6 @@ from collections.abc import Iterator
 import numpy as np
 import pytest
 
-import isoflop
 from isoflop.cli.plot.figure import Figure, Line, PointMarks
 from isoflop.cli.plot.isoflop_figure import isoflop_figure
 from isoflop.lakehouse import Lakehouse
@@ -19,6 +18,7 @@ from isoflop.queries.planning import compare_approaches
 from isoflop.queries.planning.approaches import power_through
 from isoflop.queries.planning.best_size import best_sizes
 from isoflop.queries.planning.profiles import Profiles, isoflop_profiles
+from tests.lakes import open_here
 
 PUBLISHED = "source LIKE 'import:%' AND NOT outlier"
 
@@ -26,7 +26,7 @@ PUBLISHED = "source LIKE 'import:%' AND NOT outlier"
 @pytest.fixture(scope="module")
 def lake(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lakehouse]:
     """A lake with the published runs."""
-    with isoflop.open(tmp_path_factory.mktemp("lake") / "profiles.duckdb") as opened:
+    with open_here(tmp_path_factory.mktemp("lake") / "profiles.duckdb") as opened:
         import_table(opened, find_published("chinchilla_epoch"))
         yield opened
 

@@ -8,8 +8,8 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-import isoflop
 from isoflop.lakehouse import Lakehouse
+from tests.lakes import open_here
 from tests.queries.language.given_laws import PAPER, SURE
 
 PLANTED = {"E": 1.7, "A": 400.0, "B": 410.0, "alpha": 0.34, "beta": 0.28}
@@ -39,7 +39,7 @@ def planted_points() -> pa.Table:
 @pytest.fixture(scope="module")
 def planted(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lakehouse]:
     """A lake with the table `points`, a copy `holes` with unusable rows, and the law `chin`."""
-    with isoflop.open(tmp_path_factory.mktemp("lake") / "planted.duckdb") as lake:
+    with open_here(tmp_path_factory.mktemp("lake") / "planted.duckdb") as lake:
         lake.write([("CREATE TABLE points AS FROM _points", None)], {"_points": planted_points()})
         lake.write(
             [

@@ -7,11 +7,11 @@ from collections.abc import Iterator
 import numpy as np
 import pytest
 
-import isoflop
 from isoflop.lakehouse import Lakehouse
 from isoflop.lakehouse.exchange.published import find_published
 from isoflop.queries.laws import CHINCHILLA
 from isoflop.queries.planning import compare_approaches
+from tests.lakes import open_here
 
 COLUMNS = [
     "approach", "params_exponent", "params_lower", "params_upper", "tokens_exponent", "tokens_lower", "tokens_upper",
@@ -47,7 +47,7 @@ def lake(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lakehouse]:
             "loss": CHINCHILLA.predict(EQUAL, np.column_stack([size, seen])),
         }
     )
-    with isoflop.open(tmp_path_factory.mktemp("lake") / "approaches.duckdb") as opened:
+    with open_here(tmp_path_factory.mktemp("lake") / "approaches.duckdb") as opened:
         opened.write([("CREATE TABLE planted AS FROM _planted", None)], {"_planted": planted})
         opened.write([("CREATE TABLE points AS FROM _curves", None)], {"_curves": curves})
         published = find_published("chinchilla_epoch")

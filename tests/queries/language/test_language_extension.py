@@ -14,7 +14,6 @@ import pytest
 from prompt_toolkit.completion import CompleteEvent
 from prompt_toolkit.document import Document
 
-import isoflop
 from isoflop.cli.conversation import Conversation
 from isoflop.cli.prompt import NameCompleter
 from isoflop.cli.verbs import help_on, overview
@@ -29,6 +28,7 @@ from isoflop.queries.language.syntax.parts import read_pattern
 from isoflop.queries.language.syntax.tokens import tokenize
 from isoflop.queries.language.verb import Brief, Page, Plan, Verb
 from isoflop.queries.laws import OBJECTIVES
+from tests.lakes import open_here
 from tests.queries.language.statements import make
 
 DOCS = Path(__file__).resolve().parents[3] / "docs"
@@ -61,7 +61,7 @@ SHOW_TRIED = Verb(
 def lake(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Lakehouse]:
     """A lake of a language with one verb more."""
     monkeypatch.setattr(verbs, "VERBS", (*verbs.VERBS, SHOW_TRIED))
-    with isoflop.open(tmp_path / "extended.duckdb") as opened:
+    with open_here(tmp_path / "extended.duckdb") as opened:
         yield opened
 
 

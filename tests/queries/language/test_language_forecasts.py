@@ -8,9 +8,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-import isoflop
 from isoflop.lakehouse import Lakehouse
 from isoflop.lakehouse.errors import StatementError, UnknownName
+from tests.lakes import open_here
 
 
 def land(lake: Lakehouse, width: int, loss: float | None = None) -> None:
@@ -23,7 +23,7 @@ def land(lake: Lakehouse, width: int, loss: float | None = None) -> None:
 
 @pytest.fixture
 def lake(tmp_path: Path) -> Iterator[Lakehouse]:
-    with isoflop.open(tmp_path / "lake.duckdb") as lake:
+    with open_here(tmp_path / "lake.duckdb") as lake:
         for width in (16, 24, 32, 48, 64, 96, 128):
             land(lake, width)
         lake.sql("CREATE LAW size AS FIT loss ~ power(params) FROM runs WITH (resamples = 20)")
@@ -125,7 +125,7 @@ def landed(lake: Lakehouse, tokens: float) -> None:
 @pytest.fixture
 def long(tmp_path: Path) -> Iterator[Lakehouse]:
     """A lake with a law of tokens."""
-    with isoflop.open(tmp_path / "long.duckdb") as lake:
+    with open_here(tmp_path / "long.duckdb") as lake:
         lake.sql(
             "CREATE TABLE t AS SELECT x AS tokens, 2 + 9 / x ** 0.3 AS loss "
             "FROM (SELECT 10.0 ** unnest([6, 7, 8, 9, 10]) x)"

@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-import isoflop
 from isoflop.lakehouse import Lakehouse
 from isoflop.lakehouse.exchange import import_path
+from tests.lakes import open_here
 
 LAW = (
     "CREATE LAW mine AS chinchilla(params, tokens) "
@@ -20,7 +20,7 @@ FORECAST = "FORECAST mine TO params = 3M, tokens = 20M"
 
 @pytest.fixture
 def lake(tmp_path: Path) -> Iterator[Lakehouse]:
-    with isoflop.open(tmp_path / "lake.duckdb") as opened:
+    with open_here(tmp_path / "lake.duckdb") as opened:
         opened.sql(LAW)
         yield opened
 

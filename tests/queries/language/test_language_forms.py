@@ -9,11 +9,11 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-import isoflop
 from isoflop.lakehouse import Lakehouse
 from isoflop.lakehouse.errors import StatementError, UsageError
 from isoflop.queries.laws import CHINCHILLA, TASK_ACCURACY, find_law, known_laws, listed_laws
 from isoflop.queries.laws.mixture import FEWEST, MOST, mixture, mixture_additive
+from tests.lakes import open_here
 
 ADDITIVE = (1.2, 300.0, 900.0, 0.32, 0.35, 2.5, 1.2, 0.6, 0.3, 0.6, 0.9)
 SIZES = (1.8, 480.0, 2000.0, 0.35, 0.37)
@@ -38,7 +38,7 @@ def lake(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lakehouse]:
     loss = CHINCHILLA.predict(np.array(SIZES), others) * np.exp(0.002 * generator.standard_normal(80))
     right = TASK_ACCURACY.predict(np.array(ACCURACY), loss[:, None]) * np.exp(0.005 * generator.standard_normal(80))
     runs = pa.table({"params": others[:, 0], "tokens": others[:, 1], "loss": loss, "accuracy": right})
-    with isoflop.open(tmp_path_factory.mktemp("forms") / "forms.duckdb") as opened:
+    with open_here(tmp_path_factory.mktemp("forms") / "forms.duckdb") as opened:
         opened.write([("CREATE TABLE mixed AS FROM _mixed", None)], {"_mixed": pa.table(columns)})
         opened.write([("CREATE TABLE tasks AS FROM _tasks", None)], {"_tasks": runs})
         yield opened

@@ -11,11 +11,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-import isoflop
 from isoflop.lakehouse import Lakehouse
 from isoflop.lakehouse.errors import StatementError
 from isoflop.queries.laws import parse_formula
 from isoflop.queries.laws.algebra import evaluate, parse_expression, to_sql
+from tests.lakes import open_here
 
 QUICK = "WITH (resamples = 0)"
 ROWS = (
@@ -28,7 +28,7 @@ ROWS = (
 @pytest.fixture(scope="module")
 def lake(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lakehouse]:
     """A lake with 20 rows."""
-    with isoflop.open(tmp_path_factory.mktemp("formulas") / "lake.duckdb") as lake:
+    with open_here(tmp_path_factory.mktemp("formulas") / "lake.duckdb") as lake:
         lake.sql(ROWS)
         yield lake
 

@@ -6,9 +6,9 @@ from collections.abc import Iterator
 
 import pytest
 
-import isoflop
 from isoflop.lakehouse import Lakehouse
 from isoflop.lakehouse.errors import QuerySyntaxError, StatementError, UnknownName
+from tests.lakes import open_here
 from tests.queries.language.conftest import planted_points
 
 CHIN = "FIT loss ~ chinchilla(params, tokens)"
@@ -18,7 +18,7 @@ COLUMNS = ["gain", "lower", "upper", "level", "in_support", "reason"]
 @pytest.fixture(scope="module")
 def lake(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lakehouse]:
     """A lake with the laws `chin`, `old` (2 times the params, 1.5 times the tokens), `high` (a higher floor)."""
-    with isoflop.open(tmp_path_factory.mktemp("lake") / "gain.duckdb") as opened:
+    with open_here(tmp_path_factory.mktemp("lake") / "gain.duckdb") as opened:
         opened.write([("CREATE TABLE points AS FROM _points", None)], {"_points": planted_points()})
         opened.sql(f"CREATE LAW chin AS {CHIN} FROM points WITH (resamples = 100)")
         more = "SELECT * REPLACE (2 * params AS params, 1.5 * tokens AS tokens) FROM points"

@@ -6,9 +6,9 @@ from collections.abc import Iterator
 
 import pytest
 
-import isoflop
 from isoflop.lakehouse import Lakehouse
 from isoflop.lakehouse.errors import StatementError
+from tests.lakes import open_here
 from tests.queries.language.conftest import planted_points
 
 CHIN = "FIT loss ~ chinchilla(params, tokens)"
@@ -19,7 +19,7 @@ SIGNS = "WITH (objective = 'least_squares', resamples = 50)"
 @pytest.fixture(scope="module")
 def lake(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lakehouse]:
     """A lake with the law `chin`, and `signs` of two groups, of which the second needs twice the x."""
-    with isoflop.open(tmp_path_factory.mktemp("lake") / "notes.duckdb") as opened:
+    with open_here(tmp_path_factory.mktemp("lake") / "notes.duckdb") as opened:
         opened.write([("CREATE TABLE points AS FROM _points", None)], {"_points": planted_points()})
         opened.sql("CREATE TABLE once AS SELECT 1.17 ** k AS x, 3 - 1.5 * ln(1.17 ** k) + 0.2 * sin(7 * k) AS y "
                    "FROM range(60) t(k)")  # fmt: skip

@@ -8,9 +8,9 @@ from statistics import NormalDist
 
 import pytest
 
-import isoflop
 from isoflop.lakehouse import Lakehouse
 from isoflop.lakehouse.errors import StatementError
+from tests.lakes import open_here
 
 FORM = "CREATE OR REPLACE LAW {} AS gap ~ a - b * ln(params) WITH COEFFICIENTS (a = 2, b = 1)"
 REACH = NormalDist().inv_cdf(0.975)
@@ -18,7 +18,7 @@ REACH = NormalDist().inv_cdf(0.975)
 
 @pytest.fixture(scope="module")
 def lake(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lakehouse]:
-    with isoflop.open(tmp_path_factory.mktemp("scatter") / "lake.duckdb") as opened:
+    with open_here(tmp_path_factory.mktemp("scatter") / "lake.duckdb") as opened:
         opened.sql(FORM.format("share") + " WITH (residual_scale = 0.1)")
         opened.sql(FORM.format("amount") + " WITH (residual_scale = 0.1, scatter = 'additive')")
         yield opened

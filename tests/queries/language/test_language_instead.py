@@ -7,11 +7,11 @@ from collections.abc import Iterator
 import duckdb
 import pytest
 
-import isoflop
 from isoflop.lakehouse import Lakehouse
 from isoflop.lakehouse.errors import StatementError
 from isoflop.queries.laws.nqs import NoisyQuadratic
 from isoflop.workers import Plrf
+from tests.lakes import open_here
 
 NOISY = "(p = 1.1, q = 0.6, P_1 = 3, Q_1 = 0.5, e = 0.3, R_1 = 8, r = 2.5)"
 
@@ -19,7 +19,7 @@ NOISY = "(p = 1.1, q = 0.6, P_1 = 3, Q_1 = 0.5, e = 0.3, R_1 = 8, r = 2.5)"
 @pytest.fixture(scope="module")
 def lake(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lakehouse]:
     """Eight runs that log an accuracy, the computed law `noisy`, and two runs of random features, one diverging."""
-    with isoflop.open(tmp_path_factory.mktemp("instead") / "lake.duckdb") as opened:
+    with open_here(tmp_path_factory.mktemp("instead") / "lake.duckdb") as opened:
         for k in range(8):
             with opened.run("mine", {"width": k}, params=1e6 * 2**k, tokens=1e9 * 3 ** (k % 4)) as run:
                 run.log(step=1, loss=3 - 0.1 * k, val_accuracy=0.3 + 0.05 * k, **{"eval/loss": 3.5 - 0.1 * k})

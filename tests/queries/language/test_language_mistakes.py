@@ -8,8 +8,8 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-import isoflop
 from isoflop.lakehouse import Lakehouse
+from tests.lakes import open_here
 
 QUICK = "WITH (resamples = 0)"
 
@@ -35,7 +35,7 @@ def rows() -> pa.Table:
 
 @pytest.fixture(scope="module")
 def lake(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lakehouse]:
-    with isoflop.open(tmp_path_factory.mktemp("mistakes") / "lake.duckdb") as made:
+    with open_here(tmp_path_factory.mktemp("mistakes") / "lake.duckdb") as made:
         made.write([("CREATE TABLE mixed AS FROM _rows", None)], {"_rows": rows()})
         yield made
 

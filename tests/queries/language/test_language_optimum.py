@@ -8,9 +8,9 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-import isoflop
 from isoflop.lakehouse import Lakehouse
 from isoflop.lakehouse.errors import IsoflopError, StatementError, UnknownName
+from tests.lakes import open_here
 
 STEP_LAW = (1.79, -0.713, 0.307)  # k, a, b of Li et al. 2025 (arXiv:2503.04715)
 NOISE = 0.004  # of the loss [nat/token]
@@ -44,7 +44,7 @@ def sweeps(seed: int = 0, noise: float = NOISE) -> pa.Table:
 @pytest.fixture(scope="module")
 def lake(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lakehouse]:
     """A lake with the table `tried`, and `exact` without noise."""
-    with isoflop.open(tmp_path_factory.mktemp("lake") / "optima.duckdb") as opened:
+    with open_here(tmp_path_factory.mktemp("lake") / "optima.duckdb") as opened:
         opened.write([("CREATE TABLE tried AS FROM _tried", None)], {"_tried": sweeps()})
         opened.write([("CREATE TABLE exact AS FROM _exact", None)], {"_exact": sweeps(noise=0.0)})
         yield opened

@@ -6,9 +6,9 @@ from collections.abc import Iterator
 
 import pytest
 
-import isoflop
 from isoflop.lakehouse import Lakehouse
 from isoflop.lakehouse.errors import StatementError
+from tests.lakes import open_here
 
 FORM = "loss ~ power(log10(tokens)) PARAMETERS (alpha FIXED 2) FROM points WITH (resamples = 20, forward = false)"
 WITHIN = 2 + 5 / 9.5**2  # at 10 ** 9.5 tokens
@@ -17,7 +17,7 @@ WITHIN = 2 + 5 / 9.5**2  # at 10 ** 9.5 tokens
 @pytest.fixture(scope="module")
 def lake(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lakehouse]:
     """Rows of `2 + 5 / log10(tokens) ^ 2` and the law of them."""
-    with isoflop.open(tmp_path_factory.mktemp("domain") / "lake.duckdb") as opened:
+    with open_here(tmp_path_factory.mktemp("domain") / "lake.duckdb") as opened:
         opened.sql(
             "CREATE TABLE points AS SELECT 10 ** (3 + i / 3) AS tokens, "
             "(2 + 5 / log10(tokens) ^ 2) * (1 + 0.001 * (i % 3)) AS loss FROM range(30) r(i)"

@@ -10,7 +10,6 @@ from xml.etree import ElementTree
 
 import pytest
 
-import isoflop
 from isoflop.lakehouse import Lakehouse
 from isoflop.lakehouse.errors import UnknownName
 from isoflop.lakehouse.exchange.formats import import_path
@@ -18,6 +17,7 @@ from isoflop.lakehouse.exchange.published import find_published
 from isoflop.queries.language.options import describe_option
 from isoflop.queries.language.verb import Verb
 from isoflop.queries.language.verbs import VERBS, grammar
+from tests.lakes import open_here
 
 DOCS = Path(__file__).resolve().parents[3] / "docs"
 TEXT = (DOCS / "language.md").read_text(encoding="utf-8")
@@ -27,7 +27,7 @@ SECTIONS = dict(re.findall(r"^## ([A-Z ]+)\n(.*?)(?=^## |\Z)", TEXT, re.M | re.S
 @pytest.fixture(scope="module")
 def published(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lakehouse]:
     """A lake with the published runs and the laws that the pages name."""
-    with isoflop.open(tmp_path_factory.mktemp("lake") / "published.duckdb") as lake:
+    with open_here(tmp_path_factory.mktemp("lake") / "published.duckdb") as lake:
         import_path(lake, find_published("chinchilla_epoch"))
         lake.sql(
             "CREATE LAW chin AS FIT loss ~ chinchilla(params, tokens) FROM runs WHERE NOT outlier WITH (resamples = 20)"

@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-import isoflop
 from isoflop.lakehouse import Lakehouse
 from isoflop.lakehouse.errors import StatementError
+from tests.lakes import open_here
 from tests.queries.language.given_laws import message, under
 
 GIVEN = (
@@ -21,7 +21,7 @@ DESIGN = "DESIGN 2 RUNS FOR {name} TO x = 1e5 OVER x IN [1, 1000] LOG SUBJECT TO
 
 @pytest.fixture
 def lake(tmp_path: Path) -> Iterator[Lakehouse]:
-    with isoflop.open(tmp_path / "lake.duckdb") as opened:
+    with open_here(tmp_path / "lake.duckdb") as opened:
         yield opened
 
 

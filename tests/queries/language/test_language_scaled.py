@@ -6,11 +6,11 @@ from collections.abc import Iterator
 
 import pytest
 
-import isoflop
 from isoflop.cli.plot.command import figure_of
 from isoflop.cli.plot.figure import Line, PointMarks
 from isoflop.lakehouse import Lakehouse
 from isoflop.lakehouse.errors import StatementError
+from tests.lakes import open_here
 
 POINTS = (
     "CREATE TABLE points AS SELECT p AS params, d AS tokens, 6 * p * d AS flops, "
@@ -33,7 +33,7 @@ TO = "params = 7e10, tokens = 1.4e12, flops = 6 * params * tokens"
 @pytest.fixture(scope="module")
 def lake(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lakehouse]:
     """Thirty points without noise, with every law saved."""
-    with isoflop.open(str(tmp_path_factory.mktemp("scaled") / "lake.duckdb")) as opened:
+    with open_here(str(tmp_path_factory.mktemp("scaled") / "lake.duckdb")) as opened:
         opened.sql(POINTS)
         for name, (form, _) in LAWS.items():
             opened.sql(f"CREATE LAW {name} AS FIT {form} FROM points WITH (resamples = 20, forward = false)")

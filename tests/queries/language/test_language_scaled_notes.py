@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-import isoflop
 from isoflop.lakehouse import Lakehouse
+from tests.lakes import open_here
 
 POINTS = (
     "CREATE TABLE points AS SELECT p AS params, d AS tokens, 6 * p * d AS flops, "
@@ -25,7 +25,7 @@ FORMS = {
 
 @pytest.fixture
 def lake(tmp_path: Path) -> Iterator[Lakehouse]:
-    with isoflop.open(tmp_path / "lake.duckdb") as opened:
+    with open_here(tmp_path / "lake.duckdb") as opened:
         opened.sql(POINTS)
         for name, form in FORMS.items():
             opened.sql(f"CREATE LAW {name} AS FIT loss ~ {form} FROM points WITH (resamples = 0, forward = false)")

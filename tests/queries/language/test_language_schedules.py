@@ -10,11 +10,11 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-import isoflop
 from isoflop.lakehouse import Lakehouse
 from isoflop.lakehouse.errors import StatementError
 from isoflop.queries.laws import ANNEALING_CURVE
 from isoflop.queries.laws.law import input_names
+from tests.lakes import open_here
 
 PAGE = Path(__file__).resolve().parents[3] / "docs" / "sweeps.md"
 STEPS, PEAK, FINAL, WARM = 24_000.0, 3e-4, 3e-5, 500.0
@@ -43,7 +43,7 @@ def curve(run: str, noise: float) -> pa.Table:
 @pytest.fixture(scope="module")
 def lake(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lakehouse]:
     """A lake with points of a cosine and a constant schedule in `seen`, of another one in `unseen`."""
-    with isoflop.open(tmp_path_factory.mktemp("lake") / "schedules.duckdb") as opened:
+    with open_here(tmp_path_factory.mktemp("lake") / "schedules.duckdb") as opened:
         seen = pa.concat_tables([curve("cosine", NOISE), curve("constant", NOISE)])
         opened.write([("CREATE TABLE seen AS FROM _seen", None)], {"_seen": seen})
         opened.write([("CREATE TABLE unseen AS FROM _unseen", None)], {"_unseen": curve("wsd", 0.0)})

@@ -6,9 +6,9 @@ from collections.abc import Iterator
 
 import pytest
 
-import isoflop
 from isoflop.lakehouse import Lakehouse
 from isoflop.lakehouse.errors import QuerySyntaxError, StatementError
+from tests.lakes import open_here
 from tests.queries.language.conftest import planted_points
 
 FIT = "FIT loss ~ chinchilla(params, tokens) FROM pair GROUP BY recipe SHARING (E, alpha, beta)"
@@ -18,7 +18,7 @@ WITH = "WITH (resamples = 50)"
 @pytest.fixture(scope="module")
 def lake(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lakehouse]:
     """A lake with runs of two recipes: the old one needs 2 times the params and 1.5 times the tokens."""
-    with isoflop.open(tmp_path_factory.mktemp("lake") / "shared.duckdb") as opened:
+    with open_here(tmp_path_factory.mktemp("lake") / "shared.duckdb") as opened:
         opened.write([("CREATE TABLE points AS FROM _points", None)], {"_points": planted_points()})
         more = "(400 * (2 ** .34 - 1)) / params ** .34 + 410 * (1.5 ** .28 - 1) / tokens ** .28"
         opened.sql(

@@ -9,13 +9,13 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-import isoflop
 from isoflop.cli.plot.command import figure_of
 from isoflop.lakehouse import Lakehouse
 from isoflop.lakehouse.errors import StatementError
 from isoflop.queries.fitting.fit import fit_law
 from isoflop.queries.fitting.intervals import predict
 from isoflop.queries.laws import Coefficient, Law, PlainHuber, PlainSquares, parse_formula
+from tests.lakes import open_here
 
 FORM = (
     "A / (params / 1e6) ^ alpha + B / (tokens / 1e9) ^ beta - E "
@@ -55,7 +55,7 @@ def signed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lakehouse]:
     """A lake with rows of both signs, the same rows moved above zero, and the law `any_sign`."""
     inputs, score = rows_of(0)
     table = pa.table({"params": inputs[:, 0], "tokens": inputs[:, 1], "score": score, "size": inputs[:, 0] > 5e7})
-    with isoflop.open(tmp_path_factory.mktemp("signs") / "lake.duckdb") as lake:
+    with open_here(tmp_path_factory.mktemp("signs") / "lake.duckdb") as lake:
         lake.sql("CREATE TABLE runs_of_any_sign AS FROM planted_rows", relations={"planted_rows": table})
         lake.sql("CREATE TABLE above AS SELECT * REPLACE (score + 6 AS score) FROM runs_of_any_sign")
         lake.sql(f"CREATE LAW any_sign AS {FIT} {PLAIN}")

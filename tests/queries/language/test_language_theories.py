@@ -7,10 +7,10 @@ from collections.abc import Iterator
 import numpy as np
 import pytest
 
-import isoflop
 from isoflop.lakehouse import Lakehouse
 from isoflop.lakehouse.errors import StatementError
 from isoflop.workers import Plrf, TrainOptions
+from tests.lakes import open_here
 
 STEPS = [5, 10, 20, 40, 80, 160, 320]
 POINTS = "(SELECT run_id, step, value AS loss FROM metric_curves WHERE metric = 'loss')"
@@ -28,7 +28,7 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lakehouse]:
     for step, before in zip(STEPS, [0, *STEPS], strict=False):
         program.advance(step - before)
         losses[step] = program.measure()["loss"]
-    with isoflop.open(str(tmp_path_factory.mktemp("theories") / "lake.duckdb")) as lake:
+    with open_here(str(tmp_path_factory.mktemp("theories") / "lake.duckdb")) as lake:
         for number, run in enumerate(runs):
             with lake.run("plrf", run.config(), seed=run.seed, steps=run.steps) as logged:
                 for step in STEPS:

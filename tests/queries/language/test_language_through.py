@@ -8,9 +8,9 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-import isoflop
 from isoflop.lakehouse import Lakehouse
 from isoflop.lakehouse.errors import QuerySyntaxError, StatementError, UnknownName
+from tests.lakes import open_here
 from tests.queries.language.conftest import planted_points
 
 AT = "TO params = [1e10, 7e10], tokens = 1.4e12"
@@ -25,7 +25,7 @@ def lake(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lakehouse]:
     noise = 0.01 * np.random.default_rng(1).standard_normal(len(loss))
     error = (0.85 - 3 * np.exp(-1.1 * loss)) * np.exp(noise)
     points = points.append_column("error", pa.array(error)).append_column("score", pa.array(2 * error))
-    with isoflop.open(tmp_path_factory.mktemp("lake") / "chain.duckdb") as opened:
+    with open_here(tmp_path_factory.mktemp("lake") / "chain.duckdb") as opened:
         opened.write([("CREATE TABLE points AS FROM _points", None)], {"_points": points})
         for law in ("chin AS FIT loss ~ chinchilla(params, tokens)", "task AS FIT error ~ task_error(loss)"):
             opened.sql(f"CREATE LAW {law} FROM points WITH (resamples = 50)")

@@ -7,8 +7,8 @@ from collections.abc import Iterator
 import numpy as np
 import pytest
 
-import isoflop
 from isoflop.lakehouse import Lakehouse
+from tests.lakes import open_here
 
 ROWS = (
     "CREATE TABLE d AS SELECT k / 10.0 + 2 AS loss, 1.0 - 0.4 * (k / 10.0 + 2) + 0.01 * sin(k * 7) AS acc, acc + 5 AS "
@@ -22,7 +22,7 @@ AT = "TO params = 1B, tokens = 20B"
 @pytest.fixture(scope="module")
 def lake(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lakehouse]:
     """A lake with a given law `g` of the loss, and laws that take it: `acc` and `high` scatter by amounts."""
-    with isoflop.open(tmp_path_factory.mktemp("lake") / "signs.duckdb") as opened:
+    with open_here(tmp_path_factory.mktemp("lake") / "signs.duckdb") as opened:
         opened.sql(ROWS)
         opened.sql(f"CREATE LAW acc AS FIT acc ~ a - b * loss {LINE.format('least_squares')}")
         opened.sql(f"CREATE LAW high AS FIT high ~ a - b * loss {LINE.format('huber_plain')}")

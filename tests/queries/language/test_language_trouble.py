@@ -6,8 +6,8 @@ from collections.abc import Iterator
 
 import pytest
 
-import isoflop
 from isoflop.lakehouse import Lakehouse
+from tests.lakes import open_here
 
 FIT = "FIT loss ~ chinchilla(params, tokens) FROM wild WITH (resamples = 20)"
 BOX = "params IN [1e7, 1e9] LOG, tokens IN [1e9, 1e11] LOG SUBJECT TO 6 * params * tokens <= 1e18"
@@ -21,7 +21,7 @@ SAID = (
 @pytest.fixture(scope="module")
 def wild(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lakehouse]:
     """24 rows of which the one at position 14 is seven times too large, and the law `bad` of them."""
-    with isoflop.open(tmp_path_factory.mktemp("wild") / "wild.duckdb") as lake:
+    with open_here(tmp_path_factory.mktemp("wild") / "wild.duckdb") as lake:
         lake.sql(
             "CREATE TABLE tame AS SELECT i, i % 2 AS half, 1e6 * power(2, i % 6) AS params, "
             "1e8 * power(3, i // 6) AS tokens, "

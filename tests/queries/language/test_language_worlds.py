@@ -15,9 +15,9 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-import isoflop
 from isoflop.lakehouse import Lakehouse
 from isoflop.queries.language.syntax.tokens import quote_name
+from tests.lakes import open_here
 
 Numbers = Mapping[str, float]
 NAMES = (
@@ -175,7 +175,7 @@ def ask_everything(lake: Lakehouse, world: World, chance: random.Random) -> int:
 @pytest.fixture(scope="module")
 def lake(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lakehouse]:
     """A lake that holds one world after another."""
-    with isoflop.open(tmp_path_factory.mktemp("worlds") / "worlds.duckdb") as opened:
+    with open_here(tmp_path_factory.mktemp("worlds") / "worlds.duckdb") as opened:
         yield opened
 
 

@@ -9,9 +9,9 @@ import numpy as np
 import pyarrow.csv
 import pytest
 
-import isoflop
 from isoflop.lakehouse import Lakehouse
 from isoflop.lakehouse.exchange import import_path
+from tests.lakes import open_here
 from tests.queries.language.conftest import planted_points
 
 GLANCE = (
@@ -77,7 +77,7 @@ def asked(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Lakehouse,
     """A lake with 24 runs that were logged and 60 that were imported, and a folder for files."""
     folder = tmp_path_factory.mktemp("reference")
     generator = np.random.default_rng(1)
-    with isoflop.open(folder / "lake.duckdb") as lake:
+    with open_here(folder / "lake.duckdb") as lake:
         for k in range(24):
             params, tokens = 10.0 ** (7 + k % 6 / 2), 10.0 ** (9 + k // 6)
             loss = (1.7 + 400 / params**0.34 + 410 / tokens**0.28) * np.exp(0.002 * generator.standard_normal())
