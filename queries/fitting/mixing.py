@@ -5,8 +5,9 @@ left out best is chosen, and a form's weight is how often that happens. One draw
 one resample, so that an interval holds both how a form moves and how the forms differ.
 
 Left out are forms whose fit fails, forms with a coefficient that the rows do not determine or that ends where its
-domain does, and forms with an upper bound where the rows do not show one. Where no form is left, those that have
-numbers stay, and the fit says that it is singular.
+domain does, and forms with an upper bound where the rows do not show one. Such a form stays where the rows speak
+against every other one: what a broken curve does is then known, if not by which coefficients. Where no form is left,
+those that have numbers stay, and the fit says that it is singular.
 
 A resample starts from the fit to all rows, and so do the fits to the small rows of the forward check: that makes both
 of them cheap.
@@ -46,6 +47,7 @@ from isoflop.queries.laws.objectives import Objective
 
 RESAMPLE_STEPS, RESAMPLE_TOLERANCE = 25, 1e-6  # of each resample [1]: leaves it 0.3 % above its least objective
 CUT_STARTS = 8  # draws of the whole fit that a forward cut starts from, its coefficients the first
+NO_SUPPORT = 10.0  # more in AICc [1] leaves a model "essentially none": Burnham and Anderson 2002, section 2.6
 CUT_RESAMPLES = 64  # of each forward cut: the ends of an interval within a tenth, at a third of the price
 
 
@@ -181,6 +183,9 @@ def _admitted(found: Sequence[_Part]) -> tuple[list[_Part], list[Note]]:
     usable = [part for part in found if np.isfinite(part.solution.coefficients).all()]
     reasons = {part.title: _why_left_out(part) for part in found}
     kept = [part for part in usable if reasons[part.title] is None]
+    if kept:
+        best = min(_criteria(part).aicc for part in kept)
+        kept = [part for part in usable if part in kept or _criteria(part).aicc < best - NO_SUPPORT]
     kept = kept or [part for part in usable if part.verdict.status == "converged"] or usable
     notes = [
         Note("form_left_out", f"{part.title} has no weight: {reasons[part.title]}")
@@ -258,13 +263,13 @@ def _weights(parts: Sequence[_Part], data: Data, chosen: Array) -> Array:
     won = np.array([np.count_nonzero(chosen == k) for k in range(len(parts))], dtype=np.float64)
     if won.sum():
         return np.asarray(won / won.sum())
-    aicc = np.array([_criteria(part, data).aicc for part in parts])
+    aicc = np.array([_criteria(part).aicc for part in parts])
     weights = np.exp(-0.5 * np.nan_to_num(aicc - np.nanmin(aicc, initial=np.inf), nan=np.inf))
     return np.asarray(weights / weights.sum() if weights.sum() > 0 else np.full(len(parts), 1 / len(parts)))
 
 
-def _criteria(part: _Part, data: Data) -> Criteria:
-    solution, count = part.solution, len(part.problem.free)
+def _criteria(part: _Part) -> Criteria:
+    solution, count, data = part.solution, len(part.problem.free), part.problem.data
     values = data.scatter.on_scale(data.target)
     return criteria(values, solution.residuals, data.weight, solution.penalty, solution.objective, count, data.scatter)
 
@@ -324,7 +329,7 @@ def _without_weights(law: FormMixture, resampled: Resampled) -> Intervals:
 def _verdict(law: FormMixture, data: Data, parts: Sequence[_Part], notes: list[Note]) -> Verdict:
     """Whether the mixture can be used: as its forms can."""
     own = [*diagnosis.notes_on_rows(law, data), *notes_on_mistakes(law, data)]
-    first = parts[0].verdict
+    first = next((part.verdict for part in parts if part.verdict.status == "converged"), parts[0].verdict)
     if any(note.code == "constant_target" for note in own):
         return Verdict("singular", f"{law.target} is constant", (*own, *notes))
     if first.status != "converged":

@@ -24,6 +24,8 @@ _MESSAGE = re.compile(
 _JOINS_STRINGS = re.compile(r"(?:\s|--[^\n\r]*)*[\n\r](?:\s|--[^\n\r]*)*")
 OVERFLOW = "the product is larger than a whole number can be: begin with a DOUBLE, such as 6e0 * params * tokens"
 _SIGNED = re.compile(r"\^[-+]")
+_OWN_NAME = r'"(?:[^"\n]*\.)?_isoflop_[^"\n]*"'  # a relation of ours, which nobody typed
+_OWN_CANDIDATES = re.compile(rf"\nCandidate (?:tables|bindings): {_OWN_NAME}(?:, {_OWN_NAME})*(?=\n|$)|, {_OWN_NAME}")
 _NEAR = re.compile(r'syntax error at or near "[^\n]*"|syntax error at end of input')
 
 
@@ -115,6 +117,7 @@ class Composed:
             span, near = self._locate(self._length)
         if near is not None:
             message = _NEAR.sub(lambda _: near, message)
+        message = _OWN_CANDIDATES.sub("", message)
         kinds = QuerySyntaxError if kind == "Parser" else StatementError
         hint = correlation_hint if message.startswith("Referenced table") else None
         hint = OVERFLOW if message.startswith("Overflow in") else hint

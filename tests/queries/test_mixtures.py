@@ -12,6 +12,7 @@ from isoflop.queries.laws import CHINCHILLA, POWER, find_law
 from isoflop.queries.laws.auto import auto_law
 from isoflop.queries.laws.derivatives import CENTRAL, central
 from isoflop.queries.laws.form_mixture import FormMixture
+from tests.bench.bench_auto import error, learning_curves
 
 X = np.logspace(2, 6, 50)[:, None]
 PLATEAU = POWER.predict(np.array([1.5, 40.0, 0.3]), X)
@@ -124,3 +125,15 @@ def test_the_regressor_takes_the_word():
     model = LawRegressor("auto", resamples=50).fit(X, noisy(PLATEAU))
     np.testing.assert_allclose(model.predict(X), PLATEAU, rtol=0.02)
     assert model.law_.name == "auto"
+
+
+def test_a_form_that_is_not_determined_stays_where_the_rows_speak_against_every_other():
+    """A published learning curve without visible noise: its break is certain, where and how sharp it is is not."""
+    curve = list(learning_curves())[6]
+    alone = fit_law(find_law("bnsl"), curve.inputs, curve.values, resamples=0)
+    power = fit_law(POWER, curve.inputs, curve.values, resamples=0)
+    assert power.is_converged and alone.criteria.aicc < power.criteria.aicc - 50
+    fit = fit_law(auto_law(1), curve.inputs, curve.values, resamples=60)
+    assert fit.is_converged and fit.values["bnsl_weight"] > 0.9
+    off = error(curve, lambda inputs: fit.law.predict(fit.coefficients, inputs))
+    assert off < error(curve, lambda inputs: POWER.predict(power.coefficients, inputs)) / 3

@@ -261,7 +261,7 @@ def prepare(lake: Lakehouse) -> None:
 def watched(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Watched]:
     """A small lake, asked from an empty folder."""
     folder, before = tmp_path_factory.mktemp("empty"), Path.cwd()
-    with isoflop.open(tmp_path_factory.mktemp("lake") / "fuzzed.duckdb") as lake:
+    with open_here(tmp_path_factory.mktemp("lake") / "fuzzed.duckdb") as lake:
         prepare(lake)
         os.chdir(folder)
         try:
