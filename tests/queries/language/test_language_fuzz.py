@@ -18,12 +18,12 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-import isoflop
 from isoflop.lakehouse import Lakehouse
 from isoflop.lakehouse.errors import IsoflopError, StatementError
 from isoflop.queries.language.parse import parse_clause
 from isoflop.queries.language.syntax.tokens import quote_name, tokenize
 from isoflop.queries.language.verbs import VERBS, words
+from tests.lakes import open_here
 from tests.queries.language.statements import FITTING, make
 
 PASSTHROUGH = Path(__file__).parents[2] / "fixtures" / "queries" / "passthrough"

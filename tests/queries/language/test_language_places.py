@@ -170,7 +170,7 @@ def test_laws_of_given_coefficients_have_a_gain(planted: Lakehouse) -> None:
 
 @pytest.mark.parametrize("asked", ["x.y.z * params", "y.z * params", "z * params"])
 def test_an_error_does_not_name_a_relation_that_nobody_typed(planted: Lakehouse, asked: str) -> None:
-    with pytest.raises(StatementError, match="Referenced (table|column)") as caught:
+    with pytest.raises(StatementError, match=r"Referenced (table|column)") as caught:
         planted.sql(f"EXTRAPOLATE chin TO params = [1e9, 1e10], tokens = {asked}")
     assert "_isoflop_" not in str(caught.value)
     assert caught.value.text[caught.value.start :].startswith(asked.split(".")[0].split(" ")[0])
