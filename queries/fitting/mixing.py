@@ -46,9 +46,7 @@ from isoflop.queries.laws.law import Law, Role
 from isoflop.queries.laws.objectives import Objective
 
 RESAMPLE_STEPS, RESAMPLE_TOLERANCE = 25, 1e-6  # of each resample [1]: leaves it 0.3 % above its least objective
-CUT_STARTS = 8  # draws of the whole fit that a forward cut starts from, its coefficients the first
 NO_SUPPORT = 10.0  # more in AICc [1] leaves a model "essentially none": Burnham and Anderson 2002, section 2.6
-CUT_RESAMPLES = 64  # of each forward cut: the ends of an interval within a tenth, at a third of the price
 
 
 @dataclass(frozen=True, eq=False)
@@ -107,15 +105,6 @@ def run(law: Law, data: Data, options: FitOptions) -> Fit:
     how = f"share of {len(counts)} resamples whose left-out rows each predicts best"
     notes.append(Note("weighed_by", f"{shown}: {how if options.resamples else 'exp(-aicc / 2), without resamples'}"))
     return _composed(law, data, options, parts, weights, chosen, notes)
-
-
-def of_cuts(fit: Fit, options: FitOptions) -> FitOptions:
-    """Return how the forward check of a mixture fits the small rows: from where the fit to all rows ended."""
-    draws = fit.draws[np.isfinite(fit.draws).all(axis=1)]
-    some = np.unique(np.linspace(0, max(len(draws) - 1, 0), CUT_STARTS - 1).astype(int))[: len(draws)]
-    starts = np.concatenate([fit.coefficients[None], draws[some]])
-    how = options.of_cuts
-    return replace(how, starts=starts, resamples=min(how.resamples, CUT_RESAMPLES))
 
 
 def in_order_of(law: Law, fit: Fit) -> Array:
