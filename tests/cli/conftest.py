@@ -16,6 +16,7 @@ from plot_samples import planted_loss
 import isoflop
 from isoflop.cli.main import main
 from isoflop.lakehouse import Lakehouse
+from tests.lakes import open_here
 
 
 @pytest.fixture
@@ -58,7 +59,7 @@ def curves_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture
 def curves_lake(curves_file: Path, tmp_path: Path) -> Iterator[Lakehouse]:
     """A copy of the lake of four runs, open."""
-    with isoflop.open(shutil.copy(curves_file, tmp_path / "curves.duckdb")) as lake:
+    with open_here(shutil.copy(curves_file, tmp_path / "curves.duckdb")) as lake:
         yield lake
 
 
@@ -94,5 +95,5 @@ def _row(number: int, params: float, tokens: float, noise: np.ndarray) -> str:
 @pytest.fixture
 def laws_lake(laws_file: Path, tmp_path: Path) -> Iterator[Lakehouse]:
     """A copy of the lake with laws, open."""
-    with isoflop.open(shutil.copy(laws_file, tmp_path / "laws.duckdb")) as lake:
+    with open_here(shutil.copy(laws_file, tmp_path / "laws.duckdb")) as lake:
         yield lake
