@@ -25,7 +25,10 @@ _JOINS_STRINGS = re.compile(r"(?:\s|--[^\n\r]*)*[\n\r](?:\s|--[^\n\r]*)*")
 OVERFLOW = "the product is larger than a whole number can be: begin with a DOUBLE, such as 6e0 * params * tokens"
 _SIGNED = re.compile(r"\^[-+]")
 _OWN_NAME = r'"(?:[^"\n]*\.)?_isoflop_[^"\n]*"'  # a relation of ours, which nobody typed
-_OWN_CANDIDATES = re.compile(rf"\nCandidate (?:tables|bindings): {_OWN_NAME}(?:, {_OWN_NAME})*(?=\n|$)|, {_OWN_NAME}")
+_OWN_CANDIDATES = re.compile(
+    rf"\nDid you mean {_OWN_NAME}\?|, {_OWN_NAME}"
+    rf"|\nCandidate (?:tables|bindings): {_OWN_NAME}(?:, {_OWN_NAME})*(?=\n|$)"
+)
 _NEAR = re.compile(r'syntax error at or near "[^\n]*"|syntax error at end of input')
 
 

@@ -174,3 +174,9 @@ def test_an_error_does_not_name_a_relation_that_nobody_typed(planted: Lakehouse,
         planted.sql(f"EXTRAPOLATE chin TO params = [1e9, 1e10], tokens = {asked}")
     assert "_isoflop_" not in str(caught.value)
     assert caught.value.text[caught.value.start :].startswith(asked.split(".")[0].split(" ")[0])
+
+
+def test_a_table_that_is_not_there_is_not_taken_for_a_relation_that_nobody_typed(planted: Lakehouse) -> None:
+    with pytest.raises(StatementError, match="Table with name of does not exist") as caught:
+        planted.sql("SELECT * FROM of, LATERAL (SHOW LAWS) v")
+    assert "_isoflop_" not in str(caught.value)
