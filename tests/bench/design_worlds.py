@@ -95,14 +95,18 @@ class DesignWorld:
 
         return runs(brentq(lambda share: np.log(self.flops(runs(share)).sum() / budget), 1e-3, 3.0))
 
-    def designed(self, fit: Fit, budget: float) -> RunPlan:
-        """Return the runs that DESIGN chooses within a budget [FLOP] where the statement has no other condition."""
+    def designed(self, fit: Fit, budget: float, *, guarded: bool = True) -> RunPlan:
+        """Return the runs that DESIGN chooses within a budget [FLOP] where the statement has no other condition.
+
+        Without the guard on tokens per parameter they are those that help most if the law is right.
+        """
         variables = [
             Variable(one.name, low, high, is_log=True)
             for one, low, high in zip(self.law.inputs, self.lowest, self.largest, strict=True)
         ]
         target = np.array([self.target])
         conditions, _ = ratio_guard([one.name for one in self.law.inputs], variables, (), target)
+        conditions = conditions if guarded else ()
         return plan_runs(
             lambda places: PosteriorDraws.of(fit.fitted, places), lambda points: points, target,
             variables, self.num_new, conditions=conditions, budgets=(Budget("SUM(flops)", self.flops, budget),),
