@@ -112,7 +112,7 @@ class Terminal:
     def type(self, text: str) -> None:
         os.write(self._file, text.encode())
 
-    def wait_for(self, text: str, seconds: float = 30.0) -> None:
+    def wait_for(self, text: str, seconds: float = 300.0) -> None:
         """Read until a text is on the screen."""
         until = time.monotonic() + seconds
         while text not in self.seen:
