@@ -205,7 +205,7 @@ class Question:
             if clause is not None:
                 name = self._relation(clause.first, clause.last)
                 composed.relations.add(name)
-                composed.own(f" FROM {name} ", stands_for=index)
+                composed.own(f" {name} " if clause.call else f" FROM {name} ", stands_for=index)
                 index = clause.last
                 continue
             if self.tokens[index].kind is Kind.PARAMETER:

@@ -116,6 +116,16 @@ def _newton(kappa: Complex, target: Complex, modes: Modes, samples: float, featu
     return kappa - step, np.abs(step / kappa)
 
 
+def upper_edge(modes: Modes, features: int) -> float:
+    """Return the largest z at which the spectrum of N = `features` random features has weight.
+
+    It is the least value of z = t (1 + sum_k lambda_k / (t - lambda_k) / N) over t beyond all variances.
+    """
+    beyond = modes.variance.max() * (1 + np.geomspace(1e-6, 1e3, 400))  # t, a grid: the least value is flat
+    filled = (1 / (beyond[:, None] - modes.variance)) @ (modes.count * modes.variance)
+    return float(np.min(beyond * (1 + filled / features)))
+
+
 def wedge(largest: float, longest: float) -> tuple[Complex, Complex]:
     """Return nodes z (n,) and weights (n,) of the upper half of a contour around the spectrum from 0 to `largest`.
 

@@ -29,12 +29,12 @@ import numpy as np
 from scipy.special import gamma as gamma_function
 
 from isoflop.lakehouse.models.random_features import usual_rate_constant
-from isoflop.queries.theory.equivalents import Array, Complex, Modes, power_law_modes, renormalized, wedge
+from isoflop.queries.theory.equivalents import Array, Complex, Modes, power_law_modes, renormalized, upper_edge, wedge
 from isoflop.queries.theory.theory import Steps
 
 SINGLE_STEPS = 25  # taken one by one, before the curve is straight over many
 RATIO = 0.02  # of the steps taken together to those before; 0.04 changes a curve by less than 1e-3
-EDGE = 1.3  # of the contour over the largest eigenvalue that a draw of W is expected to have
+EDGE = 1.2  # of the contour over the largest eigenvalue
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -99,15 +99,14 @@ def contour_nodes(problem: RandomFeatures, longest: int) -> Nodes:
     ArithmeticError : if the learning rate is so large that a direction grows
     """
     modes, rate, batch = problem.modes, problem.rate, problem.batch_size
-    spread = float(modes.count @ modes.variance) / (modes.variance[0] * problem.width)
-    largest = EDGE * modes.variance[0] * (1 + np.sqrt(spread)) ** 2
-    z, weight = wedge(float(largest), 2 * rate * batch * max(longest, SINGLE_STEPS))
+    largest = upper_edge(modes, problem.width)
+    if rate * (batch + 1) * largest >= 2:
+        raise ArithmeticError(f"at the learning rate {rate:.3g} SGD diverges")
+    z, weight = wedge(EDGE * largest, 2 * rate * batch * max(longest, SINGLE_STEPS))
     kappa = renormalized(-z, modes, features=problem.width)
     forcing = (kappa[:, None] / (kappa[:, None] + modes.variance)) @ (modes.count * modes.power) / z
     kernel = -(rate**2) * batch * z * modes.degrees(kappa)
     slowness = 2 * rate * batch * z - rate**2 * batch * (batch + 1) * z**2
-    if np.any(np.abs(1 - slowness) > 1 + 4 / max(longest, SINGLE_STEPS)):
-        raise ArithmeticError(f"at the learning rate {rate:.3g} SGD diverges")
     return Nodes(slowness, weight * forcing, weight * kernel)
 
 
@@ -118,8 +117,9 @@ def risk_curve(problem: RandomFeatures, at: Steps) -> Array:
     ------
     ArithmeticError : if the learning rate is so large that the risk grows without end
     """
-    longest = int(at[-1]) if len(at) else 0
-    nodes = contour_nodes(problem, longest)
+    nodes = contour_nodes(problem, int(at[-1]) if len(at) else 0)
+    if 2 * float((nodes.kernel / nodes.slowness).sum().real) >= 1:  # the sum of the kernel over all steps
+        raise ArithmeticError(f"at the learning rate {problem.rate:.3g} SGD diverges")
     found = dict.fromkeys(at.tolist(), 0.0)
     rho, decay = nodes.forcing, np.log1p(-nodes.slowness)
     step, risk = 0, 2 * float(nodes.forcing.sum().real)
@@ -135,8 +135,6 @@ def risk_curve(problem: RandomFeatures, at: Steps) -> Array:
         after = (2 * float(flat.sum().real) - gain * risk) / (1 - gain)
         rho = flat + nodes.kernel * leaned * (after - risk)
         step, risk = upcoming, after
-        if not np.isfinite(risk) or risk < 0:
-            raise ArithmeticError(f"at the learning rate {problem.rate:.3g} SGD diverges")
     found[step] = risk
     return np.array([found[each] for each in at.tolist()])
 
