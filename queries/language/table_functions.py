@@ -41,6 +41,7 @@ class TableFunction:
     ----------
     name : of it
     purpose : what it is for
+    module : where it is derived
     source : paper and equation
     arguments : in the order in which they are given; two of them at least are needed
     columns : what it answers with behind its arguments, in order: name -> meaning with unit
@@ -50,6 +51,7 @@ class TableFunction:
 
     name: str
     purpose: str
+    module: str
     source: str
     arguments: tuple[Argument, ...]
     columns: Mapping[str, str]
@@ -134,6 +136,7 @@ PHASES = TableFunction(
         "width of it follow. On a boundary between phases eta is that of both, and `meet` names them; where there is "
         "no power law the phase is null. `isoflop plot phases` draws the plane."
     ),
+    module="isoflop.queries.theory.phases",
     source="Paquette et al. 2024 (arXiv:2405.15074), section 3",
     arguments=(_ALPHA, _BETA),
     columns={
@@ -160,6 +163,7 @@ PHASE_CURVES = TableFunction(
         "features and the data, and the power laws that it is made of. A run of the family `plrf` has features of its "
         "own and differs, by 10 to 25 per cent at width 200; `PREDICT RUNS BY volterra_plrf` knows its features."
     ),
+    module="isoflop.queries.theory.plrf_risk",
     source="Paquette et al. 2024 (arXiv:2405.15074), sections 2 and 4",
     arguments=(
         _ALPHA,
@@ -181,7 +185,7 @@ PHASE_CURVES = TableFunction(
     },
     rows=_phase_curves,
     examples=(
-        "SELECT width, step, round(loss, 6) AS loss, round(F_pp + F_ac + F_0 + K_pp, 6) AS parts\n"
+        "SELECT width, step, round(log10(loss), 3) AS log_loss, round(log10(F_pp + F_ac + F_0 + K_pp), 3) AS log_parts\n"
         "FROM phase_curves(1.0, 0.3, [1000, 1B], [10K, 1B]) ORDER BY width, step",
     ),
     mistakes=("FROM phase_curves(0.7, 0.3, 100, 1000, rate_constant := 3)",),
