@@ -190,10 +190,9 @@ def _checked(question: Question, argument: Argument, value: Any, place: Expressi
     if isinstance(value, bool) or not isinstance(value, int | float | Decimal):
         raise question.error("Binder", f"{argument.name} is a number or a list of numbers, got {value!r}", place)
     number = float(value)
-    wanted = "a finite number" if argument.above is None else f"a number above {argument.above:g}"
-    if argument.is_whole:
-        wanted = wanted.replace("a ", "a whole ", 1)
-    is_right = abs(number) < float("inf") and (argument.above is None or number > argument.above)
+    kind, bound = "whole number" if argument.is_whole else "number", f"above {argument.above:g}"
+    wanted = f"a {kind} {bound}" if not argument.may_be_zero else f"{argument.above:g} or a {kind} {bound}"
+    is_right = argument.above < number < float("inf") or (argument.may_be_zero and number == argument.above)
     if not is_right or (argument.is_whole and not number.is_integer()):
         raise question.error("Binder", f"{argument.name}, {argument.meaning}, is {wanted}, got {number:g}", place)
     return int(number) if argument.is_whole else number

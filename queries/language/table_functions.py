@@ -21,14 +21,16 @@ class Argument:
     ----------
     name : by which it can be given, and that of the column of a query
     meaning : what it is, and its unit
-    above : it is larger; None for any number
+    above : it is larger
+    may_be_zero : whether it may be what it is above as well
     is_whole : whether it is a whole number
     is_optional : whether it may be left out; the function then says what it is
     """
 
     name: str
     meaning: str
-    above: float | None = 0.0
+    above: float = 0.0
+    may_be_zero: bool = False
     is_whole: bool = False
     is_optional: bool = False
 
@@ -126,6 +128,51 @@ def _phase_curves(asked: Sequence[Mapping[str, Value]]) -> list[Row]:
     return found
 
 
+def _regimes(asked: Sequence[Mapping[str, Value]]) -> list[Row]:
+    from isoflop.queries.theory.regimes import cell_of
+
+    cells = [cell_of(_number(row["data"]), _number(row["params"]), _number(row["exponent"])) for row in asked]
+    return [
+        {
+            "regime": cell.regime,
+            "limited_by": cell.limited_by,
+            "loss": cell.loss,
+            "limit": cell.limit,
+            "excess": cell.loss / cell.limit - 1,
+            "power": cell.power,
+        }
+        for cell in cells
+    ]
+
+
+def _rich_exponents(asked: Sequence[Mapping[str, Value]]) -> list[Row]:
+    from dataclasses import asdict
+
+    from isoflop.queries.theory.feature_learning import rich_exponents
+
+    return [asdict(rich_exponents(_number(row["alpha"]), _number(row["beta"]))) for row in asked]
+
+
+def _rich_curves(asked: Sequence[Mapping[str, Value]]) -> list[Row]:
+    import numpy as np
+
+    from isoflop.queries.theory.feature_learning import rich_curve, rich_exponents
+
+    tasks: dict[tuple[float, ...], list[int]] = {}
+    for place, row in enumerate(asked):
+        task = tuple(_number(row[name]) for name in ("alpha", "beta", "richness"))
+        rich_exponents(*task[:2])  # refuses what has no curve
+        tasks.setdefault(task, []).append(place)
+    found: list[Row] = [{} for _ in asked]
+    for (alpha, beta, richness), places in tasks.items():
+        times = np.array([_number(asked[place]["time"]) for place in places])
+        at = np.unique(times)
+        losses = rich_curve(alpha, beta, richness, at)
+        for place, position in zip(places, np.searchsorted(at, times).tolist(), strict=True):
+            found[place] = {"loss": float(losses[position])}
+    return found
+
+
 _ALPHA = Argument("alpha", "the data have the spectrum j^-2alpha [1]")
 _BETA = Argument("beta", "the target has the coefficients j^-beta [1]")
 
@@ -185,11 +232,90 @@ PHASE_CURVES = TableFunction(
     },
     rows=_phase_curves,
     examples=(
-        "SELECT width, step, round(log10(loss), 3) AS log_loss, round(log10(F_pp + F_ac + F_0 + K_pp), 3) AS log_parts\n"
+        "SELECT width, step, round(log10(loss), 3) AS log_loss, round(log10(F_pp + F_ac + F_0 + K_pp), 3) AS parts\n"
         "FROM phase_curves(1.0, 0.3, [1000, 1B], [10K, 1B]) ORDER BY width, step",
     ),
     mistakes=("FROM phase_curves(0.7, 0.3, 100, 1000, rate_constant := 3)",),
 )
 
-TABLE_FUNCTIONS: tuple[TableFunction, ...] = (PHASES, PHASE_CURVES)
+REGIMES = TableFunction(
+    name="regimes",
+    purpose=(
+        "What limits the loss of a random-feature student at some data and params, for a spectrum i^-(1 + exponent): "
+        "their resolution, and the loss itself is a power law, or their variance, and its difference from the limit is "
+        "one. Cells near the peak at data = params are in neither and belong into no fit."
+    ),
+    module="isoflop.queries.theory.regimes",
+    source="Bahri et al. 2021 (arXiv:2102.06701)",
+    arguments=(
+        Argument("data", "D, samples"),
+        Argument("params", "P, trained features"),
+        Argument("exponent", "alpha_K of the spectrum i^-(1 + alpha_K) [1]"),
+    ),
+    columns={
+        "regime": "`resolution`, `variance` or `mixed`",
+        "limited_by": "`data` or `params`; null where mixed",
+        "loss": "of least squares without a ridge [variance of the target's modes]; infinite at the peak",
+        "limit": "the loss with no end of what there is more of",
+        "excess": "loss over limit, less 1 [1]; 1e-3 to 1/19 is variance",
+        "power": "of the larger of the two for loss - limit in the regime variance, of the lesser for the loss in "
+        "resolution [1]",
+    },
+    rows=_regimes,
+    examples=(
+        "SELECT data, params, regime, limited_by, round(loss, 4) AS loss, power\n"
+        "FROM regimes([32, 64, 16000, 1M], [32, 64, 16000, 1M], 0.5) WHERE data <> params",
+        "SELECT round(-coefficients.alpha, 3) AS power FROM\n"
+        "(FIT loss ~ power(data) PARAMETERS (E FIXED 0) FROM (FROM regimes([64, 128, 256, 512, 1024], 1e9, 0.5))\n"
+        "WITH (resamples = 0))",
+    ),
+)
+RICH_EXPONENTS = TableFunction(
+    name="rich_exponents",
+    purpose=(
+        "What learning features does to the exponents of a linear network: hard tasks, beta < 1, fall as "
+        "t^-(2 beta / (1 + beta)) rather than t^-beta, easy ones gain nothing."
+    ),
+    module="isoflop.queries.theory.feature_learning",
+    source="Bordelon et al. 2024 (arXiv:2409.17858), section 4",
+    arguments=(
+        Argument("alpha", "the data have the spectrum k^-alpha [1]", above=1.0),
+        Argument("beta", "the target beyond mode k weighs k^-(alpha beta) [1]"),
+    ),
+    columns={
+        "difficulty": "`hard`, `easy` or `super-easy`",
+        "time_lazy": "the loss falls as time^-this without learned features [1]",
+        "time_rich": "and with them [1]",
+        "width": "trained for long it falls as width^-this [1]",
+        "compute_lazy": "the lowest loss falls as compute^-this, for compute = width * time [1]",
+        "compute_rich": "and with learned features [1]",
+        "best_width_lazy": "its width grows as compute^this [1]",
+        "best_width_rich": "and with learned features [1]",
+    },
+    rows=_rich_exponents,
+    examples=(
+        "SELECT alpha, beta, difficulty, round(compute_lazy, 4) AS lazy, round(compute_rich, 4) AS rich\n"
+        "FROM rich_exponents([1.5, 2], [0.5, 1.2, 1.5])",
+    ),
+    mistakes=("FROM rich_exponents(0.9, 0.5)",),
+)
+RICH_CURVES = TableFunction(
+    name="rich_curves",
+    purpose=(
+        "The loss over time of a linear network of infinite width with all data at once, on power-law data, whose "
+        "features learn by `richness` as much as its readout; richness 0 is lazy."
+    ),
+    module="isoflop.queries.theory.feature_learning",
+    source="Bordelon et al. 2024 (arXiv:2409.17858), section 3",
+    arguments=(
+        *RICH_EXPONENTS.arguments,
+        Argument("richness", "gamma, learning rate of the features over that of the readout [1]", may_be_zero=True),
+        Argument("time", "t, learning rate times steps"),
+    ),
+    columns={"loss": "[1]"},
+    rows=_rich_curves,
+    examples=("SELECT richness, time, round(loss, 5) AS loss FROM rich_curves(2, 0.5, [0, 0.1, 1], [10, 100, 1000])",),
+)
+
+TABLE_FUNCTIONS: tuple[TableFunction, ...] = (PHASES, PHASE_CURVES, REGIMES, RICH_EXPONENTS, RICH_CURVES)
 NAMES = {function.name: function for function in TABLE_FUNCTIONS}

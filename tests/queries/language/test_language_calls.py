@@ -97,7 +97,7 @@ def test_every_function_answers_with_the_columns_it_says(lakehouse: Lakehouse, f
         assert lakehouse.sql(example).table.num_rows
     needed = [each for each in function.arguments if not each.is_optional]  # type: ignore[attr-defined]
     assert len(needed) > 1, "one argument is a query"
-    row = ", ".join("2" if each.is_whole else "0.6" for each in needed)
+    row = ", ".join("2" if each.is_whole else f"{each.above + 0.6}" for each in needed)
     names = [each.name for each in function.arguments]  # type: ignore[attr-defined]
     found = lakehouse.sql(f"FROM {function.name}({row})")  # type: ignore[attr-defined]
     assert found.table.column_names == [*names, *function.columns]  # type: ignore[attr-defined]
