@@ -22,9 +22,9 @@ from isoflop.lakehouse.errors import IsoflopError
 from isoflop.lakehouse.exchange.formats import import_path
 from isoflop.lakehouse.exchange.published import find_published
 from isoflop.queries.language import verbs as language
+from isoflop.queries.language.functions import TABLE_FUNCTIONS, TableFunction
 from isoflop.queries.language.options import describe_option
 from isoflop.queries.language.syntax.grammar import SLICES
-from isoflop.queries.language.table_functions import TABLE_FUNCTIONS, TableFunction
 from isoflop.queries.language.verb import Page, Verb
 
 FIGURES = "figures/grammar"

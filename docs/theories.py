@@ -6,7 +6,7 @@ import importlib
 
 from laws import as_markdown
 
-from isoflop.queries.language.table_functions import TABLE_FUNCTIONS, TableFunction
+from isoflop.queries.language.functions import TABLE_FUNCTIONS, TableFunction
 from isoflop.queries.theory import THEORIES, Theory
 
 HEAD = """# Theories

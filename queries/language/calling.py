@@ -9,11 +9,11 @@ from itertools import product
 from typing import TYPE_CHECKING, Any
 
 from isoflop.lakehouse.errors import StatementError, did_you_mean
+from isoflop.queries.language.functions import NAMES, Argument, TableFunction, Value
 from isoflop.queries.language.question import Question
 from isoflop.queries.language.syntax.calls import arguments_of
 from isoflop.queries.language.syntax.clauses import Clause
 from isoflop.queries.language.syntax.nodes import Expression, Span
-from isoflop.queries.language.table_functions import NAMES, Argument, TableFunction, Value
 
 if TYPE_CHECKING:
     import pyarrow as pa

@@ -8,13 +8,13 @@ from functools import cached_property
 from typing import Any
 
 from isoflop.lakehouse.errors import QuerySyntaxError, StatementError
+from isoflop.queries.language.functions import NAMES
 from isoflop.queries.language.syntax.calls import find_calls, may_call
 from isoflop.queries.language.syntax.clauses import Clause, find_clauses, outermost, split_statements
 from isoflop.queries.language.syntax.nodes import Span
 from isoflop.queries.language.syntax.sizes import has_sizes, join_sizes
 from isoflop.queries.language.syntax.tokens import Token, tokenize
 from isoflop.queries.language.syntax.words import Words
-from isoflop.queries.language.table_functions import NAMES
 
 
 @dataclass(frozen=True, eq=False)

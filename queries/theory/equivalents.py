@@ -116,14 +116,15 @@ def _newton(kappa: Complex, target: Complex, modes: Modes, samples: float, featu
     return kappa - step, np.abs(step / kappa)
 
 
-def upper_edge(modes: Modes, features: int) -> float:
-    """Return the largest z at which the spectrum of N = `features` random features has weight.
+def upper_edge(modes: Modes, features: float = np.inf, samples: float = np.inf) -> float:
+    """Return the largest z at which the spectrum of D samples of N random features has weight.
 
-    It is the least value of z = t (1 + sum_k lambda_k / (t - lambda_k) / N) over t beyond all variances.
+    It is the least value of z = t (1 + S / N) (1 + S / D) over t beyond all variances, S = sum_k lambda_k / (t -
+    lambda_k): where kappa = -t stops to be real as s = -z rises from below.
     """
     beyond = modes.variance.max() * (1 + np.geomspace(1e-6, 1e3, 400))  # t, a grid: the least value is flat
     filled = (1 / (beyond[:, None] - modes.variance)) @ (modes.count * modes.variance)
-    return float(np.min(beyond * (1 + filled / features)))
+    return float(np.min(beyond * (1 + filled / features) * (1 + filled / samples)))
 
 
 def wedge(largest: float, longest: float) -> tuple[Complex, Complex]:

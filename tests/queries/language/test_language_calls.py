@@ -6,7 +6,7 @@ import pytest
 
 from isoflop.lakehouse import Lakehouse
 from isoflop.lakehouse.errors import StatementError
-from isoflop.queries.language.table_functions import NAMES, TABLE_FUNCTIONS
+from isoflop.queries.language.functions import NAMES, TABLE_FUNCTIONS
 
 
 def test_lists_make_a_grid(lakehouse: Lakehouse) -> None:
@@ -97,7 +97,9 @@ def test_every_function_answers_with_the_columns_it_says(lakehouse: Lakehouse, f
         assert lakehouse.sql(example).table.num_rows
     needed = [each for each in function.arguments if not each.is_optional]  # type: ignore[attr-defined]
     assert len(needed) > 1, "one argument is a query"
-    row = ", ".join("2" if each.is_whole else f"{each.above + 0.6}" for each in needed)
+    row = ", ".join(
+        "40" if each.is_whole else "0.1" if each.name == "learning_rate" else f"{each.above + 0.6}" for each in needed
+    )
     names = [each.name for each in function.arguments]  # type: ignore[attr-defined]
     found = lakehouse.sql(f"FROM {function.name}({row})")  # type: ignore[attr-defined]
     assert found.table.column_names == [*names, *function.columns]  # type: ignore[attr-defined]

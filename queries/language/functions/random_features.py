@@ -1,84 +1,16 @@
-"""Functions that stand where tables do, of theories that need no runs: `FROM phases(0.7, [0.3, 0.6])`.
-
-A function is a record here, and a name in `TABLE_FUNCTIONS`; what it computes lies in `queries/theory/` and is imported
-when it is called.
-"""
+"""Table functions of random features: the phases of SGD, their curves, and the regimes of data and params."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
-
-Value = int | float | None
-Row = dict[str, object]
+from isoflop.queries.language.functions.function import Argument, Asked, Row, TableFunction, number
 
 
-@dataclass(frozen=True)
-class Argument:
-    """An argument: a number.
-
-    Parameters
-    ----------
-    name : by which it can be given, and that of the column of a query
-    meaning : what it is, and its unit
-    above : it is larger
-    may_be_zero : whether it may be what it is above as well
-    is_whole : whether it is a whole number
-    is_optional : whether it may be left out; the function then says what it is
-    """
-
-    name: str
-    meaning: str
-    above: float = 0.0
-    may_be_zero: bool = False
-    is_whole: bool = False
-    is_optional: bool = False
-
-
-@dataclass(frozen=True, kw_only=True)
-class TableFunction:
-    """A function that stands where a table does.
-
-    Parameters
-    ----------
-    name : of it
-    purpose : what it is for
-    module : where it is derived
-    source : paper and equation
-    arguments : in the order in which they are given; two of them at least are needed
-    columns : what it answers with behind its arguments, in order: name -> meaning with unit
-    rows : takes the arguments of some rows, none of them missing but optional ones, and returns their columns
-    examples, mistakes : statements whose answers and errors the reference shows
-    """
-
-    name: str
-    purpose: str
-    module: str
-    source: str
-    arguments: tuple[Argument, ...]
-    columns: Mapping[str, str]
-    rows: Callable[[Sequence[Mapping[str, Value]]], list[Row]]
-    examples: tuple[str, ...]
-    mistakes: tuple[str, ...] = ()
-
-    @property
-    def usage(self) -> str:
-        """How it is called, such as `phases(alpha, beta)`."""
-        names = [f"{each.name} := …" if each.is_optional else each.name for each in self.arguments]
-        return f"{self.name}({', '.join(names)})"
-
-
-def _number(value: Value) -> float:
-    assert value is not None  # arguments that are not optional are there
-    return value
-
-
-def _phases(asked: Sequence[Mapping[str, Value]]) -> list[Row]:
+def _phases(asked: Asked) -> list[Row]:
     from isoflop.queries.theory.phases import phase_of, phases_that_meet
 
     found: list[Row] = []
     for row in asked:
-        alpha, beta = _number(row["alpha"]), _number(row["beta"])
+        alpha, beta = number(row["alpha"]), number(row["beta"])
         phase = phase_of(alpha, beta)
         meet = phases_that_meet(alpha, beta)
         found.append(
@@ -94,20 +26,20 @@ def _phases(asked: Sequence[Mapping[str, Value]]) -> list[Row]:
     return found
 
 
-def _phase_curves(asked: Sequence[Mapping[str, Value]]) -> list[Row]:
+def _phase_curves(asked: Asked) -> list[Row]:
     import numpy as np
 
     from isoflop.queries.theory.plrf_risk import RandomFeatures, asymptotic_parts, risk_curve
 
     problems: dict[RandomFeatures, list[int]] = {}
     for place, row in enumerate(asked):
-        alpha, width = _number(row["alpha"]), int(_number(row["width"]))
+        alpha, width = number(row["alpha"]), int(number(row["width"]))
         usual = (10 if 2 * alpha > 1 else 4) * width
         problem = RandomFeatures(
             width=width,
             ambient=int(row["ambient"] or usual),
             spectrum_exponent=alpha,
-            target_exponent=_number(row["beta"]),
+            target_exponent=number(row["beta"]),
             batch_size=int(row["batch_size"] or 1),
             rate_constant=row["rate_constant"],
         )
@@ -116,7 +48,7 @@ def _phase_curves(asked: Sequence[Mapping[str, Value]]) -> list[Row]:
         problems.setdefault(problem, []).append(place)
     found: list[Row] = [{} for _ in asked]
     for problem, places in problems.items():
-        steps = np.array([int(_number(asked[place]["step"])) for place in places], dtype=np.int64)
+        steps = np.array([int(number(asked[place]["step"])) for place in places], dtype=np.int64)
         at = np.unique(steps)
         columns = {"loss": risk_curve(problem, at), **asymptotic_parts(problem, at)}
         for place, position in zip(places, np.searchsorted(at, steps).tolist(), strict=True):
@@ -128,10 +60,10 @@ def _phase_curves(asked: Sequence[Mapping[str, Value]]) -> list[Row]:
     return found
 
 
-def _regimes(asked: Sequence[Mapping[str, Value]]) -> list[Row]:
+def _regimes(asked: Asked) -> list[Row]:
     from isoflop.queries.theory.regimes import cell_of
 
-    cells = [cell_of(_number(row["data"]), _number(row["params"]), _number(row["exponent"])) for row in asked]
+    cells = [cell_of(number(row["data"]), number(row["params"]), number(row["exponent"])) for row in asked]
     return [
         {
             "regime": cell.regime,
@@ -143,34 +75,6 @@ def _regimes(asked: Sequence[Mapping[str, Value]]) -> list[Row]:
         }
         for cell in cells
     ]
-
-
-def _rich_exponents(asked: Sequence[Mapping[str, Value]]) -> list[Row]:
-    from dataclasses import asdict
-
-    from isoflop.queries.theory.feature_learning import rich_exponents
-
-    return [asdict(rich_exponents(_number(row["alpha"]), _number(row["beta"]))) for row in asked]
-
-
-def _rich_curves(asked: Sequence[Mapping[str, Value]]) -> list[Row]:
-    import numpy as np
-
-    from isoflop.queries.theory.feature_learning import rich_curve, rich_exponents
-
-    tasks: dict[tuple[float, ...], list[int]] = {}
-    for place, row in enumerate(asked):
-        task = tuple(_number(row[name]) for name in ("alpha", "beta", "richness"))
-        rich_exponents(*task[:2])  # refuses what has no curve
-        tasks.setdefault(task, []).append(place)
-    found: list[Row] = [{} for _ in asked]
-    for (alpha, beta, richness), places in tasks.items():
-        times = np.array([_number(asked[place]["time"]) for place in places])
-        at = np.unique(times)
-        losses = rich_curve(alpha, beta, richness, at)
-        for place, position in zip(places, np.searchsorted(at, times).tolist(), strict=True):
-            found[place] = {"loss": float(losses[position])}
-    return found
 
 
 _ALPHA = Argument("alpha", "the data have the spectrum j^-2alpha [1]")
@@ -270,52 +174,3 @@ REGIMES = TableFunction(
         "WITH (resamples = 0))",
     ),
 )
-RICH_EXPONENTS = TableFunction(
-    name="rich_exponents",
-    purpose=(
-        "What learning features does to the exponents of a linear network: hard tasks, beta < 1, fall as "
-        "t^-(2 beta / (1 + beta)) rather than t^-beta, easy ones gain nothing."
-    ),
-    module="isoflop.queries.theory.feature_learning",
-    source="Bordelon et al. 2024 (arXiv:2409.17858), section 4",
-    arguments=(
-        Argument("alpha", "the data have the spectrum k^-alpha [1]", above=1.0),
-        Argument("beta", "the target beyond mode k weighs k^-(alpha beta) [1]"),
-    ),
-    columns={
-        "difficulty": "`hard`, `easy` or `super-easy`",
-        "time_lazy": "the loss falls as time^-this without learned features [1]",
-        "time_rich": "and with them [1]",
-        "width": "trained for long it falls as width^-this [1]",
-        "compute_lazy": "the lowest loss falls as compute^-this, for compute = width * time [1]",
-        "compute_rich": "and with learned features [1]",
-        "best_width_lazy": "its width grows as compute^this [1]",
-        "best_width_rich": "and with learned features [1]",
-    },
-    rows=_rich_exponents,
-    examples=(
-        "SELECT alpha, beta, difficulty, round(compute_lazy, 4) AS lazy, round(compute_rich, 4) AS rich\n"
-        "FROM rich_exponents([1.5, 2], [0.5, 1.2, 1.5])",
-    ),
-    mistakes=("FROM rich_exponents(0.9, 0.5)",),
-)
-RICH_CURVES = TableFunction(
-    name="rich_curves",
-    purpose=(
-        "The loss over time of a linear network of infinite width with all data at once, on power-law data, whose "
-        "features learn by `richness` as much as its readout; richness 0 is lazy."
-    ),
-    module="isoflop.queries.theory.feature_learning",
-    source="Bordelon et al. 2024 (arXiv:2409.17858), section 3",
-    arguments=(
-        *RICH_EXPONENTS.arguments,
-        Argument("richness", "gamma, learning rate of the features over that of the readout [1]", may_be_zero=True),
-        Argument("time", "t, learning rate times steps"),
-    ),
-    columns={"loss": "[1]"},
-    rows=_rich_curves,
-    examples=("SELECT richness, time, round(loss, 5) AS loss FROM rich_curves(2, 0.5, [0, 0.1, 1], [10, 100, 1000])",),
-)
-
-TABLE_FUNCTIONS: tuple[TableFunction, ...] = (PHASES, PHASE_CURVES, REGIMES, RICH_EXPONENTS, RICH_CURVES)
-NAMES = {function.name: function for function in TABLE_FUNCTIONS}
