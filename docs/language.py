@@ -159,7 +159,8 @@ What a theory says without runs stands where a table does: behind `FROM` and `JO
 verb. Arguments are numbers, or lists, of which every combination is a row; `name := value` gives one by its name. One
 argument alone is a query, or the name of a table, with columns called like the arguments: each of its rows is a row,
 and its other columns stay. A call is answered before the query around it, as a verb is: it takes no columns of that
-query and cannot be kept in a view, and one call has at most 100,000 rows. [theories.md](theories.md) derives them.
+query and cannot be kept in a view, and one call has at most 100,000 rows. A table macro of the lake that is called so
+goes first. [theories.md](theories.md) derives them.
 """
 
 

@@ -1,7 +1,7 @@
 """Functions that stand where tables do, of theories that need no runs: `FROM phases(0.7, [0.3, 0.6])`.
 
-A function is a record in a file here, and a name in `TABLE_FUNCTIONS`; what it computes lies in `queries/theory/` and is
-imported when it is called.
+A function is a record in a file here, and a name in `TABLE_FUNCTIONS`; what it computes lies in `queries/theory/` and
+is imported when it is called.
 """
 
 from __future__ import annotations

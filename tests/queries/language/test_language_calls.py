@@ -6,7 +6,7 @@ import pytest
 
 from isoflop.lakehouse import Lakehouse
 from isoflop.lakehouse.errors import StatementError
-from isoflop.queries.language.functions import NAMES, TABLE_FUNCTIONS
+from isoflop.queries.language.functions import NAMES, TABLE_FUNCTIONS, TableFunction
 
 
 def test_lists_make_a_grid(lakehouse: Lakehouse) -> None:
@@ -54,6 +54,14 @@ def test_names_that_are_no_calls_keep_working(lakehouse: Lakehouse) -> None:
     assert lakehouse.sql("SELECT 'FROM phases(1, 2)' AS said").rows() == [("FROM phases(1, 2)",)]
 
 
+def test_a_table_macro_of_the_same_name_goes_first(lakehouse: Lakehouse) -> None:
+    lakehouse.query("CREATE MACRO regimes(a, b) AS TABLE SELECT a + b AS total")
+    assert lakehouse.sql("FROM regimes(1, 2)").rows() == [(3,)]
+    assert lakehouse.sql("SELECT total FROM phases(0.7, 0.3), regimes(1, 2)").rows() == [(3,)]
+    lakehouse.query("CREATE MACRO phases(a, b) AS a")  # a law of this name is no table
+    assert lakehouse.sql("SELECT phase FROM phases(0.7, 0.3)").rows() == [("Ia",)]
+
+
 def test_a_curve_is_the_same_however_it_is_asked(lakehouse: Lakehouse) -> None:
     every = lakehouse.sql("FROM phase_curves(0.8, 0.7, [50, 100], [10, 1000, 100000])").records()
     assert [(row["width"], row["step"]) for row in every][:2] == [(50, 10), (50, 1000)]
@@ -90,20 +98,22 @@ def test_what_is_wrong_is_said_where_it_stands(lakehouse: Lakehouse, text: str) 
     assert caught.value.text[caught.value.start :].startswith(place)
 
 
+RATE = {"learning_rate": "0.1"}  # larger ones make SGD diverge
+
+
 @pytest.mark.parametrize("function", TABLE_FUNCTIONS, ids=lambda function: function.name)
-def test_every_function_answers_with_the_columns_it_says(lakehouse: Lakehouse, function: object) -> None:
-    assert function is NAMES[function.name]  # type: ignore[attr-defined]
-    for example in function.examples:  # type: ignore[attr-defined]
+def test_every_function_answers_with_the_columns_it_says(lakehouse: Lakehouse, function: TableFunction) -> None:
+    assert function is NAMES[function.name]
+    for example in function.examples:
         assert lakehouse.sql(example).table.num_rows
-    needed = [each for each in function.arguments if not each.is_optional]  # type: ignore[attr-defined]
+    needed = [each for each in function.arguments if not each.is_optional]
     assert len(needed) > 1, "one argument is a query"
-    row = ", ".join(
-        "40" if each.is_whole else "0.1" if each.name == "learning_rate" else f"{each.above + 0.6}" for each in needed
-    )
-    names = [each.name for each in function.arguments]  # type: ignore[attr-defined]
-    found = lakehouse.sql(f"FROM {function.name}({row})")  # type: ignore[attr-defined]
-    assert found.table.column_names == [*names, *function.columns]  # type: ignore[attr-defined]
+    values = {each.name: "40" if each.is_whole else f"{each.above + 0.6}" for each in needed} | RATE
+    row = ", ".join(values[each.name] for each in needed)
+    names = [each.name for each in function.arguments]
+    found = lakehouse.sql(f"FROM {function.name}({row})")
+    assert found.table.column_names == [*names, *function.columns]
     assert found.table.num_rows == 1
-    for mistake in function.mistakes:  # type: ignore[attr-defined]
+    for mistake in function.mistakes:
         with pytest.raises(StatementError):
             lakehouse.sql(mistake)
