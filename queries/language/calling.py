@@ -60,7 +60,19 @@ def answer_call(question: Question, call: Clause) -> pa.Table:
         computed = next(found) if is_there else {}
         rows.append({**beside, **arguments, **computed})
     names = [*(asked.beside[0] if asked.beside else ()), *(each.name for each in function.arguments), *function.columns]
-    return pa.table({name: [row.get(name) for row in rows] for name in dict.fromkeys(names)})
+    columns = {name: pa.array([row.get(name) for row in rows]) for name in dict.fromkeys(names)}
+    return pa.table({name: _typed(function, name, column) for name, column in columns.items()})
+
+
+def _typed(function: TableFunction, name: str, column: pa.Array) -> pa.Array:
+    """Return a column that is null throughout with the type that its values have elsewhere."""
+    import pyarrow as pa
+
+    if not pa.types.is_null(column.type):
+        return column
+    if name in function.lists:
+        return column.cast(pa.list_(pa.string()))
+    return column.cast(pa.string() if name in function.texts else pa.float64())
 
 
 def _span(question: Question, first: int, last: int) -> Span:

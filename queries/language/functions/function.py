@@ -44,6 +44,7 @@ class TableFunction:
     source : paper and equation
     arguments : in the order in which they are given; two of them at least are needed
     columns : what it answers with behind its arguments, in order: name -> meaning with unit
+    texts, lists : those of the columns that are texts, and lists of texts; the others are numbers, or true and false
     rows : takes the arguments of some rows, none of them missing but optional ones, and returns their columns
     examples, mistakes : statements whose answers and errors the reference shows
     """
@@ -56,6 +57,8 @@ class TableFunction:
     columns: Mapping[str, str]
     rows: Callable[[Asked], list[Row]]
     examples: tuple[str, ...]
+    texts: tuple[str, ...] = ()
+    lists: tuple[str, ...] = ()
     mistakes: tuple[str, ...] = ()
 
     @property

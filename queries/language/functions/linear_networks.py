@@ -107,6 +107,7 @@ RICH_EXPONENTS = TableFunction(
         "best_width_rich": "and with learned features [1]",
     },
     rows=_rich_exponents,
+    texts=("difficulty",),
     examples=(
         "SELECT alpha, beta, difficulty, round(compute_lazy, 4) AS lazy, round(compute_rich, 4) AS rich\n"
         "FROM rich_exponents([1.5, 2], [0.5, 1.2, 1.5])",

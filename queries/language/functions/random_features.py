@@ -29,6 +29,7 @@ def _phases(asked: Asked) -> list[Row]:
 def _phase_curves(asked: Asked) -> list[Row]:
     import numpy as np
 
+    from isoflop.lakehouse.models.random_features import usual_rate_constant
     from isoflop.queries.theory.plrf_risk import RandomFeatures, asymptotic_parts, risk_curve
 
     problems: dict[RandomFeatures, list[int]] = {}
@@ -52,7 +53,8 @@ def _phase_curves(asked: Asked) -> list[Row]:
         at = np.unique(steps)
         columns = {"loss": risk_curve(problem, at), **asymptotic_parts(problem, at)}
         for place, position in zip(places, np.searchsorted(at, steps).tolist(), strict=True):
-            settings = {
+            settings: Row = {
+                "rate_constant": problem.rate_constant or usual_rate_constant(problem.batch_size),
                 "ambient": problem.ambient, "batch_size": problem.batch_size, "learning_rate": problem.rate,
                 "compute": float(problem.width) * problem.batch_size * float(at[position]),
             }  # fmt: skip
@@ -99,6 +101,8 @@ PHASES = TableFunction(
         "meet": "list of the phases at this place; `none` is that without a power law",
     },
     rows=_phases,
+    texts=("phase",),
+    lists=("parts", "meet"),
     examples=(
         "SELECT alpha, beta, phase, round(eta, 4) AS eta, round(xi, 4) AS xi, parts\n"
         "FROM phases([0.4, 0.7, 1.0], [0.3, 0.7, 1.2])",
@@ -166,6 +170,7 @@ REGIMES = TableFunction(
         "resolution [1]",
     },
     rows=_regimes,
+    texts=("regime", "limited_by"),
     examples=(
         "SELECT data, params, regime, limited_by, round(loss, 4) AS loss, power\n"
         "FROM regimes([32, 64, 16000, 1M], [32, 64, 16000, 1M], 0.5) WHERE data <> params",

@@ -20,6 +20,8 @@ def test_the_exponents_are_those_of_the_theory(lakehouse: Lakehouse) -> None:
     assert row["parts"] == ["F_pp", "F_ac"] and not row["is_boundary"]
     (row,) = lakehouse.sql("FROM phases(0.3, 0.2)").records()
     assert row["phase"] is None and row["eta"] is None and row["meet"] == ["none", "Ib"]
+    text = "SELECT lower(phase), len(parts), eta * 2 FROM phases(0.2, 0.2)"
+    assert lakehouse.sql(text).rows() == [(None, None, None)]
 
 
 def test_a_query_gives_a_row_for_each_of_its_rows_and_keeps_its_other_columns(lakehouse: Lakehouse) -> None:
