@@ -119,3 +119,23 @@ def test_every_function_answers_with_the_columns_it_says(lakehouse: Lakehouse, f
     for mistake in function.mistakes:
         with pytest.raises(StatementError):
             lakehouse.sql(mistake)
+
+
+def test_the_frontier_of_small_budgets_extrapolates_to_a_hundred_times_as_much(lakehouse: Lakehouse) -> None:
+    """Phase Ia: a power law fitted to the lowest losses for up to 10^7 says that of 10^9 within a tenth."""
+    lakehouse.sql(
+        "CREATE TABLE frontier AS SELECT budget, min(loss) AS loss FROM phase_curves((\n"
+        "  SELECT 1.0 AS alpha, 0.3 AS beta, width, (budget // width)::BIGINT AS step, budget,\n"
+        "  FROM (SELECT unnest([1e5, 3e5, 1e6, 3e6, 1e7, 1e9]) AS budget), "
+        "(SELECT (40 * 2 ** (unnest(range(0, 17)) / 2))::BIGINT AS width)\n"
+        ")) GROUP BY budget"
+    )
+    lakehouse.sql(
+        "CREATE LAW frontier_law AS FIT loss ~ power(budget) PARAMETERS (E FIXED 0) FROM frontier WHERE budget <= 1e7\n"
+        "WITH (resamples = 0)"
+    )
+    rows = lakehouse.sql(
+        "SELECT predicted_loss, loss FROM (PREDICT frontier_law FROM frontier) WHERE budget > 1e8"
+    ).rows()
+    ((said, found),) = rows
+    assert said == pytest.approx(found, rel=0.1)
