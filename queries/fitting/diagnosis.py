@@ -27,6 +27,8 @@ INVISIBLE = 1e-3  # share of a term in units of the residuals' spread below whic
 WILD = 10.0  # residual in units of the median one that makes a row an outlier
 FAILED_SHARE = 0.01  # of resamples
 RIVAL = 0.01  # relative distance in objective of another basin worth a word
+ELSEWHERE = 2.0  # standard errors beyond which another basin has other coefficients: half of a 95 % interval
+SHARPNESS = 1.2533  # standard error of a least absolute deviation over that of least squares, sqrt(pi / 2) [1]
 HEAVY = 3.0  # standard error in units of a quarter interval beyond which it describes only the tail
 RARE = 0.05  # share of starts in the best basin below which the search was too small
 
@@ -221,8 +223,15 @@ def notes_on_bounds(
     return notes
 
 
-def notes_on_search(found: Found, is_convex: bool) -> list[Note]:
-    """Return notes on how sure the optimum is the best one."""
+def notes_on_search(found: Found, is_convex: bool, errors: Array) -> list[Note]:
+    """Return notes on how sure the optimum is the best one.
+
+    Parameters
+    ----------
+    found : where the search ended
+    is_convex : whether there is one optimum only
+    errors : (K,) standard errors of the coordinates there (`standard_errors`)
+    """
     notes = []
     if not found.is_settled:
         notes.append(Note("not_converged", "the descent ran out of steps before it converged; give it an INIT nearby"))
@@ -235,10 +244,34 @@ def notes_on_search(found: Found, is_convex: bool) -> list[Note]:
                 f"only {found.share:.1%} of the starts that went straight to the objective reached its best value",
             )
         )
-    if found.second_best is not None and found.second_best <= found.objective * (1 + RIVAL):
+    if found.second_best is None or found.rival is None or found.second_best > found.objective * (1 + RIVAL):
+        return notes
+    # A sharp objective has kinks, at which a descent may rest close to its best point: no other answer.
+    if (np.abs(found.rival - found.theta) > ELSEWHERE * errors).any():
         excess = found.second_best / found.objective - 1
         notes.append(Note("rival_basin", f"other coefficients fit almost as well: objective {excess:.2%} higher"))
     return notes
+
+
+def standard_errors(model: Model, theta: Array, targets: Array, spread: float) -> Array:
+    """Return standard errors (K,) of the coordinates of a fit, by its slopes; inf for one that moves nothing.
+
+    Parameters
+    ----------
+    model : law on R rows
+    theta : (K,) fitted coordinates
+    targets : (1, R) targets in the model's units
+    spread : scale of the residuals [1]
+    """
+    slopes = np.nan_to_num(model.slopes(theta[None], targets)[0], posinf=STEEPEST, neginf=-STEEPEST)  # (K, R)
+    norms = np.linalg.norm(slopes, axis=1)
+    moving = np.flatnonzero(norms > 1e-9 * np.max(norms, initial=0.0))
+    errors = np.full(len(theta), np.inf)
+    if len(moving) and np.isfinite(spread):
+        scaled = slopes[moving] / norms[moving, None]
+        variance = np.diag(np.linalg.pinv(scaled @ scaled.T, rcond=1 / SINGULAR, hermitian=True))
+        errors[moving] = SHARPNESS * spread * np.sqrt(np.maximum(variance, 0.0)) / norms[moving]
+    return errors
 
 
 def notes_on_residuals(
@@ -263,7 +296,8 @@ def notes_on_residuals(
             )
         )
     size = np.abs(residuals)
-    typical = float(np.median(size))
+    # A sharp fit goes through as many rows as it has coefficients: these say nothing of how far rows usually lie off.
+    typical = float(np.median(np.sort(size)[min(num_free, len(size) - 1) :]))
     wild = np.flatnonzero(size > max(WILD * typical, 1e-6))
     if len(residuals) >= 10 and len(wild):
         worst = [int(kept[k]) for k in wild[np.argsort(-size[wild])][:5]]

@@ -64,8 +64,10 @@ def _notes_on_solution(problem: Problem, solution: Solution) -> list[Note]:
     coefficients = tuple(problem.coefficients[k] for k in free)
     is_convex = model.closed_form(problem.weights, problem.targets) is not None
     values, at_bound = solution.coefficients[free], solution.at_bound[free]
+    share = solution.residual_scale / problem.data.scatter.size
+    errors = diagnosis.standard_errors(model, solution.search.theta, problem.targets, share)
     return [
-        *diagnosis.notes_on_search(solution.search, is_convex),
+        *diagnosis.notes_on_search(solution.search, is_convex, errors),
         *diagnosis.notes_on_identification(solution.identified, coefficients),
         *diagnosis.notes_on_bounds(coefficients, values, at_bound, solution.identified.dead),
         *diagnosis.notes_on_residuals(

@@ -28,6 +28,9 @@ COSTLY_STEPS, COSTLY_TOLERANCE = 30, 1e-7  # of each resample of a law that take
 BETWEEN = (0.25, 0.5, 0.75)  # of the way from one end to another, where a ridge is looked for
 RIDGE = 1e-3  # height of a ridge over the worse end, in units of its objective [1]
 BETTER = 1e-6  # relative difference in objective [1] that counts as beating the full fit's basin
+ELSEWHERE = 2.0  # standard errors beyond which coefficients are others altogether: half of a 95 % interval
+NORMAL_SPREAD = 1.4826  # standard deviation of a normal over its median absolute deviation [1]
+AT_REST = 1e-6  # spread of a coordinate in units of one and its size [1] that is none
 
 
 @dataclass(frozen=True)
@@ -102,10 +105,16 @@ def _are_apart(
     targets: Array,
     objective: Objective,
 ) -> int:
-    """Count the versions of which two ends lie in different basins: with a ridge on the line between them.
+    """Count the versions of which two ends lie in different basins: far apart, with a ridge on the line between them.
 
-    Without one the first descent has only stopped early, as it may along the kinks of a sharp objective.
+    Without a ridge the first descent has only stopped early, as it may along the kinks of a sharp objective. One alone
+    is no proof: a bent valley has a ridge on every line between two of its points. So ends also count as other ones
+    only where they lie further apart than the ends of all versions that began in the full fit's basin scatter.
     """
+    middle = np.median(direct.theta, axis=0)
+    spread = NORMAL_SPREAD * np.median(np.abs(direct.theta - middle), axis=0)
+    spread = np.maximum(spread, AT_REST * (1 + np.abs(middle)))
+    versions = versions[(np.abs(other.theta - direct.theta)[versions] > ELSEWHERE * spread).any(axis=1)]
     if not versions.size:
         return 0
     first, second = direct.theta[versions], other.theta[versions]
