@@ -14,8 +14,10 @@ from numpy.typing import NDArray
 from isoflop.queries.fitting.data import Data
 from isoflop.queries.fitting.note import Note
 from isoflop.queries.fitting.solver.model import Model
+from isoflop.queries.fitting.solver.replicate import ELSEWHERE, HIGH, ridge
 from isoflop.queries.fitting.solver.search import Found
 from isoflop.queries.laws.law import Coefficient, Law, Role, input_names
+from isoflop.queries.laws.objectives import Objective
 
 Array = NDArray[np.float64]
 
@@ -27,7 +29,6 @@ INVISIBLE = 1e-3  # share of a term in units of the residuals' spread below whic
 WILD = 10.0  # residual in units of the median one that makes a row an outlier
 FAILED_SHARE = 0.01  # of resamples
 RIVAL = 0.01  # relative distance in objective of another basin worth a word
-ELSEWHERE = 2.0  # standard errors beyond which another basin has other coefficients: half of a 95 % interval
 SHARPNESS = 1.2533  # standard error of a least absolute deviation over that of least squares, sqrt(pi / 2) [1]
 HEAVY = 3.0  # standard error in units of a quarter interval beyond which it describes only the tail
 RARE = 0.05  # share of starts in the best basin below which the search was too small
@@ -223,14 +224,14 @@ def notes_on_bounds(
     return notes
 
 
-def notes_on_search(found: Found, is_convex: bool, errors: Array) -> list[Note]:
+def notes_on_search(found: Found, is_convex: bool, is_other: bool) -> list[Note]:
     """Return notes on how sure the optimum is the best one.
 
     Parameters
     ----------
     found : where the search ended
     is_convex : whether there is one optimum only
-    errors : (K,) standard errors of the coordinates there (`standard_errors`)
+    is_other : whether the next basin has other coefficients (`is_elsewhere`)
     """
     notes = []
     if not found.is_settled:
@@ -244,13 +245,32 @@ def notes_on_search(found: Found, is_convex: bool, errors: Array) -> list[Note]:
                 f"only {found.share:.1%} of the starts that went straight to the objective reached its best value",
             )
         )
-    if found.second_best is None or found.rival is None or found.second_best > found.objective * (1 + RIVAL):
-        return notes
-    # A sharp objective has kinks, at which a descent may rest close to its best point: no other answer.
-    if (np.abs(found.rival - found.theta) > ELSEWHERE * errors).any():
+    if is_other and found.second_best is not None and found.second_best <= found.objective * (1 + RIVAL):
         excess = found.second_best / found.objective - 1
         notes.append(Note("rival_basin", f"other coefficients fit almost as well: objective {excess:.2%} higher"))
     return notes
+
+
+def is_elsewhere(
+    model: Model, found: Found, weights: Array, targets: Array, objective: Objective, spread: float
+) -> bool:
+    """Return whether the next basin of a search has other coefficients: far ones, or beyond a high ridge.
+
+    A sharp objective has kinks, at which a descent may rest close to its best point: that is no other answer.
+
+    Parameters
+    ----------
+    model : law on R rows
+    found : where the search ended
+    weights, targets : (1, R) each
+    objective : what was minimized
+    spread : scale of the residuals [1]
+    """
+    if found.rival is None or found.second_best is None:
+        return False
+    is_far = np.abs(found.rival - found.theta) > ELSEWHERE * standard_errors(model, found.theta, targets, spread)
+    height = ridge(model, found.theta[None], found.rival[None], weights, targets, objective)[0]
+    return bool(is_far.any() or height > found.second_best * (1 + HIGH))
 
 
 def standard_errors(model: Model, theta: Array, targets: Array, spread: float) -> Array:

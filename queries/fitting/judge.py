@@ -65,9 +65,11 @@ def _notes_on_solution(problem: Problem, solution: Solution) -> list[Note]:
     is_convex = model.closed_form(problem.weights, problem.targets) is not None
     values, at_bound = solution.coefficients[free], solution.at_bound[free]
     share = solution.residual_scale / problem.data.scatter.size
-    errors = diagnosis.standard_errors(model, solution.search.theta, problem.targets, share)
+    is_other = not is_convex and diagnosis.is_elsewhere(
+        model, solution.search, problem.weights, problem.targets, solution.penalty, share
+    )
     return [
-        *diagnosis.notes_on_search(solution.search, is_convex, errors),
+        *diagnosis.notes_on_search(solution.search, is_convex, is_other),
         *diagnosis.notes_on_identification(solution.identified, coefficients),
         *diagnosis.notes_on_bounds(coefficients, values, at_bound, solution.identified.dead),
         *diagnosis.notes_on_residuals(

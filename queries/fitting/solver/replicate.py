@@ -27,6 +27,7 @@ COARSE_STEPS, FINALISTS = 6, 2  # steps that tell good starts of a resample from
 COSTLY_STEPS, COSTLY_TOLERANCE = 30, 1e-7  # of each resample of a law that takes milliseconds to evaluate
 BETWEEN = (0.25, 0.5, 0.75)  # of the way from one end to another, where a ridge is looked for
 RIDGE = 1e-3  # height of a ridge over the worse end, in units of its objective [1]
+HIGH = 0.1  # the same that no bent valley has between two points of nearly one height
 BETTER = 1e-6  # relative difference in objective [1] that counts as beating the full fit's basin
 ELSEWHERE = 2.0  # standard errors beyond which coefficients are others altogether: half of a 95 % interval
 NORMAL_SPREAD = 1.4826  # standard deviation of a normal over its median absolute deviation [1]
@@ -107,23 +108,27 @@ def _are_apart(
 ) -> int:
     """Count the versions of which two ends lie in different basins: far apart, with a ridge on the line between them.
 
-    Without a ridge the first descent has only stopped early, as it may along the kinks of a sharp objective. One alone
-    is no proof: a bent valley has a ridge on every line between two of its points. So ends also count as other ones
-    only where they lie further apart than the ends of all versions that began in the full fit's basin scatter.
+    Without a ridge the first descent has only stopped early, as it may along the kinks of a sharp objective. A low one
+    is no proof: a bent valley has one on every line between two of its points. There ends count as other ones only
+    where they lie further apart than the ends of all versions that began in the full fit's basin scatter.
     """
+    if not versions.size:
+        return 0
     middle = np.median(direct.theta, axis=0)
     spread = NORMAL_SPREAD * np.median(np.abs(direct.theta - middle), axis=0)
     spread = np.maximum(spread, AT_REST * (1 + np.abs(middle)))
-    versions = versions[(np.abs(other.theta - direct.theta)[versions] > ELSEWHERE * spread).any(axis=1)]
-    if not versions.size:
-        return 0
+    is_far = (np.abs(other.theta - direct.theta)[versions] > ELSEWHERE * spread).any(axis=1)
     first, second = direct.theta[versions], other.theta[versions]
     own_weights = weights if len(weights) == 1 else weights[versions]
     own_targets = targets if len(targets) == 1 else targets[versions]
-    between = [
-        evaluate(model, first + step * (second - first), own_weights, own_targets, objective) for step in BETWEEN
-    ]
-    return int(np.count_nonzero(np.max(between, axis=0) > direct.objective[versions] * (1 + RIDGE)))
+    height = ridge(model, first, second, own_weights, own_targets, objective) / direct.objective[versions] - 1
+    return int(np.count_nonzero((height > HIGH) | (is_far & (height > RIDGE))))
+
+
+def ridge(model: Model, first: Array, second: Array, weights: Array, targets: Array, objective: Objective) -> Array:
+    """Return the largest objective (B,) on the lines between two points (B, K) each."""
+    between = [evaluate(model, first + step * (second - first), weights, targets, objective) for step in BETWEEN]
+    return np.asarray(np.max(between, axis=0))
 
 
 def _pool(
