@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from isoflop.queries.fitting.data import Data
 from isoflop.queries.fitting.note import Note
 from isoflop.queries.fitting.solver.model import Model
-from isoflop.queries.fitting.solver.replicate import ELSEWHERE, HIGH, ridge
+from isoflop.queries.fitting.solver.replicate import ELSEWHERE, FAILED_SHARE, HIGH, ridge
 from isoflop.queries.fitting.solver.search import Found
 from isoflop.queries.laws.law import Coefficient, Law, Role, input_names
 from isoflop.queries.laws.objectives import Objective
@@ -27,7 +27,6 @@ ILL_CONDITIONED = 1e8  # condition number above which intervals of single coeffi
 SINGULAR = 1e12  # condition number above which rounding decides the coefficients
 INVISIBLE = 1e-3  # share of a term in units of the residuals' spread below which it is dead
 WILD = 10.0  # residual in units of the median one that makes a row an outlier
-FAILED_SHARE = 0.01  # of resamples
 RIVAL = 0.01  # relative distance in objective of another basin worth a word
 SHARPNESS = 1.2533  # standard error of a least absolute deviation over that of least squares, sqrt(pi / 2) [1]
 HEAVY = 3.0  # standard error in units of a quarter interval beyond which it describes only the tail

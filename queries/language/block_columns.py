@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from isoflop.lakehouse.schema.views import ATTEMPT_COLUMNS
+from isoflop.queries.language.question import Question
+from isoflop.queries.language.syntax.nodes import Source
+from isoflop.queries.language.syntax.tokens import Token
 from isoflop.queries.language.whole_numbers import SourceColumns
 
 if TYPE_CHECKING:
@@ -16,17 +20,27 @@ MOST_COLUMNS = 64  # that are looked at, the first ones of a source
 NO_BLOCK = frozenset((*ATTEMPT_COLUMNS, "status", "config", "tags", "submitted_at", "last_step", "point_attempt"))
 
 
-def block_columns(known: SourceColumns) -> dict[str, str]:
+def block_columns(question: Question, source: Source, known: SourceColumns) -> dict[str, str]:
     """Return the columns by which rows of a source may belong together, by the name they get; none of joined tables.
 
     Parameters
     ----------
     known : columns of the source
     """
-    if any(f"{name}_1" in known for name in known.types):  # a name that two tables have cannot be asked for
-        return {}
+    if _is_joined(question.tokens[source.relation.first : source.relation.last]):
+        return {}  # a name that two tables have cannot be asked for
     names = [name for name, kind in known.types.items() if name not in NO_BLOCK and _is_label(kind)]
     return {f"{BLOCK}{name}": name for name in names[:MOST_COLUMNS]}
+
+
+def _is_joined(tokens: Sequence[Token]) -> bool:
+    """Return whether a relation is of several tables, by its tokens."""
+    depth = 0
+    for token in tokens:
+        depth += (token.text == "(") - (token.text == ")")
+        if depth == 0 and (token.text == "," or token.upper == "JOIN"):
+            return True
+    return False
 
 
 def _is_label(kind: pa.DataType) -> bool:

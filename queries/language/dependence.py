@@ -31,6 +31,7 @@ from isoflop.queries.language.clause_options import ClauseOptions
 from isoflop.queries.language.rows import RUN, Rows
 from isoflop.queries.laws.form_mixture import FormMixture
 
+NUMBERED = ("id", "name", "source")  # columns that a row which is there twice has another value of
 STEPS = ("step", "steps")  # columns that only the points of a curve have
 UNDO = "WITH (bootstrap = 'case') resamples them one by one"
 
@@ -86,6 +87,21 @@ def together_of(bound: Bound, rows: Rows, found: FitRecord, options: ClauseOptio
         runs = Alike(RUN, np.array([number[label] for label in curves]), serial.correlation, count)
         return _in_groups(found.data, options, runs, f"correlation of neighboring residuals {serial.correlation:.2f}")
     return None if isinstance(found.law, FormMixture) else _in_blocks(found.data, options, serial)
+
+
+def tells_repeats_apart(rows: Rows, found: FitRecord) -> bool:
+    """Return whether rows with the same inputs and target differ in another column, so that none is there twice.
+
+    Parameters
+    ----------
+    found : a fit of the rows
+    """
+    kept = found.data.kept
+    known = list(map(tuple, np.column_stack([found.data.inputs, found.data.target]).tolist()))
+    others = [name for name in rows.extra.column_names if name.removeprefix(BLOCK) not in (name, *NUMBERED)]
+    values = [rows.column(name) for name in others]
+    whole = [(*row, *(column[position] for column in values)) for row, position in zip(known, kept, strict=True)]
+    return len(set(whole)) == len(whole)
 
 
 def _of_inputs(bound: Bound, data: Data) -> dict[str, list[Any]]:

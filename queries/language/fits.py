@@ -17,7 +17,7 @@ from isoflop.queries.fitting.record import Fit as FitRecord
 from isoflop.queries.fitting.solver import compiled
 from isoflop.queries.language.bind import Bound, Column, bind_candidate, tidy
 from isoflop.queries.language.clause_options import ClauseOptions
-from isoflop.queries.language.dependence import inputs_of, together_of
+from isoflop.queries.language.dependence import inputs_of, tells_repeats_apart, together_of
 from isoflop.queries.language.describe import bound_steps, interval_steps, row_steps, search_steps
 from isoflop.queries.language.mixtures import fewest_free, refuse_mixture, usual_resamples
 from isoflop.queries.language.options import read_fit_options
@@ -210,7 +210,8 @@ def fit_rows(question: Question, bound: Bound, rows: Rows, options: ClauseOption
         if isinstance(error, StatementError):
             raise
         raise question.error("Fit", error.message, bound.span, error.hint) from error
-    if any(note.code == "unused_column" for note in rows.notes):  # which says better why rows are alike
+    is_said = any(note.code == "unused_column" for note in rows.notes)  # which says better why rows are alike
+    if is_said or ("repeated_rows" in found.codes and tells_repeats_apart(rows, found)):
         found = found.without("repeated_rows")
     notes = rows.notes
     if together is not None and together.by == inputs_of(bound):  # which the note on other seeds only advises

@@ -178,7 +178,9 @@ def read_rows(
     )
     if follows:
         pieces.append(f", ({FLOPS} IS NULL AND params > 0 AND tokens > 0) AS follows")
-    blocks = block_columns(known) if with_blocks else {}  # last, so that they leave the order of rows as it is
+    blocks = (
+        block_columns(question, source, known) if with_blocks else {}
+    )  # last, so that they leave the order of rows as it is
     pieces += [f", {quote_name(name)} AS b{position}" for position, name in enumerate(blocks.values())]
     try:
         # In an order of their own, not the storage's: resamples and splits draw the same rows every time.
