@@ -39,11 +39,13 @@ ROWS = (8, 60)
 SPARE = 2  # rows beyond the number of coefficients that every world has
 LOOSE = 0.5  # standard error of what is no amplitude, in units of its value [1], from which rows do not determine it
 SHARP = np.sqrt(np.pi / 2)  # standard error of an absolute deviation over that of squares [1]
-# What a fit says of itself, and what it says of how it was made: nothing is wrong with the rows.
-NO_FAULT = frozenset(("what_would_help", "intervals_widened", "intervals_hold", "small_sample", "no_forward_check"))
+# What a fit says of how it was made, and which of its numbers to read (`heavy_tails`): nothing is wrong with the rows.
+NO_FAULT = frozenset(
+    ("what_would_help", "intervals_widened", "intervals_hold", "small_sample", "no_forward_check", "heavy_tails")
+)
 TRUE_WHERE_WEAK = frozenset(
     ("dead_term", "not_identified", "ill_conditioned", "exponent_at_bound", "coefficient_at_bound", "rival_basin",
-     "rare_basin", "unstable_basin", "failed_resamples", "heavy_tails", "singular", "not_known")
+     "rare_basin", "unstable_basin", "failed_resamples", "singular", "not_known")
 )  # fmt: skip
 
 
