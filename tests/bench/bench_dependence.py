@@ -56,7 +56,7 @@ def curve(generator: np.random.Generator) -> pa.Table:
     return pa.table({"step": step, "loss": loss})
 
 
-def runs(generator: np.random.Generator) -> pa.Table:
+def points(generator: np.random.Generator) -> pa.Table:
     """20 runs of 30 points, each an autoregression that remembers 0.9 of the point before."""
     size = np.repeat(np.exp(generator.uniform(*np.log((5e7, 2e10)), 20)).round(), 30)
     tokens = np.tile(np.geomspace(1e9, 3e11, 30).round(), 20)
@@ -71,7 +71,7 @@ WORLDS: Mapping[str, tuple[World, str, Array]] = {
     "sizes, 4 seeds each": (sizes, "power(params)", TRUTH),
     "seeds, at 6 sizes each": (seeds, "power(params)", TRUTH),
     "one curve of 200 points": (curve, "power(step)", TRUTH),
-    "20 runs of 30 points": (runs, "chinchilla(params, tokens)", BOTH),
+    "20 runs of 30 points": (points, "chinchilla(params, tokens)", BOTH),
 }
 
 

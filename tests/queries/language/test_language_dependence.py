@@ -34,7 +34,7 @@ def width(lake: Lakehouse, fit: str, options: str = "") -> float:
     [
         ("power(params) FROM sizes", "rows with the same params lie off to the same side", "cluster"),
         ("power(params) FROM seeds", "whole 20 groups by seed are drawn", "cluster"),
-        ("chinchilla(params, tokens) FROM runs", "whole 20 groups by run_id are drawn", "cluster"),
+        ("chinchilla(params, tokens) FROM points", "whole 20 groups by run_id are drawn", "cluster"),
         ("power(step) FROM curve", "200 rows say as much as", "block"),
     ],
 )
