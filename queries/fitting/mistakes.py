@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from isoflop.queries.fitting.data import Data
+from isoflop.queries.fitting.dependence import FEWEST_GROUPS, along_curves
 from isoflop.queries.fitting.note import Note
 from isoflop.queries.laws.law import Law, input_names
 
@@ -147,18 +148,12 @@ def notes_on_curves(residuals: Array, inputs: Array, curves: Sequence[Any], colu
     curves : (R,) label of the curve of each row
     column : what the labels are read from
     """
-    places: dict[Any, list[int]] = {}
-    for place, curve in enumerate(curves):
-        places.setdefault(curve, []).append(place)
+    parts = along_curves(inputs, curves)
     products, squares, pairs = 0.0, 0.0, 0
-    for members in places.values():
-        own = np.array(members)
-        if len(own) < 3:
+    for part in parts:
+        if len(part) < 3 or not np.ptp(inputs[part], axis=0).any():
             continue
-        moving = np.flatnonzero(np.ptp(inputs[own], axis=0) > 0)
-        if not len(moving):
-            continue
-        along = residuals[own[np.argsort(inputs[own, moving[0]], kind="stable")]]
+        along = residuals[part]
         products += float(along[:-1] @ along[1:])
         squares += float(along[:-1] @ along[:-1] + along[1:] @ along[1:]) / 2
         pairs += len(along) - 1
@@ -167,10 +162,12 @@ def notes_on_curves(residuals: Array, inputs: Array, curves: Sequence[Any], colu
     correlation = products / squares
     if correlation < max(CORRELATED, CERTAIN / np.sqrt(pairs)):
         return []
+    several = f"WITH (cluster = {column}) draws whole curves"
+    todo = several if len(parts) >= FEWEST_GROUPS else "without bootstrap = 'case' blocks of neighbors are drawn"
     return [
         Note(
             "serial_residuals",
             f"neighboring points of one curve lie off to the same side (correlation of residuals {correlation:.2f}): "
-            f"they are not independent, and intervals are too narrow; WITH (cluster = {column})",
+            f"they are not independent, and intervals are too narrow; {todo}",
         )
     ]

@@ -23,6 +23,7 @@ Counts = NDArray[np.int64]
 SAME_BASIN = 1e-4  # relative difference in objective [1] below which two ends count as one basin
 SAME_PREDICTION, SAME_VALUE = 1e-4, 1e-3  # largest residual difference [1], relative objective: two starts have met
 ROUNDING = 1e-26  # objective in units of the total weight [1]: residuals of 1e-13
+EXACT = 1e-18  # the same up to which nothing measured tells two ends apart: residuals of 1e-9
 MOST_COMPARED = 64  # rows on which predictions are compared
 FIRST_STEPS, LATER_STEPS = 40, 8  # from a start far away; from the end of the stage before, which lies near
 FIRST_EXACT_STAGE = 3  # Huber below 3e-3 is nearly an absolute value, along whose kinks the parabola only crawls
@@ -52,6 +53,7 @@ class Found:
     second_best : objective of the next basin a start ended in, or None when there is no other
     starts : number of starts
     ends : (M, K) best coordinates of the M distinct basins, best first
+    rival : (K,) where the next basin has its best end, or None when there is no other
     """
 
     theta: Array
@@ -61,6 +63,7 @@ class Found:
     second_best: float | None
     starts: int
     ends: Array
+    rival: Array | None = None
 
 
 def search(
@@ -107,7 +110,7 @@ def search(
     values, points = ended.objective[order], ended.theta[order]
     if not len(values) or not np.isfinite(values[0]):
         return None
-    agree = values <= values[0] * (1 + SAME_BASIN) + ROUNDING * float(weights.sum())
+    agree = values <= values[0] * (1 + SAME_BASIN) + EXACT * float(weights.sum())
     others = np.flatnonzero(~agree & np.isfinite(values) & ended.is_settled[order])
     return Found(
         theta=points[0],
@@ -117,6 +120,7 @@ def search(
         second_best=float(values[others[0]]) if others.size else None,
         starts=count,
         ends=_distinct(points[np.isfinite(values)], values[np.isfinite(values)]),
+        rival=points[others[0]] if others.size else None,
     )
 
 
