@@ -192,10 +192,14 @@ def _bound(question: Question, subject: Name | Candidate) -> Bound:
 
 
 def _check_one_scale(question: Question, node: Compare, bounds: Sequence[Bound], options: ClauseOptions) -> None:
-    """Check that not one candidate is fitted to logarithms and another to values: criteria would not compare."""
+    """Check that not one candidate is judged by logarithms and another by values: criteria would not compare."""
     if options.objective is not None:
         return
-    fitted = [(subject, bound) for subject, bound in zip(node.subjects, bounds, strict=True) if bound.law.coefficients]
+    fitted = [
+        (subject, bound)
+        for subject, bound in zip(node.subjects, bounds, strict=True)
+        if bound.law.coefficients or (isinstance(bound.law, GivenCandidate) and bound.law.states_scatter)
+    ]
     for subject, bound in fitted[1:]:
         first, other = fitted[0][1].law.objective, bound.law.objective
         if takes_any_sign(first) != takes_any_sign(other):
