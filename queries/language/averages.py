@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
+from functools import partial
 from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
@@ -21,7 +22,7 @@ from isoflop.queries.language.provenance import statement_of
 from isoflop.queries.language.question import Own, Question
 from isoflop.queries.language.records import LawRecord, load_law
 from isoflop.queries.language.rows import CLUSTER, Rows, no_rows, read_rows
-from isoflop.queries.language.select import bind_subject, bound_of, candidate_name, common_rows
+from isoflop.queries.language.select import bind_subject, bound_of, candidate_name, common_rows, read_of_each
 from isoflop.queries.language.syntax.nodes import Expression, ExtrapolateAverage, Name, Source
 from isoflop.queries.language.verb import Steps
 
@@ -50,7 +51,7 @@ class AskedAverage:
         options, self._weighing, self._interval = read_average_options(
             question, node.options, node.verb, self._bounds[0].law, self.leave_out
         )
-        self._options, self._rows = average_rows(question, node, self._bounds, options)
+        self._options, self._rows = average_rows(question, node, self._names, self._bounds, options)
 
     def _check(self) -> None:
         """Check what the verb asks of its laws beyond what every average does, before any row is read."""
@@ -129,7 +130,11 @@ def average_points(
 
 
 def average_rows(
-    question: Question, node: ExtrapolateAverage, bounds: Sequence[Bound], options: ClauseOptions
+    question: Question,
+    node: ExtrapolateAverage,
+    names: Sequence[str],
+    bounds: Sequence[Bound],
+    options: ClauseOptions,
 ) -> tuple[ClauseOptions, list[Rows]]:
     """Return how the laws are fitted, and the rows that all of them can use, once for each law.
 
@@ -138,8 +143,8 @@ def average_rows(
     StatementError : when there are none, or saved laws were fitted to different ones
     """
     if node.source is not None:
-        return options, _rows_of(question, node.verb, bounds, node.source, options)
-    return _own_rows(question, node, options)
+        return options, _rows_of(question, node, names, bounds, node.source, options)
+    return _own_rows(question, node, names, options)
 
 
 def _title(name: str) -> str:
@@ -178,19 +183,27 @@ def _read_from(question: Question, bound: Bound) -> str:
 
 
 def _rows_of(
-    question: Question, verb: str, bounds: Sequence[Bound], source: Source, options: ClauseOptions
+    question: Question,
+    node: ExtrapolateAverage,
+    names: Sequence[str],
+    bounds: Sequence[Bound],
+    source: Source,
+    options: ClauseOptions,
 ) -> list[Rows]:
     """Return the rows of a source that every law can use, once for each law."""
     extra = {} if options.cluster is None else {CLUSTER: options.cluster}
     objective = options.objective or bounds[0].law.objective
-    read = [read_rows(question, bound, source, extra, objective) for bound in bounds]
+    reads = [partial(read_rows, question, bound, source, extra, objective) for bound in bounds]
+    read = read_of_each(question, names, reads)
     for rows in read:
         if not len(rows.kept):
-            raise no_rows(question, verb, source, rows)
-    return common_rows(question, source, read, verb)
+            raise no_rows(question, node.verb, source, rows)
+    return common_rows(question, source, read, node.verb)
 
 
-def _own_rows(question: Question, node: ExtrapolateAverage, options: ClauseOptions) -> tuple[ClauseOptions, list[Rows]]:
+def _own_rows(
+    question: Question, node: ExtrapolateAverage, names: Sequence[str], options: ClauseOptions
+) -> tuple[ClauseOptions, list[Rows]]:
     """Return the rows that saved laws were fitted to, read again as their statements say, and the first's objective.
 
     Raises
@@ -213,7 +226,7 @@ def _own_rows(question: Question, node: ExtrapolateAverage, options: ClauseOptio
     at = source.relation.first
     bounds = [bound_of(record, at, subject) for record, subject in zip(records, subjects, strict=True)]
     options = replace(options, objective=options.objective or records[0].penalty)
-    rows = _rows_of(own, node.verb, bounds, source, replace(options, cluster=cluster))
+    rows = _rows_of(own, node, names, bounds, source, replace(options, cluster=cluster))
     question.services.hear(own.services)
     if source.weight is None:
         for record, part in zip(records, rows, strict=True):
