@@ -55,6 +55,10 @@ class StoreError(IsoflopError):
     exit_code = 3
 
 
+class DataFileMissing(StoreError):
+    """A file that a table of a shared lake is kept in is gone, or cannot be read."""
+
+
 class RecordError(IsoflopError):
     """A value that no run can have."""
 
