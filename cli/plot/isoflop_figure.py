@@ -85,16 +85,16 @@ def isoflop_figure(lake: Lakehouse, law: LawCard | None = None, *, condition: st
 
 def parabola_bias(rows: dict[str, Array], found: Profiles) -> list[str]:
     """Return by how much parabolas are off in runs made from a law fitted to the same ones; nothing where none fits."""
-    columns = (rows[name] for name in ("params", "tokens", "loss"))
+    params, tokens, loss = (rows[name] for name in ("params", "tokens", "loss"))
     try:
-        compared = compare_approaches(*columns, rows.get("flops"), tolerance=found.tolerance, resamples=0)
+        compared = compare_approaches(params, tokens, loss, rows.get("flops"), tolerance=found.tolerance, resamples=0)
     except (EmptySelection, FitError):
         return []
     parabola, largest = compared["isoflop_parabola"], float(found.slices.budgets.max())
-    params, tokens = compared.bias_at(parabola, largest)
-    if not np.isfinite(params):
+    off_params, off_tokens = compared.bias_at(parabola, largest)
+    if not np.isfinite(off_params):
         return []
-    sizes = f"at {largest:.3g} flop params by {params:+.1%} and tokens by {tokens:+.1%}"
+    sizes = f"at {largest:.3g} flop params by {off_params:+.1%} and tokens by {off_tokens:+.1%}"
     law = compared.fit.law.name
     return [
         f"bias: in runs made from the fitted {law}, parabolas are off in the exponent by {parabola.bias:+.4f}, {sizes}"

@@ -88,6 +88,7 @@ def averaged(
             names=names,
             sample_weight=first.weight,
             groups=groups,
+            label=first.name,
             objective=options.objective,
         )
         return average_laws(laws, data, replace(options, forward=forward), names=names, weighing=weighing)
