@@ -22,7 +22,8 @@ if TYPE_CHECKING:
     from isoflop.queries.language.question import Question
     from isoflop.queries.language.records import LawRecord
 
-_CALLED = re.compile(r'([^\W\d][\w$]*|"(?:[^"]|"")+")\s*\(')
+_CALLED = re.compile(r'(?:\b(?P<before>[^\W\d]\w*)\s+)?(?P<name>[^\W\d][\w$]*|"(?:[^"]|"")+")\s*\(')
+_STRING = re.compile(r"'(?:[^']|'')*'")
 _ENDS = ("_lower", "_upper")
 _NO_LAWS = frozenset(  # what stands before a parenthesis most often: no law is called so
     "abs and as avg by cast ceil coalesce count date_trunc exists exp filter first floor from if in interval join "
@@ -53,7 +54,12 @@ def may_call(text: str, lake: Asked) -> dict[str, str]:
 
     Laws are looked up only where the text has a call that is none of DuckDB's most usual ones.
     """
-    found = {each.strip('"').replace('""', '"').lower() for each in _CALLED.findall(text)} - _NO_LAWS
+    named = (
+        each["name"]
+        for each in _CALLED.finditer(_STRING.sub("''", text))
+        if (each["before"] or "").upper() not in _MAKES
+    )
+    found = {each.strip('"').replace('""', '"').lower() for each in named} - _NO_LAWS
     if not found:
         return {}
     import duckdb
