@@ -104,7 +104,7 @@ def run(law: Law, data: Data, options: FitOptions) -> Fit:
     shown = ", ".join(f"{part.title} {share:.0%}" for part, share in zip(parts, weights, strict=True))
     how = f"share of {len(counts)} resamples whose left-out rows each predicts best"
     notes.append(Note("weighed_by", f"{shown}: {how if options.resamples else 'exp(-aicc / 2), without resamples'}"))
-    return _composed(law, data, options, parts, weights, chosen, notes)
+    return line.noting_misfit(_composed(law, data, options, parts, weights, chosen, notes), law.num_free)
 
 
 def in_order_of(law: Law, fit: Fit) -> Array:

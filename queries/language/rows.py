@@ -35,6 +35,7 @@ from isoflop.queries.language.together import look_together
 from isoflop.queries.language.unfinished import note_unfinished
 from isoflop.queries.language.whole_numbers import FLOPS, SourceColumns
 from isoflop.queries.laws import ANY_SIGN, Objective
+from isoflop.queries.planning.profiles import assumed_compute
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -286,9 +287,8 @@ def _has_runs(source: Source, known: SourceColumns) -> bool:
 def _note_follows(question: Question, follows: pa.ChunkedArray, fault: NDArray[np.object_]) -> None:
     """Say for how many usable rows FLOPs were told from params and tokens."""
     count = int(np.count_nonzero(follows.fill_null(False).to_numpy() & (fault == "")))
-    if count:
-        usable = int(np.count_nonzero(fault == ""))
-        question.note(f"flops is NULL in {count} of {usable} rows: 6 * params * tokens stands in for it there")
+    for message in assumed_compute(count, int(np.count_nonzero(fault == ""))):
+        question.note(message)
 
 
 def column_of(question: Question, source: Source, name: str) -> Own | None:
