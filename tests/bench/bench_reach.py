@@ -3,8 +3,8 @@
     python -m tests.bench reach                           the tables of a few draws
     python -m tests.bench.bench_reach --draws 10 --write  the tables of docs/intervals.md (half an hour on one core)
 
-The constants of `queries/fitting/widening.py` and `hull.py` were chosen on draws 0 to 11, the prior lowered from 0.05 after
-draws 1000 to 1011 had shown intervals that were too wide; the draws here are others.
+The constants of `queries/fitting/widening.py` and `hull.py` were chosen on draws 0 to 11, the prior lowered from 0.05
+after draws 1000 to 1011 had shown intervals that were too wide; the draws here are others.
 """
 
 from __future__ import annotations

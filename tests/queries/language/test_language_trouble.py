@@ -64,7 +64,7 @@ def test_nothing_is_said_of_rows_that_lie_where_they_should(wild: Lakehouse) -> 
 @pytest.fixture(scope="module")
 def noisy(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lakehouse]:
     """40 losses that params and tokens say nothing of, and the law `deaf` of them."""
-    with isoflop.open(tmp_path_factory.mktemp("noisy") / "noisy.duckdb") as lake:
+    with open_here(tmp_path_factory.mktemp("noisy") / "noisy.duckdb") as lake:
         lake.sql(
             "CREATE TABLE noise AS SELECT 1e6 * power(1.5, i % 20) AS params, 2 + 0.5 * ((i * 7) % 11) / 11 AS loss "
             "FROM range(40) r(i)"
