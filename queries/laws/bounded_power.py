@@ -2,7 +2,7 @@ r"""A power between two bounds, form M4: chance at one end, a floor at the other
 
     (loss - E) / (E_0 - loss) ^ gamma = A / x ^ alpha
 
-The curve is given by an equation, not by a formula: near the floor E it is the law `power`, near the upper bound E_0
+With gamma = 0 it is that law exactly, up to E_0. The curve is given by an equation, not by a formula: near the floor E it is the law `power`, near the upper bound E_0
 it leaves the bound as a power again. In logits u of the way between the bounds both sides are close to straight
 lines, so Newton's method finds the loss to rounding in a few steps; the SQL macro takes the same steps.
 
@@ -20,13 +20,19 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from isoflop.lakehouse.errors import FitError
-from isoflop.queries.laws.algebra.expression import Array
+from isoflop.queries.laws.algebra.expression import Array, Call, Expression, Symbol
+from isoflop.queries.laws.algebra.scaling import ONE
 from isoflop.queries.laws.law import Coefficient, Input, Law, Role, amplitude, exponent, floor
 from isoflop.queries.laws.objectives import Huber, Objective
 
 STEPS = 40  # of Newton's method, which stops where nothing changes any more
 SQL_STEPS = 12  # were enough for every gamma of its domain
-LOWEST, HIGHEST = 0.1, 10.0  # gamma [1]
+HIGHEST = 10.0  # gamma [1]
+LOWEST_START = 0.1  # gamma [1] from which a search starts; below it the bound is a corner
+WITHOUT = 0.125  # share of the starts [1] without the factor, which is a curve of its own
+LEAST = 1e-60  # gamma [1] that stands for 0: the loss is at its bound where the power lies above it
+MOST = 1e300  # odds that are still a number
+FARTHEST = 600.0  # logit whose exponential is still a number, with room for a product
 
 
 @dataclass(frozen=True)
@@ -46,7 +52,7 @@ class BoundedPower(Law):
         Coefficient("E_0", Role.FREE, 0.0),
         amplitude("A"),
         exponent("alpha"),
-        Coefficient("gamma", Role.FREE, LOWEST, HIGHEST),
+        Coefficient("gamma", Role.AMPLITUDE, 0.0, HIGHEST),
     )
     objective: Objective = field(default_factory=Huber)
     source: str = "Alabdulmohsin et al. 2022 (arXiv:2209.06640), form M4"
@@ -65,21 +71,26 @@ class BoundedPower(Law):
 
     def jacobian(self, coefficients: Array, inputs: Array) -> Array:
         """Return the derivatives (..., 5, R) of the loss, by the derivatives of the equation it solves."""
+        return self.value_and_slopes(coefficients, inputs)[1]
+
+    def value_and_slopes(self, coefficients: Array, inputs: Array) -> tuple[Array, Array]:
+        """Return the loss (..., R) and its derivatives (..., 5, R), for which the equation is solved once."""
         coefficients, inputs = self._checked(coefficients, inputs)
         low, high, factor, _, gamma = (coefficients[..., k, None] for k in range(5))
         with np.errstate(all="ignore"):
             logits = self._logits(coefficients, inputs)
             above = (high - low) / (1.0 + np.exp(-logits))  # loss - E
-            below = (high - low) / (1.0 + np.exp(logits))  # E_0 - loss
-            by_loss = 1.0 / above + gamma / below
+            below = (high - low) / (1.0 + np.exp(np.minimum(logits, FARTHEST)))  # E_0 - loss
+            pull = np.maximum(gamma, LEAST) / below
+            by_loss = 1.0 / above + pull
             parts = (
                 1.0 / above,
-                gamma / below,
+                pull,
                 1.0 / factor + 0.0 * logits,
                 -np.log(inputs[:, 0]) + 0.0 * logits,
                 np.log(below),
             )
-            return np.stack([part / by_loss for part in parts], axis=-2)
+            return np.asarray(low + above), np.stack([part / by_loss for part in parts], axis=-2)
 
     def starts(self, inputs: Array, values: Array, count: int, generator: np.random.Generator) -> Array:
         """Return coefficients (count, 5) to descend from: bounds around the values, then a line in logarithms.
@@ -91,16 +102,23 @@ class BoundedPower(Law):
         count : number of starts
         generator : for the bounds and gamma
         """
-        shares = generator.random((count, 3))
+        shares = generator.random((count, 4))
         low = values.min() * (1.0 - 10.0 ** (-4.0 * shares[:, 0]))[:, None]
         high = values.max() * (1.0 + 10.0 ** (4.0 * shares[:, 1] - 3.0))[:, None]
-        gamma = LOWEST * (HIGHEST / LOWEST) ** shares[:, 2]
+        gamma = LOWEST_START * (HIGHEST / LOWEST_START) ** shares[:, 2]
+        gamma[shares[:, 3] < WITHOUT] = 0.0
         logs = np.log(inputs[:, 0])
         left = np.log(values - low) - gamma[:, None] * np.log(high - values)  # (count, R)
         spread = logs - logs.mean()
         slope = -(left @ spread) / max(float(spread @ spread), 1e-300)
         alpha = np.clip(slope, 0.01, 5.0)
         return np.column_stack([low, high, np.exp(left.mean(axis=1) + alpha * logs.mean()), alpha, gamma])
+
+    def degrees(self, dimension: str | None) -> dict[str, Expression] | None:
+        """Return how each coefficient grows with the unit of x, or of the loss with None."""
+        if dimension is None:
+            return {"E": ONE, "E_0": ONE, "A": Call("subtract", (ONE, Symbol("gamma")))}
+        return {"A": Symbol("alpha")} if dimension == self.inputs[0].name else None
 
     def latex(self) -> str:
         """Return the law's equation in LaTeX."""
@@ -120,11 +138,18 @@ class BoundedPower(Law):
         low, high, factor, alpha, gamma = coefficients
         height = f"({high} - {low})"
         start = f"(ln({factor}) - (1e0 - {gamma}) * ln({height}) - {alpha} * ln({inputs[0]}))"
+        gamma = f"greatest({gamma}, {LEAST})"
         # A list of one stands for a name: what its only lambda calls so is computed once.
         tail = "ln(1e0 + exp(-abs(u)))"
         miss = f"({gamma} * (greatest(u, 0e0) + {tail}) - (greatest(-u, 0e0) + {tail}) - level)"
         slope = f"(({gamma} * exp(least(u, 0e0)) + exp(least(-u, 0e0))) / (1e0 + exp(-abs(u))))"
-        first = f"(level / CASE WHEN level < 0e0 THEN 1e0 ELSE {gamma} END)"
+        inverse = f"greatest(-ln({gamma}), 0e0)"
+        balanced = f"({inverse} - ln(greatest({inverse}, 1e0)))"
+        without = f"(-ln(greatest(exp(least(-level, {FARTHEST}e0)) - 1e0, {1 / MOST})))"
+        first = (
+            f"CASE WHEN {gamma} >= 1e0 THEN level / CASE WHEN level < 0e0 THEN 1e0 ELSE {gamma} END "
+            f"WHEN level < 0e0 THEN least({without}, {balanced}) ELSE greatest(level / {gamma}, {balanced}) END"
+        )
         steps = f"list_reduce(list_resize([{first}], {SQL_STEPS + 1}, 0e0), lambda u, step: u - {miss} / {slope})"
         logits = f"list_transform([{start}], lambda level: {steps})[1]"
         return f"({low} + {height} / (1e0 + exp(-greatest({logits}, -7e2))))"
@@ -134,7 +159,8 @@ class BoundedPower(Law):
         low, high, factor, alpha, gamma = (coefficients[..., k, None] for k in range(5))
         distance = np.where(high > low, high - low, np.nan)
         level = np.log(factor) - (1.0 - gamma) * np.log(distance) - alpha * np.log(inputs[:, 0])
-        logits = level / np.where(level < 0, 1.0, gamma)
+        gamma = np.maximum(gamma, LEAST)
+        logits = _first_logits(level, gamma)
         for _ in range(STEPS):
             tail = np.log1p(np.exp(-np.abs(logits)))
             miss = gamma * (np.maximum(logits, 0.0) + tail) - (np.maximum(-logits, 0.0) + tail) - level
@@ -153,6 +179,19 @@ class BoundedPower(Law):
                 f"expected (rows, 1) and (..., 5) for {self.name}"
             )
         return coefficients, inputs
+
+
+def _first_logits(level: Array, gamma: Array) -> Array:
+    """Logits (..., R) near the solution for levels (..., R), from a side on which Newton's method does not swing.
+
+    With u the logit and gamma above 1 the equation is convex in u, and a line through its far ends lies right of the
+    solution. Below 1 it is concave: without the factor u solves it in closed form, and at level 0 it is Lambert's.
+    """
+    inverse = np.maximum(-np.log(gamma), 0.0)
+    balanced = inverse - np.log(np.maximum(inverse, 1.0))
+    without = -np.log(np.maximum(np.expm1(np.minimum(-level, FARTHEST)), 1.0 / MOST))
+    concave = np.where(level < 0, np.minimum(without, balanced), np.maximum(level / gamma, balanced))
+    return np.asarray(np.where(gamma < 1, concave, level / np.where(level < 0, 1.0, gamma)))
 
 
 BOUNDED_POWER = BoundedPower()

@@ -30,7 +30,7 @@ from isoflop.queries.fitting import Fit, fit_law
 from isoflop.queries.laws import LAWS, Coefficient, Law, Role
 from isoflop.queries.laws.objectives import Huber, LeastSquares, Objective
 from tests.bench.curve_worlds import Curve, curve
-from tests.bench.multistart import Missed, descended, missed_by
+from tests.bench.multistart import UNUSABLE, Missed, descended, missed_by, objective_at
 
 Array = NDArray[np.float64]
 
@@ -90,7 +90,6 @@ def tally(law: Law, numbers: Iterable[int], starts: int = STARTS, shows: bool = 
 
 
 def _add(found: Tally, law: Law, number: int, inputs: Array, planted: Curve, objective: Objective, starts: int) -> None:
-    missed = missed_by(law, inputs, planted.values, objective)
     before = time.process_time()
     fits = [
         fit_law(law, inputs, planted.values, objective=objective, resamples=0, seed=seed) for seed in (0, *SEEDS)
@@ -99,7 +98,7 @@ def _add(found: Tally, law: Law, number: int, inputs: Array, planted: Curve, obj
     ends = random_ends(law, inputs, planted.values, objective, starts, np.random.default_rng([11, number]))
     found.fit_seconds += (between - before) / len(fits)
     found.scipy_seconds += time.process_time() - between
-    own = np.array([missed(fit.coefficients)[0] for fit in fits])
+    own = np.array([objective_at(law, inputs, planted.values, fit.coefficients, objective) for fit in fits])
     nothing = NOTHING * len(inputs)
     least = min(own.min(), ends.min())
     fit = fits[0]
@@ -144,7 +143,7 @@ def _drawn(law: Law, inputs: Array, missed: Missed, generator: np.random.Generat
     """A random point (K,) at which the law has a value on every row."""
     for _ in range(REDRAWN):
         point = np.array([_value(one, inputs, generator) for one in law.coefficients])
-        if missed(point)[0] < 1e9:
+        if missed(point)[0] < UNUSABLE:
             break
     return point
 

@@ -32,6 +32,7 @@ CERTAIN = 8  # starts at rest in the best basin that make it not worth waiting f
 RACE_STEPS, SECOND_RACE_STEPS = 12, 28  # exact steps after which starts are compared
 HOPELESS = 4.0  # objective in units of the best one [1] from which a start that still descends is left where it is
 STRAIGHT = 32  # starts that go straight to the objective: enough to tell a basin of a tenth of them
+MOST_STRAIGHT = 128  # the same where fewer than CONTESTED of those agree, to tell a basin of a thirtieth
 CONTESTED = 0.25  # share of the counted starts [1] below which more is searched around the best ends
 HOPPED, HOPS, MOST_HOPS = 4, 24, 4  # ends that are left, starts around them, and how often
 STRAIGHT_COSTLY = 8  # of a law that takes milliseconds to evaluate
@@ -64,7 +65,14 @@ class Found:
 
 
 def search(
-    model: Model, starts: Array, weights: Array, targets: Array, objective: Objective, *, is_near: bool = False
+    model: Model,
+    starts: Array,
+    weights: Array,
+    targets: Array,
+    objective: Objective,
+    *,
+    is_near: bool = False,
+    straight: Array | None = None,
 ) -> Found | None:
     """Descend from all starts and return the best end, or None when no start has a finite objective.
 
@@ -74,8 +82,12 @@ def search(
     starts : (S, K) coordinates
     weights, targets : (1, R) each
     is_near : whether the starts are optima of some of the rows, which need only the least smooth stage before the last
+    straight : (M, K) random coordinates to go straight to the objective from, which are counted: some of them, and all
+        where few of those agree; some of the starts when None
     """
-    count, everywhere = len(starts), starts
+    count, random = len(starts), _evenly(starts, STRAIGHT_COSTLY if model.is_costly else STRAIGHT)
+    if straight is not None:
+        random = straight[:STRAIGHT]
     members = np.ones(count, dtype=np.int64)
     smoothers = list(enumerate(objective.graduation()))
     for stage, smoother in smoothers[-1:] if is_near else smoothers:
@@ -97,9 +109,13 @@ def search(
     ended, members = _raced_to_rest(model, starts, members, weights, targets, objective)
     if not is_near:
         least = float(np.min(ended.objective, initial=np.inf))
-        straight, counts = _straight(model, everywhere, weights, targets, objective, least)
+        first, counts = _straight(model, random, weights, targets, objective, least)
         members = np.concatenate([np.zeros_like(members), counts])
-        ended = _both(ended, straight)
+        ended = _both(ended, first)
+        if straight is not None and len(straight) > len(random) and _share(ended, members) < CONTESTED:
+            least = float(np.min(ended.objective, initial=np.inf))
+            more, counts = _straight(model, straight[len(random) :], weights, targets, objective, least)
+            members, ended = np.concatenate([members, counts]), _both(ended, more)
     if not is_near and not model.is_costly and len(ended.theta):
         ended = _extended(model, ended, members, weights, targets, objective)
         members = np.pad(members, (0, len(ended.theta) - len(members)))  # the others are not counted
@@ -129,7 +145,7 @@ def _straight(
     best: float = np.inf,
     hopeless: float = HOPELESS,
 ) -> tuple[Descent, Counts]:
-    """Descend from some of the starts on the objective itself, by parabolas, which hold far away, then exactly.
+    """Descend from starts on the objective itself, by parabolas, which hold far away, then exactly.
 
     Parameters
     ----------
@@ -140,10 +156,8 @@ def _straight(
     -------
     where the starts ended, and how many each stands for
     """
-    count = STRAIGHT_COSTLY if model.is_costly else STRAIGHT
-    some = starts[np.unique(np.linspace(0, len(starts) - 1, count).astype(int))]
-    near = descend(model, some, weights, targets, objective, exact=False, max_steps=FIRST_STEPS, tolerance=LOOSE)
-    kept, members = _merged(model, near, np.ones(len(some), dtype=np.int64), targets)
+    near = descend(model, starts, weights, targets, objective, exact=False, max_steps=FIRST_STEPS, tolerance=LOOSE)
+    kept, members = _merged(model, near, np.ones(len(starts), dtype=np.int64), targets)
     ended = Descent(near.theta[kept], near.objective[kept], np.zeros(len(kept), dtype=bool))
     good = np.flatnonzero(ended.objective <= hopeless * np.min(ended.objective, initial=best))
     if not good.size:
@@ -153,6 +167,11 @@ def _straight(
     return ended, members
 
 
+def _evenly(points: Array, count: int) -> Array:
+    """At most so many of the points, evenly among them."""
+    return points[np.unique(np.linspace(0, len(points) - 1, count).astype(int))]
+
+
 def _extended(
     model: Model, ended: Descent, members: Counts, weights: Array, targets: Array, objective: Objective
 ) -> Descent:
@@ -160,7 +179,7 @@ def _extended(
     best, least = ended.theta[np.argmin(ended.objective)], float(np.min(ended.objective))
     beyond = starts_beyond_faces(model, best, weights, targets)
     if len(beyond):
-        ended = _both(ended, _straight(model, beyond, weights, targets, objective, least, NEARLY)[0])
+        ended = _both(ended, _straight(model, _evenly(beyond, STRAIGHT), weights, targets, objective, least, NEARLY)[0])
         members = np.pad(members, (0, len(ended.theta) - len(members)))
     if _share(ended, members) < CONTESTED:
         ended = _both(ended, _hopped(model, ended, weights, targets, objective))
