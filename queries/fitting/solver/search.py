@@ -21,6 +21,7 @@ from isoflop.queries.laws.objectives import Objective
 Counts = NDArray[np.int64]
 
 SAME_BASIN = 1e-4  # relative difference in objective [1] below which two ends count as one basin
+ON_ITS_WAY = 1e-3  # the same of a descent that ran out of steps in a valley that bends
 SAME_PREDICTION, SAME_VALUE = 1e-4, 1e-3  # largest residual difference [1], relative objective: two starts have met
 ROUNDING = 1e-26  # objective in units of the total weight [1]: residuals of 1e-13
 MOST_COMPARED = 64  # rows on which predictions are compared
@@ -109,12 +110,12 @@ def search(
     ended, members = _raced_to_rest(model, starts, members, weights, targets, objective)
     if not is_near:
         least = float(np.min(ended.objective, initial=np.inf))
-        first, counts = _straight(model, random, weights, targets, objective, least)
+        first, counts = _straight(model, random, weights, targets, objective, least, np.inf)
         members = np.concatenate([np.zeros_like(members), counts])
         ended = _both(ended, first)
         if straight is not None and len(straight) > len(random) and _share(ended, members) < CONTESTED:
             least = float(np.min(ended.objective, initial=np.inf))
-            more, counts = _straight(model, straight[len(random) :], weights, targets, objective, least)
+            more, counts = _straight(model, straight[len(random) :], weights, targets, objective, least, np.inf)
             members, ended = np.concatenate([members, counts]), _both(ended, more)
     if not is_near and not model.is_costly and len(ended.theta):
         ended = _extended(model, ended, members, weights, targets, objective)
@@ -123,7 +124,7 @@ def search(
     values, points = ended.objective[order], ended.theta[order]
     if not len(values) or not np.isfinite(values[0]):
         return None
-    agree = values <= values[0] * (1 + SAME_BASIN) + ROUNDING * float(weights.sum())
+    agree = _agree(values, ended.is_settled[order]) | (values <= ROUNDING * float(weights.sum()))
     others = np.flatnonzero(~agree & np.isfinite(values) & ended.is_settled[order])
     return Found(
         theta=points[0],
@@ -162,7 +163,9 @@ def _straight(
     good = np.flatnonzero(ended.objective <= hopeless * np.min(ended.objective, initial=best))
     if not good.size:
         return ended, members
-    rested = descend_to_rest(model, ended.theta[good], weights, targets, objective)
+    rested = descend_to_rest(
+        model, ended.theta[good], weights, targets, objective, worth=HOPELESS * float(np.min(ended.objective, initial=best))
+    )
     ended.theta[good], ended.objective[good], ended.is_settled[good] = rested.theta, rested.objective, rested.is_settled
     return ended, members
 
@@ -188,8 +191,13 @@ def _extended(
 
 def _share(ended: Descent, members: Counts) -> float:
     """Share of the counted starts that ended in the best basin."""
-    agree = ended.objective <= np.min(ended.objective) * (1 + SAME_BASIN)
+    agree = _agree(ended.objective, ended.is_settled)
     return float(members[agree].sum() / max(members.sum(), 1))
+
+
+def _agree(values: Array, is_settled: NDArray[np.bool_]) -> NDArray[np.bool_]:
+    """Which ends are in the best basin: as low, or nearly and still on their way."""
+    return np.asarray(values <= np.min(values) * (1 + np.where(is_settled, SAME_BASIN, ON_ITS_WAY)))
 
 
 def _hopped(model: Model, ended: Descent, weights: Array, targets: Array, objective: Objective) -> Descent:
