@@ -100,16 +100,13 @@ def descend(
     return Descent(*(np.concatenate(arrays) for arrays in zip(*parts, strict=True)))
 
 
-def descend_to_rest(
-    model: Curve, theta: Array, weights: Array, targets: Array, objective: Objective, worth: float = np.inf
-) -> Descent:
+def descend_to_rest(model: Curve, theta: Array, weights: Array, targets: Array, objective: Objective) -> Descent:
     """Minimize the weighted objective itself, with patience for the few problems that lie in a bent valley.
 
-    Those run out of the usual steps; they are gathered from all blocks and continued together, where their objective
-    is at most what is worth it.
+    Those run out of the usual steps; they are gathered from all blocks and continued together.
     """
     ended = descend(model, theta, weights, targets, objective, exact=True, max_steps=LAST_STEPS, tolerance=TIGHT)
-    slow = np.flatnonzero(~ended.is_settled & np.isfinite(ended.objective) & (ended.objective <= worth))
+    slow = np.flatnonzero(~ended.is_settled & np.isfinite(ended.objective))
     if not slow.size:
         return ended
     longer = descend(

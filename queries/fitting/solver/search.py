@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from isoflop.queries.fitting.solver.faces import starts_beyond_faces
 from isoflop.queries.fitting.solver.model import Array, Model
-from isoflop.queries.fitting.solver.newton import BLOCK_VALUES, TIGHT, Descent, descend, descend_to_rest
+from isoflop.queries.fitting.solver.newton import BLOCK_VALUES, LAST_STEPS, TIGHT, Descent, descend, descend_to_rest
 from isoflop.queries.laws.objectives import Objective
 
 Counts = NDArray[np.int64]
@@ -33,11 +33,18 @@ CERTAIN = 8  # starts at rest in the best basin that make it not worth waiting f
 RACE_STEPS, SECOND_RACE_STEPS = 12, 28  # exact steps after which starts are compared
 HOPELESS = 4.0  # objective in units of the best one [1] from which a start that still descends is left where it is
 STRAIGHT = 32  # starts that go straight to the objective: enough to tell a basin of a tenth of them
-MOST_STRAIGHT = 128  # the same where fewer than CONTESTED of those agree, to tell a basin of a thirtieth
 CONTESTED = 0.25  # share of the counted starts [1] below which more is searched around the best ends
+MOST_STRAIGHT = 128  # starts that tell a basin of a thirtieth
+# So many starts are counted, and no more where such a share [1] agrees: within a factor of two, all but surely. How
+# far up parabolas may leave one that is followed, and exact steps of it: where few agree it may be a long way to go.
+ROUNDS = (
+    (16, 0.6, HOPELESS, RACE_STEPS),
+    (STRAIGHT, CONTESTED, np.inf, LAST_STEPS),
+    (MOST_STRAIGHT, 0.0, np.inf, LAST_STEPS),
+)
 HOPPED, HOPS, MOST_HOPS = 4, 24, 4  # ends that are left, starts around them, and how often
 STRAIGHT_COSTLY = 8  # of a law that takes milliseconds to evaluate
-NEARLY = 1.2  # the same of starts that begin at the best end but for one term
+NEARLY = 1.2  # the same of starts that begin at the best end but for one term, and of those worth many steps
 LOOSE = 1e-5  # relative decrease [1] that ends an early stage
 
 
@@ -86,9 +93,7 @@ def search(
     straight : (M, K) random coordinates to go straight to the objective from, which are counted: some of them, and all
         where few of those agree; some of the starts when None
     """
-    count, random = len(starts), _evenly(starts, STRAIGHT_COSTLY if model.is_costly else STRAIGHT)
-    if straight is not None:
-        random = straight[:STRAIGHT]
+    count, everywhere = len(starts), starts
     members = np.ones(count, dtype=np.int64)
     smoothers = list(enumerate(objective.graduation()))
     for stage, smoother in smoothers[-1:] if is_near else smoothers:
@@ -109,14 +114,11 @@ def search(
             return None
     ended, members = _raced_to_rest(model, starts, members, weights, targets, objective)
     if not is_near:
-        least = float(np.min(ended.objective, initial=np.inf))
-        first, counts = _straight(model, random, weights, targets, objective, least, np.inf)
-        members = np.concatenate([np.zeros_like(members), counts])
-        ended = _both(ended, first)
-        if straight is not None and len(straight) > len(random) and _share(ended, members) < CONTESTED:
-            least = float(np.min(ended.objective, initial=np.inf))
-            more, counts = _straight(model, straight[len(random) :], weights, targets, objective, least, np.inf)
-            members, ended = np.concatenate([members, counts]), _both(ended, more)
+        members = np.zeros_like(members)
+        if straight is None:
+            straight = _evenly(everywhere, STRAIGHT_COSTLY if model.is_costly else STRAIGHT)
+            straight = straight[np.random.default_rng(0).permutation(len(straight))]  # they are in order of merit
+        ended, members = _counted(model, straight, ended, members, (weights, targets, objective))
     if not is_near and not model.is_costly and len(ended.theta):
         ended = _extended(model, ended, members, weights, targets, objective)
         members = np.pad(members, (0, len(ended.theta) - len(members)))  # the others are not counted
@@ -137,6 +139,28 @@ def search(
     )
 
 
+def _counted(
+    model: Model, points: Array, ended: Descent, members: Counts, of: tuple[Array, Array, Objective]
+) -> tuple[Descent, Counts]:
+    """Ends and those of random points, which go straight to the objective: the fewer agree, the more of them.
+
+    Parameters
+    ----------
+    points : (M, K) in the order in which they are taken
+    ended, members : ends so far, and how many counted starts each stands for
+    of : weights, targets and objective
+    """
+    taken = 0
+    for count, enough, hopeless, steps in ROUNDS:
+        if taken < min(count, len(points)):
+            least = float(np.min(ended.objective, initial=np.inf))
+            more, counts = _straight(model, points[taken:count], *of, least, hopeless, steps)
+            members, ended, taken = np.concatenate([members, counts]), _both(ended, more), count
+        if _share(ended, members) >= enough:
+            break
+    return ended, members
+
+
 def _straight(
     model: Model,
     starts: Array,
@@ -145,6 +169,7 @@ def _straight(
     objective: Objective,
     best: float = np.inf,
     hopeless: float = HOPELESS,
+    steps: int = LAST_STEPS,
 ) -> tuple[Descent, Counts]:
     """Descend from starts on the objective itself, by parabolas, which hold far away, then exactly.
 
@@ -152,6 +177,7 @@ def _straight(
     ----------
     best : objective that is known to be reached
     hopeless : objective in units of the best one from which a start is left where the parabolas end
+    steps : exact ones of each, after which those that are nearly as low as the best go on
 
     Returns
     -------
@@ -163,10 +189,11 @@ def _straight(
     good = np.flatnonzero(ended.objective <= hopeless * np.min(ended.objective, initial=best))
     if not good.size:
         return ended, members
-    rested = descend_to_rest(
-        model, ended.theta[good], weights, targets, objective, worth=HOPELESS * float(np.min(ended.objective, initial=best))
-    )
-    ended.theta[good], ended.objective[good], ended.is_settled[good] = rested.theta, rested.objective, rested.is_settled
+    _put(ended, good, descend(model, ended.theta[good], weights, targets, objective, exact=True, max_steps=steps, tolerance=TIGHT))
+    worth = NEARLY * np.min(ended.objective, initial=best)
+    near = np.flatnonzero(~ended.is_settled & (ended.objective <= worth))
+    if near.size:
+        _put(ended, near, descend_to_rest(model, ended.theta[near], weights, targets, objective))
     return ended, members
 
 
@@ -187,6 +214,11 @@ def _extended(
     if _share(ended, members) < CONTESTED:
         ended = _both(ended, _hopped(model, ended, weights, targets, objective))
     return ended
+
+
+def _put(ended: Descent, at: NDArray[np.intp], longer: Descent) -> None:
+    """Put descents that went on in the place of those they began at."""
+    ended.theta[at], ended.objective[at], ended.is_settled[at] = longer.theta, longer.objective, longer.is_settled
 
 
 def _share(ended: Descent, members: Counts) -> float:
@@ -287,8 +319,7 @@ def _raced_to_rest(
                 max_steps=steps,
                 tolerance=TIGHT,
             )
-        ended.theta[near], ended.objective[near] = longer.theta, longer.objective
-        ended.is_settled[near] = longer.is_settled
+        _put(ended, near, longer)
     return ended, members
 
 
