@@ -2,9 +2,13 @@ r"""A power between two bounds, form M4: chance at one end, a floor at the other
 
     (loss - E) / (E_0 - loss) ^ gamma = A / x ^ alpha
 
-With gamma = 0 it is that law exactly, up to E_0. The curve is given by an equation, not by a formula: near the floor E it is the law `power`, near the upper bound E_0
-it leaves the bound as a power again. In logits u of the way between the bounds both sides are close to straight
-lines, so Newton's method finds the loss to rounding in a few steps; the SQL macro takes the same steps.
+The curve is given by an equation, not by a formula: near the floor E it is the law `power`, near the upper bound E_0
+it leaves the bound as a power again. With gamma = 0, a curve without the factor, it is `power` up to E_0 and E_0 above.
+In logits u of the way between the bounds both sides are close to straight lines, so Newton's method finds the loss to
+rounding in a few steps; the SQL macro takes the same steps.
+
+It is fitted with `S = A (E_0 - E)^gamma` in the place of A. Where the rows lie far below E_0 they determine S, alpha
+and `gamma / (E_0 - E)`, which A mixes over many orders of magnitude.
 
 >>> import numpy as np
 >>> half_way = BOUNDED_POWER.predict(np.array([1.0, 3.0, 4.0, 0.5, 1.0]), np.array([[16.0]]))
@@ -107,8 +111,10 @@ class BoundedCurve(Law):
         return {"S": Symbol("alpha")} if dimension == self.inputs[0].name else None
 
     def _equation(self, coefficients: Array, inputs: Array) -> tuple[Array, Array, tuple[Array, ...], Array, Array]:
-        """The loss (..., R); F_y, the five F_i, 1 / (loss - E) and 1 / (E_0 - loss), each (..., R), of F =
-        ln(loss - E) - gamma ln((E_0 - loss) / (E_0 - E)) - ln(S) + alpha ln(x)."""
+        """The loss (..., R); F_y, the five F_i, 1 / (loss - E) and 1 / (E_0 - loss), each (..., R).
+
+        F is ln(loss - E) - gamma ln((E_0 - loss) / (E_0 - E)) - ln(S) + alpha ln(x), which is zero.
+        """
         low, high, factor, _, gamma = (coefficients[..., k, None] for k in range(5))
         with np.errstate(all="ignore"):
             logits = np.clip(_logits(coefficients, inputs), -FARTHEST, FARTHEST)
@@ -182,7 +188,8 @@ class BoundedPower(Law):
     @property
     def charted(self) -> BoundedCurve | None:
         """The law with `S = A (E_0 - E)^gamma` in the place of A, or None where A has a bound or a fixed value."""
-        if self.coefficients[2].fixed is not None or (self.coefficients[2].lower, self.coefficients[2].upper) != (0, np.inf):
+        factor = self.coefficients[2]
+        if factor.fixed is not None or factor.lower > 0 or factor.upper < np.inf:
             return None
         low, high, _, *others = self.coefficients
         return BoundedCurve(inputs=self.inputs, coefficients=(low, high, amplitude("S"), *others))

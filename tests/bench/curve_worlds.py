@@ -109,7 +109,11 @@ def _of_three_inputs(number: int, generator: Generator) -> Planted:
     inputs = np.column_stack([sizes, epochs])
     if number % 2:
         tokens = np.column_stack([inputs[:, 0], inputs[:, 1] * inputs[:, 2]])  # a repeated one is worth a fresh one
-        return KAPLAN.name, inputs, np.asarray(KAPLAN.predict(np.array([8.8e13, 5.4e13, *generator.uniform(0.05, 0.15, 2)]), tokens))
+        return (
+            KAPLAN.name,
+            inputs,
+            np.asarray(KAPLAN.predict(np.array([8.8e13, 5.4e13, *generator.uniform(0.05, 0.15, 2)]), tokens)),
+        )
     constants = [generator.uniform(0.5, 2.0), generator.uniform(200, 600), generator.uniform(500, 2000)]
     return _planted(DATA_CONSTRAINED, inputs, [*constants, *generator.uniform(0.28, 0.4, 2), 15.4, 5.3])
 

@@ -26,15 +26,9 @@ def drawn(model: Model, targets: Array, count: int, generator: np.random.Generat
     model : law on R rows, without units (`Model.is_unitless`)
     targets : (1, R)
     """
-    coefficients = [model.coefficients[k] for k in model.free]
-    found = np.empty((0, len(coefficients)))
+    found = np.empty((0, len(model.free)))
     for _ in range(ATTEMPTS):
-        points = np.column_stack(
-            [
-                _values(one, generator.random(count), bool(model.is_log[k]), (float(model.lower[k]), float(model.upper[k])))
-                for k, one in enumerate(coefficients)
-            ]
-        )
+        points = np.column_stack([_values(model, k, generator.random(count)) for k in range(len(model.free))])
         with np.errstate(all="ignore"):
             is_usable = np.isfinite(model.residuals(points, targets, 0)[0]).all(axis=1)
         found = np.concatenate([found, points[is_usable]])[:count]
@@ -43,9 +37,10 @@ def drawn(model: Model, targets: Array, count: int, generator: np.random.Generat
     return found
 
 
-def _values(one: Coefficient, spread: Array, is_log: bool, box: tuple[float, float]) -> Array:
-    """Coordinates of a coefficient at quantiles (0 to 1) of its range."""
-    if not is_log:
+def _values(model: Model, k: int, spread: Array) -> Array:
+    """The k-th coordinate at quantiles (0 to 1) of its range."""
+    one, box = model.coefficients[model.free[k]], (float(model.lower[k]), float(model.upper[k]))
+    if not model.is_log[k]:
         return plausible(one, spread, *box)
     low, high = max(LOGS[one.role][0], box[0]), min(LOGS[one.role][1], box[1])
     low, high = (low, high) if low < high else box

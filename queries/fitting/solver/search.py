@@ -2,8 +2,9 @@
 
 Every start descends through smoother versions of the objective first. Starts that meet on the way are one start
 from then on, so a grid of thousands costs little more than its first stage. Smoothing finds the wide bowls and may
-hide a narrow one, and starts that it brought together are no independent witnesses. So some starts also go straight
-to the objective: they may end in a better place, and only they are counted.
+hide a narrow one, and starts that it brought together, or that were chosen for their misfit, are no independent
+witnesses. So random points of the law's domain also go straight to the objective: they may end in a better place, and
+only they are counted.
 """
 
 from __future__ import annotations
@@ -57,7 +58,8 @@ class Found:
     theta : (K,) coordinates of the best end
     objective : sum over rows there
     is_settled : whether the descent that found it converged
-    share : fraction of the starts that went straight to the objective which ended within 1e-4 relative of the best
+    share : fraction of the random starts that went straight to the objective which ended within 1e-4 relative of the
+        best, or within 1e-3 and still descending
     second_best : objective of the next basin a start ended in, or None when there is no other
     starts : number of starts
     ends : (M, K) best coordinates of the M distinct basins, best first
@@ -189,17 +191,19 @@ def _straight(
     good = np.flatnonzero(ended.objective <= hopeless * np.min(ended.objective, initial=best))
     if not good.size:
         return ended, members
-    _put(ended, good, descend(model, ended.theta[good], weights, targets, objective, exact=True, max_steps=steps, tolerance=TIGHT))
+    points = ended.theta[good]
+    _put(ended, good, descend(model, points, weights, targets, objective, exact=True, max_steps=steps, tolerance=TIGHT))
     worth = NEARLY * np.min(ended.objective, initial=best)
-    near = np.flatnonzero(~ended.is_settled & (ended.objective <= worth))
-    if near.size:
-        _put(ended, near, descend_to_rest(model, ended.theta[near], weights, targets, objective))
+    slow = np.flatnonzero(~ended.is_settled & (ended.objective <= worth))
+    if slow.size:
+        _put(ended, slow, descend_to_rest(model, ended.theta[slow], weights, targets, objective))
     return ended, members
 
 
 def _evenly(points: Array, count: int) -> Array:
     """At most so many of the points, evenly among them."""
-    return points[np.unique(np.linspace(0, len(points) - 1, count).astype(int))]
+    some: Array = points[np.unique(np.linspace(0, len(points) - 1, count).astype(int))]
+    return some
 
 
 def _extended(
