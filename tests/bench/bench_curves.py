@@ -11,8 +11,8 @@ Lines of the table:
 * worse: fits more than 0.1 % above the best that SciPy found; unsaid: those of them without a note that says so;
 * worst: the highest excess of a fit; better: fits more than 0.1 % below; seeds: fits of which one of two more seeds
   ends more than 0.1 % elsewhere;
-* share printed, counted, within 2: the median of the shares of starts in the best basin, printed by the fit and counted among SciPy's, and
-  of how many fits the two agree within a factor of two, both being at least `LEAST_SHARE`.
+* share printed, counted, within 2: the medians of the shares of starts in the best basin, printed by the fit and
+  counted among SciPy's, and of how many fits the two agree within a factor of two, each being `LEAST_SHARE` at least.
 """
 
 from __future__ import annotations
