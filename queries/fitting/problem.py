@@ -118,7 +118,7 @@ def optimum(problem: Problem, generator: np.random.Generator, given: ArrayLike |
         theta = np.concatenate([model.from_coefficients(own[None]), theta])
     straight = None
     if given is None and model.is_unitless and not model.is_costly:
-        straight = drawn(model, targets, MOST_STRAIGHT, generator)
+        straight = drawn(model, targets, MOST_STRAIGHT, generator.spawn(1)[0])  # resamples stay what they are
     return search(model, theta, weights, targets, problem.objective, straight=straight)
 
 
