@@ -177,7 +177,9 @@ class PlannedFit:
         return Fitted(
             bound=bound,
             rows=rows,
-            keys=self.keys.take([int(indices[0]) for indices in chosen]).rename_columns(list(self.groups)),
+            keys=self.keys.take(np.array([indices[0] for indices in chosen], dtype=np.int64)).rename_columns(
+                list(self.groups)
+            ),
             parts=tuple(parts),
             records=tuple(
                 None
