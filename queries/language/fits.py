@@ -213,7 +213,8 @@ def fit_rows(question: Question, bound: Bound, rows: Rows, options: ClauseOption
             raise
         raise question.error("Fit", error.message, bound.span, error.hint) from error
     is_said = any(note.code == "unused_column" for note in rows.notes)  # which says better why rows are alike
-    if is_said or ("repeated_rows" in found.codes and tells_repeats_apart(rows, found)):
+    is_grouped = found.data.group is not None  # rows of a group are drawn together, and none counts anew
+    if is_said or ("repeated_rows" in found.codes and (is_grouped or tells_repeats_apart(rows, found))):
         found = found.without("repeated_rows")
     notes = rows.notes
     if together is not None and together.by == inputs_of(bound):  # which the note on other seeds only advises

@@ -18,7 +18,7 @@ from isoflop.queries.fitting.scatter import takes_any_sign
 from isoflop.queries.language.bind import Bound, Column
 from isoflop.queries.language.block_columns import block_columns
 from isoflop.queries.language.input_notes import notes_on_inputs
-from isoflop.queries.language.logged_metrics import logged_instead
+from isoflop.queries.language.logged_metrics import logged_instead, other_loss
 from isoflop.queries.language.question import Own, Question
 from isoflop.queries.language.reading import (
     Piece,
@@ -217,7 +217,9 @@ def read_rows(
     named = {name: with_named_fields(table.column(f"g{position}")) for position, name in enumerate(extra or {})}
     named |= {name: table.column(f"b{position}") for position, name in enumerate(blocks)}
     usable = stacked[fault == ""]
-    together = look_together(question, bound, source, known, extra or {}, usable, any_sign=any_sign)
+    together = look_together(
+        question, bound, source, known, extra or {}, usable, any_sign=any_sign, is_clustered=CLUSTER in (extra or {})
+    )
     notes = (*together.notes, *notes_on_inputs(bound, usable))
     question.services.asides += [note.message for note in notes]
     return Rows(
@@ -386,4 +388,4 @@ def no_rows(question: Question, verb: str, source: Source, rows: Rows, needs: st
     matched = f"{rows.matched} row{'s' * (rows.matched != 1)} matched"
     dropped = f", {rows.dropped} dropped because {', '.join(rows.reasons)}" if rows.dropped else ""
     message = f"{verb} needs {needs}, got {len(rows.kept)}: {matched}{dropped}"
-    return question.error("Data", message, span, _sign_hint(rows))
+    return question.error("Data", message, span, _sign_hint(rows) or other_loss(question, source, rows.reasons))

@@ -224,7 +224,7 @@ def assert_whole(lake: Path, attempts: list[dict[str, object]]) -> None:
         assert not list(opened.spool_folder.glob("*.parquet"))
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_a_submitted_sweep_whose_driver_is_killed_is_completed_by_the_next(head: Head, tmp_path: Path) -> None:
     (tmp_path / "job").mkdir()
     (tmp_path / "job" / "sweep.yaml").write_text(TRAINING)
@@ -241,7 +241,7 @@ def test_a_submitted_sweep_whose_driver_is_killed_is_completed_by_the_next(head:
     assert_whole(lake, ends)
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_a_sweep_goes_on_when_the_process_that_holds_its_lake_is_killed(head: Head, tmp_path: Path) -> None:
     (tmp_path / "job").mkdir()
     (tmp_path / "job" / "sweep.yaml").write_text(TRAINING)
