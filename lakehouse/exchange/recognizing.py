@@ -149,10 +149,9 @@ class _Search:
             factor, match = factor_of(theirs), HEADING.fullmatch(theirs)
             if factor is None or match is None or plain_name(match["name"]) not in (ours, *others):
                 continue
-            is_number = self.kinds[theirs] not in IS_TEXT and self._is_numeric(theirs)
-            if is_number and self._largest(theirs) < LARGEST_IN_UNITS:
+            if self._is_numeric(theirs) and self._largest(theirs) < LARGEST_IN_UNITS:
                 expression = f"{quoted(theirs)} * {written(factor)}"
-                return self._take(Recognized(ours, theirs, expression, f"({expression})"))
+                return self._take(Recognized(ours, theirs, expression, f"({self._number(theirs)} * {written(factor)})"))
         return False
 
     def behind_a_prefix(self, ours: str) -> bool:
@@ -193,7 +192,7 @@ class _Search:
         return cell if self.kinds[name] not in IS_TEXT else as_number(cell, has_commas=self.has_commas)
 
     def _largest(self, name: str) -> float:
-        row = self.con.execute(f"SELECT max(abs({quoted(name)})) FROM typed").fetchone()
+        row = self.con.execute(f"SELECT max(abs({self._number(name)})) FROM typed").fetchone()
         return float(row[0]) if row and row[0] is not None else 0.0
 
     def _is_whole(self, name: str) -> bool:

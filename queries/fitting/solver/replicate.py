@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from isoflop.queries.fitting.solver.model import Array, Model
 from isoflop.queries.fitting.solver.newton import LAST_STEPS, TIGHT, Descent, descend, descend_to_rest, evaluate
-from isoflop.queries.fitting.solver.search import FIRST_EXACT_STAGE, Found, descend_all
+from isoflop.queries.fitting.solver.search import EXACT, FIRST_EXACT_STAGE, Found, descend_all
 from isoflop.queries.laws.objectives import Objective
 
 ENOUGH_ROWS = 120  # rows from which the full fit's basin was the best one in every resample tried
@@ -92,7 +92,8 @@ def replicate(
     else:
         pool = _pool(model, found, weights, targets, objective, generator)
         other = _from_pool(model, pool, weights, targets, objective)
-    wins = other.objective < direct.objective * (1 - BETTER)
+    is_exact = direct.objective <= EXACT * weights.sum(axis=1)  # rounding, of which less is not better
+    wins = (other.objective < direct.objective * (1 - BETTER)) & ~is_exact
     best = Descent(
         np.where(wins[:, None], other.theta, direct.theta),
         np.where(wins, other.objective, direct.objective),

@@ -51,3 +51,35 @@ def test_what_lies_beyond_the_rows_says_which_ends_know_of_it(lake: Lakehouse) -
     near, far = (lake.sql(f"{asked} tokens = 20 * params SUBJECT TO 6 * params * tokens <= {c}") for c in (6e17, 1e23))
     said = "optimum_lower, params_lower and their upper ends come from resamples"
     assert any(note.startswith(said) for note in far.notes) and not any(note.startswith(said) for note in near.notes)
+
+
+@pytest.mark.parametrize("asked", ["PREDICT {}", "CROSS VALIDATE {} KFOLD 2", "COMPARE {}, (loss ~ power(params))"])
+@pytest.mark.parametrize("name", ["mm", "published:hoffmann_2022"])
+def test_a_law_of_given_coefficients_has_no_rows_to_be_asked_of(lake: Lakehouse, asked: str, name: str) -> None:
+    numbers = "E = 1.69, A = 406.4, B = 410.7, alpha = 0.34, beta = 0.28"
+    lake.sql(f"CREATE OR REPLACE LAW mm AS chinchilla(params, tokens) WITH COEFFICIENTS ({numbers})")
+    with pytest.raises(StatementError, match="is of given coefficients: it has no rows of its own") as caught:
+        lake.sql(asked.format(name))
+    assert caught.value.text[caught.value.start : caught.value.end] == name
+
+
+def test_the_rows_of_a_law_are_predicted_without_their_weights(lake: Lakehouse) -> None:
+    lake.sql("CREATE OR REPLACE LAW heavy AS FIT validation_loss ~ power(params) FROM tried WEIGHT BY tokens")
+    assert len(lake.sql("PREDICT heavy")) == 45
+
+
+@pytest.mark.parametrize("form", ["power(params)", "chinchilla(params, tokens)"])
+def test_rows_without_noise_raise_no_alarm(lake: Lakehouse, form: str) -> None:
+    loss = "1.7 + 400 / params ** 0.34" + (" + 1200 / tokens ** 0.36" if "tokens" in form else "")
+    rows = "SELECT 10.0 ** (7 + i % 6 * 0.4) AS params, 10.0 ** (9 + i // 6 * 0.4) AS tokens FROM range(36) t(i)"
+    notes = lake.sql(f"FIT loss ~ {form} FROM (SELECT *, {loss} AS loss FROM ({rows}))").notes
+    assert not any("other coefficients altogether" in note for note in notes)
+
+
+@pytest.mark.parametrize(
+    ("name", "said"), [("params_m", "in millions or billions?"), ('"Params (M)"', '"Params (M)" * 1e6 says the same')]
+)
+def test_sizes_in_millions_are_not_taken_for_billions(lake: Lakehouse, name: str, said: str) -> None:
+    rows = f"(SELECT params / 1.1e6 AS {name}, tokens, validation_loss FROM tried)"
+    notes = lake.sql(f"FIT validation_loss ~ chinchilla({name}, tokens) FROM {rows} WITH (resamples = 0)").notes
+    assert any(said in note for note in notes)
