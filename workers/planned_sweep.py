@@ -56,12 +56,14 @@ def planned_sweep(
     <BLANKLINE>
     """
     base: dict[str, object] = {}
+    named: tuple[str, ...] = ()
     if like is not None:
         sweep = load_sweep(like)
         family = sweep.family.name
+        named = sweep.variables if sweep.family.open_settings else ()
         base = {key: value for key, value in sweep.document.value.items() if key not in ("grid", "points", "seeds")}
     kind = find_family(family)
-    settings = kind.settings()
+    settings = (*kind.settings(), *named)
     given = _given(base)
     rows: list[dict[str, Scalar]] = []
     for point in points:

@@ -73,6 +73,9 @@ class RetryKeys(_Section):
     timeout: Times = DEFAULT_RETRIES["timeout"]
 
 
+SETTINGS_APART = ("corpus", "command", "entry", "metrics", "loss_unit")  # that stand beside the grid
+
+
 class SweepKeys(_Section):
     """The keys of a sweep file."""
 
@@ -80,9 +83,14 @@ class SweepKeys(_Section):
     family: str
     tags: Annotated[tuple[str, ...], BeforeValidator(_as_list), Field(strict=False)] = ()
     corpus: Any = None
+    command: str | list[str | int | float] | None = None
+    entry: str | None = None
+    metrics: str | None = None
+    loss_unit: str | None = None
     grid: dict[Name, Any] = Field(default_factory=dict)
     points: Annotated[tuple[dict[Name, Any], ...], Field(strict=False)] = ()
     derive: dict[Name, Expression] = Field(default_factory=dict)
+    given: dict[Name, Expression] = Field(default_factory=dict)
     exclude: Annotated[tuple[Expression, ...], BeforeValidator(_as_list), Field(strict=False)] = ()
     seeds: Annotated[
         tuple[int, ...], BeforeValidator(_as_seeds), Field(strict=False), AfterValidator(_all_different)
@@ -91,6 +99,13 @@ class SweepKeys(_Section):
     retries: RetryKeys = RetryKeys()
     timeout: Annotated[float, BeforeValidator(seconds_of)] | None = None
     on_failure: Literal["continue", "stop"] = "continue"
+
+    def apart(self) -> dict[str, Any]:
+        """Return the settings that stand beside the grid; only a corpus may be a list of several values."""
+        said = {name: getattr(self, name) for name in SETTINGS_APART if getattr(self, name) is not None}
+        return {
+            name: [value] if isinstance(value, list) and name != "corpus" else value for name, value in said.items()
+        }
 
 
 def parse_keys(document: Document) -> SweepKeys:
