@@ -28,6 +28,7 @@ RUN_ID, ATTEMPT = "ISOFLOP_RUN_ID", "ISOFLOP_ATTEMPT"
 CONFIG = "ISOFLOP_CONFIG"  # JSON file of all settings
 OUTPUT = "ISOFLOP_OUTPUT"  # folder of the run's own
 SEED = "ISOFLOP_SEED"
+SECONDS = "ISOFLOP_SECONDS"  # that earlier attempts took [s]
 
 
 class JoinedRun:
@@ -47,7 +48,7 @@ class JoinedRun:
         self.attempt = int(environment[ATTEMPT])
         self.seed = int(environment[SEED])
         self.output = Path(environment[OUTPUT])
-        self._started = time.perf_counter()
+        self._started = time.perf_counter() - float(environment[SECONDS])
         try:
             self.config: dict[str, Any] = json.loads(Path(environment[CONFIG]).read_text(encoding="utf-8"))
             # Lines of several processes do not mix: each is one write at the end of the file.
@@ -57,7 +58,7 @@ class JoinedRun:
             raise RecordError(f"run {self.run_id} cannot be joined: {error}", hint=hint) from error
 
     def log(self, *, step: int, seconds: float | None = None, **metrics: float) -> None:
-        """Record metric values at a step, as `RunLog.log` does; `seconds` counts from the first call unless given."""
+        """Record metric values at a step, as `RunLog.log` does; `seconds` counts on from earlier attempts."""
         at = round(time.perf_counter() - self._started, 6) if seconds is None else seconds  # digits below are noise
         self._say(kind="point", step=step, seconds=at, values=metrics)
 

@@ -97,6 +97,7 @@ class CommandProcess:
         except ValueError:
             word = {"error": "the process that guarded it was ended"}
         self.exit_code, self.error = word.get("exit"), word.get("error")
+        self.stop()  # closes the pipe to the guard
         self._is_over.set()
         self._news.set()
 

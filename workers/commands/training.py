@@ -7,7 +7,9 @@ import json
 import math
 import os
 import signal
+import sys
 import tempfile
+import threading
 import time
 from collections import deque
 from collections.abc import Iterable, Mapping
@@ -73,7 +75,7 @@ class _CommandRun:
         self.run_id = family.record().run_id
         self.folder = options.folder if options.folder is not None and options.folder.is_dir() else Path.cwd()
         self.marker = options.checkpoint_folder / f"{self.run_id}.json" if options.checkpoint_folder else None
-        self.said = _Said()
+        self.said, self.lock = _Said(), threading.Lock()
         self.is_again = (spool.attempt or 1) > 1
         self.began = time.perf_counter()
         self.seconds_before = 0.0
@@ -114,8 +116,6 @@ class _CommandRun:
     def _words(self, values: Mapping[str, object]) -> list[str]:
         if self.family.command is not None:
             return command_words(self.family.command, values)
-        import sys
-
         assert self.family.entry is not None
         return [sys.executable, "-m", "isoflop.workers.commands.entry", self.family.entry]
 
@@ -142,6 +142,9 @@ class _CommandRun:
             joined.CONFIG: str(config),
             joined.OUTPUT: str(output),
             joined.SEED: str(self.family.seed),
+            joined.SECONDS: str(self.seconds_before),
+            # A machine that has no `python` has the one that runs here.
+            "PATH": os.pathsep.join(filter(None, [os.environ.get("PATH", ""), str(Path(sys.executable).parent)])),
             "PYTHONUNBUFFERED": "1",  # lines come when they are printed
         }
         if self.family.entry is not None:
@@ -207,6 +210,10 @@ class _CommandRun:
                 self.said.failure = {name: word.get(name) for name in ("reason", "error", "traceback")}
 
     def _take_points(self, points: Iterable[Point]) -> None:
+        with self.lock:  # the threads that read stdout and the files
+            self._log(points)
+
+    def _log(self, points: Iterable[Point]) -> None:
         for step, seconds, values in points:
             if self.is_again and self.said.step is None:
                 self.spool.resumed(step - 1)  # what earlier attempts said from here on is said again
@@ -241,9 +248,9 @@ class _CommandRun:
         seconds = self.seconds_before + time.perf_counter() - self.began
         if status == "finished" and "loss" not in {**self.said.last, **self.said.counts}:
             self.spool.note("no loss: the script has logged none", "warning")
-        if reason == "stopped":
+        if status != "finished" and reason != "diverged":
             self._save()
-        elif status == "finished" and self.marker is not None:
+        elif self.marker is not None:
             self.marker.unlink(missing_ok=True)
         measured = {"train_seconds": seconds, **self.said.last, **self.said.counts}
         traceback = self.said.failure.get("traceback") if status == "failed" else None
