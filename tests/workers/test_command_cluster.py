@@ -103,8 +103,7 @@ def test_what_a_script_prints_is_its_curve_and_a_law_follows(
         {"level": "info", "message": "width 64"}, {"level": "warning", "message": "careful"},
     ]  # fmt: skip
     with isoflop.open(lakehouse.path) as lake:
-        answer = lake.sql("FIT loss ~ power(params) FROM runs WITH (resamples = 0)").records()
-    fit = {row["coefficient"]: row["estimate"] for row in answer}
+        fit = lake.sql("FIT loss ~ power(params) FROM runs WITH (resamples = 0)").records()[0]["coefficients"]
     assert fit["E"] == pytest.approx(1.5, abs=0.01) and fit["alpha"] == pytest.approx(0.25, abs=0.01)
     again = run_sweep(lakehouse, sweep, session=RaySession("an.address.nobody.has:1"))
     assert (again.skipped, again.exit_code) == (8, 0)

@@ -345,5 +345,6 @@ class _Driver:
             self._board.say("the process that holds the lake has not committed every file yet; it will", "warning")
         for (run_id, attempt), death in ledger.still_open(self._lake, self._closed).items():
             self._lake.end_attempt(run_id, attempt, death.status, death.reason, death.error)
-        with contextlib.suppress(OSError):
-            checkpoint_folder(self._lake).rmdir()  # goes when no run has a checkpoint left
+        for folder in (checkpoint_folder(self._lake), output_folder(self._lake)):
+            with contextlib.suppress(OSError):
+                folder.rmdir()  # goes when no run has a checkpoint left, or no command has written anything

@@ -39,12 +39,12 @@ class Command(Experiment):
         "steps": 20,
     }
 
-    command: str | None = Field(default=None, description="words to run, with {name} for a setting; no shell")
-    entry: str | None = Field(default=None, description="module:function, called as f(config, run); or command")
+    command: str | None = Field(default=None, description="words to run, with `{name}` for a setting; no shell")
+    entry: str | None = Field(default=None, description="`module:function`, called as f(config, run); or command")
     metrics_file: str | None = Field(
-        default=None, description="JSON lines or CSV that the script writes, within {output}; `metrics` for short"
+        default=None, description="JSON lines or CSV that the script writes within `{output}`; also `metrics`"
     )
-    loss_unit: str | None = Field(default=None, description="of the loss, for example nat/token; null is unknown")
+    loss_unit: str | None = Field(default=None, description="of the loss, for example `nat/token`; null is unknown")
 
     @field_validator("command", mode="before")
     @classmethod
