@@ -54,7 +54,7 @@ def _axes(keys: SweepKeys, family: type[Experiment], document: Document) -> Iter
                 [
                     each
                     for name, value in point.items()
-                    for each in settings_in(family, name, value, ("points", i, name))
+                    for each in settings_in(family, name, value, keys.point_place(i, name))
                 ],
             )
             for i, point in enumerate(keys.points)

@@ -15,7 +15,7 @@ Pure functions from text to records; nothing here trains, opens a store or knows
 
 A grid variable that is no setting of the family, like `budget`, is a column of the runs but no part
 of their identity: the same config reached by another road is the same run. `points` lists runs one by
-one where they are no product of axes. Several sweeps share a file as documents separated by `---`.
+one where they are no product of axes; `sample` draws them. Several sweeps share a file as documents separated by `---`.
 """
 
 from __future__ import annotations
@@ -162,7 +162,7 @@ def _refuse_clashes(document: Document, keys: SweepKeys, family: type[Experiment
             )
     written: list[tuple[str, object, Keys]] = [(name, value, ("grid", name)) for name, value in keys.grid.items()]
     written += [
-        (name, value, ("points", i, name)) for i, point in enumerate(keys.points) for name, value in point.items()
+        (name, value, keys.point_place(i, name)) for i, point in enumerate(keys.points) for name, value in point.items()
     ]
     places = [(name, place) for each in written for name, _, place in settings_in(family, *each)]
     places += [(name, (key, name)) for key, names in (("derive", keys.derive), ("given", keys.given)) for name in names]

@@ -87,7 +87,7 @@ class _CommandRun:
         """Run the command and record it."""
         hardware = {"name": processor_name(), "threads": self.options.threads}
         self.spool.started(
-            host=host_name(), device=Processor.name if self.options.device == "cpu" else "cuda", hardware=hardware,
+            host=host_name(), device=self._device(), hardware=hardware,
             resumed_step=EVERYTHING_EARLIER if self.is_again else None,
         )  # fmt: skip
         with tempfile.TemporaryDirectory(prefix="isoflop-run-") as own:
@@ -110,6 +110,11 @@ class _CommandRun:
             with contextlib.suppress(OSError):
                 output.rmdir()  # stays when there is something in it
         return self._end(process, is_stopped)
+
+    def _device(self) -> str:
+        """Return what the script may compute on; what it does compute on it alone knows."""
+        has_gpu = self.options.device != "cpu" and bool(os.environ.get("CUDA_VISIBLE_DEVICES"))
+        return "cuda" if has_gpu else Processor.name
 
     # What the command is given
 
