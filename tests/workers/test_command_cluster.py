@@ -132,7 +132,7 @@ def test_a_second_attempt_goes_on_from_the_first_ones_folder(
     state = run_sweep(lakehouse, script_of(FAILING_ONCE, "{a}", "grid: {a: 1}"), session=ray_session)
     assert (state.finished, state.retried, state.exit_code) == (1, 1, 0), state
     assert rows(lakehouse, "SELECT attempt, status, reason, error, resumed_step FROM attempts ORDER BY attempt") == [
-        {"attempt": 1, "status": "failed", "reason": "crash", "error": "exit code 1\nout of luck in attempt 1",
+        {"attempt": 1, "status": "failed", "reason": "crash", "error": "exit code 1: out of luck in attempt 1",
          "resumed_step": None},
         {"attempt": 2, "status": "finished", "reason": None, "error": None, "resumed_step": 3},
     ]  # fmt: skip

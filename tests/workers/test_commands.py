@@ -360,7 +360,7 @@ def test_a_run_is_given_its_settings_threads_devices_and_folder(tmp_path: Path) 
 @pytest.mark.parametrize(
     ("code", "reason", "error"),
     [
-        ("import sys; print('a'); sys.stderr.write('what\\nbad'); sys.exit(2)", "crash", "exit code 2\nwhat\nbad"),
+        ("import sys; print('a'); sys.stderr.write('what\\nbad'); sys.exit(2)", "crash", "exit code 2: bad\nwhat\nbad"),
         ("raise MemoryError('much')", "out_of_memory", "MemoryError: much"),
         ('print(\'{"step": 1, "loss": NaN}\')', "diverged", "the last loss is nan"),
         ("import os; os.kill(os.getpid(), 11)", "crash", "ended by SIGSEGV"),

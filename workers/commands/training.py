@@ -12,7 +12,7 @@ import tempfile
 import threading
 import time
 from collections import deque
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -282,8 +282,20 @@ class _CommandRun:
         own = self.said.failure.get("error")
         return (
             "failed", "out_of_memory" if is_memory else "crash",
-            own or "\n".join(filter(None, [_exit(process.exit_code or 0), text])),
+            own or _error(process.exit_code or 0, list(self.said.errors)),
         )  # fmt: skip
+
+
+def _error(code: int, lines: Sequence[str]) -> str:
+    """Return what ended a command, in its first line with the last of stderr, which says most; then all of them.
+
+    Example
+    -------
+    >>> _error(1, ["Traceback", "ValueError: no"])
+    'exit code 1: ValueError: no\\nTraceback\\nValueError: no'
+    """
+    first = ": ".join([_exit(code), *lines[-1:]])
+    return "\n".join([first, *lines]) if len(lines) > 1 else first
 
 
 def _exit(code: int) -> str:
