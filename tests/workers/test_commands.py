@@ -357,6 +357,15 @@ def test_a_run_is_given_its_settings_threads_devices_and_folder(tmp_path: Path) 
     assert list((tmp_path / "kept.outputs").iterdir()) == []
 
 
+def test_a_run_with_a_gpu_sees_those_that_it_was_given(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "3")
+    command = [sys.executable, "-c", "import os; print(os.environ['CUDA_VISIBLE_DEVICES'])"]
+    _, lake = trained(tmp_path, {"command": command}, device="auto")
+    with lake:
+        assert lake.query("SELECT message FROM logs WHERE level = 'info'")["message"].to_pylist() == ["3"]
+        assert lake.query("SELECT device FROM attempts")["device"].to_pylist() == ["cuda"]
+
+
 @pytest.mark.parametrize(
     ("code", "reason", "error"),
     [
