@@ -66,7 +66,9 @@ def test_the_page_on_python_runs_and_has_the_tree_of_errors(tmp_path: Path) -> N
     page = (ROOT / "docs" / "python.md").read_text()
     examples = re.findall(r"^```python\n(.*?)^```", page, re.M | re.S)
     for example, said in zip(examples, ("7000000000.0\n", "1.773\n"), strict=True):
-        done = subprocess.run([sys.executable, "-c", example], cwd=tmp_path, capture_output=True, text=True, timeout=300)
+        done = subprocess.run(
+            [sys.executable, "-c", example], cwd=tmp_path, capture_output=True, text=True, timeout=300
+        )
         assert done.stdout == said, done.stderr
     assert (tmp_path / "paper.svg").read_text().count("<path") > 5
     (tree,) = re.findall(r"^```text\n(.*?)^```", page, re.M | re.S)
