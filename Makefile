@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 READY_FOR_WORK := $(VENV)/.ready-for-work
 
-.PHONY: demo test test-slow check bench chaos clean help
+.PHONY: demo test test-slow test-long check bench chaos clean help
 
 help:  ## say what can be made
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
@@ -25,10 +25,13 @@ demo: $(READY)  ## train a small sweep, land it, fit, cross-validate, extrapolat
 	@$(BIN)/isoflop demo
 
 test: $(READY_FOR_WORK)  ## run the tests: three processes keep two cores busy
-	@$(BIN)/python -m pytest -n 3 --dist loadfile --no-loadscope-reorder --timeout 600 -m "not slow"
+	@$(BIN)/python -m pytest -n 3 --dist loadfile --no-loadscope-reorder --timeout 600
 
-test-slow: $(READY_FOR_WORK)  ## run the slow tests too
-	@$(BIN)/python -m pytest -m "slow or not slow"
+test-slow: $(READY_FOR_WORK)  ## run the tests that are left out of those: every law, every catalog, killed processes
+	@$(BIN)/python -m pytest -n 3 --dist loadfile --no-loadscope-reorder --timeout 900 -m "slow and not long"
+
+test-long: $(READY_FOR_WORK)  ## run the tests that take an hour and more: coverage, fuzz of 100,000 statements
+	@$(BIN)/python -m pytest -m long
 
 check: $(READY_FOR_WORK)  ## lint, types, layering
 	@$(BIN)/ruff check .

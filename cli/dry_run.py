@@ -74,7 +74,7 @@ def describe_plans(sweeps: Sequence[Sweep], address: str | None) -> Answer:
     for sweep, plan in plans:
         described = _rows(sweep, plan, law, statuses, is_named=len(plans) > 1)
         rows += described
-        notes.append(_note(sweep, plan, described))
+        notes += [_note(sweep, plan, described), *(f"{sweep.name}: {note}" for note in plan.notes)]
     if law is not None:
         notes.append(
             f"times by the law '{law.name}' of this lake, where it applies; else {ASSUMED_FLOPS:g} FLOP/s a core"
@@ -137,7 +137,7 @@ def _rows(
                 **({"sweep": sweep.name} if is_named else {}),
                 "run_id": record.run_id,
                 **{name: settings.get(name) for name in varied},
-                **family.shown(),
+                **{name: getattr(record, name, value) for name, value in family.shown().items()},
                 "seconds": None if seconds is None else float(f"{seconds:.3g}"),
                 "memory_bytes": counts.memory_bytes or None,
                 "cpus": needs.cpus,

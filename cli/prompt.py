@@ -212,6 +212,7 @@ def _options_at(line: str) -> tuple[tuple[str, str], ...]:
 def _names(lake: Asked) -> Iterator[tuple[str, str]]:
     """Yield the names of a lake with what they mean; of two alike the later counts."""
     from isoflop.queries.laws import listed_laws
+    from isoflop.queries.laws.auto import AUTO, USAGES
     from isoflop.queries.theory import known_theories
 
     columns = lake.query(
@@ -225,6 +226,7 @@ def _names(lake: Asked) -> Iterator[tuple[str, str]]:
     )
     yield from ((row["name"], row["kind"].replace("base table", "table")) for row in tables.to_pylist())
     yield from ((name, f"form: {law.formula or law.target}") for name, law in sorted(listed_laws().items()))
+    yield AUTO, f"form: a weighted mean of those that the rows determine, {' or '.join(USAGES)}"
     yield from ((name, f"theory of {theory.family}") for name, theory in sorted(known_theories().items()))
     laws = lake.query("SELECT name, any_value(form) AS form, any_value(target) AS target FROM laws GROUP BY ALL")
     yield from ((row["name"], f"law of {row['target']}: {row['form']}") for row in laws.to_pylist())

@@ -9,6 +9,7 @@ from pydantic.fields import FieldInfo
 
 from isoflop.workers.families import FAMILIES, Experiment
 from isoflop.workers.sweep_file import dump
+from isoflop.workers.sweep_keys import SETTINGS_APART
 
 HEAD = """# Families
 
@@ -58,9 +59,9 @@ def settings(family: type[Experiment]) -> Iterator[str]:
 def section(family: type[Experiment]) -> str:
     """Return the part of the page on one family."""
     run = family.parse(family.example)
-    corpus = {"corpus": family.example["corpus"]} if "corpus" in family.example else {}
-    grid = {name: value for name, value in family.example.items() if name != "corpus"}
-    file = dump({"name": "example", "family": family.name, **corpus, "grid": grid})
+    apart = {name: value for name, value in family.example.items() if name in SETTINGS_APART}
+    grid = {name: value for name, value in family.example.items() if name not in apart}
+    file = dump({"name": "example", "family": family.name, **apart, "grid": grid})
     metrics = "\n".join(f"| `{name}` | {unit} |" for name, unit in run.metrics().items())
     parts = [
         f"## `{family.name}`",

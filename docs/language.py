@@ -47,8 +47,9 @@ COPY (PREDICT chin FROM runs) TO 'predicted.parquet';
 
 A verb is answered once, before the query around it, so it cannot read that query's rows (`LATERAL`) and cannot be kept
 as text in a view, a macro or a prepared statement; `CREATE TABLE … AS` keeps its answer. For a law over a query's rows
-there is its macro, `chin(params, tokens)`. `$name`, `$1` and `?` are parameters anywhere in a statement, inside a verb
-or around it.
+there is its macro, `chin(params, tokens)`; what its fit has found against it is said below the answer, once, and where
+its arguments are numbers also how far beyond its rows they lie (`PREDICT` says it of columns). `$name`, `$1` and `?`
+are parameters anywhere in a statement, inside a verb or around it.
 
 In a verb a size may be written as people write it: `70B`, `1.4T`, `400M`, `2K` (also `G` and `P`) are `70e9`, `1.4e12`
 and so on, the letter right behind the number. A query in parentheses is plain SQL, where `SELECT 70B` is a 70 called B.

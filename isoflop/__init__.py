@@ -11,10 +11,16 @@ import os
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from isoflop.lakehouse import Lakehouse
     from isoflop.lakehouse.errors import IsoflopError
+    from isoflop.lakehouse.joined import JoinedRun
+    from isoflop.lakehouse.runlog import RunLog
 
-__all__ = ["IsoflopError", "open"]
+__all__ = ["IsoflopError", "log", "open", "run"]
+
+_runs: list[RunLog | JoinedRun] = []  # the run of this script that `log` writes to, the last that `run` gave
 
 
 def open(address: str | os.PathLike[str] | None = None, *, read_only: bool = False) -> Lakehouse:
@@ -33,6 +39,57 @@ def open(address: str | os.PathLike[str] | None = None, *, read_only: bool = Fal
     from isoflop.queries.language import execute
 
     return Lakehouse(address, language=execute, hold=not read_only, read_only=read_only)
+
+
+def run(
+    family: str | None = None, config: Mapping[str, object] | None = None, *, seed: int = 0, **counts: Any
+) -> RunLog | JoinedRun:
+    """Return the run of this script, for a `with` block.
+
+    A script that a sweep has started (`family: command`) gets the run and attempt that the sweep has begun, with the
+    sweep's settings in `run.config`; `config` and `seed` are then left aside. Started by hand it is a new run of the
+    usual lake, as `isoflop.open().run(…)` makes it.
+
+    Parameters
+    ----------
+    family : a name for the kind of training; by default that of the script
+    config : the settings that identify the run
+    counts : params, tokens, flops, …, where known
+
+    Raises
+    ------
+    isoflop.lakehouse.errors.RecordError : for a run that no lake could take
+    """
+    import sys
+
+    from isoflop.lakehouse.joined import joined_run
+
+    joined = joined_run()
+    if joined is not None and counts:
+        from isoflop.lakehouse.runs.given_counts import counts_given
+
+        joined.summary(**counts_given({}, counts))
+    name = family or os.path.splitext(os.path.basename(sys.argv[0]))[0] or "script"
+    _runs[:] = [open().run(name, config, seed=seed, **counts) if joined is None else joined]
+    return _runs[0]
+
+
+def log(*, step: int, seconds: float | None = None, **metrics: float) -> None:
+    """Record metric values at a step of the run of this script, the sweep's or the one that `run` gave.
+
+    Raises
+    ------
+    isoflop.lakehouse.errors.RecordError : if there is none
+    """
+    from isoflop.lakehouse.joined import joined_run
+
+    current = joined_run() or next(iter(_runs), None)
+    if current is None:
+        from isoflop.lakehouse.errors import RecordError
+
+        hint = "with isoflop.run('mine', {'width': 64}): isoflop.log(step=1, loss=2.5)"
+        raise RecordError("log() has no run: no sweep has started this script, and it has opened none", hint=hint)
+    current.log(step=step, seconds=seconds, **metrics)
 
 
 def __getattr__(name: str) -> Any:

@@ -3,6 +3,7 @@
 IsoflopError
  ├─ UsageError          2  a wrong option or a wrong file given as an argument
  ├─ StoreError          3  the lakehouse cannot be opened, read or written
+ │   └─ DataFileMissing      a Parquet file of a shared lake's table is gone or damaged
  ├─ RecordError         1  a value that no run can have
  ├─ StatementError      1  a statement that cannot be answered, with a caret under its token
  │   ├─ QuerySyntaxError     it does not parse
@@ -53,6 +54,10 @@ class StoreError(IsoflopError):
     """The lakehouse cannot be opened, read or written."""
 
     exit_code = 3
+
+
+class DataFileMissing(StoreError):
+    """A file that a table of a shared lake is kept in is gone, or cannot be read."""
 
 
 class RecordError(IsoflopError):

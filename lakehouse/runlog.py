@@ -14,6 +14,7 @@ import os
 import platform
 import time
 import traceback
+from collections.abc import Mapping
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -89,6 +90,11 @@ class RunLog:
     def run_id(self) -> str:
         """The identity of the run."""
         return self.record.run_id
+
+    @property
+    def config(self) -> Mapping[str, object]:
+        """The settings of the run."""
+        return self.record.config
 
     def __enter__(self) -> RunLog:
         if self._spool is not None:

@@ -64,9 +64,13 @@ def test_the_page_on_python_runs_and_has_the_tree_of_errors(tmp_path: Path) -> N
     from isoflop.lakehouse import Answer, errors
 
     page = (ROOT / "docs" / "python.md").read_text()
-    (example,) = re.findall(r"^```python\n(.*?)^```", page, re.M | re.S)
-    done = subprocess.run([sys.executable, "-c", example], cwd=tmp_path, capture_output=True, text=True, timeout=300)
-    assert done.stdout == "7000000000.0\n", done.stderr
+    examples = re.findall(r"^```python\n(.*?)^```", page, re.M | re.S)
+    for example, said in zip(examples, ("7000000000.0\n", "1.773\n"), strict=True):
+        done = subprocess.run(
+            [sys.executable, "-c", example], cwd=tmp_path, capture_output=True, text=True, timeout=300
+        )
+        assert done.stdout == said, done.stderr
+    assert (tmp_path / "paper.svg").read_text().count("<path") > 5
     (tree,) = re.findall(r"^```text\n(.*?)^```", page, re.M | re.S)
     assert tree.strip() in str(errors.__doc__)
     kinds = [kind for kind in vars(errors).values() if isinstance(kind, type) and issubclass(kind, Exception)]
@@ -119,3 +123,26 @@ def test_every_command_has_help_that_says_what_it_does() -> None:
 def test_the_picture_is_made_by_the_plot_command() -> None:
     picture = (ROOT / "docs" / "chinchilla.svg").read_text()
     assert picture.startswith("<?xml") and "chin" in README
+
+
+@pytest.mark.cluster
+def test_the_page_on_scripts_runs(tmp_path: Path) -> None:
+    page = (ROOT / "docs" / "your_script.md").read_text()
+    script, logging, saving = re.findall(r"^```python\n(.*?)^```", page, re.M | re.S)
+    (sweep,) = re.findall(r"^```yaml\n(.*?)^```", page, re.M | re.S)
+    (session,) = re.findall(r"^```console\n(.*?)^```", page, re.M | re.S)
+    (tmp_path / "train.py").write_text(script)
+    (tmp_path / "mine.yaml").write_text(sweep)
+    environment = {**os.environ, "COLUMNS": "200", "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}"}
+    environment.pop("ISOFLOP_LAKE", None)
+    for part in re.split(r"^\$ ", session, flags=re.M)[1:]:
+        command, _, expected = part.partition("\n")
+        done = subprocess.run(
+            command, shell=True, cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=300
+        )
+        assert done.returncode == 0, f"{command}\n{done.stderr}"
+        assert doctest.OutputChecker().check_output(expected, done.stdout, OPTIONS), f"{command}\n{done.stdout}"
+    for example in (logging, saving):
+        given = {**environment, "ISOFLOP_OUTPUT": str(tmp_path), "ISOFLOP_LAKE": str(tmp_path / "own.duckdb")}
+        done = subprocess.run([sys.executable, "-c", example], env=given, capture_output=True, text=True, timeout=300)
+        assert done.returncode == 0, done.stderr

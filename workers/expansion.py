@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -14,11 +13,11 @@ from isoflop.lakehouse.runs.records import LARGEST_WHOLE, RunRecord
 from isoflop.workers.components.component import nested_settings
 from isoflop.workers.expressions import ExpressionError, Grid
 from isoflop.workers.families import ConfigError, Experiment
+from isoflop.workers.grid_rows import rows_of
 from isoflop.workers.resources import Resources, bytes_of
 from isoflop.workers.sweep_file import Document, Keys
 from isoflop.workers.sweep_keys import SweepKeys
 
-MAX_ROWS = 1_000_000  # of a grid, before exclusion
 _Shape = dict[str, Any]  # what follows from a config without its length: counts, and settings left to their defaults
 
 
@@ -33,6 +32,7 @@ class SweepPlan:
     resources : R needs
     excluded : rows of the grid that a condition of `exclude` removed
     repeated : rows that are the same run as an earlier one
+    notes : what the user should know about the runs
     """
 
     runs: tuple[Experiment, ...]
@@ -40,6 +40,7 @@ class SweepPlan:
     resources: tuple[Resources, ...]
     excluded: int = 0
     repeated: int = 0
+    notes: tuple[str, ...] = ()
 
     def __len__(self) -> int:
         return len(self.runs)
@@ -66,10 +67,13 @@ class _Expansion:
 
     def __init__(self, keys: SweepKeys, family: type[Experiment], document: Document) -> None:
         self.keys, self.family, self.document = keys, family, document
-        self.settings = frozenset((*family.model_fields, *family.settings(), *family.aliases))
-        self.places, self.rows = _rows(keys, family, document)
+        self.places, self.rows = rows_of(keys, family, document)
         names = dict.fromkeys(name for row in self.rows for name in row)
         self.columns: dict[str, list[object]] = {name: [row.get(name) for row in self.rows] for name in names}
+        own = (*family.model_fields, *family.settings(), *family.aliases)
+        self.settings = frozenset((*own, *names, *keys.derive) if family.open_settings else own)
+        self.read: frozenset[str] = frozenset()  # names that expressions use
+        self.being_given: list[str] = []
         self.shapes: list[_Shape | ConfigError] = []
         self.shapes_used_by: Keys = ()
         self.varying = [name for name, values in self.columns.items() if any(value != values[0] for value in values)]
@@ -82,6 +86,8 @@ class _Expansion:
             self._refuse_unused()
             for name, expression in self.keys.derive.items():
                 grid.add(name, self._value(("derive", name), expression))
+            for name in self.keys.given:
+                self._add_given(name)
             kept = self._kept()
             runs = [self._run(row) for row in kept]
             self._check_shapes(kept, runs)
@@ -95,6 +101,7 @@ class _Expansion:
             resources=tuple(needs[kept[i]] for i in order),
             excluded=len(self.rows) - len(kept),
             repeated=len(kept) - len(order),
+            notes=tuple(self.family.notes(runs, self.read)),
         )
 
     # Before anything is evaluated
@@ -113,6 +120,7 @@ class _Expansion:
                 read |= set(self.grid.names_in(expression))
             except ExpressionError as error:
                 raise self.document.error(place, error.message, error.hint) from None
+        self.read = frozenset(read)
         settings = [name for name in self.family.settings() if name != "seed"]
         for name in [*self.columns, *self.keys.derive]:
             if name not in self.settings and name.lower() not in read:
@@ -125,6 +133,8 @@ class _Expansion:
     def _expressions(self) -> Iterator[tuple[Keys, str]]:
         for name, expression in self.keys.derive.items():
             yield ("derive", name), expression
+        for name, expression in self.keys.given.items():
+            yield ("given", name), expression
         yield from self._conditions()
         for name, needed in self.keys.resources:
             if needed is not None and bytes_of(needed) is None:
@@ -144,11 +154,33 @@ class _Expansion:
             for name in grid.names_in(expression):
                 if name not in grid and name in self.keys.derive:
                     raise ExpressionError(f"'{name}' is derived later", hint=f"put '{name}' above '{place[-1]}'")
-                if name not in grid and (name in SHAPE_OUTPUTS or name in self.settings):
+                if name in self.keys.given:
+                    self._add_given(name)
+                elif self.family.open_settings:
+                    continue  # nothing is known of its shape; a name that nobody gives is said below
+                elif name not in grid and (name in SHAPE_OUTPUTS or name in self.settings):
                     self._add_shapes(place)
             return grid.evaluate(expression)
         except ExpressionError as error:
             raise self.document.error(place, error.message, error.hint) from None
+
+    def _add_given(self, name: str) -> None:
+        """Compute a count of every row that the file gives, when it is asked for first."""
+        place, text = ("given", name), self.keys.given[name]
+        if name in self.grid:
+            return
+        if name in self.being_given:
+            raise self.document.error(place, f"'{name}' needs itself: {' -> '.join([*self.being_given, name])}")
+        self.being_given.append(name)
+        values = self._value(place, text)
+        for value in values:
+            is_count = isinstance(value, int | float) and not isinstance(value, bool) and 0 <= value < math.inf
+            if value is not None and not is_count:
+                raise self.document.error(place, f"'{text}' is {value!r}; expected a finite number, zero or more")
+        if name == "steps":
+            values = [round(value) if isinstance(value, float) else value for value in values]
+        self.being_given.pop()
+        self.grid.add(name, values)
 
     def _add_shapes(self, place: Keys) -> None:
         """Compute counts and computed defaults of every row; a row that has none is an error only if it stays."""
@@ -216,7 +248,8 @@ class _Expansion:
 
     def _record(self, row: int, run: Experiment) -> RunRecord:
         """Return the run's record, with the variables that are no settings of the family as extra columns."""
-        record = run.record()
+        given = {name: self.grid.columns[name][row] for name in self.keys.given}
+        record = replace(run.record(), **given) if given else run.record()  # type: ignore[arg-type]
         for count in ("params", "params_non_embedding", "steps", "tokens"):
             value = getattr(record, count)
             if value is not None and value > LARGEST_WHOLE:
@@ -256,107 +289,6 @@ class _Expansion:
             parts = self.family.components().items()
             name = next((part for part, choices in parts if name in nested_settings(choices, part)), name)
         return places.get(name, ("family",))
-
-
-def settings_in(family: type[Experiment], name: str, value: Any, place: Keys) -> Iterator[tuple[str, Any, Keys]]:
-    """Yield the settings that a name of a sweep file stands for, with their values and places.
-
-    The settings inside a component, `optimizer: {kind: sgd, momentum: 0.9}`, are those of the run, as if each were
-    written by itself; everything else is one setting.
-    """
-    name = family.aliases.get(name, name)
-    choices = family.components().get(name)
-    if not choices or not isinstance(value, Mapping):
-        yield name, value, place
-        return
-    settings = {field: setting for setting, field in nested_settings(choices, name).items()}
-    for key, own in value.items():
-        yield settings.get(key, str(key)), own, (*place, key)
-
-
-def _rows(
-    keys: SweepKeys, family: type[Experiment], document: Document
-) -> tuple[list[dict[str, Keys]], list[dict[str, Any]]]:
-    """Return where the file says each value of each row of the grid, and the rows."""
-    axes = list(_axes(keys, family, document))
-    size = math.prod(len(axis) for axis in axes)
-    if size > MAX_ROWS:
-        raise document.error(("grid",), f"the grid has {size:,} rows, more than {MAX_ROWS:,}; split the sweep")
-    combined = [{name: cell for part in row for name, cell in part.items()} for row in itertools.product(*axes)]
-    places = [{name: place for name, (_, place) in row.items()} for row in combined]
-    return places, [{name: value for name, (value, _) in row.items()} for row in combined]
-
-
-def _axes(keys: SweepKeys, family: type[Experiment], document: Document) -> Iterator[list[dict[str, tuple[Any, Keys]]]]:
-    """Yield the axes of the grid: on each, the settings of a step with their place in the file."""
-    in_points: dict[str, tuple[Any, Keys]] = {}
-    if keys.points:
-        points = [
-            _once(
-                document,
-                [
-                    each
-                    for name, value in point.items()
-                    for each in settings_in(family, name, value, ("points", i, name))
-                ],
-            )
-            for i, point in enumerate(keys.points)
-        ]
-        for point in points:
-            for value, place in point.values():
-                _check_flat(family, document, value, place)
-        in_points = {name: cell for point in points for name, cell in point.items()}
-        yield points
-    written: list[tuple[str, Any, Keys]] = []
-    if keys.corpus is not None:
-        written.append(("corpus", keys.corpus, ("corpus",)))
-    written += [each for name, value in keys.grid.items() for each in settings_in(family, name, value, ("grid", name))]
-    _once(document, [*((name, *cell) for name, cell in in_points.items()), *written])
-    for name, given, place in written:
-        _check_flat(family, document, given, place)
-        if not isinstance(given, list):
-            yield [{name: (given, place)}]
-            continue
-        if not given:
-            raise document.error(place, f"'{name}' has no values")
-        if len({repr(value) for value in given}) < len(given):
-            raise document.error(place, f"'{name}' has the same value twice")
-        yield [{name: (value, (*place, i))} for i, value in enumerate(given)]
-    yield [{"seed": (seed, ("seeds",))} for seed in keys.seeds]
-
-
-def _check_flat(family: type[Experiment], document: Document, given: Any, place: Keys) -> None:
-    """Refuse a mapping in the place of one setting of a component: `optimizer: {kind: {kind: sgd}}`.
-
-    Parameters
-    ----------
-    given : value, or list of values, of the setting
-    place : where the file says it; its last key is the setting's name
-    """
-    part = next((str(key) for key in reversed(place[:-1]) if str(key) in family.components()), None)
-    values = given if isinstance(given, list) else [given]
-    wrong = next((value for value in values if isinstance(value, Mapping)), None)
-    if part is not None and wrong is not None:
-        raise document.error(
-            place, f"'{place[-1]}' of {part} is {dict(wrong)!r}; it should be one value, not a mapping"
-        )
-
-
-def _once(document: Document, written: Sequence[tuple[str, Any, Keys]]) -> dict[str, tuple[Any, Keys]]:
-    """Return settings with their values and places, each said once.
-
-    Raises
-    ------
-    FileError : for one that is said twice, by itself and inside a component, in `points` and in `grid`
-    """
-    found: dict[str, tuple[Any, Keys]] = {}
-    for name, value, place in written:
-        if name in found:
-            first = ".".join(str(key) for key in found[name][1])
-            problem = f"'{name}' is given twice, here and by {first}; give one of the two"
-            raise document.error(place, problem)
-        found[name] = (value, place)
-    return found
 
 
 def _shape(family: type[Experiment], config: Mapping[str, Any]) -> _Shape | ConfigError:

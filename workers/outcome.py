@@ -16,6 +16,8 @@ class TrainOptions:
     device : `auto`, `cpu`, `cuda`, `cuda:1`
     threads : CPU threads; by default what torch chose. With one, step times are CPU time
     checkpoint_folder : where checkpoints are kept and found again; None for none
+    folder : where a command runs; by default, and where a machine does not have it, that of the process
+    output_folder : has a folder for each run of a command, which stays; by default beside `checkpoint_folder`
     checkpoint_seconds : wall time between checkpoints [s]
     log_every : steps a logged point stands for; by default 1, more for runs of over 10,000 steps
     stop : asked after every step; once it says True the run saves a checkpoint and ends with reason `stopped`
@@ -24,6 +26,8 @@ class TrainOptions:
     device: str = "auto"
     threads: int | None = None
     checkpoint_folder: Path | None = None
+    folder: Path | None = None
+    output_folder: Path | None = None
     checkpoint_seconds: float = 30.0
     log_every: int | None = None
     stop: Callable[[], bool] | None = None

@@ -19,6 +19,7 @@ from isoflop.workers.sweep import checked_sweeps, load_sweep
 from isoflop.workers.sweep_file import dump, parse_documents
 from isoflop.workers.sweep_keys import SweepKeys
 
+RUNS = ("grid", "points", "sample", "method", "sample_seed", "seeds")  # keys that say which runs there are
 FAR = 0.1  # relative difference of params [1] from which the user should know
 EXAMPLES = {"vocabulary": "50304"}  # what a setting may look like, in hints
 
@@ -56,12 +57,14 @@ def planned_sweep(
     <BLANKLINE>
     """
     base: dict[str, object] = {}
+    named: tuple[str, ...] = ()
     if like is not None:
         sweep = load_sweep(like)
         family = sweep.family.name
-        base = {key: value for key, value in sweep.document.value.items() if key not in ("grid", "points", "seeds")}
+        named = sweep.variables if sweep.family.open_settings else ()
+        base = {key: value for key, value in sweep.document.value.items() if key not in RUNS}
     kind = find_family(family)
-    settings = kind.settings()
+    settings = (*kind.settings(), *named)
     given = _given(base)
     rows: list[dict[str, Scalar]] = []
     for point in points:

@@ -15,7 +15,7 @@ Pure functions from text to records; nothing here trains, opens a store or knows
 
 A grid variable that is no setting of the family, like `budget`, is a column of the runs but no part
 of their identity: the same config reached by another road is the same run. `points` lists runs one by
-one where they are no product of axes. Several sweeps share a file as documents separated by `---`.
+one where they are no product of axes; `sample` draws them. Several sweeps share a file as documents separated by `---`.
 """
 
 from __future__ import annotations
@@ -25,9 +25,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from isoflop.lakehouse.errors import FileError, did_you_mean
-from isoflop.lakehouse.models.counts import SHAPE_OUTPUTS
-from isoflop.workers.expansion import SweepPlan, expand, settings_in
+from isoflop.lakehouse.models.counts import COUNTS, SHAPE_OUTPUTS
+from isoflop.workers.expansion import SweepPlan, expand
 from isoflop.workers.families import FAMILIES, Experiment, known_families
+from isoflop.workers.grid_rows import settings_in
 from isoflop.workers.resources import Resources
 from isoflop.workers.sweep_file import Document, Keys, override, read_documents
 from isoflop.workers.sweep_keys import SweepKeys, parse_keys
@@ -67,11 +68,16 @@ class Sweep:
     @property
     def variables(self) -> tuple[str, ...]:
         """The names that the file sets for its runs, the seed last."""
-        corpus = () if self.keys.corpus is None else ("corpus",)
         written = (item for part in (self.keys.grid, *self.keys.points) for item in part.items())
         each = ((name, value) for name, given in written for value in (given if isinstance(given, list) else [given]))
         settings = (name for pair in each for name, _, _ in settings_in(self.family, *pair, ()))
-        return tuple(dict.fromkeys((*corpus, *settings, *self.keys.derive, "seed")))
+        return tuple(dict.fromkeys((*self.keys.apart(), *settings, *self.keys.derive, "seed")))
+
+    @property
+    def folder(self) -> Path:
+        """Where commands run: the folder of the file, that of this process for a text that came without one."""
+        path = Path(self.document.path)
+        return path.absolute().parent if path.is_file() else Path.cwd()
 
     def expand(self) -> SweepPlan:
         """Return the runs of the grid.
@@ -143,20 +149,27 @@ def _checked(document: Document) -> Sweep:
 def _refuse_clashes(document: Document, keys: SweepKeys, family: type[Experiment]) -> None:
     """Refuse names that are said twice, or that are not the grid's to set."""
     said: dict[str, Keys] = {}
-    if keys.corpus is not None:
-        said["corpus"] = ("corpus",)
-        if "corpus" not in family.model_fields:
-            raise document.error(("corpus",), f"the family '{family.name}' has no corpus")
+    for name in keys.apart():
+        said[family.aliases.get(name, name)] = (name,)
+        if family.aliases.get(name, name) not in family.model_fields:
+            raise document.error((name,), f"the family '{family.name}' has no {name}")
+    for name in keys.given:
+        if not family.open_settings:
+            raise document.error(("given", name), f"the family '{family.name}' counts what its runs cost itself")
+        if name not in COUNTS:
+            raise document.error(
+                ("given", name), f"'{name}' is no count", did_you_mean(name, COUNTS, f"counts: {', '.join(COUNTS)}")
+            )
     written: list[tuple[str, object, Keys]] = [(name, value, ("grid", name)) for name, value in keys.grid.items()]
     written += [
-        (name, value, ("points", i, name)) for i, point in enumerate(keys.points) for name, value in point.items()
+        (name, value, keys.point_place(i, name)) for i, point in enumerate(keys.points) for name, value in point.items()
     ]
     places = [(name, place) for each in written for name, _, place in settings_in(family, *each)]
-    places += [(name, ("derive", name)) for name in keys.derive]
+    places += [(name, (key, name)) for key, names in (("derive", keys.derive), ("given", keys.given)) for name in names]
     for name, place in places:
         if name == "seed":
             raise document.error(place, "'seed' is set by the key seeds", "seeds: 3, or seeds: [0, 1, 2]")
-        if name in SHAPE_OUTPUTS:
+        if name in SHAPE_OUTPUTS and not family.open_settings:
             raise document.error(place, f"'{name}' follows from the shape: it can be used, not set")
         before = said.setdefault(name, place)
         if before[0] != place[0]:

@@ -10,7 +10,8 @@ from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Fie
 from isoflop.lakehouse.errors import FileError, did_you_mean
 from isoflop.lakehouse.runs.records import LARGEST_WHOLE
 from isoflop.workers.resources import seconds_of
-from isoflop.workers.sweep_file import Document
+from isoflop.workers.sampling import MOST_SAMPLES, sampled
+from isoflop.workers.sweep_file import Document, Keys
 
 DEFAULT_RETRIES = {"crash": 1, "out_of_memory": 1, "preempted": 10, "timeout": 0}
 
@@ -73,6 +74,9 @@ class RetryKeys(_Section):
     timeout: Times = DEFAULT_RETRIES["timeout"]
 
 
+SETTINGS_APART = ("corpus", "command", "entry", "metrics", "loss_unit")  # that stand beside the grid
+
+
 class SweepKeys(_Section):
     """The keys of a sweep file."""
 
@@ -80,9 +84,17 @@ class SweepKeys(_Section):
     family: str
     tags: Annotated[tuple[str, ...], BeforeValidator(_as_list), Field(strict=False)] = ()
     corpus: Any = None
+    command: str | list[str | int | float] | None = None
+    entry: str | None = None
+    metrics: str | None = None
+    loss_unit: str | None = None
     grid: dict[Name, Any] = Field(default_factory=dict)
     points: Annotated[tuple[dict[Name, Any], ...], Field(strict=False)] = ()
+    sample: dict[Name, str] = Field(default_factory=dict)
+    method: Literal["sobol", "random", "latin"] = "sobol"
+    sample_seed: int = Field(default=0, ge=0)
     derive: dict[Name, Expression] = Field(default_factory=dict)
+    given: dict[Name, Expression] = Field(default_factory=dict)
     exclude: Annotated[tuple[Expression, ...], BeforeValidator(_as_list), Field(strict=False)] = ()
     seeds: Annotated[
         tuple[int, ...], BeforeValidator(_as_seeds), Field(strict=False), AfterValidator(_all_different)
@@ -92,18 +104,54 @@ class SweepKeys(_Section):
     timeout: Annotated[float, BeforeValidator(seconds_of)] | None = None
     on_failure: Literal["continue", "stop"] = "continue"
 
+    def point_place(self, number: int, name: str) -> Keys:
+        """Return where the file says a setting of a point: points that are sampled share their distributions."""
+        return ("sample", name) if self.sample else ("points", number, name)
+
+    def apart(self) -> dict[str, Any]:
+        """Return the settings that stand beside the grid; only a corpus may be a list of several values."""
+        said = {name: getattr(self, name) for name in SETTINGS_APART if getattr(self, name) is not None}
+        return {
+            name: [value] if isinstance(value, list) and name != "corpus" else value for name, value in said.items()
+        }
+
 
 def parse_keys(document: Document) -> SweepKeys:
-    """Return the keys of a document.
+    """Return the keys of a document; points that it samples are drawn.
 
     Raises
     ------
     FileError : for the first key that is unknown, missing or has a wrong value, at its line
     """
+    written = dict(document.value)
+    number = written.pop("points") if "sample" in written and "points" in written else None
+    _check_number(document, number)
     try:
-        return SweepKeys.model_validate(dict(document.value))
+        keys = SweepKeys.model_validate(written)
     except ValidationError as error:
         raise _file_error(document, error) from None
+    if not keys.sample or not isinstance(number, int):
+        return keys
+    return keys.model_copy(update={"points": sampled(document, keys.sample, number, keys.method, keys.sample_seed)})
+
+
+def _check_number(document: Document, number: object) -> None:
+    """Make sure that `sample` comes with a number of points, and a number of points with `sample`."""
+    if document.has("sample"):
+        is_number = isinstance(number, int) and not isinstance(number, bool) and 1 <= number <= MOST_SAMPLES
+        if not is_number:
+            said = "is missing" if number is None else f"is {number!r}"
+            place: Keys = ("sample",) if number is None else ("points",)
+            raise document.error(place, f"'points' {said}; it says how many are sampled, such as points: 64")
+        if not document.value["sample"]:
+            raise document.error(("sample",), "'sample' names no setting", "sample: {width: choice(64, 128)}")
+        return
+    for name in ("method", "sample_seed"):
+        if document.has(name):
+            raise document.error((name,), f"'{name}' says how to sample, and nothing is sampled: 'sample' is missing")
+    if isinstance(document.value.get("points"), int):
+        hint = "points: [{width: 64}], or points: 64 beside sample: {width: choice(64, 128)}"
+        raise document.error(("points",), "'points' is a number, and nothing is sampled: 'sample' is missing", hint)
 
 
 def _file_error(document: Document, error: ValidationError) -> FileError:

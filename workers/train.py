@@ -19,6 +19,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from isoflop.lakehouse.errors import UsageError
+from isoflop.workers.families.command import Command
 from isoflop.workers.families.experiment import Experiment
 from isoflop.workers.families.gradient import GradientFamily
 from isoflop.workers.families.packed import PackedExperiment
@@ -65,12 +66,18 @@ def train_packed(
                 from isoflop.workers.gradient_training import train_gradient
 
                 return [train_gradient(family, spools[0], options)]
+            case [Command() as family]:
+                from isoflop.workers.commands.training import train_command
+
+                return [train_command(family, spools[0], options)]
             case [PackedExperiment(), *_]:
                 from isoflop.workers.packed_training import train_program
 
                 return train_program([run for run in families if isinstance(run, PackedExperiment)], spools, options)
             case _:
-                raise UsageError(f"'{type(families[0]).__name__}' is neither a gradient family nor a packed one")
+                raise UsageError(
+                    f"'{type(families[0]).__name__}' is neither a command, a gradient family nor a packed one"
+                )
     except Exception as error:
         return [_record_failure(family, spool, error) for family, spool in zip(families, spools, strict=True)]
 

@@ -16,8 +16,9 @@ from isoflop.cli.plot.law_figure import numbers, seen_runs, target_axis
 from isoflop.cli.plot.law_path import held_inputs, middles
 from isoflop.cli.plot.run_figures import identifier, number
 from isoflop.cli.plot.ticks import write_number
-from isoflop.lakehouse.errors import EmptySelection, UsageError
-from isoflop.queries.planning.profiles import Profiles, isoflop_profiles
+from isoflop.lakehouse.errors import EmptySelection, FitError, UsageError
+from isoflop.queries.planning.isoflop import compare_approaches
+from isoflop.queries.planning.profiles import Profiles, assumed_compute, isoflop_profiles, no_minimum
 
 if TYPE_CHECKING:
     from isoflop.lakehouse import Lakehouse
@@ -47,22 +48,25 @@ def isoflop_figure(lake: Lakehouse, law: LawCard | None = None, *, condition: st
         statement = f"SELECT params, tokens, loss, flops FROM runs\nWHERE (\n{condition}\n) AND loss IS NOT NULL"
         table = lake.sql(statement).table
         rows = {name: floats(table.column(name).to_pylist()) for name in table.column_names}
-        found = isoflop_profiles(rows["params"], rows["tokens"], rows["loss"], _compute(rows, size, "tokens"))
+        amount = "tokens"
+        found = isoflop_profiles(rows[size], rows[amount], rows[target], rows.get("flops"))
     elif law.compute is not None:
         (size, amount), target = law.compute, law.target
         if law.is_given:
             raise EmptySelection(f"law '{law.name}' is of given coefficients: it has no runs to cut by budget")
         statement, rows = seen_runs(lake, law)
-        found = isoflop_profiles(rows[size], rows[amount], rows[target], _compute(rows, size, amount))
+        found = isoflop_profiles(rows[size], rows[amount], rows[target], rows.get("flops"))
     else:
         raise UsageError(f"law '{law.name}' has no isoFLOP view", hint="it needs params and tokens among its inputs")
     statements, notes = [statement], found.notes
     if law is None:
         curves, best = _parabolas(found), (found.params, found.loss)
+        notes = (*notes, *parabola_bias(rows, found))
     else:
         curve_statement, curves, best = _law_curves(lake, law, rows, found)
         statements.insert(0, curve_statement)
-        notes = notes[:1]
+        assumed = assumed_compute(found.num_assumed, found.num_runs)
+        notes = (notes[0], *no_minimum(found.slices.budgets, best[0]), *assumed)
     budgets = found.slices.budgets
     marks: list[Mark] = []
     for budget, (tone, (across, loss)) in enumerate(zip(tones(budgets).tolist(), curves, strict=True)):
@@ -79,10 +83,22 @@ def isoflop_figure(lake: Lakehouse, law: LawCard | None = None, *, condition: st
     )  # fmt: skip
 
 
-def _compute(rows: dict[str, Array], size: str, amount: str) -> Array:
-    """Compute of each run, as logged where it was, else 6 params tokens (Kaplan et al. 2020, arXiv:2001.08361)."""
-    dense = 6 * rows[size] * rows[amount]
-    return np.where(np.isfinite(rows["flops"]), rows["flops"], dense) if "flops" in rows else dense
+def parabola_bias(rows: dict[str, Array], found: Profiles) -> list[str]:
+    """Return by how much parabolas are off in runs made from a law fitted to the same ones; nothing where none fits."""
+    params, tokens, loss = (rows[name] for name in ("params", "tokens", "loss"))
+    try:
+        compared = compare_approaches(params, tokens, loss, rows.get("flops"), tolerance=found.tolerance, resamples=0)
+    except (EmptySelection, FitError):
+        return []
+    parabola, largest = compared["isoflop_parabola"], float(found.slices.budgets.max())
+    off_params, off_tokens = compared.bias_at(parabola, largest)
+    if not np.isfinite(off_params):
+        return []
+    sizes = f"at {largest:.3g} flop params by {off_params:+.1%} and tokens by {off_tokens:+.1%}"
+    law = compared.fit.law.name
+    return [
+        f"bias: in runs made from the fitted {law}, parabolas are off in the exponent by {parabola.bias:+.4f}, {sizes}"
+    ]
 
 
 def _parabolas(found: Profiles) -> list[tuple[Array, Array]]:

@@ -45,6 +45,7 @@ HEADING = re.compile(
     r"(?P<name>.*?\w)(?:\s*[(\[]\s*(?:in\s+)?(?P<bracketed>[KMBGT]|(?:thousand|million|billion|trillion)s?)\s*[)\]]"
     r"|[ _](?P<behind>[KMBGT]|(?:thousand|million|billion|trillion)s?))"
 )
+MOST = 0.8  # share of cells that are numbers from which a column of a known name is meant to be one
 LARGEST_IN_UNITS = 1e7  # a column of larger numbers is not in thousands or millions, whatever its heading says
 
 
@@ -133,7 +134,7 @@ class _Search:
         """Take the first column that is called by one of these names and says what it must."""
         for other in others:
             theirs = self.by_plain.get(other)
-            if theirs is None or (ours in (*NUMBERS, "perplexity") and not self._is_numeric(theirs)):
+            if theirs is None or (ours in (*NUMBERS, "perplexity") and not self._is_numeric(theirs, mostly=True)):
                 continue
             if other in LOSS_LETTERS and self._is_whole(theirs):
                 continue
@@ -148,10 +149,9 @@ class _Search:
             factor, match = factor_of(theirs), HEADING.fullmatch(theirs)
             if factor is None or match is None or plain_name(match["name"]) not in (ours, *others):
                 continue
-            is_number = self.kinds[theirs] not in IS_TEXT and self._is_numeric(theirs)
-            if is_number and self._largest(theirs) < LARGEST_IN_UNITS:
+            if self._is_numeric(theirs) and self._largest(theirs) < LARGEST_IN_UNITS:
                 expression = f"{quoted(theirs)} * {written(factor)}"
-                return self._take(Recognized(ours, theirs, expression, f"({expression})"))
+                return self._take(Recognized(ours, theirs, expression, f"({self._number(theirs)} * {written(factor)})"))
         return False
 
     def behind_a_prefix(self, ours: str) -> bool:
@@ -192,7 +192,7 @@ class _Search:
         return cell if self.kinds[name] not in IS_TEXT else as_number(cell, has_commas=self.has_commas)
 
     def _largest(self, name: str) -> float:
-        row = self.con.execute(f"SELECT max(abs({quoted(name)})) FROM typed").fetchone()
+        row = self.con.execute(f"SELECT max(abs({self._number(name)})) FROM typed").fetchone()
         return float(row[0]) if row and row[0] is not None else 0.0
 
     def _is_whole(self, name: str) -> bool:
@@ -200,15 +200,18 @@ class _Search:
         row = self.con.execute(f"SELECT bool_and({number} = floor({number})) FROM typed").fetchone()
         return bool(row and row[0])
 
-    def _is_numeric(self, name: str) -> bool:
-        """Return whether a column says numbers, at least one and nothing else."""
+    def _is_numeric(self, name: str, *, mostly: bool = False) -> bool:
+        """Return whether a column says numbers, at least one and nothing else.
+
+        One of which most cells are numbers is `mostly` so: the cells that are none are named where they are read.
+        """
         kind = self.kinds[name]
         if kind not in IS_TEXT:
             return not kind.endswith("[]") and not kind.startswith(("BOOLEAN", "STRUCT", "MAP", "TIME", "DATE"))
         cell = quoted(name)
         number, said = as_number(cell, has_commas=self.has_commas), f"NOT ({is_nothing(cell)})"
         row = self.con.execute(f"SELECT count({number}), count({cell}) FILTER ({said}) FROM typed").fetchone() or (0, 0)
-        return bool(row[0]) and row[0] == row[1]
+        return bool(row[0]) and row[0] >= (MOST * row[1] if mostly else row[1])
 
 
 def _ends_with(theirs: str, word: str, name: str) -> bool:

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import time
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
+from isoflop.lakehouse.address import SharedAddress, parse_address
 from isoflop.lakehouse.answers import Answer
+from isoflop.lakehouse.errors import DataFileMissing
 from isoflop.lakehouse.ingest.batches import UNREADABLE, files_set_aside
 from isoflop.lakehouse.ingest.immovable import COMMITTED, LEFT, beginning, file_key
 from isoflop.lakehouse.ingest.writer import batch_files
@@ -100,9 +103,9 @@ def find_problems(lake: Lakehouse) -> Answer:
         lake.drain()
         _wait_for_committer(lake, waited)
     statement = " UNION ALL ".join(f"({check})" for check in CHECKS)
-    found = lake.query(statement)
     rows = [
-        *found.to_pylist(),
+        *_files_gone(lake),
+        *_lost_or_doubled(lake, statement),
         *_left_in_the_spool(lake, waited),
         *(
             {"kind": "file is not a batch", "subject": name, "detail": f"{reason}; in {lake.spool_folder / UNREADABLE}"}
@@ -112,6 +115,30 @@ def find_problems(lake: Lakehouse) -> Answer:
     ]
     schema = pa.schema([("kind", pa.string()), ("subject", pa.string()), ("detail", pa.string())])
     return Answer(pa.Table.from_pylist(rows, schema=schema), statement=statement)
+
+
+def _lost_or_doubled(lake: Lakehouse, statement: str) -> list[dict[str, str]]:
+    """Return what the checks find; where a table of theirs lacks a file, what those find that do without it."""
+    try:
+        return list(lake.query(statement).to_pylist())
+    except DataFileMissing:
+        found = []
+        for check in CHECKS:
+            with contextlib.suppress(DataFileMissing):
+                found += lake.query(check).to_pylist()
+        return found
+
+
+def _files_gone(lake: Lakehouse) -> list[dict[str, str]]:
+    """Return a row for every file of a shared lake's tables that is not where its data lie."""
+    if not lake.is_shared:
+        return []
+    from isoflop.lakehouse.shared import SharedStore
+
+    address = parse_address(lake.address)
+    assert isinstance(address, SharedAddress)
+    with contextlib.closing(SharedStore(address, lake.spool_folder, is_read_only=True)) as store:
+        return [{"kind": "data file missing", "subject": name, "detail": lacks} for name, lacks in store.files_gone()]
 
 
 def _wait_for_committer(lake: Lakehouse, waited: set[str]) -> None:

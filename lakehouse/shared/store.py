@@ -24,6 +24,7 @@ from isoflop.lakehouse.errors import StoreError
 from isoflop.lakehouse.ingest.writer import Drained, drain, has_batches
 from isoflop.lakehouse.runs.provenance import host_name
 from isoflop.lakehouse.shared.attaching import CATALOG, attach
+from isoflop.lakehouse.shared.data_files import files_gone, missing_file
 from isoflop.lakehouse.shared.lease import BUMP, Fenced, Lease
 from isoflop.lakehouse.shared.life import let_go, look
 from isoflop.lakehouse.shared.outage import Recovery, SessionLost
@@ -118,8 +119,9 @@ class SharedStore:
     def _lost(self, error: Exception, has_others: bool) -> StoreError | None:
         import duckdb
 
-        is_dead = isinstance(error, (duckdb.FatalException, duckdb.InternalException))
-        return SessionLost(self.address, error) if is_dead else None
+        if isinstance(error, (duckdb.FatalException, duckdb.InternalException)):
+            return SessionLost(self.address, error)
+        return missing_file(self._con, self.address, CATALOG, error)
 
     def write(
         self, statements: Sequence[Statement], relations: Mapping[str, pa.Table] | None = None, token: str | None = None
@@ -194,6 +196,10 @@ class SharedStore:
 
         self.with_cursor(lambda cursor: copy_into(cursor, to))
 
+    def files_gone(self) -> list[tuple[str, str]]:
+        """Return the Parquet files of tables that are not where the data lie: the table of each, and what it lacks."""
+        return self.with_cursor(lambda cursor: files_gone(cursor, self.address, CATALOG))
+
     def close(self) -> None:
         """Let the next committer take over at once, and disconnect."""
         with self._writing:
@@ -243,6 +249,9 @@ class SharedStore:
                 try:
                     return ask(asked)
                 except duckdb.Error as error:
+                    missing = missing_file(asked, self.address, CATALOG, error)
+                    if missing is not None:
+                        raise missing from error
                     recovery.after(error)
 
     # Attaching

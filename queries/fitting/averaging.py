@@ -9,7 +9,7 @@ Source: Buckland, Burnham and Augustin 1997, Biometrics 53, 603.
 from __future__ import annotations
 
 import functools
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -107,6 +107,7 @@ def shared_data(
     names: Sequence[str] | None = None,
     sample_weight: ArrayLike | None = None,
     groups: Sequence[Any] | NDArray[Any] | None = None,
+    label: Callable[[int], str] | None = None,
     objective: Objective | None = None,
 ) -> list[Data]:
     """Return the rows that every law can be fitted to, as the data of each.
@@ -119,6 +120,7 @@ def shared_data(
     names : what the inputs of each law go by; their own names when None
     sample_weight : (R,) weights >= 0
     groups : (R,) labels of rows that are resampled together
+    label : what notes call the row at a position; `row` and the position from 0 when None
     objective : what is minimized for all of them; that of the first law when None
 
     Raises
@@ -131,7 +133,7 @@ def shared_data(
     inputs = [_inputs_of(X, name) for name in titles]
     try:
         read = [
-            usable_rows(law, own, y, sample_weight, groups, objective=objective or laws[0].objective)
+            usable_rows(law, own, y, sample_weight, groups, label, objective or laws[0].objective)
             for law, own in zip(laws, inputs, strict=True)
         ]
     except EmptySelection as error:

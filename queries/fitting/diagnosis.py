@@ -14,8 +14,10 @@ from numpy.typing import NDArray
 from isoflop.queries.fitting.data import Data
 from isoflop.queries.fitting.note import Note
 from isoflop.queries.fitting.solver.model import Model
+from isoflop.queries.fitting.solver.replicate import ELSEWHERE, FAILED_SHARE, HIGH, ridge
 from isoflop.queries.fitting.solver.search import Found
 from isoflop.queries.laws.law import Coefficient, Law, Role, input_names
+from isoflop.queries.laws.objectives import Objective
 
 Array = NDArray[np.float64]
 
@@ -25,8 +27,8 @@ ILL_CONDITIONED = 1e8  # condition number above which intervals of single coeffi
 SINGULAR = 1e12  # condition number above which rounding decides the coefficients
 INVISIBLE = 1e-3  # share of a term in units of the residuals' spread below which it is dead
 WILD = 10.0  # residual in units of the median one that makes a row an outlier
-FAILED_SHARE = 0.01  # of resamples
 RIVAL = 0.01  # relative distance in objective of another basin worth a word
+SHARPNESS = 1.2533  # standard error of a least absolute deviation over that of least squares, sqrt(pi / 2) [1]
 HEAVY = 3.0  # standard error in units of a quarter interval beyond which it describes only the tail
 RARE = 0.05  # share of starts in the best basin below which the search was too small
 
@@ -221,8 +223,15 @@ def notes_on_bounds(
     return notes
 
 
-def notes_on_search(found: Found, is_convex: bool) -> list[Note]:
-    """Return notes on how sure the optimum is the best one."""
+def notes_on_search(found: Found, is_convex: bool, is_other: bool) -> list[Note]:
+    """Return notes on how sure the optimum is the best one.
+
+    Parameters
+    ----------
+    found : where the search ended
+    is_convex : whether there is one optimum only
+    is_other : whether the next basin has other coefficients (`is_elsewhere`)
+    """
     notes = []
     if not found.is_settled:
         notes.append(Note("not_converged", "the descent ran out of steps before it converged; give it an INIT nearby"))
@@ -235,10 +244,53 @@ def notes_on_search(found: Found, is_convex: bool) -> list[Note]:
                 f"only {found.share:.1%} of the starts that went straight to the objective reached its best value",
             )
         )
-    if found.second_best is not None and found.second_best <= found.objective * (1 + RIVAL):
+    if is_other and found.second_best is not None and found.second_best <= found.objective * (1 + RIVAL):
         excess = found.second_best / found.objective - 1
         notes.append(Note("rival_basin", f"other coefficients fit almost as well: objective {excess:.2%} higher"))
     return notes
+
+
+def is_elsewhere(
+    model: Model, found: Found, weights: Array, targets: Array, objective: Objective, spread: float
+) -> bool:
+    """Return whether the next basin of a search has other coefficients: far ones, or beyond a high ridge.
+
+    A sharp objective has kinks, at which a descent may rest close to its best point: that is no other answer.
+
+    Parameters
+    ----------
+    model : law on R rows
+    found : where the search ended
+    weights, targets : (1, R) each
+    objective : what was minimized
+    spread : scale of the residuals [1]
+    """
+    if found.rival is None or found.second_best is None:
+        return False
+    is_far = np.abs(found.rival - found.theta) > ELSEWHERE * standard_errors(model, found.theta, targets, spread)
+    height = ridge(model, found.theta[None], found.rival[None], weights, targets, objective)[0]
+    return bool(is_far.any() or height > found.second_best * (1 + HIGH))
+
+
+def standard_errors(model: Model, theta: Array, targets: Array, spread: float) -> Array:
+    """Return standard errors (K,) of the coordinates of a fit, by its slopes; inf for one that moves nothing.
+
+    Parameters
+    ----------
+    model : law on R rows
+    theta : (K,) fitted coordinates
+    targets : (1, R) targets in the model's units
+    spread : scale of the residuals [1]
+    """
+    slopes = np.nan_to_num(model.slopes(theta[None], targets)[0], posinf=STEEPEST, neginf=-STEEPEST)  # (K, R)
+    norms = np.linalg.norm(slopes, axis=1)
+    moving = np.flatnonzero(norms > 1e-9 * np.max(norms, initial=0.0))
+    errors = np.full(len(theta), np.inf)
+    if len(moving) and np.isfinite(spread):
+        scaled = slopes[moving] / norms[moving, None]
+        variance = np.diag(np.linalg.pinv(scaled @ scaled.T, rcond=1 / SINGULAR, hermitian=True))
+        errors[moving] = SHARPNESS * spread * np.sqrt(np.maximum(variance, 0.0)) / norms[moving]
+    return errors
 
 
 def notes_on_residuals(
@@ -263,7 +315,8 @@ def notes_on_residuals(
             )
         )
     size = np.abs(residuals)
-    typical = float(np.median(size))
+    # A sharp fit goes through as many rows as it has coefficients: these say nothing of how far rows usually lie off.
+    typical = float(np.median(np.sort(size)[min(num_free, len(size) - 1) :]))
     wild = np.flatnonzero(size > max(WILD * typical, 1e-6))
     if len(residuals) >= 10 and len(wild):
         worst = [int(kept[k]) for k in wild[np.argsort(-size[wild])][:5]]

@@ -97,3 +97,20 @@ class ForwardCheck:
             f"p90 {ninth}, {self.coverage:.0%} inside the {self.level:.0%} interval, "
             f"beyond the rows {growth(self.widening, self.level, self.scatter)}"
         )
+
+
+def mean_error(scatter: Scatter, measured: Array, predicted: Array) -> float:
+    """Return the mean of relative errors [1]; where the scatter is additive, the mean error over the mean size.
+
+    Parameters
+    ----------
+    measured, predicted : (R,) in the target's unit
+
+    Example
+    -------
+    >>> mean_error(Scatter(1.0), np.array([-1.0, 3.0]), np.array([0.0, 3.0]))
+    0.25
+    """
+    if scatter.is_additive:
+        return float(np.mean(np.abs(predicted - measured)) / np.mean(np.abs(measured)))
+    return float(np.mean(np.abs(predicted / measured - 1)))

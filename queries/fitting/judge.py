@@ -64,8 +64,12 @@ def _notes_on_solution(problem: Problem, solution: Solution) -> list[Note]:
     coefficients = tuple(problem.coefficients[k] for k in free)
     is_convex = model.closed_form(problem.weights, problem.targets) is not None
     values, at_bound = solution.coefficients[free], solution.at_bound[free]
+    share = solution.residual_scale / problem.data.scatter.size
+    is_other = not is_convex and diagnosis.is_elsewhere(
+        model, solution.search, problem.weights, problem.targets, solution.penalty, share
+    )
     return [
-        *diagnosis.notes_on_search(solution.search, is_convex),
+        *diagnosis.notes_on_search(solution.search, is_convex, is_other),
         *diagnosis.notes_on_identification(solution.identified, coefficients),
         *diagnosis.notes_on_bounds(coefficients, values, at_bound, solution.identified.dead),
         *diagnosis.notes_on_residuals(

@@ -54,11 +54,21 @@ def run(law: Law, data: Data, options: FitOptions) -> Fit:
     )
     if problem.law.is_costly and solution.is_found:
         found = found.noting([note_on_cost(asked.predictions)])
-    if solution.is_found and not any(note.code == "constant_target" for note in verdict.notes):
-        values = data.scatter.on_scale(data.target)
-        found = found.noting(notes_on_misfit(law, values, solution.residuals, len(problem.free)))
-    found = with_intervals(found, options.intervals)
+    found = with_intervals(noting_misfit(found, len(problem.free)), options.intervals)
     return found if problem.law is law else as_fit_of(law, found)
+
+
+def noting_misfit(fit: Fit, num_free: int) -> Fit:
+    """Return the fit, with a note where its law explains little of what varies.
+
+    Parameters
+    ----------
+    num_free : fitted coefficients
+    """
+    if not fit.solution.is_found or any(note.code == "constant_target" for note in fit.verdict.notes):
+        return fit
+    values = fit.data.scatter.on_scale(fit.data.target)
+    return fit.noting(notes_on_misfit(fit.law, values, fit.solution.residuals, num_free))
 
 
 def _criteria(problem: Problem, solution: Solution) -> Criteria:

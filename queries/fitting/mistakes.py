@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from isoflop.queries.fitting.data import Data
+from isoflop.queries.fitting.dependence import FEWEST_GROUPS, along_curves
 from isoflop.queries.fitting.note import Note
 from isoflop.queries.laws.law import Law, input_names
 
@@ -101,14 +102,34 @@ def _epochs(law: Law, rows: Data) -> list[Note]:
     ]
 
 
+def shares_among(inputs: Array) -> NDArray[np.intp]:
+    """Return the positions of inputs that vary between zero and one and make a whole in most rows, or none.
+
+    Parameters
+    ----------
+    inputs : (R, P)
+
+    Example
+    -------
+    >>> shares_among(np.array([[1e9, 0.2, 0.8], [2e9, 0.5, 0.5], [4e9, 0.9, 0.1]]))
+    array([1, 2])
+    """
+    between = np.flatnonzero(((inputs >= 0) & (inputs <= 1)).all(axis=0) & (np.ptp(inputs, axis=0) > 0))
+    if len(between) < 2 or len(inputs) < 3 or _are_whole(inputs[:, between]).mean() < USUAL:
+        return between[:0]
+    return between
+
+
+def _are_whole(shares: Array) -> NDArray[np.bool_]:
+    return np.asarray(np.abs(shares.sum(axis=1) - 1) <= WHOLE)
+
+
 def _shares(law: Law, rows: Data) -> list[Note]:
     """Notes on inputs between zero and one that make a whole, in all rows or in most."""
-    inputs = rows.inputs
-    between = np.flatnonzero(((inputs >= 0) & (inputs <= 1)).all(axis=0) & (np.ptp(inputs, axis=0) > 0))
-    if len(between) < 2 or len(rows) < 3:
+    between = shares_among(rows.inputs)
+    if not len(between):
         return []
-    total = inputs[:, between].sum(axis=1)
-    is_whole = np.abs(total - 1) <= WHOLE
+    is_whole = _are_whole(rows.inputs[:, between])
     names = " + ".join(input_names(law)[p] for p in between)
     if is_whole.all() and law.tells_shares_apart:
         return []
@@ -120,16 +141,15 @@ def _shares(law: Law, rows: Data) -> list[Note]:
                 "told apart; leave one out",
             )
         ]
-    if is_whole.mean() >= USUAL:
-        worst = float(total[np.argmax(np.abs(total - 1))])
-        return [
-            Note(
-                "shares_do_not_sum",
-                f"{names} is one in most rows, but {_count(~is_whole)} another sum (such as {worst:.4g}): "
-                "correct them or leave them out",
-            )
-        ]
-    return []
+    total = rows.inputs[:, between].sum(axis=1)
+    worst = float(total[np.argmax(np.abs(total - 1))])
+    return [
+        Note(
+            "shares_do_not_sum",
+            f"{names} is one in most rows, but {_count(~is_whole)} another sum (such as {worst:.4g}): "
+            "correct them or leave them out",
+        )
+    ]
 
 
 def _count(rows: NDArray[np.bool_]) -> str:
@@ -147,18 +167,12 @@ def notes_on_curves(residuals: Array, inputs: Array, curves: Sequence[Any], colu
     curves : (R,) label of the curve of each row
     column : what the labels are read from
     """
-    places: dict[Any, list[int]] = {}
-    for place, curve in enumerate(curves):
-        places.setdefault(curve, []).append(place)
+    parts = along_curves(inputs, curves)
     products, squares, pairs = 0.0, 0.0, 0
-    for members in places.values():
-        own = np.array(members)
-        if len(own) < 3:
+    for part in parts:
+        if len(part) < 3 or not np.ptp(inputs[part], axis=0).any():
             continue
-        moving = np.flatnonzero(np.ptp(inputs[own], axis=0) > 0)
-        if not len(moving):
-            continue
-        along = residuals[own[np.argsort(inputs[own, moving[0]], kind="stable")]]
+        along = residuals[part]
         products += float(along[:-1] @ along[1:])
         squares += float(along[:-1] @ along[:-1] + along[1:] @ along[1:]) / 2
         pairs += len(along) - 1
@@ -167,10 +181,12 @@ def notes_on_curves(residuals: Array, inputs: Array, curves: Sequence[Any], colu
     correlation = products / squares
     if correlation < max(CORRELATED, CERTAIN / np.sqrt(pairs)):
         return []
+    several = f"WITH (cluster = {column}) draws whole curves"
+    todo = several if len(parts) >= FEWEST_GROUPS else "without bootstrap = 'case' blocks of neighbors are drawn"
     return [
         Note(
             "serial_residuals",
             f"neighboring points of one curve lie off to the same side (correlation of residuals {correlation:.2f}): "
-            f"they are not independent, and intervals are too narrow; WITH (cluster = {column})",
+            f"they are not independent, and intervals are too narrow; {todo}",
         )
     ]

@@ -47,6 +47,7 @@ from isoflop.queries.laws.objectives import Objective
 
 RESAMPLE_STEPS, RESAMPLE_TOLERANCE = 25, 1e-6  # of each resample [1]: leaves it 0.3 % above its least objective
 NO_SUPPORT = 10.0  # more in AICc [1] leaves a model "essentially none": Burnham and Anderson 2002, section 2.6
+NEAR_END = 1 - 1e-6  # of the upper end of a domain [1], from which a coefficient lies there
 
 
 @dataclass(frozen=True, eq=False)
@@ -104,7 +105,7 @@ def run(law: Law, data: Data, options: FitOptions) -> Fit:
     shown = ", ".join(f"{part.title} {share:.0%}" for part, share in zip(parts, weights, strict=True))
     how = f"share of {len(counts)} resamples whose left-out rows each predicts best"
     notes.append(Note("weighed_by", f"{shown}: {how if options.resamples else 'exp(-aicc / 2), without resamples'}"))
-    return _composed(law, data, options, parts, weights, chosen, notes)
+    return line.noting_misfit(_composed(law, data, options, parts, weights, chosen, notes), law.num_free)
 
 
 def in_order_of(law: Law, fit: Fit) -> Array:
@@ -187,15 +188,17 @@ def _admitted(found: Sequence[_Part]) -> tuple[list[_Part], list[Note]]:
 def _why_left_out(part: _Part) -> str | None:
     """Why a form is not weighed, or None where it is.
 
-    An exponent or a place at the end of its domain says that the form is not what the rows follow. A floor of zero
-    says that there is none to see, which is well possible.
+    An exponent or a place at the end of its domain says that the form is not what the rows follow. A floor or an
+    amplitude of zero says that there is none to see, which is well possible.
     """
     if part.verdict.status != "converged":
         return part.verdict.reason
     ends = [
         coefficient.name
-        for coefficient, touches in zip(part.form.coefficients, part.solution.at_bound, strict=True)
-        if touches and coefficient.role not in (Role.FLOOR, Role.AMPLITUDE)
+        for coefficient, touches, value in zip(
+            part.form.coefficients, part.solution.at_bound, part.solution.coefficients, strict=True
+        )
+        if touches and (coefficient.role not in (Role.FLOOR, Role.AMPLITUDE) or value >= NEAR_END * coefficient.upper)
     ]
     return f"{' and '.join(ends)} at the end of the domain" if ends else None
 

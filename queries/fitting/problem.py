@@ -14,8 +14,9 @@ from isoflop.lakehouse.errors import FitError, UsageError, did_you_mean
 from isoflop.queries.fitting.data import Data, usable_rows
 from isoflop.queries.fitting.options import FitOptions
 from isoflop.queries.fitting.solver.choose import model_for
+from isoflop.queries.fitting.solver.drawn import drawn
 from isoflop.queries.fitting.solver.model import Array, Model
-from isoflop.queries.fitting.solver.search import Found, scattered, search
+from isoflop.queries.fitting.solver.search import MOST_STRAIGHT, Found, scattered, search
 from isoflop.queries.laws.form_mixture import FormMixture
 from isoflop.queries.laws.law import Coefficient, Law, coefficient_names
 from isoflop.queries.laws.objectives import Objective, row_factors
@@ -115,7 +116,10 @@ def optimum(problem: Problem, generator: np.random.Generator, given: ArrayLike |
         base = model.to_coefficients(theta[0])
         own = np.where(np.isnan(init), base, init)
         theta = np.concatenate([model.from_coefficients(own[None]), theta])
-    return search(model, theta, weights, targets, problem.objective)
+    straight = None
+    if given is None and model.is_unitless and not model.is_costly:
+        straight = drawn(model, targets, MOST_STRAIGHT, generator.spawn(1)[0])  # resamples stay what they are
+    return search(model, theta, weights, targets, problem.objective, straight=straight)
 
 
 def planned_starts(law: Law, X: ArrayLike, y: ArrayLike, objective: Objective | None = None) -> int:

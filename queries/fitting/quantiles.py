@@ -52,3 +52,42 @@ def _between(angle: float, freedom: int) -> float:
         term *= cosine**2 * k / (k + 1)
     found = math.sin(angle) * total
     return 2 / math.pi * (angle + found) if is_odd else found
+
+
+def fisher_tail(ratio: float, between: int, within: int) -> float:
+    """Return the chance [1] that a ratio of two mean squares exceeds one, where both estimate the same variance.
+
+    Parameters
+    ----------
+    ratio : of the mean squares [1]
+    between, within : their degrees of freedom, 1 or more
+
+    Source: Abramowitz and Stegun 1964, 26.6.2 and the continued fraction 26.5.8 of the incomplete beta function.
+
+    Example
+    -------
+    >>> [f"{fisher_tail(ratio, 5, 12):.5g}" for ratio in (0.5, 3.1059, 20.0)]
+    ['0.77076', '0.049999', '1.9199e-05']
+    """
+    if not ratio > 0:
+        return 1.0
+    share = within / (within + between * ratio)
+    first, second = within / 2, between / 2
+    log_front = (
+        math.lgamma(first + second) - math.lgamma(first) - math.lgamma(second)
+        + first * math.log(share) + second * math.log1p(-share)
+    )  # fmt: skip
+    front = math.exp(log_front) if share < 1 else 0.0
+    if share < (first + 1) / (first + second + 2):  # where the fraction converges at once
+        return front / first * _beta_fraction(share, first, second)
+    return 1.0 - front / second * _beta_fraction(1 - share, second, first)
+
+
+def _beta_fraction(x: float, first: float, second: float) -> float:
+    """The continued fraction of the incomplete beta function, from its far end."""
+    found = 1.0
+    for m in range(MANY, 0, -1):
+        even = m * (second - m) * x / ((first + 2 * m - 1) * (first + 2 * m))
+        odd = -(first + m - 1) * (first + second + m - 1) * x / ((first + 2 * m - 2) * (first + 2 * m - 1))
+        found = 1.0 + odd / (1.0 + even / found)
+    return 1.0 / found

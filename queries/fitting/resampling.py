@@ -9,6 +9,8 @@ Which one is taken when none is named:
   fit goes through;
 * else rows are drawn with replacement.
 
+A FIT statement first looks for groups and for curves whose neighbors are alike (`dependence`, `block_bootstrap`).
+
 Percentiles of resamples are too narrow with few rows: they are taken at the levels that make them as wide as Student's
 interval where that is exact, and stay percentiles otherwise. docs/intervals.md has the coverage for every law.
 

@@ -12,7 +12,7 @@ from isoflop.lakehouse.errors import EmptySelection
 from isoflop.lakehouse.sql.cancellation import report
 from isoflop.queries.fitting import line, mixing
 from isoflop.queries.fitting.data import Data
-from isoflop.queries.fitting.folds import Fold, ForwardCheck
+from isoflop.queries.fitting.folds import Fold, ForwardCheck, mean_error
 from isoflop.queries.fitting.hull import hull_of
 from isoflop.queries.fitting.intervals import predict
 from isoflop.queries.fitting.note import Note
@@ -138,19 +138,12 @@ def _judge(number: int, train: Data, test: Data, fitted: FittedLaw, status: str,
             lower=found.lower,
             upper=found.upper,
             measured=test.target,
-            mape=_mean_error(test, found.predicted),
+            mape=mean_error(test.scatter, test.target, found.predicted),
             rmse_log=float("nan") if test.scatter.is_additive else float(np.sqrt(np.mean(error**2))),
             bias=float(np.mean(error)),
             coverage=float(np.mean(inside)) if has_interval else float("nan"),
             status=status,
         )
-
-
-def _mean_error(test: Data, predicted: Array) -> float:
-    """Mean of relative errors; where values have any sign, mean error over mean size."""
-    if test.scatter.is_additive:
-        return float(np.mean(np.abs(predicted - test.target)) / np.mean(np.abs(test.target)))
-    return float(np.mean(np.abs(predicted / test.target - 1)))
 
 
 def _empty_fold(law: Law, number: int, train: Data, test: Data) -> Fold:

@@ -28,7 +28,7 @@ from isoflop.queries.laws.law import Law
 
 Array = NDArray[np.float64]
 
-PRIOR_DRIFT = 0.05  # of the values' own slope over the rows [1]: how wrong laws were in planted worlds
+PRIOR_DRIFT = 0.045  # of the values' own slope over the rows [1]: how wrong laws were in planted worlds
 PRIOR_WEIGHT = 1.0  # cuts with all rows that the prior counts for
 FREEDOM = 3.0  # degrees of freedom of a cut: its errors are of one sign and grow alike
 LARGEST_DRIFT = 30.0  # times the prior [1]: a cut that missed by more says that its few rows fitted nothing

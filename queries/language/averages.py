@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from functools import partial
+from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,20 +13,89 @@ from numpy.typing import NDArray
 from isoflop.lakehouse.units import UNITS
 from isoflop.queries.language.bind import Bound, tidy
 from isoflop.queries.language.clause_options import ClauseOptions
+from isoflop.queries.language.describe import interval_steps, search_steps
 from isoflop.queries.language.fits import arguments_of
+from isoflop.queries.language.options import read_average_options
 from isoflop.queries.language.points import columns_for, target_points
 from isoflop.queries.language.prediction import note_change
 from isoflop.queries.language.provenance import statement_of
 from isoflop.queries.language.question import Own, Question
 from isoflop.queries.language.records import LawRecord, load_law
 from isoflop.queries.language.rows import CLUSTER, Rows, no_rows, read_rows
-from isoflop.queries.language.select import bind_subject, bound_of, candidate_name, common_rows
+from isoflop.queries.language.select import bind_subject, bound_of, candidate_name, common_rows, read_of_each
 from isoflop.queries.language.syntax.nodes import Expression, ExtrapolateAverage, Name, Source
+from isoflop.queries.language.verb import Steps
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
 Array = NDArray[np.float64]
+
+
+class AskedAverage:
+    """Laws of one target, the rows that all of them are fitted to, and the points they are asked about.
+
+    Raises
+    ------
+    StatementError : when the laws predict different things or were fitted to different rows, or an input is missing
+    """
+
+    member: ClassVar[str] = "law"  # what each of the laws is called
+    leave_out: ClassVar[tuple[str, ...]] = ()  # options of an average that the verb does not take
+
+    def __init__(self, question: Question, node: ExtrapolateAverage) -> None:
+        self._question, self._node = question, node
+        self._names, self._bounds = bound_average(question, node)
+        self._check()
+        self._targets, self._columns = average_points(question, node, self._names, self._bounds)
+        options, self._weighing, self._interval = read_average_options(
+            question, node.options, node.verb, self._bounds[0].law, self.leave_out
+        )
+        self._options, self._rows = average_rows(question, node, self._names, self._bounds, options)
+
+    def _check(self) -> None:
+        """Check what the verb asks of its laws beyond what every average does, before any row is read."""
+
+    @property
+    def _searched(self) -> Bound:
+        """The law whose search stands for those of all."""
+        return self._bounds[0]
+
+    def steps(self) -> Steps:
+        """Return the laws that are averaged, the rows they are fitted to, and the points."""
+        steps: Steps = []
+        for name, bound in zip(self._names, self._bounds, strict=True):
+            free = sum(coefficient.fixed is None for coefficient in bound.law.coefficients)
+            said = f"{bound.target_name} ~ {bound.law.formula}; {free} free coefficients"
+            steps.append((f"{self.member} {name}", said))
+        source, rows = self._node.source, self._rows[0]
+        whose = "those that the laws were fitted to" if source is None else f"which every {self.member} can use"
+        steps.append(("rows", f"{len(rows.kept)} of {rows.matched}, {whose}"))
+        if source is not None and source.weight is not None:
+            steps.append(("weight by", source.weight.text))
+        steps += search_steps(self._searched, rows, self._options)
+        steps.append(("points", f"{self._targets.num_rows} with {', '.join(self._targets.column_names)}"))
+        steps += [("weighed by", self._weighing), ("interval", self._interval.interval)]
+        return steps + interval_steps(self._options)
+
+    def _note_unusable(self, fault: NDArray[np.object_]) -> NDArray[np.bool_]:
+        """Return which points have a prediction, and say why others have none.
+
+        Parameters
+        ----------
+        fault : (T,) why a point has none, or ""
+
+        Raises
+        ------
+        StatementError : when no point has one
+        """
+        usable = np.asarray(fault == "")
+        if not usable.any():
+            raise self._question.error("Data", f"there is no point to predict: {fault[0]}", self._node.target)
+        if not usable.all():
+            reasons = ", ".join(dict.fromkeys(fault[~usable].tolist()))
+            self._question.note(f"{np.count_nonzero(~usable)} of {len(fault)} points have no prediction: {reasons}")
+        return usable
 
 
 def bound_average(question: Question, node: ExtrapolateAverage) -> tuple[list[str], list[Bound]]:
@@ -60,7 +130,11 @@ def average_points(
 
 
 def average_rows(
-    question: Question, node: ExtrapolateAverage, bounds: Sequence[Bound], options: ClauseOptions
+    question: Question,
+    node: ExtrapolateAverage,
+    names: Sequence[str],
+    bounds: Sequence[Bound],
+    options: ClauseOptions,
 ) -> tuple[ClauseOptions, list[Rows]]:
     """Return how the laws are fitted, and the rows that all of them can use, once for each law.
 
@@ -69,8 +143,8 @@ def average_rows(
     StatementError : when there are none, or saved laws were fitted to different ones
     """
     if node.source is not None:
-        return options, _rows_of(question, node.verb, bounds, node.source, options)
-    return _own_rows(question, node, options)
+        return options, _rows_of(question, node, names, bounds, node.source, options)
+    return _own_rows(question, node, names, options)
 
 
 def _title(name: str) -> str:
@@ -109,19 +183,27 @@ def _read_from(question: Question, bound: Bound) -> str:
 
 
 def _rows_of(
-    question: Question, verb: str, bounds: Sequence[Bound], source: Source, options: ClauseOptions
+    question: Question,
+    node: ExtrapolateAverage,
+    names: Sequence[str],
+    bounds: Sequence[Bound],
+    source: Source,
+    options: ClauseOptions,
 ) -> list[Rows]:
     """Return the rows of a source that every law can use, once for each law."""
     extra = {} if options.cluster is None else {CLUSTER: options.cluster}
     objective = options.objective or bounds[0].law.objective
-    read = [read_rows(question, bound, source, extra, objective) for bound in bounds]
+    reads = [partial(read_rows, question, bound, source, extra, objective) for bound in bounds]
+    read = read_of_each(question, names, reads)
     for rows in read:
         if not len(rows.kept):
-            raise no_rows(question, verb, source, rows)
-    return common_rows(question, source, read, verb)
+            raise no_rows(question, node.verb, source, rows)
+    return common_rows(question, source, read, node.verb)
 
 
-def _own_rows(question: Question, node: ExtrapolateAverage, options: ClauseOptions) -> tuple[ClauseOptions, list[Rows]]:
+def _own_rows(
+    question: Question, node: ExtrapolateAverage, names: Sequence[str], options: ClauseOptions
+) -> tuple[ClauseOptions, list[Rows]]:
     """Return the rows that saved laws were fitted to, read again as their statements say, and the first's objective.
 
     Raises
@@ -144,7 +226,7 @@ def _own_rows(question: Question, node: ExtrapolateAverage, options: ClauseOptio
     at = source.relation.first
     bounds = [bound_of(record, at, subject) for record, subject in zip(records, subjects, strict=True)]
     options = replace(options, objective=options.objective or records[0].penalty)
-    rows = _rows_of(own, node.verb, bounds, source, replace(options, cluster=cluster))
+    rows = _rows_of(own, node, names, bounds, source, replace(options, cluster=cluster))
     question.services.hear(own.services)
     if source.weight is None:
         for record, part in zip(records, rows, strict=True):

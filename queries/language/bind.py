@@ -28,6 +28,7 @@ from isoflop.queries.language.syntax.sizes import is_size
 from isoflop.queries.language.syntax.tokens import Kind, quote_name, tokenize
 from isoflop.queries.laws import Coefficient, FormulaError, Law, known_laws, parse_formula
 from isoflop.queries.laws.algebra.parser import FUNCTIONS, match_name, parse_expression
+from isoflop.queries.laws.auto import AUTO, auto_law
 from isoflop.queries.laws.mixture import of_family
 
 Column = Expression | Own
@@ -100,7 +101,7 @@ def _built_in(question: Question, form: LawForm) -> Law | None:
     is_constant = form.arguments is None and match_name(form.name.text, declared) is not None
     if is_function or is_constant:
         return None
-    hint = did_you_mean(form.name.text, laws, "SHOW LAW FORMS lists them; a formula needs PARAMETERS (…)")
+    hint = did_you_mean(form.name.text, (*laws, AUTO), "SHOW LAW FORMS lists them; a formula needs PARAMETERS (…)")
     sized = of_family(form.name.text, len(form.arguments or ()))
     if sized is not None:
         hint = f"the name ends in the number of proportions: write {sized.name}"
@@ -315,7 +316,8 @@ def unknown_law(question: Question, name: Name, known: Iterable[str]) -> Unknown
     """Return the error for a law that is not saved."""
     names = list(known)
     best = nearest(name.text, names)
-    form = nearest(name.text, known_laws())
+    forms = {**known_laws(), AUTO: auto_law(1)}
+    form = nearest(name.text, forms)
     hint: str | None
     from isoflop.queries.theory import known_theories
 
@@ -323,7 +325,7 @@ def unknown_law(question: Question, name: Name, known: Iterable[str]) -> Unknown
     if theory is not None:
         hint = f"'{theory}' is a theory, which has no coefficients: PREDICT RUNS BY {theory} FROM runs, or COMPARE"
     elif best is None and form is not None:
-        law = known_laws()[form]
+        law = forms[form]
         create = (
             f"CREATE LAW … AS FIT {law.target} ~ {form}({', '.join(input_.name for input_ in law.inputs)}) FROM runs"
         )

@@ -17,12 +17,14 @@ class ClauseOptions(fitting.FitOptions):
     ----------
     forward : as for any fit; one that says nothing does so where there are intervals
     cluster : value that rows which belong together share, or None
+    together : what the rows of a group were found to share without being told, or None
     compiled : whether all of the fit runs compiled; None where that pays. Its last digits depend on it
     is_asked : whether bootstrap or intervals were named, so that the answer shows them
     """
 
     forward: bool | None = None
     cluster: Expression | None = None
+    together: str | None = None
     compiled: bool | None = None
     is_asked: bool = False
 

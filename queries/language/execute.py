@@ -7,7 +7,7 @@ every verb clause becomes a relation that the SQL around it reads.
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
@@ -16,6 +16,7 @@ from isoflop.lakehouse.errors import QuerySyntaxError, StatementError
 from isoflop.lakehouse.session import Session
 from isoflop.lakehouse.sql.execution import check_encodable
 from isoflop.lakehouse.sql.read_only_guard import MEND
+from isoflop.queries.language.called_laws import may_call, note_called_laws
 from isoflop.queries.language.misplaced import hinted, refuse_kept, restated
 from isoflop.queries.language.question import Question
 from isoflop.queries.language.services import Services
@@ -58,7 +59,11 @@ def execute(
     if not typed.clauses:
         if typed.tokens:
             _bring_up_to_date(Question(typed, services, None, answer_clause), 0, len(typed.tokens))
-        return Answer(_nothing() if _is_blank(text) else _asked(typed, lake, parameters, relations), statement=text)
+        answered = _nothing() if _is_blank(text) else _asked(typed, lake, parameters, relations)
+        if called := may_call(text, lake):
+            read = typed if typed.tokens else Text.read(text, typed.words)
+            note_called_laws(Question(read, services, None, answer_clause), lambda _: False, called)
+        return Answer(answered, statement=text, notes=services.said)
     _check_characters(text)
     table = None
     with contextlib.nullcontext(lake) if isinstance(lake, Session) else lake.session() as session:
@@ -69,8 +74,16 @@ def execute(
             _check_statement(question, first, last, clauses, may_begin=isinstance(lake, Session))
             _bring_up_to_date(question, first, last)
             table = _answer_statement(question, session, first, last, clauses)
+        if called := may_call(text, session):
+            note_called_laws(question, _is_in(typed), called)
     assert table is not None
     return Answer(table, statement=text, notes=services.said, units=dict(services.units))
+
+
+def _is_in(typed: Text) -> Callable[[int], bool]:
+    """Return whether a token, by its position, is of a verb clause."""
+    clauses = typed.clauses.values()
+    return lambda index: any(clause.first <= index < clause.last for clause in clauses)
 
 
 def _asked(

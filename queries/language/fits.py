@@ -17,6 +17,7 @@ from isoflop.queries.fitting.record import Fit as FitRecord
 from isoflop.queries.fitting.solver import compiled
 from isoflop.queries.language.bind import Bound, Column, bind_candidate, tidy
 from isoflop.queries.language.clause_options import ClauseOptions
+from isoflop.queries.language.dependence import inputs_of, tells_repeats_apart, together_of
 from isoflop.queries.language.describe import bound_steps, interval_steps, row_steps, search_steps
 from isoflop.queries.language.mixtures import fewest_free, refuse_mixture, usual_resamples
 from isoflop.queries.language.options import read_fit_options
@@ -115,7 +116,7 @@ class PlannedFit:
             extra[CLUSTER] = options.cluster
         elif options.bootstrap == "auto" and (run := column_of(question, node.source, RUN)) is not None:
             extra[CLUSTER] = run
-        rows = read_rows(question, bound, node.source, extra, options.objective)
+        rows = read_rows(question, bound, node.source, extra, options.objective, with_blocks=options.cluster is None)
         outer = over_columns(question, bound, node.source, options.objective)
         return cls(question, node, bound, options, groups, rows, outer)
 
@@ -176,7 +177,9 @@ class PlannedFit:
         return Fitted(
             bound=bound,
             rows=rows,
-            keys=self.keys.take([int(indices[0]) for indices in chosen]).rename_columns(list(self.groups)),
+            keys=self.keys.take(np.array([indices[0] for indices in chosen], dtype=np.int64)).rename_columns(
+                list(self.groups)
+            ),
             parts=tuple(parts),
             records=tuple(
                 None
@@ -200,21 +203,32 @@ def fit_rows(question: Question, bound: Bound, rows: Rows, options: ClauseOption
         groups = groups_of(rows, options)
         data = usable_rows(bound.law, rows.inputs, rows.target, rows.weight, groups, rows.name, options.objective)
         found = fit_data(bound.law, data, options)
+        together = together_of(bound, rows, found, options)
+        if together is not None:
+            found = fit_data(bound.law, together.data, together.options)
+            found = found.without(together.instead_of).noting([together.note])
         found = found.noting(notes_on_informative_run(found))
     except (EmptySelection, FitError, UsageError) as error:
         if isinstance(error, StatementError):
             raise
         raise question.error("Fit", error.message, bound.span, error.hint) from error
-    if any(note.code == "unused_column" for note in rows.notes):  # which says better why rows are alike
+    is_said = any(note.code == "unused_column" for note in rows.notes)  # which says better why rows are alike
+    is_grouped = found.data.group is not None  # rows of a group are drawn together, and none counts anew
+    if is_said or ("repeated_rows" in found.codes and (is_grouped or tells_repeats_apart(rows, found))):
         found = found.without("repeated_rows")
-    curves = notes_on_dependence(rows, found, groups_of(rows, options))
+    notes = rows.notes
+    if together is not None and together.by == inputs_of(bound):  # which the note on other seeds only advises
+        said = [note.message for note in notes if note.code == "repeated_runs"]
+        notes = tuple(note for note in notes if note.message not in said)
+        question.services.asides[:] = [aside for aside in question.services.asides if aside not in said]
+    curves = notes_on_dependence(rows, found)
     question.services.asides += [note.message for note in curves]
-    return found.noting([*rows.notes, *curves])
+    return found.noting([*notes, *curves])
 
 
-def notes_on_dependence(rows: Rows, found: FitRecord, groups: list[Any] | None) -> list[Note]:
+def notes_on_dependence(rows: Rows, found: FitRecord) -> list[Note]:
     """Return a note where points of one run are resampled one by one, and lie off to the same side."""
-    if groups is not None or not rows.has_runs or not np.isfinite(found.solution.residuals).all():
+    if found.data.group is not None or not rows.has_runs or not np.isfinite(found.solution.residuals).all():
         return []
     kept = found.data.kept
     runs = rows.labels.take(rows.kept[kept]).to_pylist()

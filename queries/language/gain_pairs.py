@@ -10,6 +10,7 @@ from isoflop.queries.language.prediction import ChosenLaws, one_law
 from isoflop.queries.language.question import Question
 from isoflop.queries.language.records import LawRecord
 from isoflop.queries.language.row_groups import group_rows
+from isoflop.queries.language.rows import no_rows
 from isoflop.queries.language.shared_fits import labels_of
 from isoflop.queries.language.syntax.nodes import CompareGain, Expression, FitClause, LawReference
 from isoflop.queries.language.verb import Steps
@@ -17,6 +18,7 @@ from isoflop.queries.language.verb import Steps
 Array = NDArray[np.float64]
 Draws = tuple[Array, Array]
 
+SHOWN = 6  # groups that an error names
 SLOW_PAIRS = 20  # of laws that are slow to compute: a gain asks each some thousand predictions a draw
 
 
@@ -83,6 +85,8 @@ class Groups:
         self.laws = [law, law]
         assert law.fit is not None
         keys = law.fit.keys
+        if not keys.num_rows:
+            raise no_rows(question, "FIT", fit.source, law.fit.rows)
         known = labels_of(keys, group_rows(keys))
         self._places: list[Expression] = []
         self._names: list[str] = []
@@ -90,7 +94,8 @@ class Groups:
             assert isinstance(place, Expression)
             name = question.text_of(place, "a group")
             if name not in known:
-                hint = did_you_mean(name, known, f"GROUP BY gives {', '.join(known)}")
+                some = ", ".join(f"'{group}'" for group in known[:SHOWN])
+                hint = did_you_mean(name, known, f"GROUP BY gives {some}{', …' if len(known) > SHOWN else ''}")
                 raise question.error("Binder", f"there is no group '{name}'", place, hint)
             self._places.append(place)
             self._names.append(name)

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 
 from isoflop.lakehouse.errors import StatementError, nearest
 from isoflop.lakehouse.sql.quoting import literal, quoted
 from isoflop.queries.language.question import Question
+from isoflop.queries.language.reading import source_pieces
 from isoflop.queries.language.syntax.nodes import Source, Span
 
 _MISSING = re.compile(r'Referenced column "(?P<name>(?:[^"]|"")+)" not found')
@@ -46,3 +48,20 @@ def logged_instead(question: Question, source: Source, error: StatementError) ->
         message = f"'{name}' is no column of runs; '{metric}' is a metric that they have logged"
     hint = f"its last value in each run is in finals, its curve in metric_curves: {shown}"
     return question.error(error.kind, message, Span(error.start, error.end), hint)
+
+
+def other_loss(question: Question, source: Source, reasons: Sequence[str]) -> str | None:
+    """Return what to fit where rows have no loss, and a validation loss; None where they have neither.
+
+    Parameters
+    ----------
+    reasons : why rows are not usable
+    """
+    if not any(reason.startswith("loss is NULL") for reason in reasons):
+        return None
+    try:
+        table = question.run("SELECT count(validation_loss) AS known", *source_pieces(source))
+    except StatementError:  # no such column
+        return None
+    known = table.column("known")[0].as_py()
+    return f"{known} of them have a validation_loss: fit that" if known else None

@@ -10,7 +10,7 @@ from isoflop.queries.language.defaults import RESAMPLES
 from isoflop.queries.language.question import Question
 from isoflop.queries.language.syntax.nodes import LawForm, Option, Span
 from isoflop.queries.laws import Law, find_law
-from isoflop.queries.laws.auto import AUTO, auto_law
+from isoflop.queries.laws.auto import AUTO, USAGES, auto_law
 from isoflop.queries.laws.form_mixture import FormMixture
 
 FORMS = "forms"  # the key under which a saved law keeps the names of its forms
@@ -25,7 +25,7 @@ def mixture_named(question: Question, form: LawForm) -> FormMixture | None:
     """
     if form.name.text.lower() != AUTO:
         return None
-    hint = "write auto(x) or auto(params, tokens)"
+    hint = f"write {' or '.join(USAGES)}"
     if form.arguments is None:
         raise question.error("Binder", "auto does not say what it reads", form.name, hint)
     try:

@@ -246,7 +246,7 @@ class PlannedOptimum:
         cells = [cell for law in laws for cell in law.cells]
         rows = [_row(self._columns, cell, target, sign) for cell in cells]
         table = pa.Table.from_pylist(rows, schema=pa.schema(schema))
-        keys = self._rows.extra.take([cell.first for cell in cells])
+        keys = self._rows.extra.take(np.array([cell.first for cell in cells], dtype=np.int64))
         for position, name in enumerate(self._groups):
             table = table.add_column(position, name, keys.column(str(position)))
         if self._rows.unit:

@@ -346,7 +346,10 @@ MEANINGS: Mapping[str, tuple[str, str]] = {
         "`true` with resamples",
         "whether the large rows are predicted from the small ones, to widen intervals beyond the rows",
     ),
-    "cluster": ("none", "rows with one value of this expression belong together: resampled, and split, as a whole"),
+    "cluster": (
+        "none; `FIT` looks for one",
+        "rows with one value of this expression belong together: resampled, and split, as a whole",
+    ),
     "bootstrap": ("by the rows", f"how rows are redrawn: {', '.join(f'`{name}`' for name in BOOTSTRAPS)}"),
     "intervals": (
         f"`'{ClauseOptions.intervals}'`",

@@ -12,6 +12,7 @@ from isoflop.queries.language.syntax.nodes import Name, Span
 from isoflop.queries.language.syntax.tokens import Kind
 
 Node = TypeVar("Node", bound=Span)
+UNWEIGHTED = ("PREDICT",)  # verbs that take every row as it is
 
 
 def with_own_rows(question: Question, node: Node, names: list[Name], verb: str, end: int) -> tuple[Question, Node]:
@@ -30,7 +31,9 @@ def with_own_rows(question: Question, node: Node, names: list[Name], verb: str, 
     if not names:
         raise question.error("Parser", f"{verb} needs rows: FROM", Span(node.start, end), f"{verb} … FROM runs")
     records = [load_law(question, name) for name in names]
-    sources = [_source_of(question, record) for record in records]
+    for name, record in zip(names, records, strict=True):
+        check_has_rows(question, record, name, verb)
+    sources = [_source_of(question, record, with_weight=verb not in UNWEIGHTED) for record in records]
     said = [" ".join(source) for source in sources]
     for name, record, words, shown in zip(names, records, sources, said, strict=True):
         if words != sources[0]:
@@ -44,7 +47,19 @@ def with_own_rows(question: Question, node: Node, names: list[Name], verb: str, 
     return asking, clause.node
 
 
-def _source_of(question: Question, record: LawRecord) -> list[str]:
+def check_has_rows(question: Question, record: LawRecord, at: Span, verb: str) -> None:
+    """Check that a saved law was fitted to rows that a statement can be asked of.
+
+    Raises
+    ------
+    StatementError : for a law of given coefficients
+    """
+    if record.is_given:
+        message = f"{record.title} is of given coefficients: it has no rows of its own"
+        raise question.error("Binder", message, at, f"{verb} … FROM runs says which rows")
+
+
+def _source_of(question: Question, record: LawRecord, *, with_weight: bool) -> list[str]:
     """Return the words of `FROM … [WHERE …] [WEIGHT BY …]` in the statement of a saved law.
 
     What stood between blanks is one word, so that two laws of the same rows have the same words; the values of
@@ -56,10 +71,14 @@ def _source_of(question: Question, record: LawRecord) -> list[str]:
     """
     own, made = statement_of(question, record)
     source = made.fit.source
+    last = source.end
+    if source.weight is not None and not with_weight:
+        before = source.weight.start
+        last = max(token.start for token in own.tokens if token.upper == "WEIGHT" and token.start < before)
     words: list[str] = []
     end = None
     for index, token in enumerate(own.tokens):
-        if not source.start <= token.start < source.end:
+        if not source.start <= token.start < last:
             continue
         text = own.literal(index) if token.kind is Kind.PARAMETER else token.text
         if end == token.start:

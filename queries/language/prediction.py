@@ -178,7 +178,7 @@ class ChosenLaws:
         records = [record.in_own_inputs() if self._is_by_own else record for _, record in found]
         if says_trouble:
             note_trouble(question, records)
-        return fitted.keys.take([position for position, _ in found]), records
+        return fitted.keys.take(np.array([position for position, _ in found], dtype=np.int64)), records
 
 
 def one_law(question: Question, reference: LawReference, verb: str) -> ChosenLaws:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from isoflop.lakehouse.errors import EmptySelection, StatementError
+from isoflop.lakehouse.errors import DataFileMissing, EmptySelection, IsoflopError, StatementError
 from isoflop.queries.fitting.data import usable_rows
 from isoflop.queries.language.bind import bind_candidate, is_plain
 from isoflop.queries.language.parse import parse_clause
@@ -88,7 +88,7 @@ def _looked(question: Question, record: LawRecord, most_rows: int) -> Staleness:
         found = data.data_hash
     except EmptySelection:
         return Staleness(True, "none of them can be used any more")
-    except StatementError as error:
+    except (StatementError, DataFileMissing) as error:
         return Staleness(None, _first_line(error))
     except duckdb.Error as error:
         return Staleness(None, str(error).partition("\n")[0])
@@ -158,10 +158,10 @@ def _checksums(lake: Asked, asked: Sequence[str]) -> dict[str, str]:
     except (duckdb.BinderException, duckdb.CatalogException):
         half = len(asked) // 2
         return {**_checksums(lake, asked[:half]), **_checksums(lake, asked[half:])} if half else {}
-    except duckdb.Error:  # each law says for itself what is wrong
+    except (duckdb.Error, DataFileMissing):  # each law says for itself what is wrong
         return {}
     return {sql: str(column[0]) for sql, column in zip(asked, row.columns, strict=True)}
 
 
-def _first_line(error: StatementError) -> str:
+def _first_line(error: IsoflopError) -> str:
     return error.message.partition("\n")[0]

@@ -27,6 +27,7 @@ _SIGNED = re.compile(r"\^[-+]")
 _OWN_NAME = r'"(?:[^"\n]*\.)?_isoflop_[^"\n]*"'  # a relation of ours, which nobody typed
 _OWN_CANDIDATES = re.compile(
     rf"\nDid you mean {_OWN_NAME}\?|, {_OWN_NAME}"
+    r'|\nDid you mean "(?:pg|duckdb|sqlite)_[^"\n]*"\?'  # nor is DuckDB's own catalog meant
     rf"|\nCandidate (?:tables|bindings): {_OWN_NAME}(?:, {_OWN_NAME})*(?=\n|$)"
 )
 _NEAR = re.compile(r'syntax error at or near "[^\n]*"|syntax error at end of input')

@@ -16,8 +16,9 @@ from isoflop.lakehouse.errors import StatementError
 from isoflop.queries.fitting.note import Note
 from isoflop.queries.fitting.scatter import takes_any_sign
 from isoflop.queries.language.bind import Bound, Column
+from isoflop.queries.language.block_columns import block_columns
 from isoflop.queries.language.input_notes import notes_on_inputs
-from isoflop.queries.language.logged_metrics import logged_instead
+from isoflop.queries.language.logged_metrics import logged_instead, other_loss
 from isoflop.queries.language.question import Own, Question
 from isoflop.queries.language.reading import (
     Piece,
@@ -31,8 +32,10 @@ from isoflop.queries.language.row_groups import hashable, with_named_fields
 from isoflop.queries.language.syntax.nodes import Expression, Source, Span
 from isoflop.queries.language.syntax.tokens import quote_name
 from isoflop.queries.language.together import look_together
+from isoflop.queries.language.unfinished import note_unfinished
 from isoflop.queries.language.whole_numbers import FLOPS, SourceColumns
 from isoflop.queries.laws import ANY_SIGN, Objective
+from isoflop.queries.planning.profiles import assumed_compute
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -145,6 +148,8 @@ def read_rows(
     source: Source,
     extra: Mapping[str, Column] | None = None,
     objective: Objective | None = None,
+    *,
+    with_blocks: bool = False,
 ) -> Rows:
     """Return the rows of a source as a fit takes them.
 
@@ -153,6 +158,7 @@ def read_rows(
     bound : the law, its columns and its target
     extra : further expressions to read along, by the name they get
     objective : what is to be minimized, which says whether values must be positive; the law's own when None
+    with_blocks : whether columns by which rows may belong together are read along, under the names of `block_columns`
 
     Raises
     ------
@@ -173,6 +179,10 @@ def read_rows(
     )
     if follows:
         pieces.append(f", ({FLOPS} IS NULL AND params > 0 AND tokens > 0) AS follows")
+    blocks = (
+        block_columns(question, source, known) if with_blocks else {}
+    )  # last, so that they leave the order of rows as it is
+    pieces += [f", {quote_name(name)} AS b{position}" for position, name in enumerate(blocks.values())]
     try:
         # In an order of their own, not the storage's: resamples and splits draw the same rows every time.
         table = question.run(*pieces, *source_pieces(source), " ORDER BY ALL", place=source.relation)
@@ -189,7 +199,7 @@ def read_rows(
     read = {f"g{position}": value for position, value in enumerate((extra or {}).values())} | {"y": bound.target}
     read |= {f"x{p}": column for p, column in enumerate(bound.columns)}
     _check_single(question, table, read if source.weight is None else read | {"w": source.weight}, source)
-    _note_unfinished(question, bound, source)
+    note_unfinished(question, bound, source)
     targets = _column(question, table.column("y"), bound.target)
     inputs = [_column(question, table.column(f"x{p}"), column) for p, column in enumerate(bound.columns)]
     weights = _column(question, table.column("w"), source.weight) if source.weight is not None else None
@@ -205,8 +215,11 @@ def read_rows(
     if follows:
         _note_follows(question, table.column("follows"), fault)
     named = {name: with_named_fields(table.column(f"g{position}")) for position, name in enumerate(extra or {})}
+    named |= {name: table.column(f"b{position}") for position, name in enumerate(blocks)}
     usable = stacked[fault == ""]
-    together = look_together(question, bound, source, known, extra or {}, usable, any_sign=any_sign)
+    together = look_together(
+        question, bound, source, known, extra or {}, usable, any_sign=any_sign, is_clustered=CLUSTER in (extra or {})
+    )
     notes = (*together.notes, *notes_on_inputs(bound, usable))
     question.services.asides += [note.message for note in notes]
     return Rows(
@@ -273,33 +286,11 @@ def _has_runs(source: Source, known: SourceColumns) -> bool:
     return is_table is not None and RUN in known
 
 
-def _note_unfinished(question: Question, bound: Bound, source: Source) -> None:
-    """Say how many rows of `runs` are of runs that have not finished, unless the statement looks at their status."""
-    read = question.tokens[source.relation.first : (source.where or source.relation).last]
-    words = {token.name.lower() for token in read}
-    if source.relation.text.lower() != "runs" or "status" in words:
-        return
-    try:
-        table = question.run(
-            "SELECT count(*) AS matched, count(*) FILTER (status <> 'finished' AND (",
-            bound.target,
-            ") IS NOT NULL) AS unfinished",
-            *source_pieces(source),
-        )
-    except StatementError:  # a table of that name that knows no status
-        return
-    unfinished = table.column("unfinished")[0].as_py()
-    if unfinished:
-        hint = "WHERE status = 'finished' leaves them out"
-        question.note(f"{unfinished} of {table.column('matched')[0]} rows are of unfinished runs; {hint}")
-
-
 def _note_follows(question: Question, follows: pa.ChunkedArray, fault: NDArray[np.object_]) -> None:
     """Say for how many usable rows FLOPs were told from params and tokens."""
     count = int(np.count_nonzero(follows.fill_null(False).to_numpy() & (fault == "")))
-    if count:
-        usable = int(np.count_nonzero(fault == ""))
-        question.note(f"flops is NULL in {count} of {usable} rows: 6 * params * tokens stands in for it there")
+    for message in assumed_compute(count, int(np.count_nonzero(fault == ""))):
+        question.note(message)
 
 
 def column_of(question: Question, source: Source, name: str) -> Own | None:
@@ -397,4 +388,4 @@ def no_rows(question: Question, verb: str, source: Source, rows: Rows, needs: st
     matched = f"{rows.matched} row{'s' * (rows.matched != 1)} matched"
     dropped = f", {rows.dropped} dropped because {', '.join(rows.reasons)}" if rows.dropped else ""
     message = f"{verb} needs {needs}, got {len(rows.kept)}: {matched}{dropped}"
-    return question.error("Data", message, span, _sign_hint(rows))
+    return question.error("Data", message, span, _sign_hint(rows) or other_loss(question, source, rows.reasons))

@@ -130,6 +130,7 @@ def _about(question: Question, node: CreateLaw, fitted: Fitted, checked: str) ->
         "forward": fitted.options.forward,
         "level": fitted.options.level,
         "bootstrap": found.resampled.bootstrap,
+        "together": getattr(found.options, "together", None),
         "intervals": found.intervals.kind,
         "arguments": list(record.arguments),
         "own": own_inputs(record),

@@ -7,16 +7,18 @@ from abc import abstractmethod
 import numpy as np
 from numpy.typing import NDArray
 
-from isoflop.queries.fitting.folds import Fold
+from isoflop.queries.fitting.folds import Fold, mean_error
 from isoflop.queries.fitting.intervals import predict
 from isoflop.queries.fitting.likelihood import criteria
+from isoflop.queries.fitting.scatter import scatter_of, takes_any_sign
 from isoflop.queries.language.bind import Bound
 from isoflop.queries.language.clause_options import ClauseOptions
 from isoflop.queries.language.records import GIVEN, LawRecord
 from isoflop.queries.language.rows import Rows
 from isoflop.queries.language.select import Splits
 from isoflop.queries.laws import Law
-from isoflop.queries.laws.objectives import row_factors
+from isoflop.queries.laws.objectives import Huber, row_factors
+from isoflop.queries.laws.robust_objectives import PlainHuber
 
 Array = NDArray[np.float64]
 
@@ -59,6 +61,18 @@ class GivenCandidate(ScoredLaw):
         self.record, law = record, record.law
         self.name, self.inputs, self.target = str(record.name), law.inputs, record.target
         self.unit, self.source, self.objective = law.unit, law.source, law.objective
+        if self.states_scatter and self.is_additive != takes_any_sign(law.objective):
+            self.objective = PlainHuber() if self.is_additive else Huber()
+
+    @property
+    def states_scatter(self) -> bool:
+        """Whether it says how runs scatter about it."""
+        return bool(np.isfinite(self.record.fitted.residual_scale))
+
+    @property
+    def is_additive(self) -> bool:
+        """Whether runs scatter about it by an amount, and not by a share of its value."""
+        return self.record.fitted.scatter.is_additive
 
     @property
     def formula(self) -> str:
@@ -78,15 +92,17 @@ def score(bound: Bound, rows: Rows, splits: Splits | None, options: ClauseOption
     mean, lower, upper = law.ends(rows.inputs, options.level)
     weights = np.ones(len(mean)) if rows.weight is None else rows.weight
     objective = options.objective or law.objective
-    logs = np.log(rows.target)
+    scatter = scatter_of(objective, rows.target)
+    values = scatter.on_scale(rows.target)
     with np.errstate(all="ignore"):
-        residuals = logs - np.log(mean)
-    total = float(objective.weigh(residuals, True)[0] @ (weights * row_factors(objective, rows.target)))
-    judged = criteria(logs, residuals, weights, objective, total, 0)
+        residuals = values - scatter.on_scale(mean)
+    counted = weights * row_factors(objective, rows.target, scatter.is_additive)
+    total = float(objective.weigh(residuals / scatter.size, True)[0] @ counted)
+    judged = criteria(values, residuals, weights, objective, total, 0, scatter)
     folds = []
     for number, (train, test) in enumerate(splits.parts if splits is not None else ()):
         measured, expected = rows.target[test], mean[test]
-        error = np.log(expected / measured)
+        error = scatter.between(expected, measured)
         inside = (lower[test] <= measured) & (measured <= upper[test])
         folds.append(
             Fold(
@@ -98,8 +114,8 @@ def score(bound: Bound, rows: Rows, splits: Splits | None, options: ClauseOption
                 lower=lower[test],
                 upper=upper[test],
                 measured=measured,
-                mape=float(np.mean(np.abs(expected / measured - 1))),
-                rmse_log=float(np.sqrt(np.mean(error**2))),
+                mape=mean_error(scatter, measured, expected),
+                rmse_log=np.nan if scatter.is_additive else float(np.sqrt(np.mean(error**2))),
                 bias=float(np.mean(error)),
                 coverage=float(np.mean(inside)) if np.isfinite(lower[test]).all() else np.nan,
                 status=law.status,

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from itertools import chain
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -87,6 +88,7 @@ def averaged(
             names=names,
             sample_weight=first.weight,
             groups=groups,
+            label=first.name,
             objective=options.objective,
         )
         return average_laws(laws, data, replace(options, forward=forward), names=names, weighing=weighing)
@@ -135,6 +137,27 @@ def candidate_name(question: Question, subject: Name | Candidate) -> str:
     if isinstance(subject, Name):
         return subject.text
     return question.text[subject.form.start : subject.form.end]
+
+
+def read_of_each(question: Question, names: Sequence[str], reads: Sequence[Callable[[], Rows]]) -> list[Rows]:
+    """Return the rows of several laws; what is said of the rows of some of the laws only is said with their names.
+
+    Parameters
+    ----------
+    names : what each law is called
+    reads : return the rows of each, and say what is to be known of them
+    """
+    asides = question.services.asides
+    before = len(asides)
+    found, said = [], []
+    for read in reads:
+        found.append(read())
+        said.append(asides[before:])
+        del asides[before:]
+    for message in dict.fromkeys(chain.from_iterable(said)):
+        whose = [name for name, own in zip(names, said, strict=True) if message in own]
+        asides.append(message if len(whose) == len(names) else f"{' and '.join(dict.fromkeys(whose))}: {message}")
+    return found
 
 
 def common_rows(question: Question, source: Source, read: Sequence[Rows], verb: str) -> list[Rows]:

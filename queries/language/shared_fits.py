@@ -104,7 +104,7 @@ def labels_of(keys: pa.Table, chosen: Sequence[NDArray[np.intp]]) -> list[str]:
     keys : the values of GROUP BY of each row
     chosen : the positions of the rows of each group
     """
-    firsts = keys.take([int(indices[0]) for indices in chosen]).to_pylist()
+    firsts = keys.take(np.array([indices[0] for indices in chosen], dtype=np.int64)).to_pylist()
     labels = [", ".join(_shown(value) for value in row.values()) for row in firsts]
     counts = Counter(labels)  # 'NULL' and NULL, or commas in a value: then texts are in quotes
     return [

@@ -35,6 +35,10 @@ NO_SETTING = frozenset(
      "attempt", "point_attempt", "seconds", "id", "run", "memcpy_bytes", "params_non_embedding", "loss")
 )  # fmt: skip
 SEED = "seed"
+# Settings whose every value may be another one, as rates that are tried around a size's best: not measured, but chosen.
+CHOSEN = frozenset(
+    ("learning_rate", "batch_size", "batch_tokens", "weight_decay", "warmup_steps", "width", "depth", "heads")
+)
 
 
 @dataclass(frozen=True)
@@ -60,6 +64,7 @@ def look_together(
     inputs: Array,
     *,
     any_sign: bool = False,
+    is_clustered: bool = False,
 ) -> Together:
     """Return whether the rows of a source belong together.
 
@@ -69,11 +74,14 @@ def look_together(
     extra : further columns that are read along, by the name they get
     inputs : (R, P) of the usable rows
     any_sign : whether rows whose target is zero or less are usable
+    is_clustered : whether whole groups are resampled, which the note on seeds advises
     """
     named = _named(question, bound, source, extra)
     usable = _usable(question, bound, source, known, any_sign=any_sign)
     notes, unit = _apart(question, bound, source, known, named, usable)
-    repeats = _repeats(question, bound, source, known, named, usable) if _has_repeats(inputs) else []
+    repeats = []
+    if _has_repeats(inputs):
+        repeats = _repeats(question, bound, source, known, named, usable, is_clustered=is_clustered)
     return Together((*notes, *repeats), unit)
 
 
@@ -167,7 +175,14 @@ def _has_repeats(inputs: Array) -> bool:
 
 
 def _repeats(
-    question: Question, bound: Bound, source: Source, known: SourceColumns, named: set[str], usable: list[Piece]
+    question: Question,
+    bound: Bound,
+    source: Source,
+    known: SourceColumns,
+    named: set[str],
+    usable: list[Piece],
+    *,
+    is_clustered: bool,
 ) -> list[Note]:
     """Return a note on the settings, or the seed, in which rows with the same inputs differ."""
     settings = [name for name in known.types if name not in NO_SETTING | named and known.is_plain(name)]
@@ -199,7 +214,7 @@ def _repeats(
             f"or a law of {others[0]} too"
         )
         return [Note("unused_column", message)]
-    if SEED in used:
+    if SEED in used and not is_clustered:
         inputs = ", ".join(given.name for given in bound.law.inputs)
         several = f"({inputs})" if len(bound.law.inputs) > 1 else inputs
         message = (
@@ -217,4 +232,6 @@ def _settings(question: Question, source: Source, names: list[str], usable: list
         return []
     counts = ", ".join(f"count(DISTINCT {quote_name(name)}) AS _c{k}" for k, name in enumerate(names))
     (row,) = question.run(f"SELECT {counts}, count(*) AS _n FROM ", *usable, place=source.relation).to_pylist()
-    return [name for k, name in enumerate(names) if name == SEED or 2 * row[f"_c{k}"] <= row["_n"]]
+    return [
+        name for k, name in enumerate(names) if name == SEED or name.lower() in CHOSEN or 2 * row[f"_c{k}"] <= row["_n"]
+    ]

@@ -9,7 +9,7 @@ from isoflop.queries.language.group_notes import MOST_NAMED
 from isoflop.queries.language.question import Question
 from isoflop.queries.language.records import LawRecord
 
-OF_FIT = ("outliers", "no_spare_rows", "rival_basin", "unstable_basin", "failed_resamples")
+OF_FIT = ("outliers", "law_does_not_fit", "no_spare_rows", "rival_basin", "unstable_basin", "failed_resamples")
 OF_ROWS = ("swapped_inputs", "other_unit", "counts_in_billions", "serial_residuals")  # said already by a fit just made
 _TODO = "leave out with WHERE what was measured wrong"
 

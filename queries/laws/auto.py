@@ -20,6 +20,7 @@ from isoflop.queries.laws.shifted_power import SHIFTED_POWER
 from isoflop.queries.laws.smooth_max import SMOOTH_MAX
 
 AUTO = "auto"
+USAGES = ("auto(x)", "auto(params, tokens)")
 FORMS: dict[int, tuple[Law, ...]] = {
     1: (POWER, SHIFTED_POWER, SATURATING_POWER, BOUNDED_POWER, BNSL),
     2: (CHINCHILLA, CHINCHILLA_TIED, KAPLAN, SMOOTH_MAX),
@@ -39,5 +40,10 @@ def auto_law(count: int) -> FormMixture:
     'auto(params, tokens), a weighted mean of chinchilla, chinchilla_tied, kaplan, smooth_max'
     """
     if count not in FORMS:
-        raise UsageError(f"auto takes one input or two, got {count}", hint="write auto(x) or auto(params, tokens)")
+        raise UsageError(f"auto takes one input or two, got {count}", hint=f"write {' or '.join(USAGES)}")
     return FormMixture(AUTO, FORMS[count])
+
+
+def auto_laws() -> tuple[FormMixture, ...]:
+    """Return the mixtures of all numbers of inputs, the fewest first."""
+    return tuple(map(auto_law, sorted(FORMS)))

@@ -27,7 +27,7 @@ DATA_CONSTRAINED = Formula(
         f"E + A / ({OPTIMAL} * (1 + R_N * (1 - exp((1 - params / {OPTIMAL}) / R_N)))) ^ alpha"
         " + B / (unique_tokens * (1 + R_D * (1 - exp((1 - epochs) / R_D)))) ^ beta"
     ),  # loss [nat/token]
-    inputs=(Input("params", "count"), Input("unique_tokens", "count"), Input("epochs", "1")),
+    inputs=(Input("params", "count"), Input("unique_tokens", "count"), Input("epochs", "1", least=1.0)),
     coefficients=(
         floor("E"),
         amplitude("A"),

@@ -47,12 +47,15 @@ class Input:
     positive : whether rows with zero or less are unusable
     is_setting : whether it says how a run is made, as the steps of its schedule do: nothing falls with it as with a
         size, so that it need not vary, and another value of it is no distance
+    least, most : what no run lies beyond, as a proportion not beyond 0 and 1
     """
 
     name: str
     unit: str = ""
     positive: bool = True
     is_setting: bool = False
+    least: float = -math.inf
+    most: float = math.inf
 
 
 @dataclass(frozen=True)

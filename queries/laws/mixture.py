@@ -72,7 +72,7 @@ def mixture(num_proportions: int) -> Mixture:
     return Mixture(
         name=f"mixture{num_proportions}",
         law=f"c + k * exp({' + '.join(f't_{i} * r_{i}' for i in numbers)})",  # loss [nat/token]
-        inputs=tuple(Input(f"r_{i}", PROPORTION, positive=False) for i in numbers),
+        inputs=tuple(Input(f"r_{i}", PROPORTION, positive=False, least=0.0, most=1.0) for i in numbers),
         coefficients=(floor("c"), amplitude("k"), *(free(f"t_{i}") for i in numbers)),
         source=f"Ye et al. 2024 (arXiv:2403.16952), for {_SIZES}",
     )
@@ -97,7 +97,7 @@ def mixture_additive(num_proportions: int) -> Mixture:
         inputs=(
             Input("params", "count"),
             Input("tokens", "count"),
-            *(Input(f"h_{i}", PROPORTION, positive=False) for i in numbers),
+            *(Input(f"h_{i}", PROPORTION, positive=False, least=0.0, most=1.0) for i in numbers),
         ),
         coefficients=(
             floor("E"),

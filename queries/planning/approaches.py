@@ -151,6 +151,10 @@ def slices_of_curves(
 def lowest_runs(slices: Slices, weights: Array) -> Array:
     """Return the size (B, M) of the run with the lowest loss on every slice (approach 1).
 
+    nan where that is the smallest or the largest size drawn: the best one may lie beyond it. On planted runs whose
+    sizes miss the best one on some budgets, the interval of the exponent held the truth in 23 % of 60 draws with
+    these budgets and in 97 % without them; where sizes hold the best one, both held it in all.
+
     Parameters
     ----------
     slices : points of M budgets
@@ -159,9 +163,11 @@ def lowest_runs(slices: Slices, weights: Array) -> Array:
     found = np.full((len(weights), len(slices.budgets)), np.nan)
     for m in range(len(slices.budgets)):
         own = slices.label == m
-        loss = np.where(weights[:, slices.unit[own]] > 0, slices.loss[own], np.inf)
-        best = np.argmin(loss, axis=1)
-        found[:, m] = np.where(np.isfinite(loss.min(axis=1)), slices.params[own][best], np.nan)
+        params, is_drawn = slices.params[own], weights[:, slices.unit[own]] > 0
+        best = params[np.argmin(np.where(is_drawn, slices.loss[own], np.inf), axis=1)]
+        smallest = np.where(is_drawn, params, np.inf).min(axis=1)
+        largest = np.where(is_drawn, params, -np.inf).max(axis=1)
+        found[:, m] = np.where((smallest < best) & (best < largest), best, np.nan)
     return found
 
 

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from isoflop.queries.fitting.mistakes import shares_among
 from isoflop.queries.fitting.note import Note
 from isoflop.queries.fitting.record import Fit
 from isoflop.queries.laws.derivatives import central
@@ -25,6 +26,7 @@ Array = NDArray[np.float64]
 
 REACH = 4.0  # factor beyond the rows on either side within which a run is looked for
 CANDIDATES, SLOW_CANDIDATES = 1500, 200  # places tried; a costly law takes milliseconds for each
+SETTINGS = 3  # values of a setting tried: as many as a grid of seven inputs has for each
 USUAL_NOISE = 0.01  # scatter of a run in log value [1] where the rows do not say
 NO_NOISE = 1e-9  # scale of residuals [1] up to which rows are computed, not measured
 WORTH_SAYING = 1.5  # times narrower from which a run is worth a note
@@ -101,7 +103,9 @@ def most_informative_run(
     sizes, turned = np.linalg.eigh(np.eye(len(free)) + scaled.T @ scaled)
     root = turned / np.sqrt(np.maximum(sizes, 1.0))  # (F, F), a square root of the covariance in units of the prior
     variables = _ranges(law, inputs)
-    points = grid(variables, SLOW_CANDIDATES if law.is_costly else CANDIDATES)
+    points = _possible(law, inputs, grid(variables, SLOW_CANDIDATES if law.is_costly else CANDIDATES))
+    if not len(points):
+        return None
     features = _slopes(fit, free, is_log, points) * prior @ root
     usable = np.isfinite(features).all(axis=1)
     names = [law.coefficients[k].name for k in free]
@@ -165,13 +169,40 @@ def _slopes(fit: Fit, free: Sequence[int], is_log: NDArray[np.bool_], inputs: Ar
 
 
 def _ranges(law: Law, inputs: Array) -> list[Variable]:
-    """Return where a run is looked for, by input."""
+    """Return where a run is looked for, by input: within reach of the rows, and nowhere that no run can be."""
+    shares = shares_among(inputs)
     found = []
     for p, input_ in enumerate(law.inputs):
+        if input_.is_setting:  # another value of it than the rows have may be no setting at all
+            known = np.unique(inputs[:, p])
+            some = known[np.unique(np.linspace(0, len(known) - 1, SETTINGS).round().astype(int))]
+            found.append(Variable(input_.name, float(known[0]), float(known[-1]), values=tuple(some.tolist())))
+            continue
+        least, most = (0.0, 1.0) if p in shares else (input_.least, input_.most)
         low, high = float(inputs[:, p].min()), float(inputs[:, p].max())
         if low > 0:
-            found.append(Variable(input_.name, low / REACH, high * REACH, is_log=True))
+            lower, upper = low / REACH, high * REACH
         else:
-            span = max(high - low, abs(high), 1.0)
-            found.append(Variable(input_.name, low, high + span))
+            lower, upper = low, high + max(high - low, abs(high), 1.0)
+        lower, upper = max(lower, min(low, least)), min(upper, max(high, most))
+        found.append(Variable(input_.name, lower, upper, is_log=low > 0))
     return found
+
+
+def _possible(law: Law, inputs: Array, points: Array) -> Array:
+    """Return the points (M, P) at which a run can be made, proportions scaled to a whole where they are none.
+
+    Proportions of all domains make a whole in the rows (R, P), and so they do in a run; where one domain is left out,
+    the others may make less.
+    """
+    shares = shares_among(inputs)
+    declared = np.array([p for p, input_ in enumerate(law.inputs) if input_.most == 1.0], dtype=np.intp)
+    positions = shares if len(shares) else declared
+    if len(positions):
+        most = max(1.0, float(inputs[:, positions].sum(axis=1).max()))
+        total = points[:, positions].sum(axis=1, keepdims=True)
+        scale = total if len(shares) else np.maximum(total / most, 1.0)
+        points[:, positions] /= np.where(total > 0, scale, np.nan)
+        points = points[np.isfinite(points).all(axis=1)] if len(shares) else np.nan_to_num(points)
+    faults = law.faults(points)
+    return points if faults is None else points[np.array([not fault for fault in faults], dtype=bool)]

@@ -2,10 +2,12 @@
 
 How the approaches fail, and what is reported about it:
 
-* the envelope takes the luckiest run of each budget and only knows sizes that were trained;
+* the envelope takes the luckiest run of each budget and only knows sizes that were trained. Where the luckiest is the
+  smallest or largest of its budget, the best size may lie beyond: such a budget is named and left out;
 * the parabola is symmetric and the law is not. `bias` is what an approach finds on the fitted law's own values, at
   the same sizes and budgets and without noise, minus what is true of that law: a parabola's bias is part of its
-  answer, not of its interval;
+  answer, not of its interval. Best sizes have one of their own, `bias_at`: on sizes that reach further on one side a
+  parabola's line has the right slope and lies a quarter off;
 * the spline follows the law's shape and the noise alike;
 * the law is as right as its form. Its interval does not know that the form may be wrong.
 
@@ -37,8 +39,8 @@ from isoflop.queries.planning.approaches import (
     slices_of_runs,
 )
 from isoflop.queries.planning.best_size import best_sizes
-from isoflop.queries.planning.comparison import Approach, ApproachComparison, quantiles
-from isoflop.queries.planning.profiles import usable_columns
+from isoflop.queries.planning.comparison import BIASED, Approach, ApproachComparison, quantiles
+from isoflop.queries.planning.profiles import assumed_compute, listed_budgets, no_minimum, usable_columns
 
 Array = NDArray[np.float64]
 Labels = NDArray[np.int64]
@@ -48,7 +50,6 @@ APPROACHES: dict[str, Callable[[Slices, Array], Array]] = {
     "isoflop_parabola": parabola_minima,
     "isoflop_akima": akima_minima,
 }
-BIASED = 0.5  # bias in units of half the interval from which it is worth a note
 MANY_FAILED = 0.2  # share of resamples without an answer worth a note
 
 
@@ -72,7 +73,7 @@ def compare_approaches(
     Parameters
     ----------
     params, tokens, loss : (R,) of runs, or of points of learning curves; rows that are not positive are left out
-    flops : (R,) training compute; 6 params tokens when None
+    flops : (R,) training compute; 6 params tokens when None, and where it is nan, which a note says
     curves : (R,) label of the learning curve of each point; None when each row is a finished run
     budgets : (M,) compute of the slices; found from the rows when None, as `slices_of_runs` says
     tolerance : relative distance [1] from a budget within which a finished run belongs to it
@@ -108,7 +109,7 @@ def compare_approaches(
         raise UsageError(
             f"law '{law.name}' predicts from {', '.join(input_names(law))}; expected one of params and tokens"
         )
-    rows, labels = usable_columns(params, tokens, loss, flops, curves)
+    rows, labels, num_assumed = usable_columns(params, tokens, loss, flops, curves)
     named = None if budgets is None else np.atleast_1d(np.asarray(budgets, dtype=np.float64))
     sliced = slices_of_runs(*rows, named, tolerance) if labels is None else slices_of_curves(*rows, labels, named)
     if len(sliced.budgets) < 2:
@@ -136,28 +137,49 @@ def compare_approaches(
     found = []
     for name, approach in APPROACHES.items():
         sizes = approach(sliced, np.vstack([everything, drawn]))
-        slopes, levels = power_through(sliced.budgets, sizes)
-        bias = float(power_through(sliced.budgets, approach(clean, everything))[0][0] - exponents[0])
-        judged = _judged(name, sliced, sizes[0], slopes, levels, bias, level, len(sliced.params))
-        found.append(replace(judged, notes=(*judged.notes, *_on_edge(sliced, sizes[0]))))
-    found.append(_judged("law", sliced, best[0], exponents, factors, 0.0, level, len(fit.data)))
-    return ApproachComparison(tuple(found), fit, sliced, level, resamples, seed)
+        found.append(_judged(name, sliced, sizes[0], power_through(sliced.budgets, sizes), level))
+        (slope,), (factor,) = power_through(sliced.budgets, approach(clean, everything))
+        found[-1] = _with_bias(found[-1], (float(slope), float(factor)), float(exponents[0]))
+        edges = _on_edge(sliced) if name == "envelope" else no_minimum(sliced.budgets, sizes[0])
+        found[-1] = replace(found[-1], notes=(*edges, *found[-1].notes))
+    law_sizes = _judged("law", sliced, best[0], (exponents, factors), level)
+    planted = (float(exponents[0]), float(factors[0]))
+    notes = (*no_minimum(sliced.budgets, best[0]), *_beyond(sliced, best[0]), *law_sizes.notes)
+    found.append(replace(law_sizes, planted=planted, rows=len(fit.data), notes=notes))
+    return ApproachComparison(
+        tuple(found), fit, sliced, level, resamples, seed, tuple(assumed_compute(num_assumed, len(rows[0])))
+    )
 
 
-def _on_edge(sliced: Slices, sizes: Array) -> list[str]:
-    """Return a note where the best size (M,) of a budget is the smallest or largest that was trained on it."""
-    ends: dict[str, int] = {"smallest": 0, "largest": 0}
-    for budget, size in enumerate(sizes):
-        own = sliced.params[sliced.label == budget]
-        ends["smallest"] += bool(size <= own.min())
-        ends["largest"] += bool(size >= own.max())
+def _on_edge(sliced: Slices) -> list[str]:
+    """Return a note where the run with the lowest loss of a budget has the smallest or largest size trained on it."""
+    ends: dict[str, list[float]] = {"smallest": [], "largest": []}
+    for budget, flops in enumerate(sliced.budgets):
+        own = sliced.label == budget
+        size = sliced.params[own][np.argmin(sliced.loss[own])]
+        if size <= sliced.params[own].min():
+            ends["smallest"].append(flops)
+        elif size >= sliced.params[own].max():
+            ends["largest"].append(flops)
     notes = []
-    for end, count in ends.items():
-        if count:
+    for end, budgets in ends.items():
+        if budgets:
             further = "smaller" if end == "smallest" else "larger"
-            message = f"on {count} of {len(sizes)} budgets the best size is the {end}; add {further} sizes there"
-            notes.append(f"optimum_on_edge: {message}")
+            which = f"on {len(budgets)} of {len(sliced.budgets)} budgets ({listed_budgets(np.array(budgets))})"
+            todo = f"add {further} sizes there; they are left out"
+            notes.append(f"optimum_on_edge: {which} the best size is the {end}; {todo}")
     return notes
+
+
+def _beyond(sliced: Slices, sizes: Array) -> list[str]:
+    """Return a note where the law's best size (M,) of a budget lies beyond the sizes trained on it."""
+    own = [sliced.params[sliced.label == budget] for budget in range(len(sizes))]
+    outside = np.array([not each.min() <= size <= each.max() for each, size in zip(own, sizes, strict=True)])
+    outside &= np.isfinite(sizes)
+    if not outside.any():
+        return []
+    which = f"on {np.count_nonzero(outside)} of {len(sizes)} budgets ({listed_budgets(sliced.budgets[outside])})"
+    return [f"optimum_beyond_sizes: {which} the law's best size lies beyond those trained there; it is kept"]
 
 
 def _draws(
@@ -206,26 +228,30 @@ def _losses(law: Law, coefficients: Array, params: Array, tokens: Array) -> Arra
     return np.asarray(law.predict(coefficients, np.column_stack([params, tokens])))
 
 
-def _judged(
-    name: str, sliced: Slices, sizes: Array, slopes: Array, factors: Array, bias: float, level: float, rows: int
-) -> Approach:
-    """The record of an approach from its exponents and log factors: first those of the rows, then of the resamples."""
+def _judged(name: str, sliced: Slices, sizes: Array, powers: tuple[Array, Array], level: float) -> Approach:
+    """The record of an approach from its sizes (M,), and exponents and log factors (1 + B,) of rows and resamples."""
+    slopes, factors = powers
     exponent, draws = float(slopes[0]), slopes[1:]
     usable = draws[np.isfinite(draws)]
     lower, upper = quantiles(usable, level)
     notes = []
-    missing = int(np.count_nonzero(~np.isfinite(sizes)))
-    if missing:
-        notes.append(f"no_interior_minimum: on {missing} of {len(sizes)} budgets; add sizes on the other side of it")
     if len(draws) and len(usable) < (1 - MANY_FAILED) * len(draws):
         notes.append(f"failed_resamples: {len(draws) - len(usable)} of {len(draws)} give no exponent")
     if lower > exponent or upper < exponent:
         notes.append("outside_interval: the resamples disagree with the rows as they are; a few runs decide")
-    if abs(bias) > BIASED * (upper - lower) / 2:
-        notes.append(f"biased: on the fitted law itself, without noise, it is off by {bias:+.4f}")
     return Approach(
         name=name, params_exponent=exponent, params_lower=lower, params_upper=upper,
         tokens_exponent=1 - exponent, tokens_lower=1 - upper, tokens_upper=1 - lower,
-        log_factor=float(factors[0]), per_token=sliced.per_token, rows=rows, bias=bias, budgets=sliced.budgets,
-        params=sizes, tokens=sliced.tokens(sizes), draws=draws, log_factor_draws=factors[1:], notes=tuple(notes),
+        log_factor=float(factors[0]), per_token=sliced.per_token, rows=len(sliced.params), bias=0.0,
+        planted=(np.nan, np.nan), budgets=sliced.budgets, params=sizes, tokens=sliced.tokens(sizes), draws=draws,
+        log_factor_draws=factors[1:], notes=tuple(notes),
     )  # fmt: skip
+
+
+def _with_bias(approach: Approach, planted: tuple[float, float], truth: float) -> Approach:
+    """The record with what the approach finds in runs made from the law, whose exponent is `truth`."""
+    bias = planted[0] - truth
+    notes = approach.notes
+    if abs(bias) > BIASED * (approach.params_upper - approach.params_lower) / 2:
+        notes = (*notes, f"biased: on the fitted law itself, without noise, it is off by {bias:+.4f}")
+    return replace(approach, bias=bias, planted=planted, notes=notes)

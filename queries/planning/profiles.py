@@ -22,6 +22,8 @@ from isoflop.queries.planning.parabola import FEWEST_SIZES
 Array = NDArray[np.float64]
 Labels = NDArray[np.int64]
 
+DENSE = 6.0  # flops over params and tokens of a dense transformer [flop]
+MOST_LISTED = 6  # budgets that a note names
 TOLERANCE = 0.1  # relative distance [1] from a budget within which a run belongs to it
 
 
@@ -34,6 +36,7 @@ class Profiles:
     slices : the runs of each budget
     tolerance : relative distance [1] from a budget within which a run belongs to it
     num_runs : usable runs, those that share no budget among them
+    num_assumed : runs among them whose compute is not known and taken for 6 params tokens
     params : (M,) best size [count]; nan where the sizes do not bracket a minimum
     loss : (M,) the parabola's loss there
     exponent : of params over compute [1], through the budgets with a best size; nan below two of them
@@ -43,6 +46,7 @@ class Profiles:
     slices: Slices
     tolerance: float
     num_runs: int
+    num_assumed: int
     params: Array
     loss: Array
     exponent: float
@@ -63,9 +67,12 @@ class Profiles:
             f"runs within {self.tolerance:.0%} in compute, {FEWEST_SIZES} sizes or more; "
             f"{len(self.slices.params)} of {self.num_runs} runs share one"
         )
+        assumed = assumed_compute(self.num_assumed, self.num_runs)
         if not np.isfinite(self.exponent):
-            return (chosen, f"parabolas have a minimum between the sizes trained on {num_used} of {num_budgets}")
-        return (chosen, f"params ~ flops^{self.exponent:.4f} by the parabolas of {num_used} budgets with a minimum")
+            found = f"parabolas have a minimum between the sizes trained on {num_used} of {num_budgets}"
+        else:
+            found = f"params ~ flops^{self.exponent:.4f} by the parabolas of {num_used} budgets with a minimum"
+        return (chosen, found, *no_minimum(self.slices.budgets, self.params), *assumed)
 
 
 def isoflop_profiles(
@@ -81,7 +88,7 @@ def isoflop_profiles(
     Parameters
     ----------
     params, tokens, loss : (R,); rows that are not positive are left out
-    flops : (R,) training compute; 6 params tokens when None
+    flops : (R,) training compute; 6 params tokens when None, and where it is nan
     tolerance : relative distance [1] from a budget within which a run belongs to it
 
     Raises
@@ -89,7 +96,7 @@ def isoflop_profiles(
     EmptySelection : if no row is usable, or no budget has four runs of different size
     FitError : if the columns differ in length
     """
-    rows, _ = usable_columns(params, tokens, loss, flops)
+    rows, _, num_assumed = usable_columns(params, tokens, loss, flops)
     slices = slices_of_runs(*rows, None, tolerance)
     if not len(slices.budgets):
         raise EmptySelection(
@@ -103,13 +110,18 @@ def isoflop_profiles(
         if np.isfinite(sizes[budget]):
             lowest[budget] = constant - slope**2 / (4 * bend)
     exponent, log_factor = power_through(slices.budgets, sizes[None])
-    return Profiles(slices, tolerance, len(rows[0]), sizes, lowest, float(exponent[0]), float(log_factor[0]))
+    return Profiles(
+        slices, tolerance, len(rows[0]), num_assumed, sizes, lowest, float(exponent[0]), float(log_factor[0])
+    )
 
 
 def usable_columns(
     params: ArrayLike, tokens: ArrayLike, loss: ArrayLike, flops: ArrayLike | None, curves: Any = None
-) -> tuple[tuple[Array, Array, Array, Array], Labels | None]:
-    """Return the rows that are positive in every column, and the integer label of each one's curve.
+) -> tuple[tuple[Array, Array, Array, Array], Labels | None, int]:
+    """Return the rows that are positive in every column, the integer label of each one's curve, and a count.
+
+    Compute that is not known, nan or all of it, is 6 params tokens (Kaplan et al. 2020, arXiv:2001.08361); the count
+    is of usable rows whose compute is nan.
 
     Raises
     ------
@@ -117,17 +129,48 @@ def usable_columns(
     FitError : if the columns differ in length
     """
     columns = [np.asarray(column, dtype=np.float64).reshape(-1) for column in (params, tokens, loss)]
-    columns.append(6.0 * columns[0] * columns[1] if flops is None else np.asarray(flops, dtype=np.float64).reshape(-1))
-    lengths = {len(column) for column in columns} | ({len(curves)} if curves is not None else set())
+    given = None if flops is None else np.asarray(flops, dtype=np.float64).reshape(-1)
+    lengths = {len(column) for column in columns} | {len(each) for each in (given, curves) if each is not None}
     if len(lengths) != 1:
         raise FitError(f"columns have {', '.join(map(str, sorted(lengths)))} rows, expected the same number in each")
+    dense = DENSE * columns[0] * columns[1]
+    columns.append(dense if given is None else np.where(np.isnan(given), dense, given))
     table = np.column_stack(columns)
     good = np.isfinite(table).all(axis=1) & (table > 0).all(axis=1)
     if not good.any():
         raise EmptySelection("no row has positive params, tokens, loss and flops")
     labels = None if curves is None else np.unique(np.asarray(curves)[good], return_inverse=True)[1].reshape(-1)
     first, second, third, fourth = table[good].T
-    return (first, second, third, fourth), labels
+    num_assumed = 0 if given is None else int(np.count_nonzero(np.isnan(given[good])))
+    return (first, second, third, fourth), labels, num_assumed
+
+
+def assumed_compute(num_assumed: int, num_rows: int) -> list[str]:
+    """Return a note where compute of some rows is not known."""
+    if not num_assumed:
+        return []
+    return [f"flops is NULL in {num_assumed} of {num_rows} rows: 6 * params * tokens stands in for it there"]
+
+
+def no_minimum(budgets: Array, sizes: Array) -> list[str]:
+    """Return a note where budgets (M,) have no best size (M,) between the sizes trained on them."""
+    missing = budgets[~np.isfinite(sizes)]
+    if not len(missing):
+        return []
+    which = f"on {len(missing)} of {len(budgets)} budgets ({listed_budgets(missing)})"
+    return [f"no_interior_minimum: {which}, which are left out; add sizes on the other side of it"]
+
+
+def listed_budgets(budgets: Array) -> str:
+    """Return budgets [flop] for a sentence, of many the first.
+
+    Example
+    -------
+    >>> listed_budgets(np.array([1e18, 3.16e20]))
+    '1e+18, 3.16e+20 flop'
+    """
+    shown = ", ".join(f"{budget:.3g}" for budget in budgets[:MOST_LISTED])
+    return f"{shown}{', …' if len(budgets) > MOST_LISTED else ''} flop"
 
 
 def _each_once(slices: Slices) -> Array:

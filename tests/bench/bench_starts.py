@@ -11,16 +11,15 @@ positive ones, which knows far more than a fit does: where it ends lower, the fi
 from __future__ import annotations
 
 import argparse
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.optimize import minimize
 
 from isoflop.queries.fitting import fit_law
-from isoflop.queries.laws import LAWS, Law, Role
-from isoflop.queries.laws.objectives import Link
+from isoflop.queries.laws import LAWS, Law
+from tests.bench.multistart import Missed, descended, missed_by
 from tests.queries.planted_laws import PLANTED
 
 Array = NDArray[np.float64]
@@ -32,7 +31,6 @@ FORMS = (
 )
 DRAWS, STARTS = 10, 40
 MOVED, NOISE = 0.15, 0.003  # deviation of log coefficients and of log values [1]
-TRIES = 3  # descents one after another: a line search along a kink gives up early
 SAME = 1e-4  # relative difference of two objectives [1] below which they are one optimum
 
 
@@ -72,7 +70,7 @@ def compare(name: str, draws: int = DRAWS, starts: int = STARTS) -> Compared:
         truth = _moved(law, np.array(plan.coefficients), generator, MOVED)
         inputs = plan.inputs(100 + seed)
         values = law.predict(truth, inputs) * np.exp(generator.normal(0, NOISE, len(inputs)))
-        missed = _objective(law, inputs, values)
+        missed = missed_by(law, inputs, values)
         own.append(missed(fit_law(law, inputs, values, resamples=0).coefficients)[0])
         other.append(_multistart(law, truth, missed, starts, generator))
     return Compared(name, np.array(own), np.array(other))
@@ -84,51 +82,10 @@ def _moved(law: Law, coefficients: Array, generator: np.random.Generator, by: fl
     return np.array([np.clip(value, one.lower, one.upper) for value, one in zip(moved, law.coefficients, strict=True)])
 
 
-def _objective(law: Law, inputs: Array, values: Array) -> Callable[[Array], tuple[float, Array]]:
-    """The law's own objective and its slopes as a function of its coefficients, summed over rows."""
-
-    def missed(coefficients: Array) -> tuple[float, Array]:
-        with np.errstate(all="ignore"):
-            predicted, slopes = law.value_and_slopes(coefficients, inputs)
-            match law.objective.link:
-                case Link.LOG:
-                    residuals, chain = np.log(values / predicted), 1 / predicted
-                case Link.RELATIVE:
-                    residuals, chain = 1 - predicted / values, 1 / values
-                case Link.PLAIN:
-                    residuals, chain = values - predicted, np.ones_like(values)
-            penalty, influence, _ = law.objective.weigh(residuals, True)
-            total, slope = float(penalty.sum()), -(slopes * chain) @ influence
-        return (total, slope) if np.isfinite(total) and np.isfinite(slope).all() else (1e10, np.zeros_like(slope))
-
-    return missed
-
-
-def _multistart(
-    law: Law, truth: Array, missed: Callable[[Array], tuple[float, Array]], starts: int, generator: np.random.Generator
-) -> float:
+def _multistart(law: Law, truth: Array, missed: Missed, starts: int, generator: np.random.Generator) -> float:
     """The lowest objective that descents from points around the planted coefficients reach."""
-    is_log = np.array([one.lower >= 0 and one.role is not Role.EXPONENT for one in law.coefficients])
-    largest = 300.0  # logarithm of a coefficient
-
-    def lowered(theta: Array) -> tuple[float, Array]:
-        coefficients = np.where(is_log, np.exp(np.where(is_log, theta, 0.0)), theta)
-        total, slope = missed(coefficients)
-        return total, slope * np.where(is_log, coefficients, 1.0)
-
-    bounds = [
-        (-largest, largest) if log else (max(one.lower, -1e6), min(one.upper, 1e6))
-        for log, one in zip(is_log, law.coefficients, strict=True)
-    ]
-    best = np.inf
-    for start in range(starts):
-        point = _moved(law, truth, generator, 1.0 if start else 0.0)
-        theta = np.where(is_log, np.log(np.where(is_log, np.maximum(point, 1e-100), 1.0)), point)
-        for _ in range(TRIES):
-            found = minimize(lowered, theta, jac=True, method="L-BFGS-B", bounds=bounds)
-            theta = found.x
-        best = min(best, float(found.fun))
-    return best
+    points = [_moved(law, truth, generator, 1.0 if start else 0.0) for start in range(starts)]
+    return min(descended(law, missed, point)[0] for point in points)
 
 
 def bench(names: Iterable[str] = FORMS, draws: int = DRAWS) -> None:

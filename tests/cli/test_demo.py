@@ -81,7 +81,7 @@ def test_a_quick_demo_trains_fits_and_extrapolates(quick: tuple[Path, subprocess
     assert "What to type next" in done.stdout
 
 
-@pytest.mark.slow
+@pytest.mark.long
 @pytest.mark.cluster
 def test_the_demo_trains_fits_and_extrapolates(whole: tuple[Path, subprocess.CompletedProcess[str]]) -> None:
     lake, done = whole
@@ -126,7 +126,7 @@ def survive(lake: Path, moments: list[tuple[signal.Signals, float]], *options: s
 
 
 @pytest.mark.cluster
-@pytest.mark.slow  # a whole demo more, stopped at two moments
+@pytest.mark.long  # a whole demo more, stopped at two moments
 def test_a_quick_demo_killed_and_interrupted_ends_with_the_same_table(
     tmp_path: Path, quick: tuple[Path, subprocess.CompletedProcess[str]]
 ) -> None:
@@ -140,7 +140,7 @@ def test_a_quick_demo_killed_and_interrupted_ends_with_the_same_table(
     assert final_table(disturbed) == final_table(undisturbed)
 
 
-@pytest.mark.slow
+@pytest.mark.long
 @pytest.mark.cluster
 def test_the_demo_interrupted_five_times_each_way_ends_with_the_same_table(
     tmp_path: Path, whole: tuple[Path, subprocess.CompletedProcess[str]]

@@ -67,7 +67,7 @@ def cpu_seconds(pid: int) -> float:
     return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
-@pytest.mark.slow
+@pytest.mark.long
 @pytest.mark.parametrize("statement", [FOREVER, FIT_FOREVER])
 def test_a_statement_on_the_command_line_ends_with_130(path: Path, statement: str) -> None:
     code, out, err, seconds = interrupted(path, statement)
@@ -78,7 +78,7 @@ def test_a_statement_on_the_command_line_ends_with_130(path: Path, statement: st
         assert lake.query("SELECT count(*) AS n FROM points").to_pylist() == [{"n": 90}]
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_a_statement_at_the_keeper_stops_there_too(path: Path) -> None:
     with held(path):
         pid = endpoint_of(path).pid
@@ -140,7 +140,7 @@ def terminal(path: Path, *arguments: str) -> Iterator[Terminal]:
             os.waitpid(opened.pid, 0)
 
 
-@pytest.mark.parametrize("is_held", [False, pytest.param(True, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("is_held", [False, pytest.param(True, marks=pytest.mark.long)])
 def test_control_c_in_the_shell_stops_the_statement_only(path: Path, is_held: bool) -> None:
     with contextlib.ExitStack() as stack:
         if is_held:

@@ -135,6 +135,7 @@ def completions(completer: NameCompleter, text: str) -> list[str]:
 def test_names_of_the_lake_are_completed(lakehouse: Lakehouse) -> None:
     completer = NameCompleter(lakehouse)
     assert "chinchilla" in completions(completer, "FIT loss ~ chin")
+    assert "auto" in completions(completer, "FIT loss ~ aut")
     assert "EXTRAPOLATE" in completions(completer, "extra") and "runs" in completions(completer, "FROM ru")
     assert "learning_rate" in completions(completer, "SELECT lear") and completions(completer, ".ta") == [".tables"]
     assert completions(completer, "SELECT 1 + ") == []

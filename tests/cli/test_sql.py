@@ -44,6 +44,18 @@ def test_an_answer_goes_to_stdout_and_the_rest_to_stderr(run: Run) -> None:
     assert code == 0 and "x" in out and "made a new lake" in err and "made a new lake" not in out
 
 
+def test_a_law_called_in_plain_sql_says_what_is_wrong_with_it_in_every_format(run: Run) -> None:
+    run("sql", "CREATE TABLE noise AS SELECT i % 20 + 1 AS params, 2 + ((i * 7) % 11) / 22 AS loss FROM range(40) t(i)")
+    run("sql", "CREATE LAW deaf AS FIT loss ~ power(params) FROM noise WITH (resamples = 0)")
+    said = "law 'deaf': the law explains 0% of how loss varies"
+    code, out, err = run("sql", "SELECT deaf(params) AS y FROM noise LIMIT 1", "--json")
+    assert code == 0 and said in err and said not in out and len(json.loads(out)) == 1
+    code, out, err = run("sql", "SELECT deaf(params) AS y FROM noise LIMIT 1")
+    assert code == 0 and said in " ".join(err.split())
+    code, out, err = run("shell", text="SELECT deaf(params) AS y FROM noise LIMIT 1;\n")
+    assert code == 0 and said in " ".join(err.split())
+
+
 def test_a_statement_of_the_language(run: Run) -> None:
     run("sql", POINTS)
     code, out, err = run("sql", "CREATE LAW far AS FIT loss ~ power(params) FROM points WITH (resamples = 5)")

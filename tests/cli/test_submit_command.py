@@ -127,6 +127,32 @@ def test_a_submitted_sweep_trains_with_the_code_sent_along(head: Head, tmp_path:
     assert finished(tmp_path / "r.duckdb") == [{"status": "finished", "runs": 2}]
 
 
+def test_a_script_beside_the_sweep_file_is_sent_along(head: Head, tmp_path: Path) -> None:
+    job = tmp_path / "job"
+    job.mkdir()
+    (job / "helper.py").write_text("def loss(width):\n    return 1 + 1 / width\n")
+    (job / "train.py").write_text(
+        "import json, os, sys\nfrom helper import loss\nprint(os.getcwd(), os.listdir())\n"
+        "print(json.dumps({'step': 1, 'loss': loss(int(sys.argv[1]))}))\n"
+    )
+    (job / "sweep.yaml").write_text(
+        "name: mine\nfamily: command\ncommand: python train.py {width}\ngrid: {width: [1, 2]}\n"
+    )
+    (job / "old.duckdb").write_text("a lake")
+    lake = tmp_path / "r.duckdb"
+    done = head.run(
+        str(BIN / "isoflop"), "submit", "job/sweep.yaml", "--address", head.address, "--lake", str(lake),
+        "--ship-code", cwd=tmp_path,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    with Lakehouse(lake) as opened:
+        assert opened.query("SELECT width, loss FROM runs ORDER BY width").to_pylist() == [
+            {"width": 1, "loss": 2.0}, {"width": 2, "loss": 1.5},
+        ]  # fmt: skip
+        said = opened.query("SELECT message FROM logs")["message"].to_pylist()
+    assert not any(str(job) in line or "old.duckdb" in line for line in said), said
+
+
 def test_ray_job_submit_runs_the_same_command(head: Head, tmp_path: Path) -> None:
     job = tmp_path / "job"
     job.mkdir()
@@ -224,7 +250,7 @@ def assert_whole(lake: Path, attempts: list[dict[str, object]]) -> None:
         assert not list(opened.spool_folder.glob("*.parquet"))
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_a_submitted_sweep_whose_driver_is_killed_is_completed_by_the_next(head: Head, tmp_path: Path) -> None:
     (tmp_path / "job").mkdir()
     (tmp_path / "job" / "sweep.yaml").write_text(TRAINING)
@@ -241,7 +267,7 @@ def test_a_submitted_sweep_whose_driver_is_killed_is_completed_by_the_next(head:
     assert_whole(lake, ends)
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_a_sweep_goes_on_when_the_process_that_holds_its_lake_is_killed(head: Head, tmp_path: Path) -> None:
     (tmp_path / "job").mkdir()
     (tmp_path / "job" / "sweep.yaml").write_text(TRAINING)

@@ -165,3 +165,21 @@ def test_links_in_a_circle_beside_a_lake_and_in_a_folder_are_passed_by(tmp_path:
     (folder / "x.csv").write_text(ROWS)
     with Lakehouse(tmp_path / "x.duckdb") as lake:
         assert import_path(lake, folder).added == 2
+
+
+def test_one_cell_that_is_no_number_does_not_lose_a_column_of_a_known_name(tmp_path: Path) -> None:
+    rows = [f"r{n},{7 + n}M,{'1.2 billion' if n == 4 else f'{1 + n}.2B'},{3 - n / 20}" for n in range(10)]
+    (tmp_path / "sweep.csv").write_text("run,Model size,Train tokens,loss\n" + "\n".join(rows) + "\n")
+    with (
+        Lakehouse(tmp_path / "lake.duckdb") as lake,
+        pytest.raises(RecordError, match=r"row 5: tokens is '1\.2 billion'"),
+    ):
+        import_path(lake, tmp_path / "sweep.csv")
+
+
+def test_a_heading_with_a_unit_is_known_where_one_cell_has_a_thousands_separator(tmp_path: Path) -> None:
+    (tmp_path / "sweep.csv").write_text('Params (M),Tokens (B),loss\n70,1.4,3.2\n"1,400",3,2.9\n')
+    with Lakehouse(tmp_path / "lake.duckdb") as lake:
+        import_path(lake, tmp_path / "sweep.csv")
+        rows = lake.query("SELECT params, tokens, loss FROM runs ORDER BY params").to_pylist()
+    assert [tuple(row.values()) for row in rows] == [(7e7, 1.4e9, 3.2), (1.4e9, 3e9, 2.9)]

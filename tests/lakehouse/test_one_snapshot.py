@@ -50,7 +50,7 @@ class Between:
             self.act(self.done)
 
 
-@pytest.fixture(params=["file", "held", pytest.param("shared", marks=pytest.mark.slow)])
+@pytest.fixture(params=["file", "held", pytest.param("shared", marks=pytest.mark.long)])
 def lake(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Lakehouse]:
     """A lake with eight runs: in our own file, in a file that another process holds, in a shared catalog."""
     with contextlib.ExitStack() as stack:

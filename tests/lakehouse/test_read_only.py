@@ -241,7 +241,7 @@ def stored(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(
-    params=["own", pytest.param("held", marks=pytest.mark.slow), pytest.param("shared", marks=pytest.mark.slow)]
+    params=["own", pytest.param("held", marks=pytest.mark.long), pytest.param("shared", marks=pytest.mark.long)]
 )
 def lake(request: pytest.FixtureRequest, stored: Path) -> Iterator[Lakehouse]:
     """The lake, open for reading only: its file, the file at another process that holds it, and in a shared catalog."""
@@ -330,7 +330,7 @@ def test_a_missing_lake_is_not_made_and_an_old_one_is_left_as_it_is(tmp_path: Pa
     assert fingerprint(tmp_path) == before
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_a_shared_lake_is_read_only_too(shared_address: str, tmp_path: Path) -> None:
     with Lakehouse(shared_address) as lake, lake.run("mine", {"width": 8}) as run:
         run.log(step=1, loss=2.5)
@@ -396,7 +396,7 @@ def test_a_statement_nested_too_deeply_is_refused(stored: Path) -> None:
         assert lake.query("SELECT count(*) AS n FROM sizes").to_pylist() == [{"n": 12}]
 
 
-@pytest.mark.slow
+@pytest.mark.long
 @settings(max_examples=400, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     statement=st.sampled_from(HOSTILE),

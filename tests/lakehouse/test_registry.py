@@ -43,7 +43,7 @@ def test_a_column_that_somebody_else_added_meanwhile_is_kept(address: str) -> No
         assert find_problems(lake).records() == []
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_threads_that_add_columns_at_once_all_find_them(shared_address: str) -> None:
     with Lakehouse(shared_address) as lake:
         failures: list[BaseException] = []

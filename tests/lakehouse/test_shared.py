@@ -212,7 +212,7 @@ def test_upkeep_merges_files_in_order_and_changes_no_answer(shared_address: str)
         assert find_problems(lake).records() == []
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_the_committer_merges_small_files_now_and_then_by_itself(
     shared_address: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -92,7 +92,7 @@ def attempts_of(process: subprocess.Popen[str], seconds: float) -> tuple[int, st
     return int(said.split("attempts ")[1].split()[0]), said
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_committers_outlive_a_catalog_that_is_killed_every_other_second(own: Postgres, tmp_path: Path) -> None:
     address = own.address(tmp_path / "data")
     with Lakehouse(address) as lake:

@@ -99,7 +99,7 @@ def test_a_lake_lives_in_an_object_store(address: str, bucket: Bucket) -> None:
     assert {key for key in bucket.objects() if key.startswith(prefix) and key.endswith(".parquet")}
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_what_cannot_be_written_to_the_bucket_waits_in_the_spool(
     address: str, bucket: Bucket, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -22,7 +22,7 @@ def queue_of(address: str) -> Turns:
     return Turns(place.connection_string)
 
 
-@pytest.mark.slow
+@pytest.mark.long
 @pytest.mark.parametrize("count", [3, 4])
 def test_the_slowest_of_equal_committers_commits_at_least_half_as_often_as_the_fastest(
     shared_address: str, tmp_path: Path, count: int

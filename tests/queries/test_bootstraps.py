@@ -170,7 +170,7 @@ def test_the_rule_covers(world: Callable[[int], World]) -> None:
     assert coverage(world, 10, bootstrap="auto", resamples=60).mean() >= 0.8
 
 
-@pytest.mark.slow
+@pytest.mark.long
 @pytest.mark.parametrize(
     ("world", "bootstrap"),
     [
@@ -184,12 +184,12 @@ def test_every_bootstrap_covers_where_it_is_meant_for(world: Callable[[int], Wor
     assert found.mean() >= 0.85 and found.min() >= 0.8, found
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_rows_drawn_one_by_one_do_not_cover_where_groups_share_their_luck() -> None:
     assert coverage(lambda seed: (*grouped(seed)[:4], None), 60, bootstrap="case").mean() < 0.75
 
 
-@pytest.mark.slow
+@pytest.mark.long
 @pytest.mark.parametrize("world", [even, growing, few, grouped])
 def test_profiles_cover(world: Callable[[int], World]) -> None:
     assert coverage(world, 30, bootstrap="case", resamples=0, intervals="profile").mean() >= 0.85

@@ -95,7 +95,7 @@ def test_pairs_are_predicted_as_each_alone_whatever_the_law() -> None:
             np.testing.assert_allclose(found[n], law.predict(each[n], inputs[n]))
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_intervals_of_a_chain_hold_as_many_new_runs_as_they_say() -> None:
     """200 planted worlds: 40 runs for the loss, 40 others for the error, a run 10 times larger than any."""
     assert 0.90 <= coverage(200) <= 0.99

@@ -135,7 +135,10 @@ def test_simulated_designs_err_less_than_a_uniform_grid_for_the_same_flops() -> 
         truth, generator = world.truth(seed), np.random.default_rng(seed)
         old = world.measured(truth, world.rows, generator)
         fit = fit_law(world.law, world.rows, old, resamples=100)
-        runs = {"design": world.designed(fit, 10 * world.spent, guarded=False).points, "grid": world.grid_of(10 * world.spent)}
+        runs = {
+            "design": world.designed(fit, 10 * world.spent, guarded=False).points,
+            "grid": world.grid_of(10 * world.spent),
+        }
         for way, new in runs.items():
             inputs = np.concatenate([world.rows, new])
             for _ in range(4):

@@ -99,7 +99,7 @@ def test_an_end_that_some_pairs_never_reach_is_open() -> None:
     assert found.reached == pytest.approx(0.9) and "reached in 90%" in found.reason
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_intervals_hold_the_gain_as_often_as_they_say() -> None:
     """200 planted worlds with two recipes, fitted apart: the gain is 3."""
     assert 0.90 <= coverage(200) <= 0.99

@@ -152,3 +152,50 @@ def test_what_cannot_be_answered_is_refused() -> None:
         compare_approaches(params, tokens, loss, flops, law=POWER)
     with pytest.raises(UsageError, match="level"):
         compare_approaches(params, tokens, loss, flops, level=95)
+
+
+def test_the_bias_of_best_sizes_is_found_where_the_exponent_has_none() -> None:
+    found = compare_approaches(*isoflops(UNEQUAL, shift=0.2), resamples=0)
+    parabola = found["isoflop_parabola"]
+    assert abs(parabola.bias) < 1e-6
+    for flops in (1e20, 1e24):
+        params, tokens = parabola.at(flops)
+        true = float(best_size(UNEQUAL, np.array([flops]))[0])
+        off_params, off_tokens = found.bias_at(parabola, flops)
+        assert off_params == pytest.approx(params / true - 1, abs=1e-5)
+        assert off_tokens == pytest.approx(tokens / (flops / (6 * true)) - 1, abs=1e-5)
+        assert off_tokens > 0.2  # a fifth and more, on a line of the right exponent
+        (note,) = found.notes_at(parabola, flops)
+        assert note.startswith(f"biased_size: at {flops:.3g} flop") and f"tokens by {off_tokens:+.0%}" in note
+        assert found.bias_at(found["law"], flops) == pytest.approx((0, 0), abs=1e-5)
+        assert not found.notes_at(found["law"], flops)
+
+
+def test_a_best_size_on_the_edge_is_named_and_left_out() -> None:
+    params, _, _, flops = isoflops(EQUAL, shift=1.0)
+    moved = params * np.where(flops < 2e18, 20.0, np.where(flops > 5e21, 0.05, 1.0))  # two budgets miss the best size
+    tokens = flops / (6 * moved)
+    loss = CHINCHILLA.predict(EQUAL, np.column_stack([moved, tokens]))
+    found = compare_approaches(moved, tokens, loss, flops, resamples=50)
+    envelope = found["envelope"]
+    assert envelope.params_exponent == pytest.approx(0.5, abs=1e-6)  # with them it is 0.03
+    assert envelope.left_out == pytest.approx([1e18, 1e22]) and np.isnan(envelope.params[[0, -1]]).all()
+    smallest, largest = envelope.notes[:2]
+    assert smallest.startswith("optimum_on_edge: on 1 of 6 budgets (1e+18 flop) the best size is the smallest")
+    assert largest.startswith("optimum_on_edge: on 1 of 6 budgets (1e+22 flop) the best size is the largest")
+    assert "2 of 6 budgets (1e+18, 1e+22 flop)" in found["isoflop_akima"].notes[0]
+    assert found["law"].notes[0].startswith("optimum_beyond_sizes: on 2 of 6 budgets (1e+18, 1e+22 flop)")
+    record = found.records[0]
+    assert record["left_out"] == envelope.left_out.tolist() and record["budgets"] == 4
+    assert found.table.column("left_out").to_pylist()[0] == record["left_out"]
+
+
+def test_compute_that_is_not_known_is_six_params_tokens() -> None:
+    params, tokens, loss, flops = isoflops(EQUAL, shift=1.0)
+    holes = np.where(np.arange(len(flops)) % 5 == 0, np.nan, flops)
+    found, whole = (compare_approaches(params, tokens, loss, each, resamples=20) for each in (holes, flops))
+    assert found.notes == ("flops is NULL in 14 of 66 rows: 6 * params * tokens stands in for it there",)
+    assert [one.params_exponent for one in found.approaches] == pytest.approx(
+        [one.params_exponent for one in whole.approaches]
+    )
+    assert whole.notes == () and found.records[0]["notes"][-1] == found.notes[0]

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from isoflop.cli.plot.figure import Figure, Line, PointMarks
-from isoflop.cli.plot.isoflop_figure import isoflop_figure
+from isoflop.cli.plot.isoflop_figure import isoflop_figure, parabola_bias
 from isoflop.lakehouse import Lakehouse
 from isoflop.lakehouse.errors import EmptySelection
 from isoflop.lakehouse.exchange import import_table
@@ -117,3 +117,25 @@ def test_optimize_finds_the_best_size_that_comparison_finds(lake: Lakehouse) -> 
     _, a, b, alpha, beta = coefficients
     exact = (alpha * a / (beta * b)) ** (1 / (alpha + beta)) * (budgets / 6) ** (beta / (alpha + beta))
     assert found == pytest.approx(exact, rel=1e-5)
+
+
+def test_a_plot_says_what_it_leaves_out_takes_for_known_and_is_off_by(lake: Lakehouse) -> None:
+    rows = "SELECT b AS flops, 0.179 * (b / 6) ** 0.4 * 7 ** ((i - 5) / 5) * if(b < 2e18, 1000, 1) AS params, "
+    rows += "b / 6 / params AS tokens, 1.7 + 400 / params ** 0.42 + 2000 / tokens ** 0.28 AS loss, i "
+    rows += "FROM unnest([1e18, 1e19, 1e20, 1e21]) t(b), range(11) u(i)"
+    table = lake.query(f"SELECT * REPLACE (if(i = 3, NULL, flops) AS flops) FROM ({rows})")
+    columns = {name: np.array(table.column(name), dtype=float) for name in ("params", "tokens", "loss", "flops")}
+    found = isoflop_profiles(*columns.values())
+    assert found.num_assumed == 4 and "flops is NULL in 4 of 44 rows: 6 * params * tokens stands in for it there" in (
+        found.notes
+    )
+    assert any(note.startswith("no_interior_minimum: on 1 of 4 budgets (1e+18 flop)") for note in found.notes)
+    compared = compare_approaches(*columns.values(), resamples=0)
+    off = compared.bias_at(compared["isoflop_parabola"], 1e21)
+    figure = isoflop_figure(lake, condition=PUBLISHED)
+    (said,) = [note for note in figure.notes if note.startswith("bias: in runs made from the fitted chinchilla")]
+    assert "flop params by" in said
+    assert off[0] != 0 and parabola_bias(columns, found) == [
+        f"bias: in runs made from the fitted chinchilla, parabolas are off in the exponent by "
+        f"{compared['isoflop_parabola'].bias:+.4f}, at 1e+21 flop params by {off[0]:+.1%} and tokens by {off[1]:+.1%}"
+    ]

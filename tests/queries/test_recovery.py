@@ -28,14 +28,14 @@ def test_every_law_has_planted_coefficients() -> None:
     assert set(LAWS) - set(CHECKED) == {"nqs_regularised"}  # whose fit is that of nqs
 
 
-@pytest.mark.slow
+@pytest.mark.long
 @pytest.mark.parametrize("name", CHECKED)
 def test_every_law_gives_planted_coefficients_back(name: str) -> None:
     found = judge(name)
     assert found.converged >= 0.98 and found.is_as_it_should_be, found
 
 
-@pytest.mark.slow
+@pytest.mark.long
 @pytest.mark.parametrize(("name", "rows"), FEW)
 def test_intervals_hold_with_few_rows(name: str, rows: int) -> None:
     found = judge(name, rows=rows)

@@ -143,7 +143,7 @@ def test_another_objective_is_fitted_as_well() -> None:
     np.testing.assert_allclose(found.parts[1].coefficients, OTHER, rtol=1e-4)
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_joint_intervals_hold_the_gain_and_are_narrower_than_those_of_fits_apart() -> None:
     """200 planted worlds of two recipes with a gain of 3, beyond the rows."""
     held, narrower = coverage(200)

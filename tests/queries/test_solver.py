@@ -193,7 +193,7 @@ def test_a_tenth_of_the_hoffmann_grid_reaches_the_best_known_objective(published
     assert fit.solution.search.second_best is not None and fit.solution.search.second_best > 1.5 * fit.objective
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_the_whole_hoffmann_grid_reaches_the_best_known_objective(published: Runs) -> None:
     fit = fit_law(CHINCHILLA, published.inputs, published.loss, resamples=0, starts=_hoffmann_grid())
     assert fit.objective <= BEST * (1 + 1e-8) and fit.solution.search.starts == 4500 + 64

@@ -264,7 +264,7 @@ def test_every_variant_of_the_recipe_learns(lake: Lakehouse, changes: dict[str, 
     assert outcome.loss is not None and outcome.loss < 0.9 * math.log(16)
 
 
-@pytest.mark.slow
+@pytest.mark.long
 @pytest.mark.filterwarnings("ignore::DeprecationWarning:torch")  # from torch's own modules, on import
 def test_a_compiled_run_times_its_compilation_apart(lake: Lakehouse) -> None:
     plain, compiled = small(), small(compile=True)

@@ -75,6 +75,8 @@ def run_sweep(
     sweep_id = lake.record_sweep(name=sweep.name, spec=sweep.text, runs=plan.records)
     jobs = _jobs(plan, ledger.done_runs(lake, run_ids))
     board = Board(sweep_id=sweep_id, name=sweep.name, total=len(run_ids), excluded=plan.excluded, to_do=jobs)
+    for note in plan.notes:
+        board.say(note, "warning")
     if orphans:
         board.say(f"{orphans} attempts whose driver died are marked as lost", "warning")
     if jobs:
@@ -99,6 +101,11 @@ def run_sweep(
 def checkpoint_folder(lake: Lakehouse) -> Path:
     """Return the folder beside the lake that holds the checkpoints of unfinished runs."""
     return lake.path.with_name(lake.path.name + ".checkpoints")
+
+
+def output_folder(lake: Lakehouse) -> Path:
+    """Return the folder beside the lake that holds what commands write, a folder for each run."""
+    return lake.path.with_name(lake.path.name + ".outputs")
 
 
 def _jobs(plan: SweepPlan, done: set[str]) -> list[Job]:
@@ -206,6 +213,8 @@ class _Driver:
             spool_folder=self._lake.spool_folder,
             home=self._home,
             inbox=self._inbox,
+            folder=self._sweep.folder,
+            output_folder=output_folder(self._lake),
             checkpoint_folder=checkpoint_folder(self._lake),
             cpus=need.cpus,
             gpus=need.gpus or 0.0,
@@ -336,5 +345,6 @@ class _Driver:
             self._board.say("the process that holds the lake has not committed every file yet; it will", "warning")
         for (run_id, attempt), death in ledger.still_open(self._lake, self._closed).items():
             self._lake.end_attempt(run_id, attempt, death.status, death.reason, death.error)
-        with contextlib.suppress(OSError):
-            checkpoint_folder(self._lake).rmdir()  # goes when no run has a checkpoint left
+        for folder in (checkpoint_folder(self._lake), output_folder(self._lake)):
+            with contextlib.suppress(OSError):
+                folder.rmdir()  # goes when no run has a checkpoint left, or no command has written anything

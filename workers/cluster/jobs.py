@@ -1,8 +1,9 @@
 """Send a sweep to a Ray cluster as a job, and follow it.
 
 A job is the command `python -m isoflop sweep FILE --lake LAKE` run on the cluster's head, with the
-sweep file as its working directory. Nothing else is special about it: `ray job submit --working-dir
-DIR -- isoflop sweep FILE --lake LAKE` does the same.
+sweep file in its working directory, which is the file's whole folder where the sweep runs a command of
+the user's. Nothing else is special about it: `ray job submit --working-dir DIR -- isoflop sweep FILE
+--lake LAKE` does the same.
 """
 
 from __future__ import annotations
@@ -23,6 +24,7 @@ from isoflop.workers.cluster.session import require_tokens, state_authentication
 from isoflop.workers.sweep import load_sweeps
 
 POLL_SECONDS = 1.0  # between looks at a job
+LEFT_HERE = ("*.duckdb", "*.duckdb.*", ".git", ".venv", "__pycache__")  # of a script's folder: lakes are no code
 FAILED_EXIT = 4  # exit status of a sweep with failed runs
 
 
@@ -85,7 +87,8 @@ def submit_sweep(
     RunFailed : if the job server does not answer or refuses
     """
     path = Path(file)
-    for sweep in load_sweeps(path, settings):
+    sweeps = load_sweeps(path, settings)
+    for sweep in sweeps:
         sweep.expand()
     where = address or os.environ.get("RAY_API_SERVER_ADDRESS") or os.environ.get("RAY_ADDRESS")
     if not where or not where.startswith(("http://", "https://")):
@@ -98,6 +101,8 @@ def submit_sweep(
         )
     command = entrypoint(path.name, lake=lake, settings=settings, fail_fast=fail_fast)
     state_authentication(starts_cluster=False)
+    if any(sweep.family.open_settings for sweep in sweeps):  # the script lies beside the file
+        return _submit(where, command, _runtime_environment(str(path.absolute().parent), ships_code))
     with tempfile.TemporaryDirectory(prefix="isoflop-") as folder:
         shutil.copy(path, folder)
         return _submit(where, command, _runtime_environment(folder, ships_code))
@@ -119,7 +124,7 @@ def entrypoint(file: str, *, lake: str | None, settings: Sequence[str] = (), fai
 
 
 def _runtime_environment(folder: str, ships_code: bool) -> dict[str, Any]:
-    environment: dict[str, Any] = {"working_dir": folder}
+    environment: dict[str, Any] = {"working_dir": folder, "excludes": list(LEFT_HERE)}
     if ships_code:
         environment["py_modules"] = [str(Path(__file__).parents[2])]
     return environment

@@ -29,6 +29,8 @@ class Ticket:
     spool_folder : where finished files go on the driver's machine
     home : Ray's id of the driver's node
     inbox : actor that takes files from other nodes
+    folder : of the sweep file, where commands run
+    output_folder : has a folder for each run of a command
     checkpoint_folder : holds a file for each run that was stopped or has trained for a while
     cpus : threads the run may use
     gpus : accelerators it was given; 0 trains on the CPU
@@ -38,6 +40,8 @@ class Ticket:
     spool_folder: Path
     home: str
     inbox: Any
+    folder: Path
+    output_folder: Path
     checkpoint_folder: Path
     cpus: float
     gpus: float
@@ -107,6 +111,8 @@ def train_pack(families: Sequence[Experiment], attempts: Sequence[int], ticket: 
             device="auto" if ticket.gpus else "cpu",
             threads=max(1, round(ticket.cpus)),
             checkpoint_folder=writable(ticket.checkpoint_folder),
+            folder=ticket.folder,
+            output_folder=writable(ticket.output_folder) if families[0].open_settings else None,
             stop=stop,
         )
         outcomes = train_packed(families, spools, options=options)

@@ -37,6 +37,7 @@ class Experiment(BaseModel, ABC):
     - `shape_settings` : which settings its params follow from, where `shape_for` can choose them
     - `unidentifying` : fields that are no part of `config()`
     - `aliases` : further names of fields
+    - `open_settings` : whether every name that a sweep file gives is a setting, as with a script of the user's
 
     Raises
     ------
@@ -52,6 +53,7 @@ class Experiment(BaseModel, ABC):
     shape_settings: ClassVar[tuple[str, ...]] = ()
     unidentifying: ClassVar[tuple[str, ...]] = ("seed",)
     aliases: ClassVar[Mapping[str, str]] = {}
+    open_settings: ClassVar[bool] = False
 
     seed: int = Field(default=0, ge=0, description="of the initial weights and the order of the data")
 
@@ -177,6 +179,16 @@ class Experiment(BaseModel, ABC):
         UsageError : where no settings have so many
         """
         return {}
+
+    @classmethod
+    def notes(cls, runs: Sequence[Experiment], read: frozenset[str]) -> list[str]:
+        """Return what the user should know about runs that are planned together.
+
+        Parameters
+        ----------
+        read : names that expressions of the sweep file use, in lower case
+        """
+        return []
 
     @model_validator(mode="before")
     @classmethod

@@ -6,6 +6,7 @@ import functools
 from importlib.metadata import entry_points
 
 from isoflop.lakehouse.errors import UsageError, did_you_mean
+from isoflop.workers.families.command import Command
 from isoflop.workers.families.deep_linear import DeepLinear
 from isoflop.workers.families.experiment import Experiment
 from isoflop.workers.families.plrf import Plrf
@@ -13,7 +14,7 @@ from isoflop.workers.families.transformer import Transformer
 
 GROUP = "isoflop.families"  # entry-point group; each entry names a subclass of Experiment
 
-FAMILIES: dict[str, type[Experiment]] = {family.name: family for family in (Transformer, Plrf, DeepLinear)}
+FAMILIES: dict[str, type[Experiment]] = {family.name: family for family in (Transformer, Plrf, DeepLinear, Command)}
 
 
 def known_families() -> dict[str, type[Experiment]]:

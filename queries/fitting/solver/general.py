@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from isoflop.queries.fitting.solver.asked import ask
+from isoflop.queries.fitting.solver.drawn import plausible
 from isoflop.queries.fitting.solver.model import DEAD, HUGE, Array
 from isoflop.queries.fitting.solver.nonnegative import MOST_UNKNOWNS, solve_nonnegative
 from isoflop.queries.laws.algebra.expression import Expression, evaluate
@@ -72,6 +73,10 @@ class GeneralModel:
         self.proposes_starts = type(chart_of or law).starts is not Law.starts
         self._measured = np.asarray(inputs, dtype=np.float64), np.asarray(values, dtype=np.float64)
         self._set_units(inputs, values)
+        is_sized = all(
+            one.name in self._absorbing or not one.positive or one.is_setting or one.unit == "1" for one in law.inputs
+        )
+        self.is_unitless = is_sized and None in self._absorbing and not law.start_ranges
         self.is_log = np.array([_in_logs(coefficients[k]) for k in self.free])
         terms = [coefficients[k].role in (Role.AMPLITUDE, Role.FLOOR) and coefficients[k].lower <= 0 for k in self.free]
         self.has_zero_face = self.is_log & np.array(terms, dtype=bool)
@@ -87,6 +92,7 @@ class GeneralModel:
     def _set_units(self, inputs: Array, values: Array) -> None:
         """Divide by geometric means what the coefficients can absorb, and remember how they do."""
         self.unit_degrees: list[tuple[float, dict[str, Expression]]] = []
+        self._absorbing: set[str | None] = set()
         self.value_unit = 1.0
         scaled = np.array(inputs, dtype=np.float64)
         for p, name in enumerate(input_names(self.law)):
@@ -96,10 +102,12 @@ class GeneralModel:
                 unit = math.exp(float(np.mean(np.log(nonzero)))) if nonzero.size else 1.0
                 scaled[:, p] /= unit
                 self.unit_degrees.append((math.log(unit), found))
+                self._absorbing.add(name)
         found = self._absorbed(self.law.degrees(None))
         if found is not None:
             self.value_unit = self.unit or math.exp(float(np.mean(np.log(np.abs(values)))))
             self.unit_degrees.append((math.log(self.value_unit), found))
+            self._absorbing.add(None)
         self.inputs = scaled
 
     def _absorbed(self, found: dict[str, Expression] | None) -> dict[str, Expression] | None:
@@ -267,7 +275,12 @@ class GeneralModel:
                 low, high = (math.log(end) if self.is_log[k] else end for end in ranges[self.names[k]])
                 theta[:, k] = np.clip(low + spread * (high - low), self.lower[k], self.upper[k])
                 continue
-            theta[:, k] = _plausible(self.coefficients[position], spread, self.lower[k], self.upper[k])
+            lower, upper = float(self.lower[k]), float(self.upper[k])
+            if self.is_log[k]:  # seven factors of e around the unit of the rows
+                low, high = max(lower, -7.0), min(upper, 7.0)
+                theta[:, k] = low + spread * (high - low) if high > low else lower + spread * (upper - lower)
+            else:
+                theta[:, k] = plausible(self.coefficients[position], spread, lower, upper)
         return theta
 
     def _linear(self) -> list[int]:
@@ -341,18 +354,3 @@ class GeneralModel:
 def _in_logs(coefficient: Coefficient) -> bool:
     """Whether the coordinate is the logarithm: positive coefficients other than exponents."""
     return coefficient.lower >= 0 and coefficient.role is not Role.EXPONENT
-
-
-def _plausible(coefficient: Coefficient, spread: Array, lower: float, upper: float) -> Array:
-    """Coordinates at the given quantiles (0 to 1) of where a coefficient usually lies, within its box."""
-    if coefficient.role is Role.EXPONENT:
-        low, high = max(lower, 0.02 if lower >= 0 else -1.5), min(upper, 1.5)
-        return low + spread * (high - low) if high > low else lower + spread * (upper - lower)
-    if _in_logs(coefficient):
-        low, high = max(lower, -7.0), min(upper, 7.0)
-        return low + spread * (high - low) if high > low else lower + spread * (upper - lower)
-    if math.isfinite(lower) and math.isfinite(upper):
-        return lower + spread * (upper - lower)
-    signed = np.sign(spread - 0.5) * 10.0 ** (6.0 * np.abs(spread - 0.5) - 2.0)  # +-0.01 to +-10
-    found: Array = np.clip(signed, lower, upper)
-    return found

@@ -29,6 +29,7 @@ class LinearModel:
     screened_rows = SCREENED_ROWS
     is_costly = False
     proposes_starts = False
+    is_unitless = False
 
     def __init__(
         self,

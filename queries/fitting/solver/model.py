@@ -14,6 +14,8 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from isoflop.queries.laws.law import Coefficient
+
 Array = NDArray[np.float64]
 
 DEAD = -40.0  # log of a term's share [1] at which it is held: e-17 of the target, invisible in double precision
@@ -41,14 +43,20 @@ class Curve(Protocol):
 class Model(Curve, Protocol):
     """One law on one set of rows, in the coordinates it is fitted in."""
 
+    coefficients: tuple[Coefficient, ...]
+    """those the coordinates are of, fixed ones included"""
+    free: tuple[int, ...]
+    """positions of the K free ones among them"""
     names: tuple[str, ...]
-    """the K free coefficients"""
+    """the law's own names of the K free ones"""
     is_log: NDArray[np.bool_]
     """(K,) which coordinates are logarithms of their coefficient"""
     has_zero_face: NDArray[np.bool_]
     """(K,) which are logarithms of a term's size, which may be zero"""
     proposes_starts: bool
     """whether the law says where to start, so that its seeds are spread already"""
+    is_unitless: bool
+    """whether inputs and values are divided by their geometric means, so that coefficients have usual ranges"""
     is_costly: bool
     """whether one prediction takes milliseconds, so that searches and resamples take few"""
     is_difference: bool

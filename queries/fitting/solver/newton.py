@@ -229,8 +229,20 @@ def _damped_step(theta: Array, gradient: Array, matrix: Array, damping: Array, m
     if exact:  # an indefinite curvature can point uphill
         uphill = np.asarray(np.einsum("bk,bk->b", step, gradient) > 0)
         if uphill.any():
-            step[uphill] = -gradient[uphill] / (diagonal[uphill] * (1.0 + damping[uphill, None]))
+            step[uphill] = _away_from_saddles(damped[uphill], gradient[uphill], diagonal[uphill], damping[uphill])
     longest = LONGEST_STEP * np.maximum(1.0, np.abs(theta))
     ratio = np.max(np.abs(step) / longest, axis=1, keepdims=True)
     capped: Array = step / np.maximum(1.0, ratio)
     return capped
+
+
+def _away_from_saddles(matrix: Array, gradient: Array, diagonal: Array, damping: Array) -> Array:
+    """Steps (B, K) downhill with the sizes of all curvatures, in coordinates in which the diagonal (B, K) is one.
+
+    Source: Dauphin et al. 2014 (arXiv:1406.2572).
+    """
+    unit = 1.0 / np.sqrt(diagonal)
+    curvatures, directions = np.linalg.eigh(matrix * unit[:, :, None] * unit[:, None, :])
+    least = np.maximum(np.abs(curvatures), damping[:, None] + FLAT)
+    along = np.einsum("bkj,bk->bj", directions, gradient * unit) / least
+    return np.asarray(-unit * np.einsum("bkj,bj->bk", directions, along))

@@ -43,6 +43,7 @@ class PowerSumModel:
     screened_rows = SCREENED_ROWS
     is_costly = False
     proposes_starts = False
+    is_unitless = True
 
     def __init__(
         self,

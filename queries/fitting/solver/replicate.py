@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from isoflop.queries.fitting.solver.model import Array, Model
 from isoflop.queries.fitting.solver.newton import LAST_STEPS, TIGHT, Descent, descend, descend_to_rest, evaluate
-from isoflop.queries.fitting.solver.search import FIRST_EXACT_STAGE, Found, descend_all
+from isoflop.queries.fitting.solver.search import EXACT, FIRST_EXACT_STAGE, Found, descend_all
 from isoflop.queries.laws.objectives import Objective
 
 ENOUGH_ROWS = 120  # rows from which the full fit's basin was the best one in every resample tried
@@ -27,7 +27,12 @@ COARSE_STEPS, FINALISTS = 6, 2  # steps that tell good starts of a resample from
 COSTLY_STEPS, COSTLY_TOLERANCE = 30, 1e-7  # of each resample of a law that takes milliseconds to evaluate
 BETWEEN = (0.25, 0.5, 0.75)  # of the way from one end to another, where a ridge is looked for
 RIDGE = 1e-3  # height of a ridge over the worse end, in units of its objective [1]
+HIGH = 0.1  # the same that no bent valley has between two points of nearly one height
+FAILED_SHARE = 0.01  # of versions that did not settle, up to which the ends of an interval hardly move
 BETTER = 1e-6  # relative difference in objective [1] that counts as beating the full fit's basin
+ELSEWHERE = 2.0  # standard errors beyond which coefficients are others altogether: half of a 95 % interval
+NORMAL_SPREAD = 1.4826  # standard deviation of a normal over its median absolute deviation [1]
+AT_REST = 1e-6  # spread of a coordinate in units of one and its size [1] that is none
 
 
 @dataclass(frozen=True)
@@ -87,10 +92,28 @@ def replicate(
     else:
         pool = _pool(model, found, weights, targets, objective, generator)
         other = _from_pool(model, pool, weights, targets, objective)
-    wins = other.objective < direct.objective * (1 - BETTER)
-    theta = np.where(wins[:, None], other.theta, direct.theta)
+    is_exact = direct.objective <= EXACT * weights.sum(axis=1)  # rounding, of which less is not better
+    wins = (other.objective < direct.objective * (1 - BETTER)) & ~is_exact
+    best = Descent(
+        np.where(wins[:, None], other.theta, direct.theta),
+        np.where(wins, other.objective, direct.objective),
+        np.where(wins, other.is_settled, direct.is_settled),
+    )
     apart = _are_apart(model, np.flatnonzero(wins), direct, other, weights, targets, objective)
-    return Replicates(theta, np.where(wins, other.is_settled, direct.is_settled), apart / count)
+    best = _with_patience(model, best, weights, targets, objective)
+    return Replicates(best.theta, best.is_settled, apart / count)
+
+
+def _with_patience(model: Model, ended: Descent, weights: Array, targets: Array, objective: Objective) -> Descent:
+    """Go on with descents that ran out of steps in a bent valley, where they are so many that intervals would tell."""
+    slow = np.flatnonzero(~ended.is_settled & np.isfinite(ended.objective))
+    if len(slow) <= FAILED_SHARE * len(ended.theta):
+        return ended
+    own_weights = weights if len(weights) == 1 else weights[slow]
+    own_targets = targets if len(targets) == 1 else targets[slow]
+    longer = descend_to_rest(model, ended.theta[slow], own_weights, own_targets, objective)
+    ended.theta[slow], ended.objective[slow], ended.is_settled[slow] = longer.theta, longer.objective, longer.is_settled
+    return ended
 
 
 def _are_apart(
@@ -102,19 +125,29 @@ def _are_apart(
     targets: Array,
     objective: Objective,
 ) -> int:
-    """Count the versions of which two ends lie in different basins: with a ridge on the line between them.
+    """Count the versions of which two ends lie in different basins: far apart, with a ridge on the line between them.
 
-    Without one the first descent has only stopped early, as it may along the kinks of a sharp objective.
+    Without a ridge the first descent has only stopped early, as it may along the kinks of a sharp objective. A low one
+    is no proof: a bent valley has one on every line between two of its points. There ends count as other ones only
+    where they lie further apart than the ends of all versions that began in the full fit's basin scatter.
     """
     if not versions.size:
         return 0
+    middle = np.median(direct.theta, axis=0)
+    spread = NORMAL_SPREAD * np.median(np.abs(direct.theta - middle), axis=0)
+    spread = np.maximum(spread, AT_REST * (1 + np.abs(middle)))
+    is_far = (np.abs(other.theta - direct.theta)[versions] > ELSEWHERE * spread).any(axis=1)
     first, second = direct.theta[versions], other.theta[versions]
     own_weights = weights if len(weights) == 1 else weights[versions]
     own_targets = targets if len(targets) == 1 else targets[versions]
-    between = [
-        evaluate(model, first + step * (second - first), own_weights, own_targets, objective) for step in BETWEEN
-    ]
-    return int(np.count_nonzero(np.max(between, axis=0) > direct.objective[versions] * (1 + RIDGE)))
+    height = ridge(model, first, second, own_weights, own_targets, objective) / direct.objective[versions] - 1
+    return int(np.count_nonzero((height > HIGH) | (is_far & (height > RIDGE))))
+
+
+def ridge(model: Model, first: Array, second: Array, weights: Array, targets: Array, objective: Objective) -> Array:
+    """Return the largest objective (B,) on the lines between two points (B, K) each."""
+    between = [evaluate(model, first + step * (second - first), weights, targets, objective) for step in BETWEEN]
+    return np.asarray(np.max(between, axis=0))
 
 
 def _pool(

@@ -2,8 +2,9 @@
 
 Every start descends through smoother versions of the objective first. Starts that meet on the way are one start
 from then on, so a grid of thousands costs little more than its first stage. Smoothing finds the wide bowls and may
-hide a narrow one, and starts that it brought together are no independent witnesses. So some starts also go straight
-to the objective: they may end in a better place, and only they are counted.
+hide a narrow one, and starts that it brought together, or that were chosen for their misfit, are no independent
+witnesses. So random points of the law's domain also go straight to the objective: they may end in a better place, and
+only they are counted.
 """
 
 from __future__ import annotations
@@ -15,14 +16,16 @@ from numpy.typing import NDArray
 
 from isoflop.queries.fitting.solver.faces import starts_beyond_faces
 from isoflop.queries.fitting.solver.model import Array, Model
-from isoflop.queries.fitting.solver.newton import BLOCK_VALUES, TIGHT, Descent, descend, descend_to_rest
+from isoflop.queries.fitting.solver.newton import BLOCK_VALUES, LAST_STEPS, TIGHT, Descent, descend, descend_to_rest
 from isoflop.queries.laws.objectives import Objective
 
 Counts = NDArray[np.int64]
 
 SAME_BASIN = 1e-4  # relative difference in objective [1] below which two ends count as one basin
+ON_ITS_WAY = 1e-3  # the same of a descent that ran out of steps in a valley that bends
 SAME_PREDICTION, SAME_VALUE = 1e-4, 1e-3  # largest residual difference [1], relative objective: two starts have met
 ROUNDING = 1e-26  # objective in units of the total weight [1]: residuals of 1e-13
+EXACT = 1e-18  # the same up to which nothing measured tells two ends apart: residuals of 1e-9
 MOST_COMPARED = 64  # rows on which predictions are compared
 FIRST_STEPS, LATER_STEPS = 40, 8  # from a start far away; from the end of the stage before, which lies near
 FIRST_EXACT_STAGE = 3  # Huber below 3e-3 is nearly an absolute value, along whose kinks the parabola only crawls
@@ -33,9 +36,17 @@ RACE_STEPS, SECOND_RACE_STEPS = 12, 28  # exact steps after which starts are com
 HOPELESS = 4.0  # objective in units of the best one [1] from which a start that still descends is left where it is
 STRAIGHT = 32  # starts that go straight to the objective: enough to tell a basin of a tenth of them
 CONTESTED = 0.25  # share of the counted starts [1] below which more is searched around the best ends
+MOST_STRAIGHT = 128  # starts that tell a basin of a thirtieth
+# So many starts are counted, and no more where such a share [1] agrees: within a factor of two, all but surely. How
+# far up parabolas may leave one that is followed, and exact steps of it: where few agree it may be a long way to go.
+ROUNDS = (
+    (16, 0.6, HOPELESS, RACE_STEPS),
+    (STRAIGHT, CONTESTED, np.inf, LAST_STEPS),
+    (MOST_STRAIGHT, 0.0, np.inf, LAST_STEPS),
+)
 HOPPED, HOPS, MOST_HOPS = 4, 24, 4  # ends that are left, starts around them, and how often
 STRAIGHT_COSTLY = 8  # of a law that takes milliseconds to evaluate
-NEARLY = 1.2  # the same of starts that begin at the best end but for one term
+NEARLY = 1.2  # the same of starts that begin at the best end but for one term, and of those worth many steps
 LOOSE = 1e-5  # relative decrease [1] that ends an early stage
 
 
@@ -48,10 +59,12 @@ class Found:
     theta : (K,) coordinates of the best end
     objective : sum over rows there
     is_settled : whether the descent that found it converged
-    share : fraction of the starts that went straight to the objective which ended within 1e-4 relative of the best
+    share : fraction of the random starts that went straight to the objective which ended within 1e-4 relative of the
+        best, or within 1e-3 and still descending
     second_best : objective of the next basin a start ended in, or None when there is no other
     starts : number of starts
     ends : (M, K) best coordinates of the M distinct basins, best first
+    rival : (K,) where the next basin has its best end, or None when there is no other
     """
 
     theta: Array
@@ -61,10 +74,18 @@ class Found:
     second_best: float | None
     starts: int
     ends: Array
+    rival: Array | None = None
 
 
 def search(
-    model: Model, starts: Array, weights: Array, targets: Array, objective: Objective, *, is_near: bool = False
+    model: Model,
+    starts: Array,
+    weights: Array,
+    targets: Array,
+    objective: Objective,
+    *,
+    is_near: bool = False,
+    straight: Array | None = None,
 ) -> Found | None:
     """Descend from all starts and return the best end, or None when no start has a finite objective.
 
@@ -74,6 +95,8 @@ def search(
     starts : (S, K) coordinates
     weights, targets : (1, R) each
     is_near : whether the starts are optima of some of the rows, which need only the least smooth stage before the last
+    straight : (M, K) random coordinates to go straight to the objective from, which are counted: some of them, and all
+        where few of those agree; some of the starts when None
     """
     count, everywhere = len(starts), starts
     members = np.ones(count, dtype=np.int64)
@@ -96,10 +119,11 @@ def search(
             return None
     ended, members = _raced_to_rest(model, starts, members, weights, targets, objective)
     if not is_near:
-        least = float(np.min(ended.objective, initial=np.inf))
-        straight, counts = _straight(model, everywhere, weights, targets, objective, least)
-        members = np.concatenate([np.zeros_like(members), counts])
-        ended = _both(ended, straight)
+        members = np.zeros_like(members)
+        if straight is None:
+            straight = _evenly(everywhere, STRAIGHT_COSTLY if model.is_costly else STRAIGHT)
+            straight = straight[np.random.default_rng(0).permutation(len(straight))]  # they are in order of merit
+        ended, members = _counted(model, straight, ended, members, (weights, targets, objective))
     if not is_near and not model.is_costly and len(ended.theta):
         ended = _extended(model, ended, members, weights, targets, objective)
         members = np.pad(members, (0, len(ended.theta) - len(members)))  # the others are not counted
@@ -107,7 +131,7 @@ def search(
     values, points = ended.objective[order], ended.theta[order]
     if not len(values) or not np.isfinite(values[0]):
         return None
-    agree = values <= values[0] * (1 + SAME_BASIN) + ROUNDING * float(weights.sum())
+    agree = _agree(values, ended.is_settled[order]) | (values <= EXACT * float(weights.sum()))
     others = np.flatnonzero(~agree & np.isfinite(values) & ended.is_settled[order])
     return Found(
         theta=points[0],
@@ -117,7 +141,30 @@ def search(
         second_best=float(values[others[0]]) if others.size else None,
         starts=count,
         ends=_distinct(points[np.isfinite(values)], values[np.isfinite(values)]),
+        rival=points[others[0]] if others.size else None,
     )
+
+
+def _counted(
+    model: Model, points: Array, ended: Descent, members: Counts, of: tuple[Array, Array, Objective]
+) -> tuple[Descent, Counts]:
+    """Ends and those of random points, which go straight to the objective: the fewer agree, the more of them.
+
+    Parameters
+    ----------
+    points : (M, K) in the order in which they are taken
+    ended, members : ends so far, and how many counted starts each stands for
+    of : weights, targets and objective
+    """
+    taken = 0
+    for count, enough, hopeless, steps in ROUNDS:
+        if taken < min(count, len(points)):
+            least = float(np.min(ended.objective, initial=np.inf))
+            more, counts = _straight(model, points[taken:count], *of, least, hopeless, steps)
+            members, ended, taken = np.concatenate([members, counts]), _both(ended, more), count
+        if _share(ended, members) >= enough:
+            break
+    return ended, members
 
 
 def _straight(
@@ -128,29 +175,39 @@ def _straight(
     objective: Objective,
     best: float = np.inf,
     hopeless: float = HOPELESS,
+    steps: int = LAST_STEPS,
 ) -> tuple[Descent, Counts]:
-    """Descend from some of the starts on the objective itself, by parabolas, which hold far away, then exactly.
+    """Descend from starts on the objective itself, by parabolas, which hold far away, then exactly.
 
     Parameters
     ----------
     best : objective that is known to be reached
     hopeless : objective in units of the best one from which a start is left where the parabolas end
+    steps : exact ones of each, after which those that are nearly as low as the best go on
 
     Returns
     -------
     where the starts ended, and how many each stands for
     """
-    count = STRAIGHT_COSTLY if model.is_costly else STRAIGHT
-    some = starts[np.unique(np.linspace(0, len(starts) - 1, count).astype(int))]
-    near = descend(model, some, weights, targets, objective, exact=False, max_steps=FIRST_STEPS, tolerance=LOOSE)
-    kept, members = _merged(model, near, np.ones(len(some), dtype=np.int64), targets)
+    near = descend(model, starts, weights, targets, objective, exact=False, max_steps=FIRST_STEPS, tolerance=LOOSE)
+    kept, members = _merged(model, near, np.ones(len(starts), dtype=np.int64), targets)
     ended = Descent(near.theta[kept], near.objective[kept], np.zeros(len(kept), dtype=bool))
     good = np.flatnonzero(ended.objective <= hopeless * np.min(ended.objective, initial=best))
     if not good.size:
         return ended, members
-    rested = descend_to_rest(model, ended.theta[good], weights, targets, objective)
-    ended.theta[good], ended.objective[good], ended.is_settled[good] = rested.theta, rested.objective, rested.is_settled
+    points = ended.theta[good]
+    _put(ended, good, descend(model, points, weights, targets, objective, exact=True, max_steps=steps, tolerance=TIGHT))
+    worth = NEARLY * np.min(ended.objective, initial=best)
+    slow = np.flatnonzero(~ended.is_settled & (ended.objective <= worth))
+    if slow.size:
+        _put(ended, slow, descend_to_rest(model, ended.theta[slow], weights, targets, objective))
     return ended, members
+
+
+def _evenly(points: Array, count: int) -> Array:
+    """At most so many of the points, evenly among them."""
+    some: Array = points[np.unique(np.linspace(0, len(points) - 1, count).astype(int))]
+    return some
 
 
 def _extended(
@@ -160,17 +217,27 @@ def _extended(
     best, least = ended.theta[np.argmin(ended.objective)], float(np.min(ended.objective))
     beyond = starts_beyond_faces(model, best, weights, targets)
     if len(beyond):
-        ended = _both(ended, _straight(model, beyond, weights, targets, objective, least, NEARLY)[0])
+        ended = _both(ended, _straight(model, _evenly(beyond, STRAIGHT), weights, targets, objective, least, NEARLY)[0])
         members = np.pad(members, (0, len(ended.theta) - len(members)))
     if _share(ended, members) < CONTESTED:
         ended = _both(ended, _hopped(model, ended, weights, targets, objective))
     return ended
 
 
+def _put(ended: Descent, at: NDArray[np.intp], longer: Descent) -> None:
+    """Put descents that went on in the place of those they began at."""
+    ended.theta[at], ended.objective[at], ended.is_settled[at] = longer.theta, longer.objective, longer.is_settled
+
+
 def _share(ended: Descent, members: Counts) -> float:
     """Share of the counted starts that ended in the best basin."""
-    agree = ended.objective <= np.min(ended.objective) * (1 + SAME_BASIN)
+    agree = _agree(ended.objective, ended.is_settled)
     return float(members[agree].sum() / max(members.sum(), 1))
+
+
+def _agree(values: Array, is_settled: NDArray[np.bool_]) -> NDArray[np.bool_]:
+    """Which ends are in the best basin: as low, or nearly and still on their way."""
+    return np.asarray(values <= np.min(values) * (1 + np.where(is_settled, SAME_BASIN, ON_ITS_WAY)))
 
 
 def _hopped(model: Model, ended: Descent, weights: Array, targets: Array, objective: Objective) -> Descent:
@@ -260,8 +327,7 @@ def _raced_to_rest(
                 max_steps=steps,
                 tolerance=TIGHT,
             )
-        ended.theta[near], ended.objective[near] = longer.theta, longer.objective
-        ended.is_settled[near] = longer.is_settled
+        _put(ended, near, longer)
     return ended, members
 
 

@@ -9,6 +9,7 @@ gives the exponent; every approach sees the same resamples.
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import replace
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any
@@ -46,8 +47,9 @@ if TYPE_CHECKING:
 INPUTS = ("params", "tokens")
 COLUMNS = (
     "approach", "params_exponent", "params_lower", "params_upper", "tokens_exponent", "tokens_lower", "tokens_upper",
-    "params_coefficient", "tokens_coefficient", "bias", "budgets", "rows", "level", "notes", "flops", "optimal_params",
-    "optimal_params_lower", "optimal_params_upper", "optimal_tokens", "optimal_tokens_lower", "optimal_tokens_upper",
+    "params_coefficient", "tokens_coefficient", "bias", "budgets", "left_out", "rows", "level", "notes", "flops",
+    "optimal_params", "optimal_params_lower", "optimal_params_upper", "optimal_params_bias", "optimal_tokens",
+    "optimal_tokens_lower", "optimal_tokens_upper", "optimal_tokens_bias",
 )  # fmt: skip
 OPTIMA = COLUMNS[COLUMNS.index("flops") :]  # only with AT
 _FLOPS, _CURVES = "flops", "curves"
@@ -167,9 +169,10 @@ def wanted_budgets(question: Question, node: CompareApproaches) -> list[float] |
 
 
 def _with_flops(question: Question, rows: Rows, place: Any) -> Rows:
-    """Return the rows, those without compute among the unusable."""
+    """Return the rows, those whose compute is no amount among the unusable; a missing one is 6 params tokens."""
     column = rows.extra.column(_FLOPS)
-    faults = faults_of(numbers(question, column, _FLOPS, place), column, needs_positive=True)
+    found = numbers(question, column, _FLOPS, place)
+    faults = np.where(column.is_null().to_numpy(), "", faults_of(found, column, needs_positive=True))
     named = np.array([f"{_FLOPS} is {fault}" if fault else "" for fault in faults], dtype=object)
     return replace(rows, faults=np.where(rows.faults == "", named, rows.faults))
 
@@ -206,28 +209,39 @@ def _compared(
         names = (*APPROACHES, "law")
         return [{"approach": name, "rows": len(rows.kept), "notes": [f"failed: {error.message}"]} for name in names]
     if is_alone:
-        for approach in found.approaches:
-            for note in approach.notes:
-                question.note(f"{approach.name}: {note}")
+        _say(question, found, wanted or ())
     return [
         {**record, **budget}
         for record, approach in zip(found.table.to_pylist(), found.approaches, strict=True)
-        for budget in ([{}] if wanted is None else [_at(approach, flops, fit.level) for flops in wanted])
+        for budget in ([{}] if wanted is None else [_at(found, approach, flops) for flops in wanted])
     ]
 
 
-def _at(approach: Approach, flops: float, level: float) -> dict[str, Any]:
-    """Return the best size and length of an approach for one budget."""
+def _say(question: Question, found: ApproachComparison, wanted: Sequence[float]) -> None:
+    """Say what is to be known of the rows and of each approach, of its best sizes where they are most biased."""
+    for note in found.notes:
+        question.note(note)
+    for approach in found.approaches:
+        worst = max(wanted, key=lambda flops: abs(found.bias_at(approach, flops)[0]), default=None)
+        of_size = [] if worst is None else found.notes_at(approach, worst)
+        for note in (*approach.notes, *of_size):
+            question.note(f"{approach.name}: {note}")
+
+
+def _at(found: ApproachComparison, approach: Approach, flops: float) -> dict[str, Any]:
+    """Return the best size and length of an approach for one budget, and the notes with what is said of it there."""
     params, tokens = approach.at(flops)
-    lower, upper = approach.interval_at(flops, level)
+    lower, upper = approach.interval_at(flops, found.level)
+    biases = found.bias_at(approach, flops)
     per_params = flops / approach.per_token
-    values = (flops, params, lower, upper, tokens, per_params / upper, per_params / lower)
-    return dict(zip(OPTIMA, map(known, values), strict=True))
+    values = (flops, params, lower, upper, biases[0], tokens, per_params / upper, per_params / lower, biases[1])
+    notes = [*approach.notes, *found.notes_at(approach, flops), *found.notes]
+    return {**dict(zip(OPTIMA, map(known, values), strict=True)), "notes": notes}
 
 
 def _note_units(question: Question, *, is_at: bool) -> None:
     if is_at:
-        counts = [name for name in OPTIMA if name != "flops"]
+        counts = [name for name in OPTIMA if name != "flops" and not name.endswith("_bias")]
         question.units.update({"flops": "flop", **dict.fromkeys(counts, "count")})
 
 

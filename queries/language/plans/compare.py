@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -29,6 +30,7 @@ from isoflop.queries.language.select import (
     bound_of,
     candidate_name,
     common_rows,
+    read_of_each,
     read_usable,
     run_folds,
     split_rows,
@@ -73,7 +75,8 @@ class ComparePlan:
             raise question.error("Binder", f"{scored[0].name} is not fitted, so no resamples weigh it", node, hint)
         theories = [law.theory for law in scored if isinstance(law, TheoryLaw)]
         places = places_of(question, source, theories[0]) if theories else None
-        self._read = [self._read_rows(bound, places) for bound in self._bounds]
+        reads = [partial(self._read_rows, bound, places) for bound in self._bounds]
+        self._read = read_of_each(question, self._names, reads)
         self._rows = common_rows(question, source, self._read, "COMPARE")
         holdout, seed = node.holdout, self._options.seed
         self._splits = [] if holdout is None else [split_rows(question, holdout, own, seed) for own in self._rows]
@@ -192,10 +195,14 @@ def _bound(question: Question, subject: Name | Candidate) -> Bound:
 
 
 def _check_one_scale(question: Question, node: Compare, bounds: Sequence[Bound], options: ClauseOptions) -> None:
-    """Check that not one candidate is fitted to logarithms and another to values: criteria would not compare."""
+    """Check that not one candidate is judged by logarithms and another by values: criteria would not compare."""
     if options.objective is not None:
         return
-    fitted = [(subject, bound) for subject, bound in zip(node.subjects, bounds, strict=True) if bound.law.coefficients]
+    fitted = [
+        (subject, bound)
+        for subject, bound in zip(node.subjects, bounds, strict=True)
+        if bound.law.coefficients or (isinstance(bound.law, GivenCandidate) and bound.law.states_scatter)
+    ]
     for subject, bound in fitted[1:]:
         first, other = fitted[0][1].law.objective, bound.law.objective
         if takes_any_sign(first) != takes_any_sign(other):

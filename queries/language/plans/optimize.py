@@ -186,6 +186,12 @@ def _solved(
     columns = [column(inputs[:, p]) for p in range(inputs.shape[1])]
     predicted, prediction, fault = predictions(question, record, columns, options, place)
     note_distance(question, record, prediction, fault == "")
+    if prediction.in_support.size and not prediction.in_support[is_known].all() and len(draws) >= 2:
+        ends = ", ".join(f"{name}_lower" for name in ("optimum", *(chosen.name for chosen in variables)))
+        question.note(
+            f"{ends} and their upper ends come from resamples, as if the law were right: beyond the rows they are too "
+            "narrow where it is not, and only lower and upper are widened"
+        )
     for name in (f"predicted_{record.target}", "lower", "upper"):
         table[name] = predicted.column(name)
     names = [condition.text for condition in conditions]

@@ -13,7 +13,7 @@ from isoflop.queries.language.clause_options import IntervalOptions
 from isoflop.queries.language.describe import distance_steps, interval_step, usable_steps
 from isoflop.queries.language.distance_notes import note_distance
 from isoflop.queries.language.options import read_interval_options
-from isoflop.queries.language.own_rows import with_own_rows
+from isoflop.queries.language.own_rows import check_has_rows, with_own_rows
 from isoflop.queries.language.prediction import beside, note_change, one_law, predictions, read_beside, read_inputs
 from isoflop.queries.language.provenance import statement_of
 from isoflop.queries.language.question import Question
@@ -79,10 +79,7 @@ class ResidualsPlan:
             self._source = node.law.source
         else:
             assert self._laws.saved is not None
-            if self._laws.saved.is_given:
-                hint = "RESIDUALS … FROM runs says which rows"
-                message = f"{self._laws.title} is of given coefficients: it has no rows of its own"
-                raise question.error("Binder", message, node.law, hint)
+            check_has_rows(question, self._laws.saved, node.law, "RESIDUALS")
             self._asking, made = statement_of(question, self._laws.saved, is_shown=True)
             self._source = made.fit.source
         self._rows, self._columns = read_beside(self._asking, self._laws, self._source, needs_target=True)

@@ -13,6 +13,7 @@ from isoflop.queries.language.saved_laws import coefficient_rows
 from isoflop.queries.language.syntax.nodes import DescribeLaw, Show
 from isoflop.queries.language.verb import Steps
 from isoflop.queries.laws import Role, listed_laws
+from isoflop.queries.laws.auto import auto_laws
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -24,7 +25,7 @@ WHERE $pattern IS NULL OR name ILIKE $pattern
 QUALIFY row_number() OVER (PARTITION BY lower(name) ORDER BY version DESC) = 1
 ORDER BY name
 """
-_FORMS = "FROM _forms WHERE $pattern IS NULL OR form ILIKE $pattern ORDER BY form"
+_FORMS = "FROM _forms WHERE $pattern IS NULL OR form ILIKE $pattern ORDER BY form, len(inputs)"
 
 
 class ShowLawsPlan(Listing):
@@ -42,7 +43,7 @@ class ShowFormsPlan(Listing):
 
 
 def _forms() -> pa.Table:
-    """Return the laws that have names, one row each."""
+    """Return the laws that have names, one row each; of `auto` one for each number of inputs that it takes."""
     import pyarrow as pa
 
     text = pa.string()
@@ -58,14 +59,14 @@ def _forms() -> pa.Table:
     )
     rows = [
         {
-            "form": name,
+            "form": law.name,
             "formula": law.formula,
             "target": law.target,
             "inputs": [input_.name for input_ in law.inputs],
             "coefficients": [coefficient.name for coefficient in law.coefficients],
             "source": law.source,
         }
-        for name, law in sorted(listed_laws().items())
+        for law in (*listed_laws().values(), *auto_laws())
     ]
     return pa.Table.from_pylist(rows, schema=schema)
 

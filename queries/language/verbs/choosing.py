@@ -38,7 +38,7 @@ _OPTIMIZE_PAGE = Page(
         **INTERVAL,
         "slack": "struct, one field a condition: room that is left, in the condition's unit; null without conditions",
         "binding": "the conditions without room",
-        "multiplier": "struct, one field a condition: change of what is optimized per unit that the condition yields",
+        "multiplier": "struct, one field a condition: change of the optimum per unit of its right-hand side",
         "status": "`optimal`, `infeasible` or `not_converged`",
         "optimum": "the best value of what is optimized, in its own unit",
         "optimum_lower": "lower end of its interval, from the optima of the law's resamples",

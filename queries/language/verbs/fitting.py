@@ -142,7 +142,7 @@ _CREATE_LAW_PAGE = Page(
         "`OPTIMUM OF …` in the place of `FIT …` keeps [the power law through its cells](#optimum). "
         "`published:name` stands for the law of a paper ([which there are](atlas.md)). Such a law has no "
         "rows: how far beyond them a point lies is null, it is never stale, `RESIDUALS` needs `FROM`, and "
-        "`COMPARE` scores it as it is."
+        "`COMPARE` scores it as it is, by differences of values of any sign where its scatter is additive."
     ),
     sample="CREATE OR REPLACE LAW brief AS FIT loss ~ power(flops) FROM runs WHERE NOT outlier WITH (resamples = 20)",
     columns=_FIT_PAGE.columns,

@@ -177,7 +177,9 @@ _COMPARE_APPROACHES_PAGE = Page(
         "all runs, the lowest point of each slice of equal compute (of a parabola, and of an Akima spline), a law of "
         "params and tokens. One row each, with the bias that the same approach shows on runs made from the law; the "
         "law is `loss ~ chinchilla(params, tokens)` unless parentheses name another. `AT flops` adds the best size "
-        "there, a row for each budget; `GROUP BY` rows for each group."
+        "there and its own bias, a row for each budget: a line of the right exponent may lie a quarter too low. "
+        "Compute that a row lacks is 6 params tokens; a budget whose best size is the smallest or largest of its runs "
+        "is named and left out ([notes](sweeps.md#equal-compute)). `GROUP BY` gives rows for each group."
     ),
     sample="COMPARE APPROACHES FROM runs WHERE NOT outlier AT FLOPS = [1e22] WITH (resamples = 10)",
     columns={
@@ -192,6 +194,7 @@ _COMPARE_APPROACHES_PAGE = Page(
         "tokens_coefficient": "best tokens at 1 flop [count]",
         "bias": "exponent that the approach finds in runs made from the law, less the law's own [1]",
         "budgets": "slices of equal compute that it rests on",
+        "left_out": "list of budgets whose best size is not between their own sizes, left out of the power [flop]",
         "rows": "rows that it rests on",
         "level": "share that the intervals cover [1]",
         "notes": "what is worth knowing",
@@ -199,9 +202,11 @@ _COMPARE_APPROACHES_PAGE = Page(
         "optimal_params": "best size there [count]",
         "optimal_params_lower": "lower end of its interval [count]",
         "optimal_params_upper": "upper end [count]",
+        "optimal_params_bias": "share by which it is off there in runs made from the law [1]; 0.1 is a tenth too large",
         "optimal_tokens": "best length there [count]",
         "optimal_tokens_lower": "lower end of its interval [count]",
         "optimal_tokens_upper": "upper end [count]",
+        "optimal_tokens_bias": "share by which it is off there in runs made from the law [1]",
     },
     options=("budgets", "tolerance", "curves", "flops", "objective", "delta", "resamples", "seed", "level"),
     defaults=DEFAULTS,

@@ -102,7 +102,7 @@ _SHOW_LAW_FORMS_PAGE = Page(
     purpose="Lists the laws that have names: the forms that `FIT` takes, [each in full](laws.md).",
     sample="SHOW LAW FORMS",
     columns={
-        "form": "its name",
+        "form": "its name; `auto`, a mean of several, once for each number of inputs",
         "formula": "what it computes",
         "target": "what it usually predicts",
         "inputs": "list of its inputs, in the order of its arguments",

@@ -45,8 +45,9 @@ def degrees(expression: Expression, dimension: str | None, coefficients: Iterabl
     free = frozenset(coefficients)
     inference = _Inference(dimension, free, _in_exponents(expression, free))
     try:
-        inference.require(expression, ONE if dimension is None else ZERO)
-        inference.require(expression, ONE if dimension is None else ZERO)  # with every degree known, all must agree
+        # What follows from the tree first, then what is free to be chosen; with every degree known, all must agree.
+        for inference.may_choose in (False, True, True):
+            inference.require(expression, ONE if dimension is None else ZERO)
     except _Inconsistent:
         return None
     return {name: degree for name, degree in inference.known.items() if not _equal(degree, ZERO)}
@@ -71,6 +72,7 @@ class _Inference:
         self.dimension = dimension
         self.free = free
         self.known: dict[str, Expression] = dict.fromkeys(exponents, ZERO)
+        self.may_choose = False
 
     def degree(self, node: Expression) -> Expression | None:
         """The degree of a node, or None while an unknown coefficient decides it."""
@@ -119,6 +121,8 @@ class _Inference:
             case Call("multiply" | "divide" as operation, (left, right)):
                 first, second = self.degree(left), self.degree(right)
                 if first is None and second is None:
+                    if not self.may_choose:
+                        return
                     self.require(left if operation == "multiply" else right, ZERO)
                     first, second = self.degree(left), self.degree(right)
                 if first is None and second is not None:
@@ -135,6 +139,8 @@ class _Inference:
                     self.require(base, _over(wanted, exponent))
                     return
         found = self.degree(node)
+        if found is None and not self.may_choose:
+            return
         if found is None or not _equal(found, wanted):
             raise _Inconsistent
 

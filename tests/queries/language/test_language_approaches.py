@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 
 import numpy as np
@@ -15,11 +16,11 @@ from tests.lakes import open_here
 
 COLUMNS = [
     "approach", "params_exponent", "params_lower", "params_upper", "tokens_exponent", "tokens_lower", "tokens_upper",
-    "params_coefficient", "tokens_coefficient", "bias", "budgets", "rows", "level", "notes",
+    "params_coefficient", "tokens_coefficient", "bias", "budgets", "left_out", "rows", "level", "notes",
 ]  # fmt: skip
 AT = [
-    "flops", "optimal_params", "optimal_params_lower", "optimal_params_upper", "optimal_tokens",
-    "optimal_tokens_lower", "optimal_tokens_upper",
+    "flops", "optimal_params", "optimal_params_lower", "optimal_params_upper", "optimal_params_bias",
+    "optimal_tokens", "optimal_tokens_lower", "optimal_tokens_upper", "optimal_tokens_bias",
 ]  # fmt: skip
 NAMES = ["envelope", "isoflop_parabola", "isoflop_akima", "law"]
 EQUAL = np.array([1.8, 400.0, 600.0, 0.34, 0.34])
@@ -83,7 +84,8 @@ def test_a_statement_gives_what_python_gives(lake: Lakehouse) -> None:
 def test_best_sizes_at_budgets(lake: Lakehouse) -> None:
     answer = lake.sql("COMPARE APPROACHES FROM hoffmann AT flops = [1e22, 5.76e23] WITH (resamples = 30)")
     assert answer.columns == [*COLUMNS, *AT] and len(answer) == 8
-    assert answer.units == {"flops": "flop", **dict.fromkeys(AT[1:], "count")}
+    counts = [name for name in AT[1:] if not name.endswith("_bias")]
+    assert answer.units == {"flops": "flop", **dict.fromkeys(counts, "count")}
     law = answer.records()[-1]
     assert law["flops"] == 5.76e23 and law["optimal_params"] == pytest.approx(73.2e9, rel=0.01)  # Gopher's budget
     for row in answer.records():
@@ -131,3 +133,36 @@ def test_a_law_called_approaches_stays_a_law(lake: Lakehouse) -> None:
     lake.sql("CREATE LAW approaches AS FIT loss ~ chinchilla(params, tokens) FROM points WITH (resamples = 0)")
     assert lake.sql("COMPARE approaches, (loss ~ power(params)) FROM points").records()[0]["law"] == "approaches"
     assert lake.sql('COMPARE "approaches" FROM points').records()[0]["law"] == "approaches"
+
+
+def test_best_sizes_come_with_their_bias_and_edges_are_named(lake: Lakehouse) -> None:
+    source = (  # sizes from a fortieth of the best one to 1.6 times it
+        "(SELECT b AS flops, 0.179 * (b / 6) ** 0.4 * 8 ** ((i - 5) / 5) * 0.2 AS params, b / 6 / params AS tokens, "
+        "1.8 + 400 / params ** 0.42 + 2000 / tokens ** 0.28 AS loss "
+        "FROM unnest([1e18, 1e19, 1e20, 1e21, 1e22]) t(b), range(11) u(i))"
+    )
+    answer = lake.sql(f"COMPARE APPROACHES FROM {source} AT flops = [1e20, 1e21] WITH (resamples = 20)")
+    known = [row for row in answer.records() if row["params_exponent"] is not None]
+    assert {row["approach"] for row in known} >= {"isoflop_parabola", "law"}
+    for row in known:
+        assert (1 + row["optimal_params_bias"]) * (1 + row["optimal_tokens_bias"]) == pytest.approx(1)
+        half = math.log(row["optimal_params_upper"] / row["optimal_params_lower"]) / 2
+        is_large = abs(math.log1p(row["optimal_params_bias"])) > max(half / 2, 0.01)
+        assert is_large == any(note.startswith(f"biased_size: at {row['flops']:.3g} flop") for note in row["notes"])
+    assert len([note for note in answer.notes if note.startswith("isoflop_parabola: biased_size: at 1e+2")]) == 1
+    edge = lake.sql(f"COMPARE APPROACHES FROM {source} WHERE flops > 2e18 OR params < 1e6 WITH (resamples = 0)")
+    (envelope,) = [row for row in edge.records() if row["approach"] == "envelope"]
+    (note,) = [note for note in edge.notes if note.startswith("envelope: optimum_on_edge")]
+    assert envelope["left_out"] and f"on {len(envelope['left_out'])} of" in note
+    assert all(f"{flops:.3g}" in note for flops in envelope["left_out"])
+
+
+def test_flops_that_are_null_under_other_names_are_told_from_params_and_tokens(lake: Lakehouse) -> None:
+    source = "(SELECT n, d, y, CASE WHEN n < 1e9 THEN NULL ELSE 6 * n * d END AS c FROM planted)"
+    answer = lake.sql(f"COMPARE APPROACHES (y ~ chinchilla(n, d)) FROM {source} WITH (flops = c, resamples = 0)")
+    assert [row["params_exponent"] for row in answer.records()] == pytest.approx([0.5] * 4, abs=1e-6)
+    assert [row["rows"] for row in answer.records()] == [66] * 4
+    assert any("of 66 rows: 6 * params * tokens stands in for it there" in note for note in answer.notes)
+    bad = source.replace("THEN NULL", "THEN -1")
+    dropped = lake.sql(f"COMPARE APPROACHES (y ~ chinchilla(n, d)) FROM {bad} WITH (flops = c, resamples = 0)")
+    assert any(note.startswith("dropped ") and "flops is" in note for note in dropped.notes)

@@ -129,3 +129,27 @@ def test_another_process_reads_the_law_from_its_forms(lake, home, tmp_path):
     lake.sql("CREATE LAW again AS FIT loss ~ auto(x) FROM curve WITH (resamples = 20)")
     with isoflop.open(home, read_only=True) as other:
         assert only(other, "EXTRAPOLATE best TO x = 1e7")["predicted_loss"] == expected
+
+
+def test_it_is_among_the_forms_once_for_each_number_of_inputs(lake):
+    rows = lake.sql("SHOW LAW FORMS LIKE 'auto'").table.to_pylist()
+    assert [(row["form"], row["inputs"], row["target"]) for row in rows] == [
+        ("auto", ["x"], "loss"),
+        ("auto", ["params", "tokens"], "loss"),
+    ]
+    assert "power, shifted_power" in rows[0]["formula"] and "chinchilla_tied" in rows[1]["formula"]
+    for row in rows:
+        assert row["coefficients"][0].endswith("_weight") and "Buckland" in row["source"]
+
+
+@pytest.mark.parametrize(
+    ("statement", "hint"),
+    [
+        ("FIT loss ~ auot(x) FROM curve", "did you mean 'auto'?"),
+        ("EXTRAPOLATE auto TO x = 1e7", "'auto' is a form, which has no numbers before it is fitted"),
+    ],
+)
+def test_its_name_is_known_where_it_is_mistyped_or_misplaced(lake, statement, hint):
+    with pytest.raises(StatementError) as caught:
+        lake.sql(statement)
+    assert hint in str(caught.value)

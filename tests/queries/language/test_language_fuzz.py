@@ -292,14 +292,14 @@ def test_a_change_is_made_or_refused(watched: Watched, seed: int) -> None:
     watched.changes(changing(random.Random(seed)))
 
 
-@pytest.mark.slow
+@pytest.mark.long
 @settings(max_examples=90_000, **CALM)
 @given(SEEDS)
 def test_many_questions_are_answered_or_refused_and_change_nothing(watched: Watched, seed: int) -> None:
     watched.only_asks(asking(random.Random(seed)))
 
 
-@pytest.mark.slow
+@pytest.mark.long
 @settings(max_examples=10_000, **CALM)
 @given(SEEDS)
 def test_many_changes_are_made_or_refused(watched: Watched, seed: int) -> None:

@@ -126,3 +126,10 @@ def test_a_law_called_gain_is_still_compared(lake: Lakehouse) -> None:
     lake.sql(f"CREATE LAW gain AS {CHIN} FROM points WITH (resamples = 0)")
     answer = lake.sql("COMPARE gain, chin FROM points WITH (resamples = 0)")
     assert {row["law"] for row in answer.records()} == {"gain", "chin"}
+
+
+def test_groups_of_no_rows_are_refused_at_the_rows(lake: Lakehouse) -> None:
+    fit = "FIT loss ~ power(params) FROM points WHERE false GROUP BY params, tokens"
+    with pytest.raises(StatementError, match="no row matched") as caught:
+        lake.sql(f"COMPARE GAIN OF 'a' OVER 'b' IN ({fit}) AT flops = 1e21")
+    assert caught.value.text[caught.value.start :].startswith("false")

@@ -80,3 +80,42 @@ def test_rows_of_any_sign_are_counted_together(lake: Lakehouse) -> None:
     )
     (note,) = [note for note in answer.notes if "corpora" in note]
     assert note.startswith("the 30 rows are of 2 corpora (a 20, b 10)")
+
+
+ROWS = "(SELECT i, 2.0 ** i AS params, 2 - i * ln(2) + 0.1 * ((i * 7) % 5 - 2) AS gap FROM range(12) r(i))"
+FITTED = "(gap ~ a - b * ln(params) PARAMETERS (a, b > 0))"
+
+
+def test_compare_scores_an_amount_by_differences_of_values_of_any_sign(lake: Lakehouse) -> None:
+    rows = {row["law"]: row for row in lake.sql(f"COMPARE amount, share FROM {ROWS} WHERE gap > 0 WITH "
+                                                "(objective = 'huber_log')").records()}  # fmt: skip
+    assert rows["amount"]["aicc"] == rows["share"]["aicc"]  # what is named holds for all
+    answer = lake.sql(f"COMPARE amount, {FITTED} FROM {ROWS} KFOLD 3 WITH (objective = 'huber_plain', resamples = 0)")
+    assert not [note for note in answer.notes if "not positive" in note or "of 12 rows" in note]
+    (row,) = lake.sql(f"COMPARE amount FROM {ROWS} HOLDOUT LARGEST 4 BY params").records()
+    gaps = [0.1 * abs((i * 7) % 5 - 2) for i in range(8, 12)]
+    sizes = [abs(2 - i * math.log(2) + 0.1 * ((i * 7) % 5 - 2)) for i in range(8, 12)]
+    assert row["cv_mape"] == pytest.approx(sum(gaps) / sum(sizes))
+    assert row["cv_coverage"] == pytest.approx(sum(gap < 0.1 * REACH for gap in gaps) / 4)
+    assert row["status"] == "given" and math.isfinite(row["aicc"])
+
+
+def test_compare_refuses_an_amount_beside_what_is_judged_by_logarithms(lake: Lakehouse) -> None:
+    for other in ("share", "(gap ~ power(params))"):
+        with pytest.raises(StatementError, match="whose criteria do not compare"):
+            lake.sql(f"COMPARE amount, {other} FROM {ROWS}")
+
+
+def test_an_amount_is_judged_as_a_fit_of_the_same_numbers(lake: Lakehouse) -> None:
+    text = f"COMPARE amount, (gap ~ a - b * ln(params) PARAMETERS (a FIXED 2, b > 0)) FROM {ROWS}"
+    given, fitted = sorted(
+        lake.sql(f"{text} WITH (objective = 'least_squares', resamples = 0)").records(), key=lambda row: row["k"]
+    )
+    left = [0.1 * ((i * 7) % 5 - 2) for i in range(12)]
+    slope = 1 - sum(i * math.log(2) * each for i, each in enumerate(left)) / sum(
+        (i * math.log(2)) ** 2 for i in range(12)
+    )
+    best = [each + (slope - 1) * i * math.log(2) for i, each in enumerate(left)]
+    gain = 12 * math.log(sum(each**2 for each in left) / sum(each**2 for each in best))  # of -2 log likelihood
+    spare = (2 + 2 * 1 * 2 / 10) - (4 + 2 * 2 * 3 / 9)  # AICc's price of one number and the scale, and of the scale
+    assert given["aicc"] - fitted["aicc"] == pytest.approx(gain + spare, abs=1e-6)

@@ -144,3 +144,20 @@ def test_the_target_has_the_unit_its_rows_say(lake: Lakehouse) -> None:
         lake.sql(f"CREATE OR REPLACE LAW unit AS FIT loss ~ chinchilla(params, tokens) FROM {source} {QUICK}")
         answer = lake.sql("EXTRAPOLATE unit TO params = 1e11, tokens = 1e13")
         assert answer.units["predicted_loss"] == unit
+
+
+def test_what_only_some_candidates_do_not_use_is_said_of_them(lake: Lakehouse) -> None:
+    lake.sql(
+        "CREATE OR REPLACE TABLE grid AS SELECT 1e6 * 3 ** (i % 5) AS params, 1e8 * 4 ** (i // 5) AS tokens, "
+        "1.7 + 400 / params ** 0.34 + 410 / tokens ** 0.28 AS loss FROM range(20) t(i)"
+    )
+    both = "(loss ~ power(params)), (loss ~ chinchilla(params, tokens))"
+    for statement in (
+        f"COMPARE {both} FROM grid {QUICK}",
+        f"EXTRAPOLATE AVERAGE OF {both} FROM grid TO params = 1e9, tokens = 1e11 WITH (resamples = 5)",
+    ):
+        (note,) = [each for each in lake.sql(statement).notes if "which the law does not use" in each]
+        assert note.startswith("power(params): 15 rows have the same params as another one and another tokens")
+    alike = "(loss ~ power(params)), (loss ~ plain_power(params))"
+    (note,) = [each for each in lake.sql(f"COMPARE {alike} FROM grid {QUICK}").notes if "does not use" in each]
+    assert note.startswith("15 rows have the same params")

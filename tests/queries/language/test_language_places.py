@@ -180,3 +180,9 @@ def test_a_table_that_is_not_there_is_not_taken_for_a_relation_that_nobody_typed
     with pytest.raises(StatementError, match="Table with name of does not exist") as caught:
         planted.sql("SELECT * FROM of, LATERAL (SHOW LAWS) v")
     assert "_isoflop_" not in str(caught.value)
+
+
+def test_a_table_that_is_not_there_is_not_taken_for_one_of_duckdbs_catalog(planted: Lakehouse) -> None:
+    with pytest.raises(StatementError, match="Table with name pg_indexe does not exist") as caught:
+        planted.sql("FIT loss ~ power(params) FROM pg_indexe")
+    assert "pg_indexes" not in str(caught.value)

@@ -250,7 +250,7 @@ def test_laws_saved_before_scatter_was_known_are_multiplicative(signed: Lakehous
     assert 0 < row["lower"] < row["upper"]
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_intervals_of_many_worlds_cover_as_often_as_they_say() -> None:
     law, place = law_of(), np.array([[1e8, 3e9], [3e9, 1e11]])
     middle = score_of(place[:, 0], place[:, 1])

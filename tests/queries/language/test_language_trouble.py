@@ -59,3 +59,39 @@ def test_of_groups_only_the_one_with_the_row_says_so(wild: Lakehouse) -> None:
 def test_nothing_is_said_of_rows_that_lie_where_they_should(wild: Lakehouse) -> None:
     answer = wild.sql(f"EXTRAPOLATE ({FIT.replace('wild', 'tame')}) TO params = 4e6, tokens = 3e8")
     assert not [note for note in answer.notes if "residual off" in note]
+
+
+@pytest.fixture(scope="module")
+def noisy(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lakehouse]:
+    """40 losses that params and tokens say nothing of, and the law `deaf` of them."""
+    with open_here(tmp_path_factory.mktemp("noisy") / "noisy.duckdb") as lake:
+        lake.sql(
+            "CREATE TABLE noise AS SELECT 1e6 * power(1.5, i % 20) AS params, 2 + 0.5 * ((i * 7) % 11) / 11 AS loss "
+            "FROM range(40) r(i)"
+        )
+        lake.sql("CREATE LAW deaf AS FIT loss ~ power(params) FROM noise WITH (resamples = 20)")
+        yield lake
+
+
+MISFIT = "the law explains 0% of how loss varies among most rows"
+ASKED = "TO params = 1e7"
+
+
+@pytest.mark.parametrize(
+    ("statement", "title"),
+    [
+        (f"EXTRAPOLATE deaf {ASKED}", "law 'deaf'"),
+        (f"EXTRAPOLATE (FIT loss ~ power(params) FROM noise WITH (resamples = 20)) {ASKED}", "the fit of power"),
+        (f"EXTRAPOLATE (FIT loss ~ auto(params) FROM noise WITH (resamples = 20)) {ASKED}", "the fit of auto"),
+        ("PREDICT deaf FROM noise", "law 'deaf'"),
+        ("OPTIMIZE deaf MINIMIZE loss OVER params IN [1e6, 1e9] LOG", "law 'deaf'"),
+        (f"EXTRAPOLATE AVERAGE OF deaf, (loss ~ plain_power(params)) FROM noise {ASKED}", "deaf"),
+        (
+            f"EXTRAPOLATE BEST OF (loss ~ power(params)), (loss ~ plain_power(params)) FROM noise {ASKED}",
+            "the fit of the best of power(params), plain_power(params)",
+        ),
+    ],
+)
+def test_a_law_that_does_not_fit_says_so_wherever_it_is_asked(noisy: Lakehouse, statement: str, title: str) -> None:
+    about = [note for note in noisy.sql(statement).notes if note.startswith(f"{title}: {MISFIT}")]
+    assert len(about) == 1

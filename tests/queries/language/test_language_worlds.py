@@ -189,7 +189,7 @@ def test_every_verb_gives_the_number_of_the_coefficients(lake: Lakehouse, seed: 
     ask_everything(lake, make_world(chance), chance)
 
 
-@pytest.mark.slow
+@pytest.mark.long
 @settings(max_examples=800, **CALM)
 @given(st.integers(0, 2**64))
 def test_every_verb_gives_the_number_in_many_worlds(lake: Lakehouse, seed: int) -> None:

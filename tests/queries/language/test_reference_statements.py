@@ -107,7 +107,7 @@ def test_the_statement_answers_with_its_columns(
     assert len(answer) == num_rows
 
 
-@pytest.mark.slow  # resamples of a law with breaks
+@pytest.mark.long  # resamples of a law with breaks
 def test_laws_are_compared_with_intervals(asked: tuple[Lakehouse, Path]) -> None:
     lake, _ = asked
     assert all(row["cv_coverage"] is not None for row in lake.sql(COMPARE).records())
