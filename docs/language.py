@@ -22,6 +22,7 @@ from isoflop.lakehouse.errors import IsoflopError
 from isoflop.lakehouse.exchange.formats import import_path
 from isoflop.lakehouse.exchange.published import find_published
 from isoflop.queries.language import verbs as language
+from isoflop.queries.language.functions import TABLE_FUNCTIONS, TableFunction
 from isoflop.queries.language.options import describe_option
 from isoflop.queries.language.syntax.grammar import SLICES
 from isoflop.queries.language.verb import Page, Verb
@@ -153,6 +154,36 @@ def section(verb: Verb[Any], ask: Asked) -> str:
     return "\n\n".join(parts)
 
 
+FUNCTIONS = """## Table functions
+
+What a theory says without runs stands where a table does: behind `FROM` and `JOIN`, in any query, also in that of a
+verb. Arguments are numbers, or lists, of which every combination is a row; `name := value` gives one by its name. One
+argument alone is a query, or the name of a table, with columns called like the arguments: each of its rows is a row,
+and its other columns stay. A call is answered before the query around it, as a verb is: it takes no columns of that
+query and cannot be kept in a view, and one call has at most 100,000 rows. A table macro of the lake that is called so
+goes first. [theories.md](theories.md) derives them.
+"""
+
+
+def function_section(function: TableFunction, ask: Asked) -> str:
+    """Return the part about one table function."""
+    arguments = [
+        (f"`{each.name}`" + (" (optional)" if each.is_optional else ""), each.meaning) for each in function.arguments
+    ]
+    parts = [
+        f"### {function.name}",
+        textwrap.fill(f"{function.purpose} {function.source}.", 118, break_long_words=False),
+        f"```sql\nFROM {function.usage}\n```",
+        table(("argument", "meaning [unit]"), arguments),
+        table(("column", "meaning [unit]"), [(f"`{name}`", meaning) for name, meaning in function.columns.items()]),
+    ]
+    parts += [f"```sql\n{example}\n```\n\n```text\n{ask(example)}\n```" for example in function.examples]
+    told = "\n\n".join(ask(mistake) for mistake in function.mistakes)
+    if told:
+        parts.append(f"Errors, each with its caret in what was typed:\n\n```text\n{told}\n```")
+    return "\n\n".join(parts)
+
+
 def parts_section() -> str:
     """Return the part about what rules share."""
     found = ["## Parts"]
@@ -172,10 +203,16 @@ def page() -> str:
         brief = language.CREATE_LAW.page.sample
         ask(brief)
         sections = [section(verb, ask) for verb in language.VERBS]
+        functions = [function_section(function, ask) for function in TABLE_FUNCTIONS]
     contents = [
         f"- {link(verb)}: " + re.split(r"(?<=[.;:])\s", verb.page.purpose)[0].rstrip(".;:") for verb in language.VERBS
     ]
-    return "\n\n".join([HEAD.rstrip(), "\n".join(contents), *sections, parts_section()]) + "\n"
+    names = ", ".join(f"[`{function.name}`](#{function.name})" for function in TABLE_FUNCTIONS)
+    contents.append(f"- [Table functions](#table-functions): {names}")
+    return (
+        "\n\n".join([HEAD.rstrip(), "\n".join(contents), *sections, FUNCTIONS.rstrip(), *functions, parts_section()])
+        + "\n"
+    )
 
 
 def figures() -> dict[str, str]:

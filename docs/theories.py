@@ -6,6 +6,7 @@ import importlib
 
 from laws import as_markdown
 
+from isoflop.queries.language.functions import TABLE_FUNCTIONS, TableFunction
 from isoflop.queries.theory import THEORIES, Theory
 
 HEAD = """# Theories
@@ -23,6 +24,10 @@ FROM metric_curves m JOIN predictions p USING (run_id, metric, step) WHERE p.the
 In Python, `predict_runs(lake, theory, run_ids)` makes predictions and `score_runs(lake, theories)` ranks theories by
 their distance from what the runs measured, in logarithms and in deviations. Asking again replaces what the same version
 of a theory said of a run.
+
+What a theory says of no run in particular, such as exponents, is a table function: `FROM phases(0.7, [0.3, 0.6])`.
+[language.md](language.md#table-functions) has their arguments and columns; they are derived below, behind the theories.
+`isoflop plot phases` draws the plane of the phases, and `isoflop plot --kind phases RUN` where a run lies in it.
 
 This page is written by `python docs/build.py` from the theories themselves.
 """
@@ -43,8 +48,17 @@ def section(theory: Theory, docstring: str) -> str:
     )
 
 
+def function_section(function: TableFunction) -> str:
+    """Return the part of the page about one table function."""
+    docstring = importlib.import_module(function.module).__doc__ or ""
+    head = f"`FROM {function.usage}` · {function.source}"
+    return "\n\n".join([f"## {function.name}", head, function.purpose, as_markdown(docstring)])
+
+
 def page() -> str:
     """Return the whole page."""
     sections = [section(theory, importlib.import_module(type(theory).__module__).__doc__ or "") for theory in THEORIES]
     contents = [f"- [`{theory.name}`](#{theory.name}): family `{theory.family}`" for theory in THEORIES]
+    contents += [f"- [`{function.name}`](#{function.name}): table function" for function in TABLE_FUNCTIONS]
+    sections += [function_section(function) for function in TABLE_FUNCTIONS]
     return "\n\n".join([HEAD.rstrip(), "\n".join(contents), *sections]) + "\n"

@@ -17,16 +17,16 @@ if TYPE_CHECKING:
     from isoflop.cli.plot.figure import Figure
     from isoflop.lakehouse import Lakehouse
 
-KINDS = ("law", "residuals", "isoflop", "curves")
+KINDS = ("law", "residuals", "isoflop", "curves", "phases")
 
 
 def plot(
     names: Annotated[
         list[str] | None,
         typer.Argument(
-            metavar="[LAW | RUN...]",
+            metavar="[LAW | RUN... | phases]",
             autocompletion=complete_law_or_run,
-            help="A law, or runs by id or name.",
+            help="A law, or runs by id or name; or phases, the plane of the phases of random features.",
             show_default=False,
         ),
     ] = None,
@@ -36,7 +36,7 @@ def plot(
             "--kind",
             "-k",
             metavar="KIND",
-            help="law, residuals, isoflop or curves [default: law or curves, by the name].",
+            help="law, residuals, isoflop, curves or phases [default: law or curves, by the name].",
         ),
     ] = None,
     where: Annotated[
@@ -78,6 +78,8 @@ def plot(
       isoflop plot chin --kind isoflop
       isoflop plot published:besiroglu_2024
       isoflop plot --where "family = 'transformer'" --x flops
+      isoflop plot phases
+      isoflop plot --kind phases --where "family = 'plrf'"
     """  # fmt: skip
     from isoflop.lakehouse.errors import UsageError, did_you_mean
 
@@ -100,14 +102,14 @@ def plot(
 
 @contextlib.contextmanager
 def _lake_of(names: list[str], address: str | None) -> Iterator[Lakehouse]:
-    """The lake that is named, or an empty one for laws of papers, which need none, where there is none."""
+    """The lake that is named, or an empty one where there is none for what needs none: laws of papers, the phases."""
     from isoflop.cli.existing import check_exists
     from isoflop.cli.options import open_lake
     from isoflop.cli.plot.law_card import is_published
     from isoflop.lakehouse.errors import StoreError
 
     is_there = True
-    if address is None and names and all(map(is_published, names)):
+    if address is None and names and (names == ["phases"] or all(map(is_published, names))):
         try:
             check_exists(address)
         except StoreError:
@@ -136,6 +138,7 @@ def figure_of(
     from isoflop.cli.plot.isoflop_figure import isoflop_figure
     from isoflop.cli.plot.law_card import read_law
     from isoflop.cli.plot.law_figure import law_figure, residual_figure
+    from isoflop.cli.plot.phase_figure import phase_figure
     from isoflop.cli.plot.run_figures import curves_figure, find_runs, select_runs
     from isoflop.lakehouse.errors import EmptySelection, UsageError
     from isoflop.queries.language.syntax.sizes import with_sizes
@@ -145,6 +148,8 @@ def figure_of(
     if not names and where is None:
         raise UsageError("there is nothing to plot", hint="name a law or runs, or choose runs with --where")
     where, held_out = (None if text is None else with_sizes(text) for text in (where, held_out))
+    if kind in (None, "phases") and names == ["phases"] and not (_is_law(lake, "phases") or _is_run(lake, "phases")):
+        return phase_figure()
     if kind is None and len(names) > 1:
         _check_runs(lake, names)
     if kind is None:
@@ -152,6 +157,8 @@ def figure_of(
     if kind == "curves":
         runs = find_runs(lake, names) if where is None else select_runs(lake, where)
         return curves_figure(lake, runs, x=x or "step")
+    if kind == "phases":
+        return phase_figure(lake, find_runs(lake, names) if where is None else select_runs(lake, where))
     if kind == "isoflop" and where is not None:
         return isoflop_figure(lake, condition=where)
     if len(names) != 1:

@@ -202,7 +202,7 @@ def _nothing() -> pa.Table:
 
 
 def answer_clause(question: Question, first: int, last: int) -> pa.Table:
-    """Return the rows of the verb clause in tokens `first` up to, without, `last`.
+    """Return the rows of the verb clause, or the table function, in tokens `first` up to, without, `last`.
 
     Raises
     ------
@@ -210,6 +210,11 @@ def answer_clause(question: Question, first: int, last: int) -> pa.Table:
     """
     from isoflop.queries.language.parse import parse_clause
 
+    found = question.typed.clauses.get(first)
+    if found is not None and found.call:
+        from isoflop.queries.language.calling import answer_call
+
+        return answer_call(question, found)
     try:
         clause = parse_clause(question.text, question.tokens, first, last, question.typed.words)
         return clause.verb.plan(question, clause.node).run()

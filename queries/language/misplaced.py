@@ -33,14 +33,18 @@ def refuse_kept(typed: Text, first: int, index: int) -> StatementError | None:
     Parameters
     ----------
     first : the first token of the statement
-    index : the verb's first token
+    index : the verb's first token, or that of a table function
     """
     opening = typed.words.at(typed.tokens, index)
     kept = _kept(typed.tokens[first:])
-    if kept is None or opening is None or opening.verb.is_statement:
+    clause = typed.clauses.get(index)
+    called = clause.call if clause is not None else None
+    if opening is not None and not opening.verb.is_statement:
+        called = opening.called
+    if kept is None or called is None:
         return None
-    message = f"a {kept} cannot hold {opening.called}, which is answered once"
-    hint = f"CREATE TABLE … AS {opening.called} … keeps the answer"
+    message = f"a {kept} cannot hold {called}, which is answered once"
+    hint = f"CREATE TABLE … AS {'FROM ' if opening is None else ''}{called} … keeps the answer"
     return typed.error("Binder", message, typed.tokens[index], hint)
 
 

@@ -28,6 +28,10 @@ if TYPE_CHECKING:
 
 RELATION = "_isoflop_"
 EXACT = 2.0**53  # up to which every whole number is a DOUBLE
+_TABLE_MACROS = """
+SELECT 1 FROM duckdb_functions()
+WHERE NOT internal AND function_type = 'table_macro' AND lower(function_name) = $name LIMIT 1
+"""
 DEEPEST = 30  # verbs inside verbs
 _ROWS_AROUND = (
     "a verb is answered before the query around it; over its rows, use the law as a function: chin(params, tokens)"
@@ -202,10 +206,10 @@ class Question:
         index = first
         while index < last:
             clause = self.typed.clauses.get(index)
-            if clause is not None:
+            if clause is not None and not (clause.call and self._is_macro(clause.call)):
                 name = self._relation(clause.first, clause.last)
                 composed.relations.add(name)
-                composed.own(f" FROM {name} ", stands_for=index)
+                composed.own(f" {name} " if clause.call else f" FROM {name} ", stands_for=index)
                 index = clause.last
                 continue
             if self.tokens[index].kind is Kind.PARAMETER:
@@ -231,6 +235,10 @@ class Question:
             self._relations[name] = table
             self._answered[first] = name
         return name
+
+    def _is_macro(self, function: str) -> bool:
+        """Return whether the lake has a table macro of this name, which goes before a function of ours."""
+        return bool(self.lake.query(_TABLE_MACROS, {"name": function}).num_rows)
 
     def answer_clause(self, first: int, last: int) -> pa.Table:
         """Return the rows of the verb clause in tokens `first` up to, without, `last`."""

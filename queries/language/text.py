@@ -8,6 +8,8 @@ from functools import cached_property
 from typing import Any
 
 from isoflop.lakehouse.errors import QuerySyntaxError, StatementError
+from isoflop.queries.language.functions import NAMES
+from isoflop.queries.language.syntax.calls import find_calls, may_call
 from isoflop.queries.language.syntax.clauses import Clause, find_clauses, outermost, split_statements
 from isoflop.queries.language.syntax.nodes import Span
 from isoflop.queries.language.syntax.sizes import has_sizes, join_sizes
@@ -32,8 +34,9 @@ class Text:
 
     @classmethod
     def of(cls, text: str, words: Words[Any]) -> Text:
-        """Return a text; one that cannot hold a verb is not split into tokens."""
-        return cls.read(text, words) if words.may_be_in(text) else cls(text, [], words)
+        """Return a text; one that can hold neither a verb nor a table function is not split into tokens."""
+        is_ours = words.may_be_in(text) or may_call(text, NAMES)
+        return cls.read(text, words) if is_ours else cls(text, [], words)
 
     @classmethod
     def read(cls, text: str, words: Words[Any]) -> Text:
@@ -48,9 +51,10 @@ class Text:
 
     @cached_property
     def clauses(self) -> Mapping[int, Clause]:
-        """The verb clauses by their first token, at every depth."""
+        """The verb clauses and the calls of table functions by their first token, at every depth."""
         found: dict[int, Clause] = {}
         for first, last in self.statements:
+            found |= find_calls(self.tokens, first, last, NAMES)
             found |= find_clauses(self.words, self.tokens, first, last)
         return found
 

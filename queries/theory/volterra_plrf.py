@@ -38,10 +38,10 @@ from isoflop.lakehouse.models.random_features import (
     usual_rate_constant,
     weights_seed,
 )
+from isoflop.queries.theory.phases import phase_of
 from isoflop.queries.theory.theory import Array, PredictedCurves, Setting, Steps, Theory
 
 CORRELATED = 128  # directions of most risk whose errors are taken to go together
-IV_A = 1 - np.sqrt(0.5)  # alpha [1] above which the kernel and the floor meet on the frontier
 
 
 class VolterraPlrf(Theory):
@@ -74,8 +74,8 @@ class VolterraPlrf(Theory):
         """Return the powers of compute d B r that loss and width follow on the frontier; empty where there are none."""
         alpha, beta = config["spectrum_exponent"], config["target_exponent"]
         assert isinstance(alpha, int | float) and isinstance(beta, int | float)
-        found = frontier(alpha, beta)
-        return {} if found is None else {"loss": -found[0], "width": found[1]}
+        found = phase_of(alpha, beta)
+        return {} if found is None else {"loss": -found.eta, "width": found.xi}
 
 
 def expected_risk(features: Features, rate: float, batch_size: int, at: Steps) -> Array:
@@ -120,36 +120,6 @@ def _deviation(features: Features, rate: float, batch_size: int, at: Steps, rho:
         variance += 2 * np.sum(between**2) + 4 * np.sum(means * between)
         found[t] = np.sqrt(max(float(variance), 0.0)) if np.isfinite(variance) else np.inf
     return found
-
-
-def frontier(alpha: float, beta: float) -> tuple[float, float] | None:
-    """Return eta and xi: on the frontier the loss falls as compute^-eta and the best width grows as compute^xi.
-
-    Returns None where there is no power law, alpha + beta <= 1/2. On a boundary between phases eta is that of both.
-
-    Example
-    -------
-    >>> frontier(1.0, 0.25), frontier(0.2, 0.2)
-    ((0.5, 0.3333333333333333), None)
-    """
-    if alpha + beta <= 0.5:
-        return None
-    total = 2 * alpha + 2 * beta - 1
-    if 2 * alpha > 1:
-        if 2 * beta <= 1:  # Ia
-            return total / (2 * alpha + 1), 1 / (2 * alpha + 1)
-        if beta <= alpha:  # II
-            return total / (2 * (alpha + beta)), beta / (alpha + beta)
-        return (4 * alpha - 1) / (4 * alpha), 0.5  # III
-    if 2 * beta <= 1:  # Ib
-        return alpha + beta - 0.5, 0.5
-    if alpha > IV_A:  # IVa
-        return alpha, 0.5
-    if alpha > 0.25:  # IVb
-        below = 2 * alpha * beta + alpha - 2 * beta
-        return -(1 - 2 * alpha) * total / (2 * below), (alpha - beta) / below
-    below = alpha * (2 * beta - 3) - 2 * beta + 1  # Ic
-    return -alpha * total / below, -total / (2 * below)
 
 
 VOLTERRA_PLRF = VolterraPlrf()

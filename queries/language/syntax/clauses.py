@@ -28,10 +28,16 @@ _FOLLOWERS = _JOINS | frozenset(
 
 @dataclass(frozen=True)
 class Clause:
-    """A verb clause: tokens `first` up to, without, `last` of its text."""
+    """A verb clause, or a call of a table function: tokens `first` up to, without, `last` of its text.
+
+    Parameters
+    ----------
+    call : the function that is called; None for a verb
+    """
 
     first: int
     last: int
+    call: str | None = None
 
 
 @dataclass(frozen=True)
