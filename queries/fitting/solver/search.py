@@ -157,7 +157,7 @@ def _counted(
     of : weights, targets and objective
     """
     taken = 0
-    for count, enough, hopeless, steps in ROUNDS:
+    for count, enough, hopeless, steps in ROUNDS[-1:] if model.is_costly else ROUNDS:
         if taken < min(count, len(points)):
             least = float(np.min(ended.objective, initial=np.inf))
             more, counts = _straight(model, points[taken:count], *of, least, hopeless, steps)
