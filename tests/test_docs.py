@@ -38,6 +38,7 @@ def transcripts() -> list[tuple[str, str]]:
     return found
 
 
+@pytest.mark.slow
 @pytest.mark.cluster
 def test_the_console_sessions_print_what_they_say(tmp_path: Path) -> None:
     (tmp_path / "sweep.yaml").write_text(blocks("yaml")[0])
@@ -125,6 +126,7 @@ def test_the_picture_is_made_by_the_plot_command() -> None:
     assert picture.startswith("<?xml") and "chin" in README
 
 
+@pytest.mark.slow
 @pytest.mark.cluster
 def test_the_page_on_scripts_runs(tmp_path: Path) -> None:
     page = (ROOT / "docs" / "your_script.md").read_text()

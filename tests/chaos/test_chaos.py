@@ -19,6 +19,7 @@ from tests.chaos.user import loss_at
 from tests.postgres import Postgres, missing
 
 
+@pytest.mark.slow
 def test_a_file_survives_killed_workers_and_holders(tmp_path: Path) -> None:
     figures = Chaos(str(tmp_path / "runs.duckdb"), tmp_path, seed=1, workers=2, steps=6_000).run(seconds=5)
     print(figures)
@@ -26,6 +27,7 @@ def test_a_file_survives_killed_workers_and_holders(tmp_path: Path) -> None:
     assert figures.is_whole, str(figures) + (tmp_path / "messages.txt").read_text()
 
 
+@pytest.mark.slow
 def test_a_shared_catalog_survives_killed_workers_committers_and_postgresql(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -43,12 +45,14 @@ def test_a_shared_catalog_survives_killed_workers_committers_and_postgresql(
     assert figures.is_whole, str(figures) + (tmp_path / "messages.txt").read_text()
 
 
+@pytest.mark.slow
 def test_ordinary_habits_cost_a_file_nothing(tmp_path: Path) -> None:
     (tmp_path / "disk").mkdir()
     figures = Habits(str(tmp_path / "disk" / "runs.duckdb"), tmp_path, seed=21, moments=4).run()
     assert figures.is_whole and figures.points > 0, str(figures)
 
 
+@pytest.mark.slow
 def test_ordinary_habits_cost_a_shared_catalog_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     reason = missing()
     if reason is not None:

@@ -44,6 +44,7 @@ def curve(figure: Figure) -> Line:
     return next(line for line in figure.of(Line) if not line.is_thin)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["auto1", "auto2"])
 def test_its_picture_shows_what_it_predicts(lake: Lakehouse, name: str) -> None:
     figure = law_figure(lake, read_law(lake, name))

@@ -61,6 +61,7 @@ def quick(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, subprocess.Co
     return lake, run_demo(lake, "--quick")
 
 
+@pytest.mark.slow
 @pytest.mark.cluster
 def test_a_quick_demo_trains_fits_and_extrapolates(quick: tuple[Path, subprocess.CompletedProcess[str]]) -> None:
     lake, done = quick
@@ -108,6 +109,7 @@ def test_the_demo_trains_fits_and_extrapolates(whole: tuple[Path, subprocess.Com
     assert "What to type next" in done.stdout
 
 
+@pytest.mark.slow
 @pytest.mark.cluster
 def test_with_nothing_left_to_train_it_is_quick_and_changes_nothing(
     quick: tuple[Path, subprocess.CompletedProcess[str]],

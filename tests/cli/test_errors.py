@@ -37,6 +37,7 @@ def test_a_malformed_statement_points_at_the_token(folder: Path) -> None:
     refused(isoflop("sql", "SELEC 1", folder=folder), 1, "Parser Error", "LINE 1: SELEC 1", "^")
 
 
+@pytest.mark.slow
 def test_a_missing_column_and_an_unknown_law_are_named(folder: Path) -> None:
     refused(isoflop("sql", "FIT los ~ chinchilla(params, tokens) FROM runs", folder=folder), 1, "los", "^")
     refused(
@@ -64,6 +65,7 @@ def test_a_typo_in_a_sweep_file_names_file_and_line(folder: Path) -> None:
     refused(isoflop("sweep", "none.yaml", folder=folder), 2, "none.yaml")
 
 
+@pytest.mark.slow
 def test_a_locked_file_names_its_holder(folder: Path) -> None:
     program = "import duckdb, time; con = duckdb.connect('isoflop.duckdb'); print('held', flush=True); time.sleep(60)"
     with subprocess.Popen([sys.executable, "-c", program], cwd=folder, stdout=subprocess.PIPE, text=True) as holder:
@@ -77,6 +79,7 @@ def test_a_corrupt_store_is_said_to_be_one(folder: Path) -> None:
     refused(isoflop("runs", "--lake", "junk.duckdb", folder=folder), 3, "junk.duckdb is not a DuckDB database")
 
 
+@pytest.mark.slow
 def test_usage_errors_exit_with_two(folder: Path) -> None:
     refused(isoflop("runs", "--nope", folder=folder), 2, "--nope")
     refused(isoflop("runs", "--format", "jsno", folder=folder), 2, "did you mean 'json'?")
@@ -84,6 +87,7 @@ def test_usage_errors_exit_with_two(folder: Path) -> None:
     refused(isoflop("runs", "--lake", ".", folder=folder), 2, "is a folder")
 
 
+@pytest.mark.slow
 def test_every_format_carries_the_same_answer(folder: Path) -> None:
     import io
 

@@ -55,6 +55,7 @@ def test_it_is_drawn_as_a_curve_without_points(lake: Lakehouse) -> None:
     assert figure_of(lake, ["paper"], to=1e24).of(Line)[0].x.max() == pytest.approx(1e24, rel=1e-3)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("entry", ATLAS, ids=lambda entry: entry.name)
 def test_every_published_law_has_a_picture(lake: Lakehouse, entry: PublishedLaw) -> None:
     lake.sql(f"CREATE LAW drawn AS published:{entry.name}")

@@ -40,6 +40,7 @@ READING = (
 )  # fmt: skip
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("command", READING, ids=lambda command: " ".join(command[:2]))
 @pytest.mark.parametrize("way", ["typed", "environment", "neither"])
 def test_a_reading_command_makes_no_lake(

@@ -189,6 +189,7 @@ def test_laws_take_part_in_a_transaction(session: Conversation) -> None:
     assert session.lake.query("FROM laws").num_rows == 1
 
 
+@pytest.mark.slow
 def test_every_example_of_the_help_can_be_typed(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     import isoflop
     from isoflop.cli.verbs import options_of, shown

@@ -22,6 +22,7 @@ def lake(tmp_path: Path) -> str:
     return str(path)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("typed", "value"),
     [("70B", 70_000_000_000), ("1.5T", 1.5e12), ("-2k", -2000), ("'70B'", "70B"), ("web", "web"), ("12f", "12f")],

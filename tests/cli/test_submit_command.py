@@ -109,6 +109,7 @@ def finished(path: Path) -> list[dict[str, object]]:
     return rows
 
 
+@pytest.mark.slow
 def test_a_submitted_sweep_trains_with_the_code_sent_along(head: Head, tmp_path: Path) -> None:
     (tmp_path / "sweep.yaml").write_text(SWEEP)
     command = [
@@ -127,6 +128,7 @@ def test_a_submitted_sweep_trains_with_the_code_sent_along(head: Head, tmp_path:
     assert finished(tmp_path / "r.duckdb") == [{"status": "finished", "runs": 2}]
 
 
+@pytest.mark.slow
 def test_a_script_beside_the_sweep_file_is_sent_along(head: Head, tmp_path: Path) -> None:
     job = tmp_path / "job"
     job.mkdir()
@@ -153,6 +155,7 @@ def test_a_script_beside_the_sweep_file_is_sent_along(head: Head, tmp_path: Path
     assert not any(str(job) in line or "old.duckdb" in line for line in said), said
 
 
+@pytest.mark.slow
 def test_ray_job_submit_runs_the_same_command(head: Head, tmp_path: Path) -> None:
     job = tmp_path / "job"
     job.mkdir()
@@ -166,6 +169,7 @@ def test_ray_job_submit_runs_the_same_command(head: Head, tmp_path: Path) -> Non
     assert finished(tmp_path / "r.duckdb") == [{"status": "finished", "runs": 2}]
 
 
+@pytest.mark.slow
 def test_a_job_with_a_failed_run_gives_its_exit_code(head: Head, tmp_path: Path) -> None:
     (tmp_path / "sweep.yaml").write_text(
         "name: broken\nfamily: transformer\ncorpus: /no/such/folder\ngrid: {width: 32, depth: 1, steps: 1}\n"
@@ -186,6 +190,7 @@ def test_a_job_with_a_failed_run_gives_its_exit_code(head: Head, tmp_path: Path)
     assert "/no/such/folder" in done.stderr
 
 
+@pytest.mark.slow
 def test_nothing_is_taken_without_the_token(head: Head, tmp_path: Path) -> None:
     (tmp_path / "sweep.yaml").write_text(SWEEP)
     command = [

@@ -166,6 +166,7 @@ def test_status_and_logs_answer_from_the_lake(
     assert "has not been started" in capsys.readouterr().err
 
 
+@pytest.mark.slow
 @pytest.mark.cluster
 @pytest.mark.timeout(900)
 def test_ctrl_c_stops_cleanly_and_the_second_run_completes(tmp_path: Path) -> None:

@@ -22,6 +22,7 @@ def run(laws_file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, comman
     return command_line
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("arguments", "statement", "column"),
     [

@@ -94,6 +94,7 @@ def test_a_lake_that_was_brought_up_to_date_stays_locked(tmp_path: Path, version
     assert can_open(path)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("version", range(1, SCHEMA_VERSION))
 def test_an_old_lake_opens_under_a_process_that_hammers_it_and_no_run_is_lost(tmp_path: Path, version: int) -> None:
     path, stop = old_lake(tmp_path / "old.duckdb", version), tmp_path / "stop"

@@ -135,6 +135,7 @@ def test_missing_values_stay_missing(lakehouse: Lakehouse, tmp_path: Path) -> No
     assert rows == [{"loss": 2.5, "batch": None}, {"loss": None, "batch": 7}]
 
 
+@pytest.mark.slow
 def test_a_run_that_has_a_further_setting_now_is_changed(address: str, tmp_path: Path) -> None:
     with Lakehouse(address) as lake:
         for content in ("run_id,loss,n\na,3,1\nb,3,1\n", "run_id,loss,n,extra\na,2,1.5,7\nb,2,2.5,8\n"):

@@ -105,6 +105,7 @@ def test_an_ending_that_is_not_written_is_refused(tmp_path: Path) -> None:
         export_table(AWKWARD, tmp_path / "x.parqet")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("suffix", [".parquet", ".csv", ".jsonl", ".arrow"])
 def test_runs_come_back_as_they_left(filled: Lakehouse, tmp_path: Path, suffix: str) -> None:
     export_table(filled.query("FROM runs"), tmp_path / f"runs{suffix}")

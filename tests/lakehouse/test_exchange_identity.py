@@ -171,6 +171,7 @@ LAYOUTS = st.lists(
 )
 
 
+@pytest.mark.slow
 @settings(max_examples=8, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(layout=LAYOUTS, seed=st.integers(0, 2**16))
 def test_runs_are_sources_whatever_the_order_and_the_way(layout: list[tuple[str, str, str]], seed: int) -> None:

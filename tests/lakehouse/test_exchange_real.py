@@ -47,6 +47,7 @@ def mlflow_store(folder: Path) -> Path:
     return next(path for path in (folder / "mlflow.db", folder / "mlruns") if path.exists())
 
 
+@pytest.mark.slow
 def test_what_mlflow_logs_comes_in_exactly_and_a_grown_run_adds_its_new_points(
     lakehouse: Lakehouse, tmp_path: Path, mlflow_client: Any
 ) -> None:

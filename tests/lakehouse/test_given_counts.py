@@ -28,6 +28,7 @@ def test_counts_are_read_as_people_write_them_and_from_the_settings(lake: Lakeho
     assert row == {"params": 7e9, "tokens": 2e10, "flops": 2.0, "steps": 1000, "said": "20000000000.0"}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("value", [math.nan, -3, True, math.inf, "big", [1], np.float64("nan"), {}])
 @pytest.mark.parametrize("name", ["params", "flops"])
 def test_what_is_no_count_is_one_error_that_names_it(lake: Lakehouse, name: str, value: Any) -> None:

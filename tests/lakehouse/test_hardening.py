@@ -52,6 +52,7 @@ def killed(process: subprocess.Popen[str]) -> None:
 # Disks
 
 
+@pytest.mark.slow
 def test_a_full_disk_kills_the_store_and_room_brings_everything_back(
     tmp_path: Path, small_disk: Callable[[int], SmallDisk], capsys: pytest.CaptureFixture[str]
 ) -> None:

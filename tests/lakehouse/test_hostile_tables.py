@@ -119,6 +119,7 @@ REFUSED: dict[str, tuple[Callable[[Path], Path], str]] = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", REFUSED)
 def test_it_is_refused_with_one_error_within_seconds(name: str, lakehouse: Lakehouse, tmp_path: Path) -> None:
     make, message = REFUSED[name]

@@ -209,6 +209,7 @@ def test_when_the_keeper_dies_another_one_takes_its_place(tmp_path: Path) -> Non
         assert endpoint_of(path).pid != dead
 
 
+@pytest.mark.slow
 def test_a_keeper_that_is_stopped_is_one_clear_error_and_a_run_ends_all_the_same(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:

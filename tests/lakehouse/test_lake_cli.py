@@ -117,6 +117,7 @@ def test_an_empty_lake_and_an_empty_file_are_told_apart(tmp_path: Path) -> None:
     assert isinstance(error, StoreError) and "is empty, 0 bytes" in str(error)
 
 
+@pytest.mark.slow
 def test_a_lake_that_another_program_holds_is_named_with_its_process(tmp_path: Path) -> None:
     path = tmp_path / "runs.duckdb"
     program = f"import sys, duckdb\ncon = duckdb.connect({str(path)!r})\nprint('held', flush=True)\nsys.stdin.read()"

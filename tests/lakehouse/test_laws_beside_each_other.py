@@ -58,6 +58,7 @@ def functions(lake: Lakehouse, *names: str) -> set[str]:
     return found
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("late", "early", "message", "kept"),
     [
@@ -96,6 +97,7 @@ def test_a_refit_of_a_law_that_is_gone_keeps_nothing(lake: Lakehouse) -> None:
     lake.close()
 
 
+@pytest.mark.slow
 def test_what_may_be_gone_or_there_is_no_error(lake: Lakehouse) -> None:
     drop, dropping = planned(lake, "DROP LAW IF EXISTS n")
     make, making = planned(lake, f"CREATE LAW IF NOT EXISTS m AS {FIT}")
@@ -108,6 +110,7 @@ def test_what_may_be_gone_or_there_is_no_error(lake: Lakehouse) -> None:
     lake.close()
 
 
+@pytest.mark.slow
 def test_threads_that_drop_and_rename_leave_no_function_behind(lake: Lakehouse) -> None:
     lost: list[Exception] = []
     for number in range(4):

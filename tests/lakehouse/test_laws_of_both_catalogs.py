@@ -22,6 +22,7 @@ def land(lake: Lakehouse, width: int, loss: float | None = None) -> None:
     lake.drain()
 
 
+@pytest.mark.slow
 def test_a_law_lives_alike_in_both_catalogs(address: str) -> None:
     with isoflop.open(address) as lake:
         for width in (16, 24, 33, 48, 64, 97, 128, 200):
@@ -76,6 +77,7 @@ def test_a_law_lives_alike_in_both_catalogs(address: str) -> None:
         assert lake.query("SELECT mine_upper(4) AS x").to_pylist() == [{"x": 4}]
 
 
+@pytest.mark.slow
 def test_a_copy_of_a_lake_has_its_laws_with_their_functions(
     address: str, tmp_path_factory: pytest.TempPathFactory
 ) -> None:

@@ -72,6 +72,7 @@ def test_a_half_written_file_that_may_have_a_writer_is_reported_and_stays(tmp_pa
         assert foreign.exists() and not unknown.exists()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("what", ["compact", "snapshot"])
 def test_a_rewrite_killed_at_any_moment_leaves_a_whole_lake_and_no_file(tmp_path: Path, what: str) -> None:
     path = tmp_path / "runs.duckdb"

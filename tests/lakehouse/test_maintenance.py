@@ -107,6 +107,7 @@ def test_thinning_keeps_first_last_and_log_spaced_points(lakehouse: Lakehouse) -
         thin_curves(lakehouse, "true", 1)
 
 
+@pytest.mark.slow
 def test_a_snapshot_while_others_write_is_a_whole_lake_of_one_moment(address: str, tmp_path: Path) -> None:
     with Lakehouse(address) as lake:
         filled(lake)
@@ -138,6 +139,7 @@ def test_a_snapshot_while_others_write_is_a_whole_lake_of_one_moment(address: st
             assert copy.query("SELECT count(*) AS n FROM curves WHERE family = 'mine'").to_pylist() == [{"n": 300}]
 
 
+@pytest.mark.slow
 def test_a_compacted_file_is_clustered_smaller_and_the_same(tmp_path: Path) -> None:
     path = tmp_path / "runs.duckdb"
     with Lakehouse(path, hold=True) as lake:
@@ -175,6 +177,7 @@ def test_a_compacted_file_is_clustered_smaller_and_the_same(tmp_path: Path) -> N
         assert find_problems(lake).records() == []
 
 
+@pytest.mark.slow
 def test_a_lake_copied_there_and_back_is_the_same(tmp_path: Path, shared_address: str) -> None:
     first, back = tmp_path / "first.duckdb", tmp_path / "back.duckdb"
     with Lakehouse(first) as lake:
@@ -349,6 +352,7 @@ def test_info_describes_either_kind(address: str) -> None:
         assert (row["address"], row["runs"], row["points"], row["batches"]) == (lake.address, 1, 300, 2)
 
 
+@pytest.mark.slow
 def test_an_attempt_that_never_spoke_takes_nothing_over(address: str) -> None:
     run = RunRecord(family="mine")
     with Lakehouse(address) as lake:

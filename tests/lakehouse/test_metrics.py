@@ -68,6 +68,7 @@ def test_the_best_of_a_metric_follows_its_name_in_finals_and_in_the_check(lakeho
     assert (problem["kind"], problem["subject"]) == ("finals disagree", f"{run.run_id}/1 Accuracy")
 
 
+@pytest.mark.slow
 def test_people_say_which_way_is_better_and_every_best_follows(address: str) -> None:
     with Lakehouse(address) as lake:
         curve(lake, {"elbow": [3.0, 9.0, 5.0], "reward": [3.0, 9.0, 5.0]})
@@ -118,6 +119,7 @@ def test_a_direction_that_is_none_is_refused_with_the_one_that_was_meant(
     assert len(directions(lakehouse)) == 0
 
 
+@pytest.mark.slow
 def test_the_command_line_chooses_lists_and_corrects(tmp_path: Path) -> None:
     address = str(tmp_path / "lake.duckdb")
     with Lakehouse(address) as lake:

@@ -64,6 +64,7 @@ def lake(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Lakehouse]:
         yield opened
 
 
+@pytest.mark.slow
 def test_what_is_committed_between_two_queries_of_a_statement_is_not_seen_by_it(lake: Lakehouse) -> None:
     between = Between(lambda done: land(lake, 300 + done))
     assert lake.sql(TWICE, progress=between).records() == [{"here": 8, "fitted": 8}]
@@ -76,6 +77,7 @@ def test_what_is_committed_between_two_queries_of_a_statement_is_not_seen_by_it(
         session.query("BEGIN; COMMIT")
 
 
+@pytest.mark.slow
 def test_a_shared_lake_answers_a_statement_from_one_state_too(shared_address: str) -> None:
     with isoflop.open(shared_address) as lake:
         land(lake, 16, 24, 33, 48)
@@ -85,6 +87,7 @@ def test_a_shared_lake_answers_a_statement_from_one_state_too(shared_address: st
             assert reader.sql(TWICE, progress=between).records() == [{"here": 5, "fitted": 5}]
 
 
+@pytest.mark.slow
 def test_what_a_statement_writes_is_there_for_everybody_afterwards(lake: Lakehouse) -> None:
     made = lake.sql(f"CREATE LAW size AS {FIT}", progress=Between(lambda done: land(lake, 300 + done)))
     assert made.records()[0]["rows"] == 8
@@ -104,6 +107,7 @@ def test_what_a_statement_writes_is_there_for_everybody_afterwards(lake: Lakehou
     assert len(lake.sql("SHOW LAWS")) == 0
 
 
+@pytest.mark.slow
 def test_the_transaction_of_a_person_is_theirs(lake: Lakehouse) -> None:
     with lake.session() as session:
         session.sql("BEGIN")
@@ -119,6 +123,7 @@ def test_the_transaction_of_a_person_is_theirs(lake: Lakehouse) -> None:
         assert len(lake.sql("SHOW LAWS")) == 1
 
 
+@pytest.mark.slow
 def test_an_error_leaves_no_transaction_open(lake: Lakehouse) -> None:
     with lake.session() as session:
         for wrong in (
@@ -164,6 +169,7 @@ def test_an_error_that_is_passed_over_does_not_spoil_the_statement(tmp_path: Pat
         assert len(lake.sql("SELECT * FROM (EXTRAPOLATE size_law TO size = 1e9), (SELECT count(*) FROM runs)")) == 1
 
 
+@pytest.mark.slow
 def test_a_lake_open_for_reading_only_answers_from_one_state_too(lake: Lakehouse) -> None:
     is_file = not lake.is_shared and lake.is_owner
     if is_file:
@@ -183,6 +189,7 @@ def test_a_lake_open_for_reading_only_answers_from_one_state_too(lake: Lakehouse
                 session.sql(f"CREATE LAW size AS {FIT}")
 
 
+@pytest.mark.slow
 def test_a_file_is_not_rewritten_under_a_statement(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("isoflop.lakehouse.backends.store.WAIT_FOR_STATEMENTS", 0.0)
     with isoflop.open(tmp_path / "runs.duckdb") as lake:

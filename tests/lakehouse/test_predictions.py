@@ -52,6 +52,7 @@ def trained(address: str) -> Iterator[tuple[Lakehouse, list[str]]]:
         yield lake, ids
 
 
+@pytest.mark.slow
 def test_predictions_lie_beside_the_runs(trained: tuple[Lakehouse, list[str]]) -> None:
     lake, ids = trained
     found = predict_runs(lake, VOLTERRA)
@@ -68,6 +69,7 @@ def test_predictions_lie_beside_the_runs(trained: tuple[Lakehouse, list[str]]) -
     assert np.mean([abs(row["value"] - row["predicted"]) < 3 * row["deviation"] for row in beside]) > 0.8
 
 
+@pytest.mark.slow
 def test_asking_again_replaces_what_the_same_version_said(trained: tuple[Lakehouse, list[str]]) -> None:
     lake, ids = trained
     predict_runs(lake, VOLTERRA)
@@ -87,6 +89,7 @@ def test_asking_again_replaces_what_the_same_version_said(trained: tuple[Lakehou
     ]
 
 
+@pytest.mark.slow
 def test_theories_are_scored_best_first_and_fit_nothing(trained: tuple[Lakehouse, list[str]]) -> None:
     lake, ids = trained
     theories = [Twice(), VOLTERRA]
@@ -108,6 +111,7 @@ def test_a_run_without_points_is_predicted_at_steps_of_equal_ratio(lakehouse: La
     assert steps[0] == 0 and steps[-1] == 1000 and len(steps) > 20
 
 
+@pytest.mark.slow
 def test_predictions_go_with_their_run(trained: tuple[Lakehouse, list[str]]) -> None:
     lake, ids = trained
     predict_runs(lake, VOLTERRA)

@@ -47,6 +47,7 @@ def ended(processes: list[subprocess.Popen[str]]) -> None:
         assert process.returncode == 0, said
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("seconds", [0.0, 1.0])
 def test_processes_that_begin_and_end_together_all_end_and_all_is_there(tmp_path: Path, seconds: float) -> None:
     path = tmp_path / "runs.duckdb"
@@ -197,6 +198,7 @@ def test_training_does_not_wait_for_a_reader_that_has_the_file_open(
         assert rows == [{"n": 3}]
 
 
+@pytest.mark.slow
 def test_a_keeper_that_is_killed_again_and_again_costs_nothing(tmp_path: Path) -> None:
     path = tmp_path / "runs.duckdb"
     with isoflop.open(path) as lake, lake.run("mine", {"k": 1}) as run:
@@ -288,6 +290,7 @@ def test_a_working_folder_with_modules_of_its_own_and_a_long_temporary_one_do_no
     assert done.returncode == 0, done.stderr
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("family", "config"),
     [(1, {}), ("", {}), ("mine", {"big": 10**400}), ("mine", {"a\0b": 1}), ("mine", {"k": object()})],

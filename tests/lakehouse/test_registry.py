@@ -24,6 +24,7 @@ class Overtaken(Lakehouse):
         super().write(*arguments)
 
 
+@pytest.mark.slow
 def test_a_column_that_somebody_else_added_meanwhile_is_kept(address: str) -> None:
     with Overtaken(address) as lake:
         lake.record_runs([RunRecord(family="f", config={"a": 1})])

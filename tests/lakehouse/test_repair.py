@@ -279,6 +279,7 @@ def test_damage_met_after_opening_is_a_store_error_in_every_path_and_its_rows_ar
     assert again[0]["salvaged"] == row["salvaged"] + "-2"
 
 
+@pytest.mark.slow
 def test_a_drain_into_a_damaged_lake_keeps_its_batches_and_says_what_is_wrong(tmp_path: Path) -> None:
     path = tmp_path / "runs.duckdb"
     run = RunRecord(family="m")

@@ -55,6 +55,7 @@ def lake(address: str) -> Iterator[Lakehouse]:
         yield opened
 
 
+@pytest.mark.slow
 def test_rows_that_left_a_file_leave_the_lake_with_all_that_is_known(lake: Lakehouse, tmp_path: Path) -> None:
     path = runs_file(tmp_path / "runs.csv")
     other = runs_file(tmp_path / "elsewhere" / "other.csv", (11, 12))
@@ -94,6 +95,7 @@ def test_curves_and_predictions_of_a_removed_run_go_too(lakehouse: Lakehouse, tm
     assert tables == [{"m": 2, "f": 1, "a": 1}]
 
 
+@pytest.mark.slow
 def test_it_is_one_transaction(lake: Lakehouse, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = runs_file(tmp_path / "runs.csv")
     import_path(lake, path)
@@ -186,6 +188,7 @@ def test_each_of_several_paths_replaces_its_own(tmp_path: Path) -> None:
         assert names(lake) == ["m10", "m160", "m80"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("answer", ["y", "n"])
 def test_a_terminal_is_asked(tmp_path: Path, answer: str) -> None:
     path = runs_file(tmp_path / "runs.csv", (10, 20))

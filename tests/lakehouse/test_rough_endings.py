@@ -52,6 +52,7 @@ with lake.run("killed", {}) as run:
 """
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("gap", [0.01, 0.1])
 def test_ctrl_c_again_and_again_ends_the_run_with_all_its_points(tmp_path: Path, gap: float) -> None:
     path = tmp_path / "runs.duckdb"
@@ -76,6 +77,7 @@ def test_an_interrupt_is_heard_once_what_must_be_done_is_done() -> None:
     assert done == [0, 1, 2] and signal.getsignal(signal.SIGINT) is signal.default_int_handler
 
 
+@pytest.mark.slow
 def test_the_run_of_a_killed_script_becomes_lost_without_a_command(tmp_path: Path) -> None:
     path = tmp_path / "runs.duckdb"
     script = subprocess.Popen([sys.executable, "-c", KILLED, str(path)], stdout=subprocess.PIPE, text=True)

@@ -36,6 +36,7 @@ def spooled(lake: Lakehouse, run: RunRecord, steps: range, attempt: int = 1) -> 
             spool.log(step, loss=1.0 / (step + 1))
 
 
+@pytest.mark.slow
 def test_both_catalogs_answer_alike(address: str) -> None:
     with Lakehouse(address, hold=True) as lake:
         assert lake.is_new
@@ -84,6 +85,7 @@ def test_another_process_reads_while_one_commits(shared_address: str) -> None:
         assert find_problems(lake).records() == []
 
 
+@pytest.mark.slow
 def test_of_two_committers_the_older_is_fenced_out_within_one_commit(shared_address: str) -> None:
     run = RunRecord(family="mine")
     with Lakehouse(shared_address) as older, Lakehouse(shared_address) as newer:
@@ -102,6 +104,7 @@ def test_of_two_committers_the_older_is_fenced_out_within_one_commit(shared_addr
         assert older.query("SELECT count(*) AS n FROM metrics").to_pylist() == [{"n": 20}]
 
 
+@pytest.mark.slow
 def test_a_killed_committer_is_replaced_at_once_and_a_closed_one_lets_go(shared_address: str) -> None:
     program = (
         f"import time\nfrom isoflop.lakehouse import Lakehouse\nlake = Lakehouse({shared_address!r}, hold=True)\n"
@@ -128,6 +131,7 @@ def test_a_killed_committer_is_replaced_at_once_and_a_closed_one_lets_go(shared_
         assert lake.drain().points == 4
 
 
+@pytest.mark.slow
 def test_many_writers_at_once_lose_and_double_nothing(shared_address: str) -> None:
     run = RunRecord(family="mine")
     with Lakehouse(shared_address) as lake:
@@ -151,6 +155,7 @@ def test_many_writers_at_once_lose_and_double_nothing(shared_address: str) -> No
         assert find_problems(lake).records() == []
 
 
+@pytest.mark.slow
 def test_the_spool_waits_while_the_catalog_is_away(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, server: Postgres
 ) -> None:
@@ -191,6 +196,7 @@ def test_a_catalog_that_refuses_us_says_where_the_password_goes(
     assert "guess" not in str(caught.value)
 
 
+@pytest.mark.slow
 def test_upkeep_merges_files_in_order_and_changes_no_answer(shared_address: str) -> None:
     runs = [RunRecord(family="mine", config={"i": i}) for i in range(3)]
     with Lakehouse(shared_address) as lake:
@@ -298,6 +304,7 @@ def test_a_committer_that_was_paused_finds_itself_replaced_and_commits_nothing(s
         older.communicate()
 
 
+@pytest.mark.slow
 def test_a_silent_committer_of_another_machine_is_replaced_without_force(shared_address: str) -> None:
     run = RunRecord(family="mine")
     with Lakehouse(shared_address) as older, Lakehouse(shared_address) as newer:
@@ -316,6 +323,7 @@ def test_a_silent_committer_of_another_machine_is_replaced_without_force(shared_
         assert find_problems(newer).records() == []
 
 
+@pytest.mark.slow
 def test_a_migration_is_one_transaction_and_keeps_the_old_tables(
     shared_address: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -358,6 +366,7 @@ def test_a_migration_is_one_transaction_and_keeps_the_old_tables(
         assert lake.query("SELECT count(*) AS n FROM curves").to_pylist() == [{"n": 10}]
 
 
+@pytest.mark.slow
 def test_a_check_beside_training_waits_for_the_process_that_commits(address: str) -> None:
     with Lakehouse(address, hold=True) as training, training.run("mine", {"a": 1}) as run:
         for step in range(30):

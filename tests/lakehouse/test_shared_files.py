@@ -46,6 +46,7 @@ def file_of(lake: Lakehouse, table: str) -> Path:
     return Path(row["data_file"])
 
 
+@pytest.mark.slow
 def test_every_statement_says_which_file_of_which_table_is_gone(lake: Lakehouse) -> None:
     file = file_of(lake, "big")
     kept = file.rename(file.with_suffix(".kept"))
@@ -69,6 +70,7 @@ def test_every_statement_says_which_file_of_which_table_is_gone(lake: Lakehouse)
     assert lake.sql("SELECT count(loss) FROM big").rows() == [(20000,)]
 
 
+@pytest.mark.slow
 def test_the_check_names_every_file_that_is_gone(
     lake: Lakehouse, shared_address: str, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:
@@ -95,6 +97,7 @@ def test_the_check_names_every_file_that_is_gone(
     assert left.value.code and {row["subject"] for row in json.loads(capfd.readouterr().out)} == {"big", "other"}
 
 
+@pytest.mark.slow
 def test_a_check_answers_where_a_table_of_its_own_lacks_a_file(lake: Lakehouse, shared_address: str) -> None:
     with lake.run("mine", {"width": 8}, params=10.0) as run:
         run.log(step=1, loss=2.5)
@@ -106,6 +109,7 @@ def test_a_check_answers_where_a_table_of_its_own_lacks_a_file(lake: Lakehouse, 
         lake.sql("SELECT name FROM runs")
 
 
+@pytest.mark.slow
 def test_a_file_that_is_no_table_s_is_duckdb_s_own_matter(lake: Lakehouse, tmp_path: Path) -> None:
     with pytest.raises(duckdb.IOException, match="No files found"):
         lake.sql(f"FROM '{tmp_path}/nothing.parquet'")

@@ -166,6 +166,7 @@ def test_a_statement_that_may_have_been_carried_out_is_not_repeated(own: Postgre
         assert lake.query("SELECT count(*) AS n FROM runs").to_pylist() == [{"n": 0}]
 
 
+@pytest.mark.slow
 def test_a_frozen_catalog_is_given_up_after_a_while(
     own: Postgres, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -199,6 +200,7 @@ def test_a_frozen_catalog_is_given_up_after_a_while(
         assert reader.query("SELECT count(*) AS n FROM sweeps").to_pylist() in ([{"n": 0}], [{"n": 1}])
 
 
+@pytest.mark.slow
 def test_a_long_question_is_waited_for_as_long_as_the_catalog_greets_back(
     shared_address: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:

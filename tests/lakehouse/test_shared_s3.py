@@ -80,6 +80,7 @@ def isoflop(monkeypatch: pytest.MonkeyPatch) -> Callable[..., object]:
     return run
 
 
+@pytest.mark.slow
 def test_a_lake_lives_in_an_object_store(address: str, bucket: Bucket) -> None:
     run = RunRecord(family="mine", config={"width": 8})
     with Lakehouse(address) as lake:
@@ -126,6 +127,7 @@ def test_what_cannot_be_written_to_the_bucket_waits_in_the_spool(
     assert not [secret for secret in SECRETS.values() if secret in told]
 
 
+@pytest.mark.slow
 def test_no_secret_is_in_the_store_the_spool_or_anything_said(
     address: str,
     bucket: Bucket,

@@ -61,6 +61,7 @@ def sessions(shared_address: str) -> Iterator[Callable[[], dict[str, Count]]]:
         yield open_all
 
 
+@pytest.mark.slow
 def test_every_kind_of_session_survives_upkeep_between_new_config_keys(
     shared_address: str, sessions: Callable[[], dict[str, Count]]
 ) -> None:
@@ -78,6 +79,7 @@ def test_every_kind_of_session_survives_upkeep_between_new_config_keys(
         assert find_problems(other).records() == []
 
 
+@pytest.mark.slow
 def test_a_lake_that_keeps_rows_of_several_versions_in_its_catalog_survives_upkeep(
     shared_address: str, sessions: Callable[[], dict[str, Count]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -110,6 +112,7 @@ def test_a_lake_that_keeps_rows_of_several_versions_in_its_catalog_survives_upke
         ]
 
 
+@pytest.mark.slow
 def test_a_flush_of_plain_duckdb_takes_nothing_from_others(
     shared_address: str, sessions: Callable[[], dict[str, Count]]
 ) -> None:
@@ -123,6 +126,7 @@ def test_a_flush_of_plain_duckdb_takes_nothing_from_others(
         assert find_problems(lake).records() == []
 
 
+@pytest.mark.slow
 def test_a_process_with_ever_new_config_keys_outlives_upkeep_from_another(shared_address: str) -> None:
     program = (
         "import sys\nfrom isoflop.lakehouse import Lakehouse, RunRecord, Spool\nlake = Lakehouse(sys.argv[1])\n"
@@ -151,6 +155,7 @@ def test_a_process_with_ever_new_config_keys_outlives_upkeep_from_another(shared
         process.communicate()
 
 
+@pytest.mark.slow
 def test_a_store_whose_database_died_attaches_the_lake_anew_and_a_session_is_told(shared_address: str) -> None:
     run = RunRecord(family="mine", config={"k": 1})
     with Lakehouse(shared_address) as lake, plain_session(shared_address, read_only=False) as plain:

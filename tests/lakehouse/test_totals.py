@@ -40,6 +40,7 @@ def notes(lake: Lakehouse) -> list[str]:
     ]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["tokens", "Tokens", "flops", "FLOPs"])
 def test_a_series_that_grows_is_the_total_and_what_was_declared_loses(address: str, name: str) -> None:
     with Lakehouse(address) as lake:

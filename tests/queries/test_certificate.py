@@ -29,6 +29,7 @@ from tests.bench.curve_worlds import curve
 Array = NDArray[np.float64]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("objective", [Huber(), LeastSquares()], ids=["huber", "squares"])
 @pytest.mark.parametrize(
     ("law", "number"), [(POWER, 3), (SATURATING_POWER, 6), (BOUNDED_POWER, 1), (KAPLAN, 24), (BNSL, 0)]
@@ -55,6 +56,7 @@ def test_random_points_know_nothing_of_the_rows() -> None:
             assert np.ptp(column) > 0.9 * (high - low)
 
 
+@pytest.mark.slow
 def test_a_better_basin_beside_one_that_all_good_starts_end_in() -> None:
     """A plateau, then a power: starts with the heights solved for all bend the curve where the plateau ends."""
     planted = curve(0)

@@ -128,6 +128,7 @@ def test_the_same_flops_are_expected_to_narrow_more_than_on_a_uniform_grid(world
     assert uniform.variance(range(len(grid))) > 1.5 * plan.narrowing[-1, 0] ** 2
 
 
+@pytest.mark.slow
 def test_simulated_designs_err_less_than_a_uniform_grid_for_the_same_flops() -> None:
     world, errors = WORLDS[0], {"design": [], "grid": []}  # type: ignore[var-annotated]
     target = np.array([world.target])

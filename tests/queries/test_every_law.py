@@ -48,6 +48,7 @@ def test_every_plan_is_of_a_law() -> None:
     assert set(PLANTED) | set(PLANTED_SUMS) <= set(LAWS)
 
 
+@pytest.mark.slow
 def test_planted_coefficients_come_back_exactly_without_noise(planted: tuple[Law, Array, Array]) -> None:
     law, coefficients, inputs = planted
     values = _values(law, coefficients, inputs)
@@ -60,6 +61,7 @@ def test_planted_coefficients_come_back_exactly_without_noise(planted: tuple[Law
     np.testing.assert_allclose(fit.coefficients, coefficients, rtol=1e-6)
 
 
+@pytest.mark.slow
 def test_planted_coefficients_lie_within_four_standard_errors_with_noise(planted: tuple[Law, Array, Array]) -> None:
     law, coefficients, inputs = planted
     values = _values(law, coefficients, inputs)
@@ -160,6 +162,7 @@ def test_the_macro_predicts_what_the_law_predicts(planted: tuple[Law, Array, Arr
     np.testing.assert_allclose(np.array(found)[:, 0], law.predict(coefficients, inputs), rtol=1e-12)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("draws", "drift", "level"), [(40, 0.0, 0.5), (1000, 0.02, 0.95)])
 def test_the_bounds_in_sql_are_those_of_a_prediction(
     planted: tuple[Law, Array, Array], draws: int, drift: float, level: float

@@ -38,6 +38,7 @@ def test_a_spectrum_without_a_sum_is_refused() -> None:
         rich_exponents(1.0, 0.5)
 
 
+@pytest.mark.slow
 def test_the_curve_is_that_of_a_wide_network() -> None:
     size, width, rate, alpha, beta = 200, 4000, 0.005, 2.0, 0.5
     number = np.arange(1, size + 1)
@@ -63,6 +64,7 @@ BANDS = {
 }  # fmt: skip
 
 
+@pytest.mark.slow
 def test_the_slopes_of_the_curve_and_what_a_hard_task_gains() -> None:
     at, found = np.geomspace(20, 2000, 6), {}
     for (beta, richness), (low, high) in BANDS.items():

@@ -51,6 +51,7 @@ def test_the_steps_taken_one_by_one_are_the_fit(planted_rows: Runs) -> None:
     assert verdict == whole.verdict and verdict.status == "converged"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("resamples", "taken"), [(0, FORWARD_RESAMPLES), (30, 30), (1000, FORWARD_RESAMPLES)])
 def test_a_fit_with_few_resamples_has_a_quick_forward_check(planted_rows: Runs, resamples: int, taken: int) -> None:
     options = FitOptions(resamples=resamples, forward=True, seed=2)

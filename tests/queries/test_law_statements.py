@@ -35,6 +35,7 @@ def lake(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lakehouse]:
         yield lake
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("law", sorted(CASES))
 def test_a_fitted_law_is_a_macro_that_gives_the_losses_back(lake: Lakehouse, law: str) -> None:
     columns, coefficients = CASES[law]

@@ -153,6 +153,7 @@ def planted() -> tuple[Array, Array, Array, Array]:
     return (*small, *large)
 
 
+@pytest.mark.slow
 def test_a_fit_predicts_much_larger_runs_and_beats_a_law_without_batch(
     planted: tuple[Array, Array, Array, Array],
 ) -> None:

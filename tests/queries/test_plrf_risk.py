@@ -39,6 +39,7 @@ def test_forcing_and_kernel_are_exact_before_training(alpha: float, beta: float,
 
 
 # Far beyond the slowest direction, 0.4 to 10,000 steps, what is left of the kernel is that of the rarest draws.
+@pytest.mark.slow
 @pytest.mark.parametrize(("alpha", "beta", "longest"), [(0.8, 0.7, 10_000), (0.4, 0.8, 1000), (0.8, 1.2, 10_000)])
 def test_forcing_and_kernel_are_the_means_over_draws_of_w(alpha: float, beta: float, longest: int) -> None:
     asked, at = problem(200, alpha, beta), np.array([1, 10, 100, longest])

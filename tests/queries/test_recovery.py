@@ -15,6 +15,7 @@ from tests.bench.bench_recovery import CHECKED, EVERY, FEW, HIGHEST, LOWEST, MOS
 QUICK = ("step_time", "ptq", "optimal_batch")  # one of each kind of objective, a fit of which takes milliseconds
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", QUICK)
 def test_cheap_laws_give_planted_coefficients_back(name: str) -> None:
     found = recover(name, resamples=100)

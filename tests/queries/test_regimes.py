@@ -54,6 +54,7 @@ def test_the_loss_solves_the_two_equations_of_the_equivalent() -> None:
     assert solved == pytest.approx(0.688, abs=5e-3)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("data", "params"), [(40, 160), (160, 40), (80, 400)])
 def test_least_squares_on_draws_has_the_loss(data: int, params: int) -> None:
     variance = np.arange(1, FEW + 1) ** -1.5

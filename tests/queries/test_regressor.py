@@ -105,6 +105,7 @@ def _power_of_the_product(num_columns: int) -> Formula:
     return parse_formula(law, [floor("E"), amplitude("A"), exponent("alpha")], names)
 
 
+@pytest.mark.slow
 @pytest.mark.filterwarnings("ignore::sklearn.exceptions.SkipTestWarning")
 def test_scikit_learns_own_checks_pass_but_for_the_listed_ones() -> None:
     model = LawRegressor(_power_of_the_product, resamples=0)

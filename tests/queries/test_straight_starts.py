@@ -87,6 +87,7 @@ def test_a_dead_term_is_tried_alive_and_a_living_one_dead() -> None:
     assert (tried[len(SHARES) * len(STEEPER), size] < -30).all()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("objective", [None, LeastSquares()], ids=["huber", "squares"])
 def test_seeds_agree_on_broken_curves(objective: Objective | None) -> None:
     for world in range(3):

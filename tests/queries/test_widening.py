@@ -175,6 +175,7 @@ def test_a_law_that_kept_a_factor_grows_as_planted_worlds_do(lakehouse: Lakehous
     assert 0.3 < (then["upper"] - then["lower"]) / (now["upper"] - now["lower"]) < 3
 
 
+@pytest.mark.slow
 def test_calibrated_intervals_hold_what_they_say_where_plain_ones_do_not() -> None:
     kind = next(kind for kind in KINDS if kind.name == "kaplan")
     found = [judged(kind, seed) for seed in range(500, 506)]

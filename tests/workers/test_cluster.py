@@ -186,6 +186,7 @@ def test_a_sweep_can_stop_at_the_first_failure(
     assert any("first failure" in event.message for event in state.events)
 
 
+@pytest.mark.slow
 def test_a_failing_run_does_not_stop_the_others(
     lakehouse: Lakehouse, sweep_of: Callable[..., Sweep], ray_session: RaySession
 ) -> None:

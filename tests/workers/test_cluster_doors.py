@@ -74,6 +74,7 @@ def is_loopback(address: str) -> bool:
     return address == "::1" or address.removeprefix("::ffff:").startswith("127.")
 
 
+@pytest.mark.slow
 @pytest.mark.cluster
 def test_every_socket_of_an_embedded_cluster_listens_on_loopback(ray_session: RaySession) -> None:
     import ray

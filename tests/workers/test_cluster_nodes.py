@@ -22,6 +22,7 @@ retries: {preempted: 1, crash: 0}
 """
 
 
+@pytest.mark.slow
 @pytest.mark.cluster
 def test_what_another_node_measures_arrives_and_a_lost_node_is_made_up_for(tmp_path: Path) -> None:
     (tmp_path / "sweep.yaml").write_text(SWEEP)

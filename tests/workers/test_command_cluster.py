@@ -141,6 +141,7 @@ def test_a_second_attempt_goes_on_from_the_first_ones_folder(
     ]
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(sys.platform != "linux", reason="finds processes in /proc")
 def test_a_script_that_hangs_is_ended_with_all_its_processes(
     lakehouse: Lakehouse, script_of: Callable[..., Sweep], ray_session: RaySession, tmp_path: Path
@@ -154,6 +155,7 @@ def test_a_script_that_hangs_is_ended_with_all_its_processes(
     assert len(pids) == 4 and not any(map(is_alive, pids))
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(sys.platform != "linux", reason="finds processes in /proc")
 @pytest.mark.parametrize("end", ["worker", "interrupt"])
 def test_a_lost_worker_and_ctrl_c_leave_no_orphan(

@@ -154,6 +154,7 @@ def test_a_run_has_the_same_bits_alone_and_in_company(family: type[Experiment], 
     assert len({tuple(points) for points in together.values()}) == 4, "different seeds give the same numbers"
 
 
+@pytest.mark.slow
 def test_a_stopped_run_goes_on_to_the_same_bits(family: type[Experiment], tmp_path: Path) -> None:
     run = example(family)
     with Lakehouse(tmp_path / "straight.duckdb") as lake:

@@ -197,6 +197,7 @@ MISTAKES = [
 ]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("change", "message"), MISTAKES, ids=[change[1].strip()[:40] for change, _ in MISTAKES])
 def test_a_mistake_is_named_with_its_line(tmp_path: Path, change: tuple[str, str], message: str) -> None:
     assert change[0] in TRANSFORMER

@@ -32,6 +32,7 @@ def lake(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lakehouse]:
         yield opened
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "statement",
     [

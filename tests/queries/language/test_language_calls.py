@@ -103,6 +103,7 @@ def test_what_is_wrong_is_said_where_it_stands(lakehouse: Lakehouse, text: str) 
 RATE = {"learning_rate": "0.1"}  # larger ones make SGD diverge
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("function", TABLE_FUNCTIONS, ids=lambda function: function.name)
 def test_every_function_answers_with_the_columns_it_says(lakehouse: Lakehouse, function: TableFunction) -> None:
     assert function is NAMES[function.name]

@@ -199,6 +199,7 @@ SQL_OVER_A_WORD = (
 )  # fmt: skip
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("word", WORDS)
 def test_plain_sql_over_a_table_and_a_column_called_like_a_verb_is_duckdbs(tmp_path: Path, word: str) -> None:
     rows = f"INSERT INTO {word} VALUES (1), (2), (NULL)"

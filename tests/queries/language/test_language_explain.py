@@ -137,6 +137,7 @@ def state(lake: Lakehouse) -> list[object]:
     return lake.query(text).to_pylist()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("verb", VERBS)
 def test_every_verb_is_explained_and_nothing_is_done(
     planted: Lakehouse, monkeypatch: pytest.MonkeyPatch, verb: str
@@ -169,6 +170,7 @@ def test_every_verb_is_explained_and_nothing_is_done(
     assert state(planted) == before
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("verb", "answer"),
     [
@@ -227,6 +229,7 @@ def is_about_rows(sql: str) -> bool:
     return not re.search(r"store\.|duckdb_|sum\(hash\(|_isoflop_targets|^FROM runs LIMIT 0$", sql)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("verb", [verb for verb in KNOWN if verb is not EXPLAIN], ids=lambda verb: verb.key)
 def test_the_sql_that_is_shown_is_the_sql_that_is_sent(
     planted: Lakehouse, monkeypatch: pytest.MonkeyPatch, verb: Verb[Any]

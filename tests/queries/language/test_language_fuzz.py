@@ -270,6 +270,7 @@ def watched(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Watched]:
             os.chdir(before)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("statement", SOUND)
 def test_the_sound_statements_are_sound(watched: Watched, statement: str) -> None:
     assert watched.lake.sql(statement) is not None

@@ -98,6 +98,7 @@ def test_functions_follow_their_law(lakehouse: Lakehouse) -> None:
     assert functions() == []
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("made", "name", "message"),
     [

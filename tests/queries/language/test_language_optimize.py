@@ -23,6 +23,7 @@ def closed_form(planted: Lakehouse, budget: float) -> tuple[float, float]:
     return params, budget / 6 / params
 
 
+@pytest.mark.slow
 def test_the_frontier_is_the_closed_form(planted: Lakehouse) -> None:
     answer = planted.sql(
         f"OPTIMIZE chin MINIMIZE loss {OVER} SUBJECT TO {COMPUTE} <= budget "
@@ -62,6 +63,7 @@ def test_the_cheapest_way_to_a_loss(planted: Lakehouse) -> None:
     assert math.log(row["params"] / best["params"]) == pytest.approx(0, abs=1e-5)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "each",
     [
@@ -88,6 +90,7 @@ def test_for_each_may_give_an_input_and_ratios_may_bind(planted: Lakehouse) -> N
     assert [row["binding"] for row in answer.records()] == [["tokens <= 20 * params"], [f"{COMPUTE} <= 1e22"]]
 
 
+@pytest.mark.slow
 def test_whole_numbers_are_whole(planted: Lakehouse) -> None:
     text = (
         "OPTIMIZE (FIT loss ~ chinchilla(12 * depth * width ^ 2, tokens) "

@@ -25,6 +25,7 @@ def laws(planted: Lakehouse) -> Lakehouse:
     return planted
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("short", "behind"),
     [

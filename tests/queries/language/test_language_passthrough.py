@@ -101,6 +101,7 @@ def in_folder(text: str, folder: Path) -> str:
     return text.replace("{folder}", str(folder))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("text", SOUND)
 def test_a_statement_of_duckdb_is_answered_as_by_duckdb(twins, text: str) -> None:
     lake, plain, folder = twins

@@ -51,6 +51,7 @@ PLACES = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("place", PLACES)
 @pytest.mark.parametrize("verb", RELATIONS)
 def test_a_verb_has_the_same_rows_in_every_place(
@@ -60,6 +61,7 @@ def test_a_verb_has_the_same_rows_in_every_place(
     assert asked[verb]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("verb", RELATIONS)
 def test_a_verb_is_kept_in_a_table_and_in_a_file(
     planted: Lakehouse, asked: dict[str, list[str]], verb: str, tmp_path: Path
@@ -73,6 +75,7 @@ def test_a_verb_is_kept_in_a_table_and_in_a_file(
     assert len(planted.sql(f"FROM '{tmp_path / 'kept.parquet'}'")) == len(asked[verb])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("verb", RELATIONS)
 def test_a_verb_is_read_by_other_verbs(planted: Lakehouse, asked: dict[str, list[str]], verb: str) -> None:
     counted = f"SELECT count(*) * 1e9 AS params, 2e10 AS tokens FROM ({RELATIONS[verb][0]}) v"
@@ -85,6 +88,7 @@ def test_a_verb_is_read_by_other_verbs(planted: Lakehouse, asked: dict[str, list
     assert fitted["rows"] == 60
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("verb", RELATIONS)
 @pytest.mark.parametrize("style", ["$name", "?", "$1"])
 def test_a_verb_takes_parameters_inside_and_around(

@@ -36,6 +36,7 @@ def said(lake: Lakehouse, statement: str) -> str:
     return "\n".join(lake.sql(statement).notes)
 
 
+@pytest.mark.slow
 def test_rows_have_changed_only_where_they_have(lake: Lakehouse) -> None:
     for name in FORMS:
         assert "changed" not in said(lake, f"RESIDUALS {name}"), name
@@ -47,6 +48,7 @@ def test_rows_have_changed_only_where_they_have(lake: Lakehouse) -> None:
     assert "'scaled' is stale" in said(lake, average)
 
 
+@pytest.mark.slow
 def test_a_ratio_is_not_taken_for_its_columns(lake: Lakehouse) -> None:
     asked = "COMPARE ratio, scaled FROM points"
     assert "column meant" not in said(lake, asked)

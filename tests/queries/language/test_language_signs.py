@@ -181,6 +181,7 @@ def test_an_average_lies_between_its_laws(signed: Lakehouse) -> None:
     assert row["lower"] < row["predicted_score"] < row["upper"] < 0
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("intervals", ["percentile", "profile", "jackknife"])
 @pytest.mark.parametrize("bootstrap", ["auto", "case", "wild", "residual"])
 def test_intervals_of_coefficients_hold_what_was_planted(signed: Lakehouse, intervals: str, bootstrap: str) -> None:
@@ -190,6 +191,7 @@ def test_intervals_of_coefficients_hold_what_was_planted(signed: Lakehouse, inte
         assert row["lower"][name] < value < row["upper"][name], name
 
 
+@pytest.mark.slow
 def test_groups_have_each_the_scatter_of_its_rows(signed: Lakehouse) -> None:
     query = f"FIT score ~ {FORM} FROM (FROM runs_of_any_sign UNION ALL FROM above) GROUP BY score > 3.9 {PLAIN}"
     assert len(signed.sql(query)) == 2

@@ -15,6 +15,7 @@ OVER = "OVER params IN [10M, 1T] LOG, tokens IN [1B, 100T] LOG"
 PLAIN_OVER = "OVER params IN [1e7, 1e12] LOG, tokens IN [1e9, 1e14] LOG"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("short", "long"),
     [

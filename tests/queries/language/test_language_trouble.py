@@ -77,6 +77,7 @@ MISFIT = "the law explains 0% of how loss varies among most rows"
 ASKED = "TO params = 1e7"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("statement", "title"),
     [

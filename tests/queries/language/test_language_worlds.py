@@ -182,6 +182,7 @@ def lake(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lakehouse]:
 CALM = {"deadline": None, "suppress_health_check": list(HealthCheck), "database": None}
 
 
+@pytest.mark.slow
 @settings(max_examples=25, derandomize=True, **CALM)
 @given(st.integers(0, 2**64))
 def test_every_verb_gives_the_number_of_the_coefficients(lake: Lakehouse, seed: int) -> None:

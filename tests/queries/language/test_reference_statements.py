@@ -95,6 +95,7 @@ def asked(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Lakehouse,
         yield lake, folder
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("statement", "columns", "num_rows"), STATEMENTS, ids=[" ".join(each[0].split())[:50] for each in STATEMENTS]
 )
