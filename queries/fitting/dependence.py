@@ -118,6 +118,22 @@ def alike_groups(
     return min(nearly, key=lambda each: each.num_groups)
 
 
+def are_apart(residuals: Array, labels: Sequence[Any], num_free: int) -> bool:
+    """Return whether residuals lie elsewhere in one group than in another beyond chance; two groups are enough.
+
+    Parameters
+    ----------
+    residuals : (R,) what a law leaves of the rows
+    labels : (R,) group of each row
+    num_free : coefficients that were fitted
+    """
+    scores, numbered = _scores(residuals), _numbered(labels)
+    count = int(numbered.max(initial=-1)) + 1
+    if scores is None or count < 2 or len(numbered) - count - num_free < FEWEST_SPARE:
+        return False
+    return _likeness(scores, numbered, num_free)[1] < CHANCE
+
+
 def serial_curves(residuals: Array, inputs: Array, curves: Sequence[Any], num_free: int) -> Serial | None:
     """Return the curves whose neighboring residuals are alike beyond chance, or None where they are not.
 

@@ -6,6 +6,7 @@ several rows have one value of, or all inputs. Where everything is one curve, it
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
@@ -19,6 +20,7 @@ from isoflop.queries.fitting.dependence import (
     Alike,
     Serial,
     alike_groups,
+    are_apart,
     blocks,
     serial_curves,
 )
@@ -32,6 +34,7 @@ from isoflop.queries.language.rows import RUN, Rows
 from isoflop.queries.laws.form_mixture import FormMixture
 
 NUMBERED = ("id", "name", "source")  # columns that a row which is there twice has another value of
+SHOWN = 4  # sources that a note names
 STEPS = ("step", "steps")  # columns that only the points of a curve have
 UNDO = "WITH (bootstrap = 'case') resamples them one by one"
 
@@ -87,6 +90,31 @@ def together_of(bound: Bound, rows: Rows, found: FitRecord, options: ClauseOptio
         runs = Alike(RUN, np.array([number[label] for label in curves]), serial.correlation, count)
         return _in_groups(found.data, options, runs, f"correlation of neighboring residuals {serial.correlation:.2f}")
     return None if isinstance(found.law, FormMixture) else _in_blocks(found.data, options, serial)
+
+
+def notes_on_sources(rows: Rows, found: FitRecord) -> list[Note]:
+    """Return a note where runs of several imports or scripts were fitted as one, and lie apart.
+
+    Parameters
+    ----------
+    found : a fit of the rows
+    """
+    name = f"{BLOCK}source"
+    if name not in rows.extra.column_names or not np.isfinite(found.solution.residuals).all():
+        return []
+    values = rows.column(name)
+    labels = [values[position] for position in found.data.kept]
+    num_free = sum(each.fixed is None for each in found.law.coefficients)
+    if not are_apart(found.solution.residuals, labels, num_free):
+        return []
+    counts = Counter(labels).most_common()
+    shown = ", ".join(f"{label} {count}" for label, count in counts[:SHOWN]) + (", …" if len(counts) > SHOWN else "")
+    first = str(counts[0][0]).replace("'", "''")
+    message = (
+        f"rows of {len(counts)} sources ({shown}) lie apart from each other about one law: do they belong together? "
+        f"WHERE source = '{first}' or GROUP BY source"
+    )
+    return [Note("several_sources", message)]
 
 
 def tells_repeats_apart(rows: Rows, found: FitRecord) -> bool:

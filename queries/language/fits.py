@@ -17,7 +17,7 @@ from isoflop.queries.fitting.record import Fit as FitRecord
 from isoflop.queries.fitting.solver import compiled
 from isoflop.queries.language.bind import Bound, Column, bind_candidate, tidy
 from isoflop.queries.language.clause_options import ClauseOptions
-from isoflop.queries.language.dependence import inputs_of, tells_repeats_apart, together_of
+from isoflop.queries.language.dependence import inputs_of, notes_on_sources, tells_repeats_apart, together_of
 from isoflop.queries.language.describe import bound_steps, interval_steps, row_steps, search_steps
 from isoflop.queries.language.mixtures import fewest_free, refuse_mixture, usual_resamples
 from isoflop.queries.language.options import read_fit_options
@@ -221,7 +221,7 @@ def fit_rows(question: Question, bound: Bound, rows: Rows, options: ClauseOption
         said = [note.message for note in notes if note.code == "repeated_runs"]
         notes = tuple(note for note in notes if note.message not in said)
         question.services.asides[:] = [aside for aside in question.services.asides if aside not in said]
-    curves = notes_on_dependence(rows, found)
+    curves = [*notes_on_dependence(rows, found), *notes_on_sources(rows, found)]
     question.services.asides += [note.message for note in curves]
     return found.noting([*notes, *curves])
 

@@ -83,3 +83,13 @@ def test_sizes_in_millions_are_not_taken_for_billions(lake: Lakehouse, name: str
     rows = f"(SELECT params / 1.1e6 AS {name}, tokens, validation_loss FROM tried)"
     notes = lake.sql(f"FIT validation_loss ~ chinchilla({name}, tokens) FROM {rows} WITH (resamples = 0)").notes
     assert any(said in note for note in notes)
+
+
+@pytest.mark.parametrize(("shift", "is_said"), [(0.0, False), (0.05, True)])
+def test_runs_of_two_imports_that_lie_apart_are_named(lake: Lakehouse, shift: float, is_said: bool) -> None:
+    rows = (
+        "SELECT 10.0 ** (7 + i % 10 / 4) AS params, 'import:' || ['a', 'b'][1 + i % 3 // 2] AS source, "
+        f"(1.7 + 400 / params ** 0.34) * (1 + 0.003 * sin(7 * i) + {shift} * (i % 3 // 2)) AS loss FROM range(60) t(i)"
+    )
+    notes = lake.sql(f"FIT loss ~ power(params) FROM ({rows}) WITH (resamples = 0)").notes
+    assert any("import:a 40, import:b 20" in note for note in notes) == is_said
