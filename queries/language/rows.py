@@ -383,6 +383,8 @@ def _sign_hint(rows: Rows) -> str | None:
 def no_rows(question: Question, verb: str, source: Source, rows: Rows, needs: str = "rows") -> StatementError:
     """Return the error for a source without enough usable rows."""
     span = source.where or source.relation
+    if source.weight is not None and rows.reasons and all("weight" in reason for reason in rows.reasons):
+        span = source.weight
     if rows.matched == 0:
         return question.error("Data", f"{verb} needs {needs}, and no row matched", span)
     matched = f"{rows.matched} row{'s' * (rows.matched != 1)} matched"

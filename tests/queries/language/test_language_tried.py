@@ -93,3 +93,10 @@ def test_runs_of_two_imports_that_lie_apart_are_named(lake: Lakehouse, shift: fl
     )
     notes = lake.sql(f"FIT loss ~ power(params) FROM ({rows}) WITH (resamples = 0)").notes
     assert any("import:a 40, import:b 20" in note for note in notes) == is_said
+
+
+@pytest.mark.parametrize("weight", ["-1", "0", "NULL"])
+def test_a_weight_that_no_row_has_is_at_fault_itself(lake: Lakehouse, weight: str) -> None:
+    with pytest.raises(StatementError, match="weight") as caught:
+        lake.sql(f"FIT validation_loss ~ power(params) FROM tried WEIGHT BY {weight}")
+    assert caught.value.text[caught.value.start : caught.value.end] == weight
