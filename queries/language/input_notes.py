@@ -16,6 +16,7 @@ Array = NDArray[np.float64]
 
 COUNTED = ("params", "tokens")
 MOST_BILLIONS = 10.0  # largest count up to which millions are unlikely: models of ten million and less
+SIZES_IN_WORDS = {1e3: "thousands", 1e6: "millions", 1e9: "billions", 1e12: "trillions"}
 TINY = 1e4  # count below which, with fractions, it can only be a number of millions or more
 CALLED = {  # what tables call the two counts, beside our own words
     "params": frozenset(("n", "parameters", "num_params", "n_params", "num_parameters", "n_parameters", "model_size")),
@@ -92,13 +93,13 @@ def _billions(name: str, values: Array) -> list[Note]:
     """Return the note on counts that are none: small, and with fractions."""
     if values.max() >= TINY or values.min() <= 0 or not (values != np.round(values)).any():
         return []
-    from isoflop.lakehouse.exchange.recognizing import factor_of
+    from isoflop.lakehouse.exchange.recognizing import factor_of, written
 
     heading = factor_of(name)  # such as that of "Params (M)"
     likely = heading or (1e9 if values.max() <= MOST_BILLIONS else None)
     shown = name if name.isidentifier() else quote_name(name)
-    unit = {1e6: "in millions", 1e9: "in billions"}.get(likely or 0.0, "in millions or billions")
-    times = "1e6 or 1e9" if likely is None else f"{likely:.0e}".replace("e+0", "e")
+    unit = "in millions or billions" if likely is None else f"in {SIZES_IN_WORDS[likely]}"
+    times = "1e6 or 1e9" if likely is None else written(likely)
     message = (
         f"{name} are between {values.min():.3g} and {values.max():.3g}: are they {unit}? "
         f"They are counts here, so {shown} * {times} says the same as other laws and macros mean"
