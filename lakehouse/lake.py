@@ -33,6 +33,7 @@ from isoflop.lakehouse.runs.metrics import Directed, set_direction
 from isoflop.lakehouse.runs.records import RunRecord
 from isoflop.lakehouse.saying import say
 from isoflop.lakehouse.session import Session
+from isoflop.lakehouse.sql.bare_names import run_named
 from isoflop.lakehouse.sql.cancellation import OnProgress, Watches
 from isoflop.lakehouse.sql.read_only_guard import refused
 from isoflop.lakehouse.sql.statements import only_reads
@@ -148,21 +149,22 @@ class Lakehouse:
         ------
         duckdb.Error : as DuckDB words it, wherever the statement ran
         """
+
+        def ask(text: str) -> pa.Table:
+            return self._ask(lambda held, _: held.query(text, parameters, relations), repeats=lambda: only_reads(text))
+
         with self._watches.watched():
-            return self._ask(
-                lambda backend, _: backend.query(sql, parameters, relations), repeats=lambda: only_reads(sql)
-            )
+            return run_named(sql, ask)
 
     def write(self, statements: Sequence[Statement], relations: Mapping[str, pa.Table] | None = None) -> None:
         """Run statements in one transaction: all of them or none, once even if the holder dies meanwhile."""
         self._refuse_when_read_only("nothing is written")
         token = secrets.token_hex(8)
-        chosen = list(statements)
 
         def run(backend: Backend, tries: int) -> None:
             # Our own file answers for itself; whoever else may have committed without our hearing of it.
             is_certain = isinstance(backend, Store) and tries == 0
-            backend.write(chosen, relations, None if is_certain else token)
+            backend.write(statements, relations, None if is_certain else token)
 
         self._ask(run)
 

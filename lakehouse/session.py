@@ -17,6 +17,7 @@ from isoflop.lakehouse.backends.catalog import StoreDead
 from isoflop.lakehouse.errors import StoreError
 from isoflop.lakehouse.rpc.endpoint import KeeperGone
 from isoflop.lakehouse.saying import say
+from isoflop.lakehouse.sql.bare_names import run_named
 from isoflop.lakehouse.sql.cancellation import OnProgress, Watches
 from isoflop.lakehouse.sql.statements import only_reads
 
@@ -103,6 +104,9 @@ class Session:
         """
         if self.is_read_only and not self._is_at_once:
             return self.lake.query(sql, parameters, relations)
+        return run_named(sql, lambda text: self._query(text, parameters, relations))
+
+    def _query(self, sql: str, parameters: Parameters, relations: Mapping[str, pa.Table] | None) -> pa.Table:
         import duckdb
 
         with self._watches.watched(), self._lock:

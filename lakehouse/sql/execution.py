@@ -208,14 +208,18 @@ def restate(error: Exception, text: str, piece: str, start: int) -> Exception | 
     LINE 1: SELECT 1; SELECT nope
                              ^
     """
-    found = _PLACED.fullmatch(str(error))
-    if found is None or type(error).__module__ != "_duckdb":
-        return None
-    position = find_place(piece, int(found["line"]), found["shown"], len(found["caret"]))
-    if position is None:
+    position = place_of(error, piece)
+    if position is None or type(error).__module__ != "_duckdb":
         return None
     place = start + position
-    return type(error)(f"{found['message']}\n\n{underline(text, place, place + 1)}")
+    message = str(error).partition("\n\nLINE ")[0]
+    return type(error)(f"{message}\n\n{underline(text, place, place + 1)}")
+
+
+def place_of(error: Exception, text: str) -> int | None:
+    """Return the character of a text that an error of DuckDB's points at, or None when it names no place."""
+    found = _PLACED.fullmatch(str(error))
+    return found and find_place(text, int(found["line"]), found["shown"], len(found["caret"]))
 
 
 def find_place(text: str, line: int, shown: str, caret: int) -> int | None:
