@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from scipy.optimize import least_squares
@@ -12,7 +14,10 @@ from isoflop.queries.fitting.fit import fit_law
 from isoflop.queries.fitting.options import FitOptions
 from isoflop.queries.fitting.shared import SharedFit, StratifiedBootstrap, fit_shared
 from isoflop.queries.fitting.shared_law import SharedLaw
+from isoflop.queries.fitting.solver.general import GeneralModel
+from isoflop.queries.fitting.solver.stacked import StackedModel
 from isoflop.queries.laws import CHINCHILLA, NQS, Law, LeastSquares, RelativeSquares
+from isoflop.queries.laws.objectives import Link
 from isoflop.queries.planning.gain import Recipe, compute_gain
 
 BASE = np.array([1.7, 400.0, 410.0, 0.34, 0.28])  # E, A, B, alpha, beta
@@ -166,3 +171,26 @@ def coverage(worlds: int) -> tuple[float, float]:
                 held.append(gain.lower <= 3.0 <= gain.upper)
         narrower.append(widths[0] < widths[1])
     return float(np.mean(held)), float(np.mean(narrower))
+
+
+@pytest.mark.parametrize("scatter", ["multiplicative", "additive"])
+def test_derivatives_group_by_group_are_those_of_the_whole(scatter: str) -> None:
+    law = SharedLaw(CHINCHILLA, ("alpha", "E"), ("a", "b", "c"))
+    generator = np.random.default_rng(3)
+    inputs = np.column_stack([10 ** generator.uniform(7, 10, (30, 2)), np.arange(30) % 3])
+    values = 1.7 + 400 / inputs[:, 0] ** 0.34 + 410 / inputs[:, 1] ** 0.28
+    fixed = replace(law.coefficients[3], fixed=410.0)  # B[a]
+    coefficients = (*law.coefficients[:3], fixed, *law.coefficients[4:])
+    options = {"unit": 0.1} if scatter == "additive" else {}
+    stacked = StackedModel(law, coefficients, inputs, values, Link.LOG, **options)
+    whole = GeneralModel(law, coefficients, inputs, values, Link.LOG, **options)
+    theta = stacked.from_coefficients(generator.uniform(0.2, 0.4, (4, len(coefficients))))
+    targets = stacked.targets(values)[None]
+    influence, curvature = generator.normal(size=(2, 4, 30))
+    parts = []
+    for model in (stacked, whole):
+        residuals, state = model.residuals(theta, targets, 2)
+        parts.append([residuals, *model.expand(state, influence, curvature, True)])
+        parts[-1] += model.expand(state, influence, curvature, False)
+    for own, other in zip(*parts, strict=True):
+        np.testing.assert_allclose(own, other, rtol=1e-9, atol=1e-9 * np.abs(other).max())

@@ -6,11 +6,13 @@ import math
 
 from isoflop.lakehouse.errors import FitError
 from isoflop.queries.fitting.scatter import MULTIPLICATIVE, Scatter
+from isoflop.queries.fitting.shared_law import SharedLaw
 from isoflop.queries.fitting.solver.general import GeneralModel
 from isoflop.queries.fitting.solver.linear import LinearModel
 from isoflop.queries.fitting.solver.model import Array, Model
 from isoflop.queries.fitting.solver.nonnegative import MOST_UNKNOWNS
 from isoflop.queries.fitting.solver.power_sum import PowerSumModel
+from isoflop.queries.fitting.solver.stacked import StackedModel
 from isoflop.queries.laws.law import Coefficient, Law, input_names
 from isoflop.queries.laws.objectives import Link, Objective
 
@@ -40,6 +42,8 @@ def model_for(
     """
     if objective.link is not Link.LOG and not objective.graduation() and _is_linear(law, coefficients):
         return LinearModel(law, coefficients, inputs, values, scatter.unit)
+    if isinstance(law, SharedLaw):
+        return StackedModel(law, coefficients, inputs, values, objective.link, unit=scatter.unit)
     law = law.with_coefficients(coefficients, keeps_chart=True) or law
     chart = law.charted
     if chart is not None:

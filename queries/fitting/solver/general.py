@@ -8,7 +8,9 @@ SymPy; a computed law gives first derivatives and no second ones.
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,6 +23,7 @@ from isoflop.queries.laws.algebra.expression import Expression, evaluate
 from isoflop.queries.laws.law import Coefficient, Law, Role, input_names
 from isoflop.queries.laws.objectives import Link
 
+Pairs: TypeAlias = tuple[NDArray[np.intp], NDArray[np.intp]]
 FEWEST_SCREENED, ROWS_EACH = 60, 10  # rows that choose among starts: at least so many, and so many a coefficient
 POINTS = 512  # Latin-hypercube points over the coefficients that are not linear
 
@@ -84,10 +87,7 @@ class GeneralModel:
         self.lower, self.upper = bounds[:, 0], bounds[:, 1]
         pairs = np.triu_indices(len(self.free))
         self._pairs = pairs
-        rows, columns = np.triu_indices(len(coefficients))
-        everywhere = {pair: at for at, pair in enumerate(zip(rows.tolist(), columns.tolist(), strict=True))}
-        own = zip(pairs[0].tolist(), pairs[1].tolist(), strict=True)
-        self._pair_of_all = [everywhere[self.free[j], self.free[k]] for j, k in own]
+        self._pair_of_all = pairs_among(len(coefficients), self.free)
 
     def _set_units(self, inputs: Array, values: Array) -> None:
         """Divide by geometric means what the coefficients can absorb, and remember how they do."""
@@ -158,6 +158,12 @@ class GeneralModel:
         """Return residuals and the derivatives of the predictions, in units of the residual."""
         natural, chain = self._natural(theta)
         value, slopes, curvatures = self._derivatives(natural, chain, order)
+        return self._in_residuals(value, slopes, curvatures, targets, self._pairs)
+
+    def _in_residuals(
+        self, value: Array, slopes: Array | None, curvatures: Array | None, targets: Array, pairs: Pairs
+    ) -> tuple[Array, State]:
+        """Residuals (B, R) of predictions, and the predictions' derivatives in units of the residual."""
         if self.link is Link.LOG:
             residuals = targets - np.log(np.where(value > 0, value, np.nan))
             scale = 1.0 / value
@@ -172,7 +178,7 @@ class GeneralModel:
         if curvatures is not None and slopes is not None:
             curvatures = curvatures * scale[:, None, :]
             if self.link is Link.LOG:
-                curvatures = curvatures - slopes[:, self._pairs[0]] * slopes[:, self._pairs[1]]
+                curvatures = curvatures - slopes[:, pairs[0]] * slopes[:, pairs[1]]
         return residuals, State(slopes, curvatures)
 
     def _predict(self, natural: Array) -> Array:
@@ -192,25 +198,13 @@ class GeneralModel:
         slopes = first[:, self.free] * chain[:, :, None]
         if second is None:
             return value, slopes, None
-        left, right = self._pairs
-        curvatures = second[:, self._pair_of_all] * (chain[:, left] * chain[:, right])[:, :, None]
-        diagonal = np.flatnonzero((left == right) & self.is_log[left])
-        curvatures[:, diagonal] += slopes[:, left[diagonal]]
-        return value, slopes, curvatures
+        return value, slopes, by_coordinates(slopes, second[:, self._pair_of_all], chain, self._pairs, self.is_log)
 
     def expand(self, state: State, influence: Array, curvature: Array, exact: bool) -> tuple[Array, Array]:
         """Return gradient and curvature of the weighted objective."""
         slopes = state.slopes
         assert slopes is not None
-        gradient = -np.einsum("bkr,br->bk", slopes, influence)
-        matrix = np.matmul(slopes * curvature[:, None, :], slopes.transpose(0, 2, 1))
-        if exact and state.curvatures is not None:
-            bend = np.einsum("bqr,br->bq", state.curvatures, influence)
-            left, right = self._pairs
-            matrix[:, left, right] -= bend
-            off = left != right
-            matrix[:, right[off], left[off]] -= bend[:, off]
-        return gradient, matrix
+        return expanded(slopes, state.curvatures if exact else None, influence, curvature, self._pairs)
 
     def slopes(self, theta: Array, targets: Array) -> Array:
         """Return the derivatives (B, K, R) of the predictions, in units of the residual."""
@@ -349,6 +343,47 @@ class GeneralModel:
         with np.errstate(over="ignore"):
             found[:, moved] *= np.exp(sign * logs[:, moved])
         return found
+
+
+def pairs_among(count: int, chosen: Sequence[int]) -> list[int]:
+    """Return where the pairs of the chosen, upper triangle by rows, stand among those of all `count`."""
+    rows, columns = np.triu_indices(count)
+    everywhere = {pair: at for at, pair in enumerate(zip(rows.tolist(), columns.tolist(), strict=True))}
+    left, right = np.triu_indices(len(chosen))
+    return [everywhere[chosen[j], chosen[k]] for j, k in zip(left.tolist(), right.tolist(), strict=True)]
+
+
+def by_coordinates(slopes: Array, second: Array, chain: Array, pairs: Pairs, is_log: NDArray[np.bool_]) -> Array:
+    """Return second derivatives (B, K(K+1)/2, R) by coordinates, for those by coefficients.
+
+    Parameters
+    ----------
+    slopes : (B, K, R) first derivatives by coordinates
+    second : (B, K(K+1)/2, R) second derivatives by coefficients
+    chain : (B, K) derivative of each coefficient by its coordinate
+    pairs : the upper triangle by rows
+    is_log : (K,) which coordinates are logarithms
+    """
+    left, right = pairs
+    found = second * (chain[:, left] * chain[:, right])[:, :, None]
+    diagonal = np.flatnonzero((left == right) & is_log[left])
+    found[:, diagonal] += slopes[:, left[diagonal]]
+    return found
+
+
+def expanded(
+    slopes: Array, curvatures: Array | None, influence: Array, curvature: Array, pairs: Pairs
+) -> tuple[Array, Array]:
+    """Return gradient (B, K) and curvature (B, K, K) of an objective from the derivatives of its rows."""
+    gradient = -np.einsum("bkr,br->bk", slopes, influence)
+    matrix = np.matmul(slopes * curvature[:, None, :], slopes.transpose(0, 2, 1))
+    if curvatures is not None:
+        bend = np.einsum("bqr,br->bq", curvatures, influence)
+        left, right = pairs
+        matrix[:, left, right] -= bend
+        off = left != right
+        matrix[:, right[off], left[off]] -= bend[:, off]
+    return gradient, matrix
 
 
 def _in_logs(coefficient: Coefficient) -> bool:
