@@ -27,6 +27,7 @@ Array = NDArray[np.float64]
 PER_TOKEN = 6.0  # flops over params and tokens [flop], of dense transformers
 FARTHEST = 1e9  # factor on the compute of a budget within which what the other law needs is looked for
 MOST_STEPS = 100  # of the search for it, which takes some 15
+SUPPORT_ROUNDING = 1e-9  # relative step [1] within the rows from a compute that is found where they end
 SAME = 1e-12  # width of the logarithm of compute [1] at which the search ends
 BARE = 50.0  # logarithm of a gain [1] beyond what is looked for: in its place stands that there is none
 FEWEST_FOUND = 0.8  # share of the pairs of draws that must have a gain, or none at all, for an interval
@@ -179,6 +180,31 @@ def compute_gain(
         elif not reason and not np.isfinite(upper):
             reason = f"the upper end is open: it is reached in {reached:.0%} of the pairs of resamples"
     return Gain(compute, float(loss[0]), float(needed[0]), factor, lower, upper, sizes, needed_sizes, reached, reason)
+
+
+def largest_budget(first: Recipe, second: Recipe) -> float:
+    """Return the largest compute of the first law at which both it and what the second needs lie within their rows.
+
+    Where rows do not allow it, the largest that both laws have rows of; inf for two laws without rows.
+
+    Example
+    -------
+    >>> from isoflop.queries.laws import POWER
+    >>> rows = np.array([[1.0, 1000.0]])
+    >>> fits = [FittedLaw(POWER, np.array([1.0, a, 0.5]), np.empty((0, 3)), 0.0, rows) for a in (8, 16)]
+    >>> better, worse = map(Recipe, fits)
+    >>> round(largest_budget(better, worse)), round(largest_budget(worse, better))
+    (250, 1000)
+    """
+    ends = first.support[1], second.support[1]
+    budgets = []
+    if np.isfinite(ends[0]) and compute_gain(first, second, ends[0]).needed <= ends[1] * (1 + SUPPORT_ROUNDING):
+        budgets.append(ends[0])
+    if np.isfinite(ends[1]):
+        needed = compute_gain(second, first, ends[1]).needed
+        if first.support[0] <= needed <= ends[0] or (np.isfinite(needed) and not np.isfinite(ends[0])):
+            budgets.append(needed * (1 - SUPPORT_ROUNDING))
+    return max(budgets) if budgets else float(np.fmin(*ends))
 
 
 def _pair(recipe: Recipe, coefficients: Array, compute: Array, ratio: Array | None) -> tuple[float, float]:

@@ -17,7 +17,7 @@ from isoflop.queries.language.records import LawRecord, known
 from isoflop.queries.language.rows import numbers
 from isoflop.queries.language.syntax.nodes import CompareGain, Span
 from isoflop.queries.language.verb import Steps
-from isoflop.queries.planning.gain import PER_TOKEN, Gain, Recipe, compute_gain
+from isoflop.queries.planning.gain import PER_TOKEN, SUPPORT_ROUNDING, Gain, Recipe, compute_gain, largest_budget
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -63,7 +63,7 @@ class GainPlan:
         elif any(len(law.inputs) == 2 for law in self._laws):
             steps.append(("compute", f"{PER_TOKEN:g} params tokens, spent as each law says is best"))
         if self._budgets is None:
-            steps.append((f"at {self._axis}", "the largest that the rows of both laws reach"))
+            steps.append((f"at {self._axis}", "the largest at which both laws stay within their rows"))
         else:
             steps.append((f"at {self._axis}", ", ".join(f"{budget:g}" for budget in self._budgets)))
         return [*steps, ("intervals", f"from pairs of draws of both laws, seed {self._options.seed}")]
@@ -74,7 +74,7 @@ class GainPlan:
         first, second = (Recipe(record.fitted) for record in records)
         budgets = self._budgets
         if budgets is None:
-            budgets = np.array([np.fmin(first.support[1], second.support[1])])
+            budgets = np.array([largest_budget(first, second)])
             if not np.isfinite(budgets).all():
                 message = "both laws are of given coefficients: no rows say up to which compute to compare them"
                 raise self._question.error("Binder", message, self._node, f"AT {self._axis} = 1e21 says at which")
@@ -172,7 +172,7 @@ class GainPlan:
                 dict(zip(SIZES, map(known, pair), strict=True)) for pair in (gain.sizes, gain.needed_sizes)
             )
             inside = [
-                low * (1 - 1e-9) <= compute <= high * (1 + 1e-9)
+                low * (1 - SUPPORT_ROUNDING) <= compute <= high * (1 + SUPPORT_ROUNDING)
                 for compute, (low, high) in zip((gain.compute, gain.needed), (r.support for r in recipes), strict=True)
             ]
             row: dict[str, Any] = {axis: gain.compute, **(sizes if has_sizes[0] else {})}

@@ -60,6 +60,16 @@ def test_a_law_over_itself_has_a_gain_of_one(lake: Lakehouse) -> None:
     assert row["lower"] == pytest.approx(1, rel=1e-9) and row["upper"] == pytest.approx(1, rel=1e-9)
 
 
+@pytest.mark.parametrize(("first", "second"), [("chin", "old"), ("old", "chin")])
+def test_without_at_neither_law_leaves_its_rows(lake: Lakehouse, first: str, second: str) -> None:
+    answer = lake.sql(f"COMPARE GAIN OF {first} OVER {second}")
+    (row,) = answer.records()
+    assert row["in_support"] and not [note for note in answer.notes if note.startswith("extrapolates")]
+    assert row["gain"] == pytest.approx(3.0 if first == "chin" else 1 / 3, rel=1e-2)
+    (beyond,) = lake.sql(f"COMPARE GAIN OF {first} OVER {second} AT flops = {1.02 * row['flops']!r}").records()
+    assert not beyond["in_support"]
+
+
 def test_a_ratio_is_given_by_params_and_tokens(lake: Lakehouse) -> None:
     answer = lake.sql("COMPARE GAIN OF chin OVER old AT params = [1e8, 1e9], tokens = 20 * params WITH (level = 0.8)")
     assert answer.columns[:3] == ["params", "tokens", "flops"]
