@@ -28,7 +28,12 @@ def optimize(
         typer.Option("--for-each", metavar="NAME=VALUE,…", help="Once for each: budget=1e21,1e22."),
     ] = None,
     minimize: Annotated[
-        str | None, typer.Option("--minimize", metavar="FORMULA", help="What is to be small [default: loss].")
+        str | None,
+        typer.Option(
+            "--minimize",
+            metavar="FORMULA",
+            help="What is to be small [default: what the law predicts; of a metric such as accuracy its most].",
+        ),
     ] = None,
     maximize: Annotated[str | None, typer.Option("--maximize", metavar="FORMULA", help="What is to be large.")] = None,
     with_: WithOption = None,
@@ -96,7 +101,7 @@ def optimize_statement(
     -------
     >>> print(optimize_statement("chin", ["params IN [10M, 1T] LOG", "tokens = 20 * params"], subject_to=["flops <= b"],
     ...                          for_each="b=1e21,1e22"))
-    OPTIMIZE chin MINIMIZE loss
+    OPTIMIZE chin
     OVER params IN [10M, 1T] LOG, tokens = 20 * params
     SUBJECT TO flops <= b
     FOR EACH b IN [1e21, 1e22]
@@ -106,8 +111,8 @@ def optimize_statement(
 
     if minimize and maximize:
         raise UsageError("one formula is optimized; give --minimize or --maximize")
-    aim = f"MAXIMIZE {maximize}" if maximize else f"MINIMIZE {minimize or 'loss'}"
-    lines = [f"OPTIMIZE {law_in_statement(law)} {aim}", f"OVER {', '.join(over)}"]
+    aim = f" MAXIMIZE {maximize}" if maximize else f" MINIMIZE {minimize}" if minimize else ""
+    lines = [f"OPTIMIZE {law_in_statement(law)}{aim}", f"OVER {', '.join(over)}"]
     if subject_to:
         lines.append(f"SUBJECT TO {', '.join(subject_to)}")
     if for_each is not None:

@@ -28,7 +28,7 @@ from isoflop.queries.language.syntax.sizes import is_size
 from isoflop.queries.language.syntax.tokens import Kind, Token, matching
 from isoflop.queries.laws import FormulaError
 from isoflop.queries.laws.algebra.expression import Expression as Tree
-from isoflop.queries.laws.algebra.expression import evaluate, symbols_of
+from isoflop.queries.laws.algebra.expression import Symbol, evaluate, symbols_of
 from isoflop.queries.laws.algebra.parser import FUNCTIONS, match_name, parse_expression
 from isoflop.queries.planning.shape_counts import NEEDED, OPTIONAL, shape_counts
 
@@ -212,6 +212,12 @@ class Scope:
         """
         reading = self._read(expression, (*self.given, *self.follows, *self._predicted))
         return lambda points: reading.value(self.named(points))
+
+    def prediction(self) -> Function:
+        """Return what the law predicts as a function of (M, V) points."""
+        tree = Symbol(self._predicted[-1])
+        self._use(tree)
+        return lambda points: evaluate(tree, self.named(points))
 
     def _read(self, expression: Expression, known: Sequence[str]) -> _Reading:
         """Return a slice of the statement over known names."""

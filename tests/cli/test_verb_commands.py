@@ -28,7 +28,7 @@ def run(laws_file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, comman
     [
         (
             ("optimize", "chin", *OVER, "--subject-to", "flops <= b", "--for-each", "b=1e21,1e22"),
-            "OPTIMIZE chin MINIMIZE loss\nOVER params IN [10M, 1T] LOG, tokens IN [1B, 100T] LOG\n"
+            "OPTIMIZE chin\nOVER params IN [10M, 1T] LOG, tokens IN [1B, 100T] LOG\n"
             "SUBJECT TO flops <= b\nFOR EACH b IN [1e21, 1e22]\n",
             "optimum",
         ),

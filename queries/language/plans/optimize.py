@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import math
 from collections import Counter
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from isoflop.lakehouse.runs.metrics import is_highest
 from isoflop.queries.language.choices import check_used, title_of, variable_of
 from isoflop.queries.language.clause_options import PlanOptions
 from isoflop.queries.language.describe import interval_step, over_steps
@@ -48,11 +50,13 @@ class OptimizePlan:
         self._variables = tuple(variable_of(question, over) for over in node.ranges)
         self._values = _each_values(question, node)
         _check_names(question, node, self._laws.target)
+        self._maximize = _is_highest(question, self._laws.target) if node.maximize is None else node.maximize
 
     def steps(self) -> Steps:
         """Return what is chosen, within which ranges and under which conditions."""
         node, saved = self._node, self._laws.saved
-        steps = [*self._laws.steps(), ("maximize" if node.maximize else "minimize", node.objective.text)]
+        what = self._laws.target if node.objective is None else node.objective.text
+        steps = [*self._laws.steps(), ("maximize" if self._maximize else "minimize", what)]
         steps += over_steps(self._question, node, self._time_law)
         if node.each is not None:
             steps.append((f"for each {node.each.name.text}", " ".join(node.each.values.text.split())))
@@ -82,12 +86,19 @@ class OptimizePlan:
         """
         import pyarrow as pa
 
+        question, node = self._question, replace(self._node, maximize=self._maximize)
         keys, records = self._laws.read()
         found = [
-            _solved(self._question, self._node, record, self._time_law, self._variables, self._values, self._options)
+            _solved(question, node, record, self._time_law, self._variables, self._values, self._options)
             for record in records
         ]
         return pa.concat_tables([with_keys(keys, position, table) for position, table in enumerate(found)])
+
+
+def _is_highest(question: Question, target: str) -> bool:
+    """Return whether the largest value of what a law predicts is the best one."""
+    asked = question.lake.query(f"SELECT {is_highest('metric')} AS is_highest FROM (SELECT ? AS metric)", [target])
+    return bool(asked.column("is_highest")[0].as_py())
 
 
 def _each_values(question: Question, node: Optimize) -> list[float]:
@@ -152,7 +163,8 @@ def _solved(
         )
         for condition in node.conditions
     )
-    problem = ConstrainedProblem(variables, scope.function(node.objective), conditions, node.maximize)
+    aim = scope.prediction() if node.objective is None else scope.function(node.objective)
+    problem = ConstrainedProblem(variables, aim, conditions, bool(node.maximize))
     check_used(question, scope, node.ranges, "OPTIMIZE")
     found: list[Optimum] = []
     spreads: list[OptimumSpread] = []
@@ -168,7 +180,7 @@ def _solved(
             given[name].append(float(computed[0]))
         spreads.append(optimum_spread(problem, found[-1], scope.use, draws, level=level))
         scope.use(record.fitted.coefficients)
-    _note_failures(question, node, found)
+    _note_failures(question, record.target if node.objective is None else node.objective.text, found)
     _note_spread(question, found, spreads, draws)
     is_known = np.array([optimum.status != "infeasible" for optimum in found])
 
@@ -238,13 +250,13 @@ def _by_condition(names: list[str], rows: list[Array | None]) -> pa.Array:
     return pa.array([None if row is None else dict(zip(names, row.tolist(), strict=True)) for row in rows], kind)
 
 
-def _note_failures(question: Question, node: Optimize, found: list[Optimum]) -> None:
+def _note_failures(question: Question, aim: str, found: list[Optimum]) -> None:
     """Say which rows have no optimum, and which variables the ranges of OVER stopped."""
     infeasible = [optimum for optimum in found if optimum.status == "infeasible"]
     of = f" for {len(infeasible)} of {len(found)} values" if len(found) > 1 else ""
     if infeasible:
         broken = dict.fromkeys(text for optimum in infeasible for text in optimum.binding)
-        reason = f"satisfies {' and '.join(broken)}" if broken else f"has a value of {node.objective.text}"
+        reason = f"satisfies {' and '.join(broken)}" if broken else f"has a value of {aim}"
         question.note(f"nothing in OVER {reason}{of}")
     rough = sum(optimum.status == "not_converged" for optimum in found)
     if rough:

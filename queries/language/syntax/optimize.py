@@ -22,7 +22,7 @@ _QUERY_STARTS = ("SELECT", "FROM", "WITH", "VALUES")
 
 
 def read_optimize(reader: TokenReader) -> Optimize:
-    """Read `OPTIMIZE law MINIMIZE expr OVER … SUBJECT TO … FOR EACH … WITH (…)`.
+    """Read `OPTIMIZE law [MINIMIZE expr | MAXIMIZE expr] OVER … SUBJECT TO … FOR EACH … WITH (…)`.
 
     Raises
     ------
@@ -31,10 +31,14 @@ def read_optimize(reader: TokenReader) -> Optimize:
     start = reader.begin("OPTIMIZE")
     law = read_law(reader, OPTIMIZE_USAGE)
     words = ("MINIMIZE", "MAXIMIZE")
-    if not reader.at(*words):
+    objective, maximize = None, None
+    if reader.at(*words):
+        maximize = reader.next().upper == "MAXIMIZE"
+        objective = reader.expression(
+            "what to make small", "OVER", "SUBJECT TO", "FOR EACH", OPTIONS, hint=OPTIMIZE_USAGE
+        )
+    elif not reader.at("OVER"):
         raise reader.expected("MINIMIZE or MAXIMIZE", OPTIMIZE_USAGE, words=words)
-    maximize = reader.next().upper == "MAXIMIZE"
-    objective = reader.expression("what to make small", "OVER", "SUBJECT TO", "FOR EACH", OPTIONS, hint=OPTIMIZE_USAGE)
     over, values = read_over(reader, "SUBJECT TO", "FOR EACH")
     ranges = []
     for part in over:

@@ -59,11 +59,11 @@ class ForEach:
 
 @dataclass(frozen=True)
 class Optimize(Span):
-    """`OPTIMIZE law MINIMIZE expr OVER … SUBJECT TO … FOR EACH …`."""
+    """`OPTIMIZE law [MINIMIZE expr] OVER … SUBJECT TO … FOR EACH …`; without an objective what the law predicts."""
 
     law: LawReference
-    objective: Expression
-    maximize: bool
+    objective: Expression | None
+    maximize: bool | None
     ranges: tuple[OverRange, ...]
     conditions: tuple[ConditionClause, ...] = ()
     each: ForEach | None = None

@@ -27,7 +27,8 @@ _OPTIMIZE_PAGE = Page(
     purpose=(
         "Chooses the inputs of a law: the least or the most of a formula within ranges and under conditions, once for "
         "each value of `FOR EACH`. Formulas may hold what `OVER` and `FOR EACH` give, and the law's target, which is "
-        "its prediction. `LOG` searches a range by logarithms, `INTEGER` keeps whole numbers. A name of `OVER` may "
+        "its prediction. Without `MINIMIZE` or `MAXIMIZE` it is the target: its least, or of a metric such as accuracy "
+        "its most. `LOG` searches a range by logarithms, `INTEGER` keeps whole numbers. A name of `OVER` may "
         "follow from others (`tokens = 20 * params`); `flops` follows from params and tokens, `seconds` from "
         "`time_law`, and any other saved law can be called like a function."
     ),
@@ -76,7 +77,7 @@ def _optimize_plan(question: Question, node: Optimize) -> Plan:
 OPTIMIZE = Verb(
     words="OPTIMIZE",
     rule=(
-        'OPTIMIZE law ( MINIMIZE | MAXIMIZE ) formula OVER chosen { "," chosen } '
+        'OPTIMIZE law [ ( MINIMIZE | MAXIMIZE ) formula ] OVER chosen { "," chosen } '
         '[ SUBJECT TO comparison { "," comparison } ] [ FOR EACH name IN values ] [ options ]'
     ),
     node=Optimize,

@@ -43,6 +43,15 @@ def test_the_frontier_is_the_closed_form(planted: Lakehouse) -> None:
         assert row["lower"] < row["predicted_loss"] < row["upper"]
 
 
+def test_without_an_aim_the_target_is_optimized(planted: Lakehouse) -> None:
+    said = planted.sql(f"OPTIMIZE chin MINIMIZE loss {OVER} SUBJECT TO {COMPUTE} <= 1e22")
+    assert planted.sql(f"OPTIMIZE chin {OVER} SUBJECT TO {COMPUTE} <= 1e22").arrow().equals(said.arrow())
+    hits = "(SELECT *, 1.5 - 0.5 * loss AS accuracy FROM points WHERE loss < 2.9)"
+    fit = f"(FIT accuracy ~ 0.75 - a / params^b PARAMETERS (a > 0, b > 0) FROM {hits} WITH (resamples = 0))"
+    (row,) = planted.sql(f"OPTIMIZE {fit} OVER params IN [1e7, 1e10] LOG").records()
+    assert row["params"] == pytest.approx(1e10)
+
+
 def test_the_prediction_and_interval_are_those_of_extrapolate(planted: Lakehouse) -> None:
     (row,) = planted.sql(
         f"OPTIMIZE chin MINIMIZE loss {OVER} SUBJECT TO {COMPUTE} <= 1e22 WITH (level = 0.5)"
