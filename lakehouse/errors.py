@@ -28,6 +28,7 @@ from isoflop.lakehouse.visible import visible
 
 WIDEST_LINE = 200  # characters of a line that an error shows whole; of a longer one it shows a part
 CONTEXT = 60  # characters before the caret that it then shows, and half of those after it
+CLOSE = 0.6  # likeness of two words, by difflib [1], from which one is offered for the other
 
 
 class IsoflopError(Exception):
@@ -160,10 +161,10 @@ def display_width(text: str) -> int:
     )
 
 
-def nearest(word: str, known: Iterable[str]) -> str | None:
-    """Return the known name closest to `word`, or None when nothing is close."""
+def nearest(word: str, known: Iterable[str], cutoff: float = CLOSE) -> str | None:
+    """Return the known name closest to `word`, or None when nothing is as much like it as the cutoff [1]."""
     by_lower = {name.lower(): name for name in known}
-    found = difflib.get_close_matches(word.lower(), by_lower, n=1, cutoff=0.6)
+    found = difflib.get_close_matches(word.lower(), by_lower, n=1, cutoff=cutoff)
     return by_lower[found[0]] if found else None
 
 

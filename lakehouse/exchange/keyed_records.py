@@ -1,10 +1,12 @@
 """Objects in the place of lists: `{"a": {…}, "b": {…}}` is a record for each name, as `{"runs": {"a": {…}, …}}` is.
 
-pandas writes a frame so by default: an object for each column, a value for each row, `{"loss": {"0": 3.1, "1": …}}`.
+pandas writes a frame so by default: an object for each column, a value for each row, `{"loss": {"0": 3.1, "1": …}}`;
+with `orient="split"`, as Weights & Biases writes tables, names stand beside rows: `{"columns": […], "data": [[…], …]}`.
 """
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -21,6 +23,7 @@ PARTS = frozenset(
      "summary", "best", "final", "last", "first", "model", "data", "optimizer")
 )  # fmt: skip
 FITTED = ("loss", "validation_loss", "perplexity", "params", "tokens", "flops")  # what records of runs have one of
+BESIDE_ROWS = ("index", "index_names", "column_names", "column_types", "_type", "ncols", "nrows")  # what more they say
 ALIKE = 0.5  # share of its fields [1] that a record has in common with all others
 
 
@@ -29,6 +32,8 @@ def keyed_unfolded(con: duckdb.DuckDBPyConnection) -> list[str]:
     kinds = columns_of(con, "file")
     objects = [name for name, kind in kinds.items() if kind.startswith(("STRUCT(", "MAP(")) and kind.endswith(")")]
     (count,) = con.execute("SELECT count(*) FROM file").fetchone() or (0,)
+    if count == 1 and {"columns", "data"} <= set(kinds) and set(kinds) <= {"columns", "data", *BESIDE_ROWS}:
+        return _split(con)
     if count != 1 or not objects:
         return []
     whole = dict(zip(kinds, con.execute("SELECT * FROM file").fetchone() or (), strict=True))
@@ -46,11 +51,28 @@ def keyed_unfolded(con: duckdb.DuckDBPyConnection) -> list[str]:
         note = f"{what} is one object; {counted(len(records), 'record')}, one for each name"
     else:
         return []
+    _replace(con, rows)
+    return [note]
+
+
+def _split(con: duckdb.DuckDBPyConnection) -> list[str]:
+    """Give the rows that stand beside the names of their columns a row each; returns notes, none for another file."""
+    names, data = map(json.loads, con.execute("SELECT to_json(columns), to_json(data) FROM file").fetchone() or ())
+    is_named = isinstance(names, list) and names and all(isinstance(name, str | int | float) for name in names)
+    if not (is_named and isinstance(data, list) and data):
+        return []
+    if not all(isinstance(row, list) and len(row) == len(names) for row in data):
+        return []
+    _replace(con, [dict(zip(map(str, names), row, strict=True)) for row in data])
+    return [f"the file is names of columns beside rows; {counted(len(data), 'row')}"]
+
+
+def _replace(con: duckdb.DuckDBPyConnection, rows: Sequence[Mapping[str, Any]]) -> None:
+    """Make rows the table `file`."""
     con.execute("DROP TABLE file")
     con.register("unfolded", _table(rows))
     con.execute("CREATE TABLE file AS SELECT * FROM unfolded")
     con.unregister("unfolded")
-    return [note]
 
 
 def _are_columns(given: Mapping[str, Any]) -> bool:

@@ -55,7 +55,16 @@ METRIC_NAMES = {
 }
 SETTING_NAMES = {
     "params": ("num/params", "n/params", "num/parameters", "n/parameters", "total/params", "model/num/parameters"),
-    "learning_rate": ("lr", "optimizer/lr", "optimizer/learning/rate", "max/lr"),
+    "learning_rate": (
+        "lr",
+        "optimizer/lr",
+        "optimizer/learning/rate",
+        "max/lr",
+        "peak/lr",
+        "base/lr",
+        "peak/learning/rate",
+        "max/learning/rate",
+    ),
     "width": ("hidden/size", "d/model", "n/embd", "model/width"),
     "depth": ("num/hidden/layers", "n/layer", "n/layers", "num/layers", "model/depth"),
     "heads": ("num/attention/heads", "n/head", "n/heads", "num/heads"),

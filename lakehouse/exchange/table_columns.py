@@ -6,12 +6,12 @@ millionth row cannot change what the first meant. Columns that become numbers of
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from isoflop.lakehouse.errors import FileError, did_you_mean
+from isoflop.lakehouse.errors import FileError, did_you_mean, nearest
 from isoflop.lakehouse.exchange.mapping import names_in
 from isoflop.lakehouse.exchange.recognizing import IS_TEXT, KNOWN, NUMBERS, TEXT, recognized
 from isoflop.lakehouse.exchange.values import as_number, is_nothing
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     import duckdb
 
 RAW = "_isoflop_raw"  # the column that knows a row by what the file says in it, whatever is made of that
+TYPO = 0.8  # likeness of a name to one of ours, by difflib [1], from which it is taken for a slip
 
 
 @dataclass(frozen=True)
@@ -128,7 +129,7 @@ def chosen(con: duckdb.DuckDBPyConnection, path: Path, mapping: Mapping[str, str
         if name not in used and ours not in parts:
             parts[ours] = _as_ours(ours, quoted(name), kinds[name], has_commas)
     found = recognized(con, kinds, parts, used, has_commas)
-    notes, taken = [], {}
+    notes, taken = _near_misses(mapping, by_lower), {}
     is_curve = "step" in parts or any(one.ours == "step" for one in found)
     for one in found:
         ours, theirs = one.ours, one.theirs
@@ -138,6 +139,16 @@ def chosen(con: duckdb.DuckDBPyConnection, path: Path, mapping: Mapping[str, str
             parts.pop(theirs, None)  # else it would be a second metric; a setting keeps its own name too
         notes.append(f"took '{one.expression or theirs}' as {ours}; --map {ours}=COLUMN takes another")
     return Chosen(parts, tuple(notes), taken)
+
+
+def _near_misses(mapping: Mapping[str, str], columns: Collection[str]) -> list[str]:
+    """Return a note for each name of a mapping that is none of the lake's, but almost one: a setting of its own."""
+    notes = []
+    for ours, theirs in mapping.items():
+        near = None if ours.lower() in KNOWN or ours.lower() in columns else nearest(ours, KNOWN, TYPO)
+        if near is not None and near not in mapping:
+            notes.append(f"'{ours}' is a setting of its own; did you mean --map {near}={theirs}?")
+    return notes
 
 
 def _as_ours(ours: str, cell: str, kind: str, has_commas: bool) -> str:

@@ -16,6 +16,7 @@ from isoflop.queries.language.clause_options import IntervalOptions
 from isoflop.queries.language.describe import law_steps, why_no_interval
 from isoflop.queries.language.fits import Fitted, PlannedFit, arguments_of, target_of
 from isoflop.queries.language.group_notes import note_status, note_statuses
+from isoflop.queries.language.numbers import numbers
 from isoflop.queries.language.over_columns import own_law
 from isoflop.queries.language.own_domain import outside
 from isoflop.queries.language.own_inputs import OwnInputs
@@ -23,7 +24,7 @@ from isoflop.queries.language.provenance import note_stale
 from isoflop.queries.language.question import Own, Question
 from isoflop.queries.language.reading import Piece, columns_needed, read_as_number, source_pieces
 from isoflop.queries.language.records import LawRecord, load_law
-from isoflop.queries.language.rows import faults_of, first_fault, numbers
+from isoflop.queries.language.rows import faults_of, first_fault
 from isoflop.queries.language.syntax.nodes import FitClause, LawReference, Source, Span
 from isoflop.queries.language.trouble_notes import note_trouble
 from isoflop.queries.language.verb import Steps

@@ -19,6 +19,7 @@ from isoflop.queries.language.bind import Bound, Column
 from isoflop.queries.language.block_columns import block_columns
 from isoflop.queries.language.input_notes import notes_on_inputs
 from isoflop.queries.language.logged_metrics import logged_instead, other_loss
+from isoflop.queries.language.numbers import numbers
 from isoflop.queries.language.question import Own, Question
 from isoflop.queries.language.reading import (
     Piece,
@@ -303,32 +304,6 @@ def column_of(question: Question, source: Source, name: str) -> Own | None:
     return column
 
 
-def numbers(question: Question, column: pa.ChunkedArray, name: str, place: Span, hint: str | None = None) -> Array:
-    """Return a column as floats; missing values are NaN.
-
-    Parameters
-    ----------
-    name : what the column is called in an error
-    place : where it stands in the statement
-    hint : what to do about text
-
-    Raises
-    ------
-    StatementError : when the column holds something else
-    """
-    import pyarrow as pa
-    import pyarrow.compute as pc
-
-    kind = column.type
-    if pa.types.is_null(kind):
-        return np.full(len(column), np.nan)
-    if not (pa.types.is_integer(kind) or pa.types.is_floating(kind) or pa.types.is_decimal(kind)):
-        hint = hint if pa.types.is_string(kind) else None
-        raise question.error("Binder", f"'{name}' is {_sql_type(kind)}, and a law takes numbers", place, hint)
-    values = pc.fill_null(pc.cast(column, pa.float64()), np.nan).to_numpy()
-    return np.ascontiguousarray(values, dtype=np.float64)
-
-
 def _column(question: Question, column: pa.ChunkedArray, asked: Column) -> Array:
     """Return what was read for a slice of the statement as floats."""
     if isinstance(asked, Expression):
@@ -336,15 +311,6 @@ def _column(question: Question, column: pa.ChunkedArray, asked: Column) -> Array
         return numbers(question, column, asked.text, asked, hint)
     token = question.tokens[asked.stands_for]
     return numbers(question, column, asked.text.strip('"'), Span(token.start, token.end))
-
-
-def _sql_type(kind: pa.DataType) -> str:
-    """Return an Arrow type as DuckDB calls it."""
-    names = {"string": "VARCHAR", "bool": "BOOLEAN", "date32[day]": "DATE", "binary": "BLOB"}
-    text = str(kind)
-    if text.startswith("timestamp"):
-        return "TIMESTAMP"
-    return names.get(text, text.partition("<")[0].upper())
 
 
 def faults_of(values: Array, column: pa.ChunkedArray, *, needs_positive: bool) -> NDArray[np.str_]:

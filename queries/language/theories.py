@@ -13,8 +13,9 @@ from numpy.typing import NDArray
 
 from isoflop.lakehouse.errors import EmptySelection, UnknownName, UsageError
 from isoflop.queries.language.bind import Bound, Column
+from isoflop.queries.language.numbers import numbers
 from isoflop.queries.language.question import Own, Question
-from isoflop.queries.language.rows import Rows, column_of, numbers
+from isoflop.queries.language.rows import Rows, column_of
 from isoflop.queries.language.saved_laws import law_exists
 from isoflop.queries.language.scored import COMPUTED, ScoredLaw
 from isoflop.queries.language.syntax.nodes import Candidate, Name, Source

@@ -19,6 +19,7 @@ from typer.testing import CliRunner
 from isoflop.cli.main import app
 from isoflop.lakehouse import Lakehouse
 from isoflop.lakehouse.errors import FileError, IsoflopError, RecordError
+from isoflop.lakehouse.exchange import import_path
 
 CURVE = "".join(f"{step},{3 + 1 / step:.4f}\n" for step in range(1, 11))
 
@@ -265,3 +266,13 @@ def test_what_is_probably_meant_otherwise_is_said_with_what_to_type(tmp_path: Pa
     path.write_text(text)
     done = CliRunner().invoke(app, ["import", str(path), "--lake", str(tmp_path / "x.duckdb")])
     assert done.exit_code == 0 and said in done.output
+
+
+def test_a_slip_in_the_name_of_a_mapped_column_is_said(tmp_path: Path) -> None:
+    (tmp_path / "runs.csv").write_text("size,tokens,loss\n1e7,2e8,3.5\n3e7,6e8,3.1\n")
+    with Lakehouse(tmp_path / "lake.duckdb") as lake:
+        summary = import_path(lake, tmp_path / "runs.csv", mapping={"paramz": "size", "corpus_size": "tokens"})
+        assert "'paramz' is a setting of its own; did you mean --map params=size?" in summary.notes
+        assert not [note for note in summary.notes if "corpus_size" in note]
+        again = import_path(lake, tmp_path / "runs.csv", mapping={"params": "size"})
+        assert not [note for note in again.notes if "did you mean" in note]

@@ -10,6 +10,7 @@ import pytest
 
 from isoflop.lakehouse import Lakehouse
 from isoflop.lakehouse.exchange import import_path
+from isoflop.lakehouse.exchange.usable import NothingUsable
 
 A, B = {"params": 7e7, "tokens": 1e9, "loss": 3.1}, {"params": 1.7e8, "tokens": 2e9, "loss": 2.9}
 COLUMNS = {name: {"0": A[name], "1": B[name]} for name in A}
@@ -52,3 +53,15 @@ def test_hundreds_of_names_are_hundreds_of_runs(tmp_path: Path, content: dict[st
 def test_parts_of_one_run_are_no_runs(tmp_path: Path) -> None:
     (found,) = imported(tmp_path, {"train": {"loss": 3.0, "params": 7e6}, "eval": {"loss": 3.2, "params": 7e6}})
     assert (found["params"], found["loss"]) == (7e6, 3.0)
+
+
+@pytest.mark.parametrize("more", [{}, {"index": [0, 1]}, {"_type": "table", "ncols": 4, "nrows": 2}])
+def test_names_beside_rows_are_a_table(tmp_path: Path, more: dict[str, Any]) -> None:
+    rows = [["a", *A.values()], ["b", *B.values()]]
+    found = imported(tmp_path, {"columns": ["run", *A], "data": rows, **more})
+    assert found == [{"name": "a", **A}, {"name": "b", **B}]
+
+
+def test_rows_of_other_lengths_are_no_table(tmp_path: Path) -> None:
+    with pytest.raises(NothingUsable, match="no column is known as loss"):
+        imported(tmp_path, {"columns": list(A), "data": [[7e7, 1e9, 3.1], [7e7]]})

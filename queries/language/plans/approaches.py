@@ -28,11 +28,12 @@ from isoflop.queries.language.describe import (
 )
 from isoflop.queries.language.fits import group_names
 from isoflop.queries.language.mixtures import refuse_mixture
+from isoflop.queries.language.numbers import numbers
 from isoflop.queries.language.options import read_approach_options
 from isoflop.queries.language.question import Own, Question
 from isoflop.queries.language.records import known
 from isoflop.queries.language.row_groups import group_rows
-from isoflop.queries.language.rows import Rows, column_of, describe_dropped, faults_of, no_rows, numbers, read_rows
+from isoflop.queries.language.rows import Rows, column_of, describe_dropped, faults_of, no_rows, read_rows
 from isoflop.queries.language.syntax.nodes import CompareApproaches, Span
 from isoflop.queries.language.verb import Steps
 from isoflop.queries.laws import CHINCHILLA, known_laws

@@ -12,13 +12,14 @@ from isoflop.queries.fitting.intervals import Prediction, predict
 from isoflop.queries.fitting.record import FittedLaw
 from isoflop.queries.language.choices import check_used, title_of, variable_of
 from isoflop.queries.language.describe import interval_step, over_steps
+from isoflop.queries.language.numbers import numbers
 from isoflop.queries.language.options import DESIGN_KEYS, read_plan_options
 from isoflop.queries.language.points import inputs_among, target_points
 from isoflop.queries.language.prediction import ChosenLaws, with_keys
 from isoflop.queries.language.question import Question
 from isoflop.queries.language.ratio_guard import ratio_guard
 from isoflop.queries.language.records import LawRecord, load_law
-from isoflop.queries.language.rows import faults_of, first_fault, numbers
+from isoflop.queries.language.rows import faults_of, first_fault
 from isoflop.queries.language.scope import Scope
 from isoflop.queries.language.syntax.nodes import Expression, Span
 from isoflop.queries.language.syntax.planning import Design, OverList, OverRange

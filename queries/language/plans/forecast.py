@@ -10,12 +10,12 @@ from isoflop.queries.language.changing import Change
 from isoflop.queries.language.forecasts import Forecast as Kept
 from isoflop.queries.language.forecasts import keep_forecasts, near_misses, said_near, said_untimed
 from isoflop.queries.language.listing import Listing
+from isoflop.queries.language.numbers import numbers
 from isoflop.queries.language.options import read_forecast_options
 from isoflop.queries.language.points import Extrapolation
 from isoflop.queries.language.prediction import ChosenLaws, beside
 from isoflop.queries.language.question import Question
 from isoflop.queries.language.records import LawRecord
-from isoflop.queries.language.rows import numbers
 from isoflop.queries.language.syntax.nodes import FitClause, ForecastClause, Name, Show, Span
 from isoflop.queries.language.verb import Steps
 

@@ -9,12 +9,12 @@ from numpy.typing import NDArray
 
 from isoflop.queries.language.distance_notes import note_ratios
 from isoflop.queries.language.gain_pairs import Groups, NamedLaws
+from isoflop.queries.language.numbers import numbers
 from isoflop.queries.language.options import read_plan_options
 from isoflop.queries.language.points import assigned_points
 from isoflop.queries.language.prediction import ChosenLaws, beside, distinct_names
 from isoflop.queries.language.question import Question
 from isoflop.queries.language.records import LawRecord, known
-from isoflop.queries.language.rows import numbers
 from isoflop.queries.language.syntax.nodes import CompareGain, Span
 from isoflop.queries.language.verb import Steps
 from isoflop.queries.planning.gain import PER_TOKEN, SUPPORT_ROUNDING, Gain, Recipe, compute_gain, largest_budget

@@ -15,11 +15,11 @@ from isoflop.queries.language.choices import check_used, title_of, variable_of
 from isoflop.queries.language.clause_options import PlanOptions
 from isoflop.queries.language.describe import interval_step, over_steps
 from isoflop.queries.language.distance_notes import note_distance
+from isoflop.queries.language.numbers import numbers
 from isoflop.queries.language.options import OPTIMIZE_KEYS, read_plan_options
 from isoflop.queries.language.prediction import ChosenLaws, predictions, with_keys
 from isoflop.queries.language.question import Question
 from isoflop.queries.language.records import LawRecord, load_law
-from isoflop.queries.language.rows import numbers
 from isoflop.queries.language.scope import Scope
 from isoflop.queries.language.syntax.nodes import Span
 from isoflop.queries.language.syntax.planning import Optimize

@@ -12,13 +12,14 @@ from isoflop.queries.fitting.residuals import residuals as unexplained
 from isoflop.queries.language.clause_options import IntervalOptions
 from isoflop.queries.language.describe import distance_steps, interval_step, usable_steps
 from isoflop.queries.language.distance_notes import note_distance
+from isoflop.queries.language.numbers import numbers
 from isoflop.queries.language.options import read_interval_options
 from isoflop.queries.language.own_rows import check_has_rows, with_own_rows
 from isoflop.queries.language.prediction import beside, note_change, one_law, predictions, read_beside, read_inputs
 from isoflop.queries.language.provenance import statement_of
 from isoflop.queries.language.question import Question
 from isoflop.queries.language.records import LawRecord
-from isoflop.queries.language.rows import faults_of, first_fault, numbers
+from isoflop.queries.language.rows import faults_of, first_fault
 from isoflop.queries.language.syntax.nodes import FitClause, Name, Predict, ResidualsClause, Source
 from isoflop.queries.language.verb import Steps
 
