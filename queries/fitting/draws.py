@@ -21,6 +21,9 @@ from isoflop.queries.laws.law import Role
 
 RESAMPLED_TOGETHER = 10_000_000  # weights held at once, 80 MB: resamples of many rows come in parts
 UNSEEN = 1e-9  # floor in units of the smallest value [1] below which it counts as none
+# Rows from which resamples are looked for along the slopes of any law, and the departure from them as a share of what
+# a resample moves [1] up to which they stay there: a twentieth of a standard error is not seen in an interval.
+MANY_ROWS, STRAIGHT = 2_000, 0.05
 
 
 @dataclass(frozen=True, eq=False)
@@ -105,7 +108,8 @@ def _refitted(
 ) -> tuple[list[Replicates], float]:
     """The law, which predicts the rows as `predicted` (R,), refitted to resamples in parts that fit in memory.
 
-    A costly one is followed along its slopes where it hardly departs from them; how far it does [1] is returned too.
+    A costly one is followed along its slopes where it hardly departs from them, and on many rows, whose resamples lie
+    close together, any that is not compiled, where it departs even less; how far it does [1] is returned too.
     """
     data, num_free = problem.data, len(problem.free)
     objective = solution.penalty.smoothed()
@@ -116,10 +120,12 @@ def _refitted(
         drawn = chosen.draw(data, predicted, num_free, min(step, resamples - first), generator)
         targets = problem.model.targets(drawn.values)
         weights = replace(problem, objective=objective).counted(drawn.weights, drawn.values)
-        follows_slopes = problem.model.is_costly and bent <= BENT
+        is_slow = len(data) >= MANY_ROWS and not problem.model.is_compiled
+        most_bent = BENT if problem.model.is_costly else STRAIGHT if is_slow else -1.0
+        follows_slopes = bent <= most_bent
         if follows_slopes:
             part, bent = linearized(problem.model, solution.search, weights, targets, objective)
-        if not follows_slopes or bent > BENT:
+        if not follows_slopes or bent > most_bent:
             part = replicate(problem.model, solution.search, weights, targets, objective, generator)
         parts.append(part)
         if chosen.is_all:

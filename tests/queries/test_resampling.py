@@ -14,11 +14,12 @@ from isoflop.queries.fitting import (
     GivenWeights,
     ResidualBootstrap,
     WildBootstrap,
+    draws,
     fit_law,
 )
 from isoflop.queries.fitting.data import usable_rows
 from isoflop.queries.fitting.resampling import default_resampling, expanded_tail
-from isoflop.queries.laws import CHINCHILLA, POWER
+from isoflop.queries.laws import CHINCHILLA, KAPLAN, POWER
 
 
 def test_the_default_depends_on_rows_and_groups(planted_rows: Runs) -> None:
@@ -107,3 +108,16 @@ def test_standard_errors_have_the_size_of_the_spread_over_fresh_data() -> None:
     spread = np.std([fresh(0).coefficients for _ in range(60)], axis=0)
     reported = np.median([fresh(150).std_errors for _ in range(7)], axis=0)
     np.testing.assert_allclose(np.log(reported / spread), 0, atol=0.35)
+
+
+def test_resamples_of_many_rows_are_those_of_refits(monkeypatch: pytest.MonkeyPatch) -> None:
+    generator = np.random.default_rng(7)
+    at = np.column_stack([10 ** generator.uniform(7, 10, 3000), 10 ** generator.uniform(9, 12, 3000)])
+    truth = np.array([9e13, 5e13, 0.08, 0.1])  # N_c, D_c, alpha_N, alpha_D
+    loss = KAPLAN.predict(truth, at) * np.exp(0.01 * generator.standard_normal(3000))
+    quick = fit_law(KAPLAN, at, loss, resamples=20, forward=False)
+    monkeypatch.setattr(draws, "MANY_ROWS", 10_000)
+    whole = fit_law(KAPLAN, at, loss, resamples=20, forward=False)
+    np.testing.assert_array_equal(quick.coefficients, whole.coefficients)
+    off = (quick.draws - whole.draws) / whole.draws.std(axis=0)
+    assert 0 < np.abs(off).max() < 0.1

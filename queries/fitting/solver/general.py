@@ -73,6 +73,7 @@ class GeneralModel:
         self.names = tuple((chart_of.coefficients if chart_of else coefficients)[k].name for k in self.free)
         self.has_curvature = law.has_curvatures
         self.is_costly = law.is_costly
+        self.is_compiled = False
         self.proposes_starts = type(chart_of or law).starts is not Law.starts
         self._measured = np.asarray(inputs, dtype=np.float64), np.asarray(values, dtype=np.float64)
         self._set_units(inputs, values)

@@ -28,6 +28,7 @@ class LinearModel:
     has_curvature = True
     screened_rows = SCREENED_ROWS
     is_costly = False
+    is_compiled = True
     proposes_starts = False
     is_unitless = False
 

@@ -57,6 +57,8 @@ class Model(Curve, Protocol):
     """whether the law says where to start, so that its seeds are spread already"""
     is_unitless: bool
     """whether inputs and values are divided by their geometric means, so that coefficients have usual ranges"""
+    is_compiled: bool
+    """whether derivatives over many rows come from compiled code, or there is a formula for the optimum"""
     is_costly: bool
     """whether one prediction takes milliseconds, so that searches and resamples take few"""
     is_difference: bool

@@ -42,6 +42,7 @@ class PowerSumModel:
     is_difference = True
     screened_rows = SCREENED_ROWS
     is_costly = False
+    is_compiled = True
     proposes_starts = False
     is_unitless = True
 
