@@ -333,3 +333,13 @@ def test_notes_are_codes_with_one_line(published: Runs) -> None:
     for note in _fit(published.inputs[:12], published.loss[:12]).notes:
         assert note.code.replace("_", "").isalpha() and note.code.islower()
         assert "\n" not in note.message and str(note) == f"{note.code}: {note.message}"
+
+
+@pytest.mark.parametrize("rows", [5, 7, 9])
+def test_a_law_that_came_out_constant_is_said_on_few_rows_too(rows: int) -> None:
+    x = np.geomspace(1e6, 1e9, rows)[:, None]
+    noise = np.exp(0.01 * np.random.default_rng(rows).standard_normal(rows))
+    rising = fit_law(POWER, x, 1.7 * (x[:, 0] / 1e6) ** 0.05 * noise, resamples=0)
+    assert "law_does_not_fit" in rising.codes
+    falling = fit_law(POWER, x, (1.7 + 400 / x[:, 0] ** 0.34) * noise, resamples=0)
+    assert "law_does_not_fit" not in falling.codes
