@@ -161,6 +161,12 @@ def identify(
             loose |= {int(inside[j]) for j in np.flatnonzero(np.abs(directions[:, k]) > 0.1)}
         if len(inside) > slopes.shape[1]:
             loose |= set(inside)
+        for k in np.flatnonzero(dead & (norms > 0)):  # what a living term can be traded for is not known to be dead
+            shape = slopes[k] / norms[k]
+            weights = np.linalg.lstsq(scaled.T, shape, rcond=None)[0]
+            if np.linalg.norm(shape - weights @ scaled) < 1 / np.sqrt(SINGULAR):
+                loose |= {int(k), *(int(inside[j]) for j in np.flatnonzero(np.abs(weights) > 0.1))}
+                dead[k], condition = False, float("inf")
     names = model.names
     return Identification(
         condition,
