@@ -50,7 +50,19 @@ METRIC_NAMES = {
         "val/epoch/loss",
         "lm/loss/validation",
     ),
-    "tokens": ("num/tokens", "tokens/seen", "train/tokens", "num/input/tokens/seen", "train/num/input/tokens/seen"),
+    "tokens": (
+        "num/tokens",
+        "tokens/seen",
+        "seen/tokens",
+        "tokens/so/far",
+        "tokens/processed",
+        "processed/tokens",
+        "consumed/tokens",
+        "tokens/consumed",
+        "train/tokens",
+        "num/input/tokens/seen",
+        "train/num/input/tokens/seen",
+    ),
     "flops": ("total/flos", "total/flops", "train/total/flos", "train/flops"),
 }
 SETTING_NAMES = {

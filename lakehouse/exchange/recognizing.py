@@ -45,6 +45,7 @@ HEADING = re.compile(
     r"(?P<name>.*?\w)(?:\s*[(\[]\s*(?:in\s+)?(?P<bracketed>[KMBGT]|(?:thousand|million|billion|trillion)s?)\s*[)\]]"
     r"|[ _](?P<behind>[KMBGT]|(?:thousand|million|billion|trillion)s?))"
 )
+FEWEST_POINTS = 4  # rows of every value from which text that no other column explains is taken for names of curves
 MOST = 0.8  # share of cells that are numbers from which a column of a known name is meant to be one
 LARGEST_IN_UNITS = 1e7  # a column of larger numbers is not in thousands or millions, whatever its heading says
 
@@ -88,6 +89,7 @@ def recognized(
         target = "loss" if ours == "perplexity" else ours
         if target not in parts and target not in search.targets:
             search.by_names(ours, target, others) or search.by_heading(ours, others) or search.behind_a_prefix(ours)
+    search.by_curves(parts)
     if "step" not in parts and "step" not in search.targets:
         search.by_counting(parts)
     return search.found
@@ -163,23 +165,51 @@ class _Search:
                 return self._take(Recognized(ours, ends[0]))
         return False
 
+    def by_curves(self, parts: Mapping[str, str]) -> bool:
+        """Take the text whose every value has a curve of its own as the name of its run, where no column names runs."""
+        known = self._known(parts)
+        step = known.get("step") or self._counting()
+        if step is None or {"run_id", "name", "metric"} & set(known) or self._fewest_points("''", step, known):
+            return False
+        for theirs in list(self.plain):
+            if self.kinds[theirs] == "VARCHAR" and not self._is_numeric(theirs, mostly=True):
+                fewest = self._fewest_points(quoted(theirs), step, known)
+                if fewest >= FEWEST_POINTS:
+                    return self._take(Recognized("name", theirs))
+        return False
+
     def by_counting(self, parts: Mapping[str, str]) -> bool:
         """Take what counts up along the rows of a run as the step of its curve."""
-        name = next((word for word in STEP_WORDS if word in self.by_plain), None)
-        theirs = self.by_plain[name] if name else None
-        if theirs is None or not self._is_numeric(theirs) or not self._is_whole(theirs):
+        known, count = self._known(parts), self._counting()
+        if count is None:
             return False
-        known = {found.ours: quoted(found.theirs) for found in self.found} | dict(parts)
-        key, sizes = known.get("run_id", known.get("name", "''")), known.get("params", "0")
-        count = self._number(theirs)
-        # Steps that begin anew where a run ends, or several sizes among the rows of one, are no curve.
+        theirs = next(self.by_plain[word] for word in STEP_WORDS if word in self.by_plain)
+        key = known.get("run_id", known.get("name", "''"))
+        return self._fewest_points(key, count, known) > 0 and self._take(Recognized("step", theirs))
+
+    def _known(self, parts: Mapping[str, str]) -> dict[str, str]:
+        return {found.ours: quoted(found.theirs) for found in self.found} | dict(parts)
+
+    def _counting(self) -> str | None:
+        """Return the SQL of the column that counts steps where it counts up; None without one."""
+        theirs = next((self.by_plain[word] for word in STEP_WORDS if word in self.by_plain), None)
+        is_count = theirs is not None and self._is_numeric(theirs) and self._is_whole(theirs)
+        return self._number(theirs) if is_count and theirs is not None else None
+
+    def _fewest_points(self, key: str, count: str, known: Mapping[str, str]) -> int:
+        """Return the fewest rows that a value of a key has; 0 where they are no curves along what is counted.
+
+        Steps that begin anew where a run ends, or several sizes among the rows of one, are no curve.
+        """
+        sizes = known.get("params", "0")
         row = self.con.execute(
-            f"SELECT bool_and(is_up), max(sizes), max(points) FROM (SELECT coalesce(bool_and(is_up), true) AS is_up, "
-            f"count(DISTINCT size) AS sizes, count(*) AS points FROM (SELECT {key} AS key, {sizes} AS size, "
-            f"{count} > lag({count}) OVER (PARTITION BY {key} ORDER BY rowid) AS is_up FROM typed) GROUP BY key)"
+            f"SELECT bool_and(is_up), max(sizes), max(points), min(points) FROM (SELECT coalesce(bool_and(is_up), "
+            f"true) AS is_up, count(DISTINCT size) AS sizes, count(*) AS points FROM (SELECT {key} AS key, "
+            f"{sizes} AS size, {count} > lag({count}) OVER (PARTITION BY {key} ORDER BY rowid) AS is_up FROM typed) "
+            "GROUP BY key)"
         ).fetchone()
         is_curve = row is not None and bool(row[0]) and row[1] <= 1 and row[2] > 1
-        return is_curve and self._take(Recognized("step", theirs))
+        return int(row[3]) if is_curve and row is not None else 0
 
     def _take(self, column: Recognized) -> bool:
         self.found.append(column)

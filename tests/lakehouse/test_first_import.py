@@ -276,3 +276,22 @@ def test_a_slip_in_the_name_of_a_mapped_column_is_said(tmp_path: Path) -> None:
         assert not [note for note in summary.notes if "corpus_size" in note]
         again = import_path(lake, tmp_path / "runs.csv", mapping={"params": "size"})
         assert not [note for note in again.notes if "did you mean" in note]
+
+
+@pytest.mark.parametrize("step", ["iteration", "step"])
+def test_text_that_has_a_curve_for_each_value_names_the_runs(tmp_path: Path, step: str) -> None:
+    rows = [f"exp-{run},mixed,{10**7 * run},{k},{k}000000,{3 - k / 10}" for run in (1, 2, 3) for k in range(1, 6)]
+    (tmp_path / "curves.csv").write_text("\n".join([f"experiment,data,params,{step},tokens so far,loss", *rows]))
+    with Lakehouse(tmp_path / "lake.duckdb") as lake:
+        summary = import_path(lake, tmp_path / "curves.csv")
+        assert "took 'experiment' as name; --map name=COLUMN takes another" in summary.notes
+        found = lake.query("SELECT name, params, tokens, loss FROM runs ORDER BY name").to_pylist()
+    assert found == [{"name": f"exp-{k}", "params": k * 10**7, "tokens": 5e6, "loss": 2.5} for k in (1, 2, 3)]
+
+
+def test_text_beside_whole_runs_names_no_curves(tmp_path: Path) -> None:
+    rows = [f"{data},{10**7 * k},{1000 * k},{3 - k / 10}" for data in ("web", "books") for k in range(1, 6)]
+    (tmp_path / "runs.csv").write_text("\n".join(["corpus,params,iteration,loss", *rows]))
+    with Lakehouse(tmp_path / "lake.duckdb") as lake:
+        import_path(lake, tmp_path / "runs.csv")  # each corpus has several sizes
+        assert lake.query("SELECT count(*) AS runs FROM runs").to_pylist() == [{"runs": 10}]
