@@ -112,6 +112,18 @@ def named(gone: Sequence[Gone]) -> str:
     return ", ".join(run.name for run in gone[:SHOWN]) + more
 
 
+def left_behind(lake: Lakehouse, kept: Collection[str], places: Collection[str]) -> int:
+    """Return how many runs this machine imported from some places that are not among those which it has there now.
+
+    Parameters
+    ----------
+    kept : the runs that are there, by their ids in the lake
+    places : the files and folders that they were read from
+    """
+    rows = lake.query(_PLACED).to_pylist()
+    return sum(row["origin"] in places and row["run_id"] not in kept and row["host"] == host_name() for row in rows)
+
+
 def namesakes(lake: Lakehouse, names: Collection[str], places: Collection[str]) -> tuple[str, int] | None:
     """Return the other place from which the lake has most runs of some names, and how many; None for few.
 

@@ -18,7 +18,8 @@ from isoflop.lakehouse.exchange.identity import Known, identified
 from isoflop.lakehouse.exchange.landing import MEASURED, PLACES, FoundRun, Landed, Landing
 from isoflop.lakehouse.exchange.overlap import overlaps
 from isoflop.lakehouse.exchange.points import Points
-from isoflop.lakehouse.exchange.replacing import GONE, REMOVE, Gone, Replacing, named, namesakes
+from isoflop.lakehouse.exchange.naming import counted
+from isoflop.lakehouse.exchange.replacing import GONE, REMOVE, Gone, Replacing, left_behind, named, namesakes
 from isoflop.lakehouse.ingest.finals import finals_statements
 from isoflop.lakehouse.runs.provenance import host_name
 from isoflop.lakehouse.runs.registry import write_runs
@@ -79,6 +80,10 @@ def land(
     if replacing is not None:
         gone = replacing.gone(lake, source, {run.run_id for run in runs}, _places(runs))
         notes = (*notes, f"{'would remove' if replacing.is_dry else 'removed'}: {named(gone)}") if gone else notes
+    elif fresh and (count := left_behind(lake, {run.run_id for run in runs}, _places(runs))):
+        which = "is not among these and stays" if count == 1 else "are not among these and stay"
+        message = f"{counted(count, 'run')} of an earlier import from here {which}"
+        notes = (*notes, f"{message}; --replace removes what is no longer there")
     elif found := namesakes(lake, {run.record.name for run in fresh if run.record.name}, _places(runs)):
         place, count = found
         message = f"{count} of {len(fresh)} new runs are called as runs from {place} are, which stay beside them"

@@ -270,3 +270,18 @@ def test_a_correction_under_another_name_takes_the_place_of_the_first_file(tmp_p
     assert done.exit_code == 0 and "removed" in done.output
     with Lakehouse(lake) as opened:
         assert names(opened) == sorted(f"m{size}" for size in SIZES[1:])
+
+
+def test_runs_that_an_earlier_mapping_made_are_said(tmp_path: Path) -> None:
+    rows = [f"{run},{k},{10**7 * run},{3 - k / 10}" for run in ("1", "2") for run in [int(run)] for k in range(1, 6)]
+    (tmp_path / "curves.csv").write_text("\n".join(["trial,tick,params,loss", *rows]))
+    with Lakehouse(tmp_path / "lake.duckdb") as lake:
+        assert import_path(lake, tmp_path / "curves.csv").added == 10
+        mapping = {"run_id": "'trial ' || trial", "step": "tick"}
+        again = import_path(lake, tmp_path / "curves.csv", mapping=mapping)
+        said = (
+            "10 runs of an earlier import from here are not among these and stay; --replace removes what is no longer"
+        )
+        assert again.added == 2 and [note for note in again.notes if note.startswith(said)]
+        third = import_path(lake, tmp_path / "curves.csv", mapping=mapping)
+        assert not [note for note in third.notes if "earlier import" in note]
