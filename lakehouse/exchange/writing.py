@@ -16,9 +16,9 @@ import numpy as np
 from isoflop.lakehouse.errors import RecordError
 from isoflop.lakehouse.exchange.identity import Known, identified
 from isoflop.lakehouse.exchange.landing import MEASURED, PLACES, FoundRun, Landed, Landing
+from isoflop.lakehouse.exchange.naming import counted
 from isoflop.lakehouse.exchange.overlap import overlaps
 from isoflop.lakehouse.exchange.points import Points
-from isoflop.lakehouse.exchange.naming import counted
 from isoflop.lakehouse.exchange.replacing import GONE, REMOVE, Gone, Replacing, left_behind, named, namesakes
 from isoflop.lakehouse.ingest.finals import finals_statements
 from isoflop.lakehouse.runs.provenance import host_name
