@@ -43,6 +43,7 @@ if TYPE_CHECKING:
 
 Array = NDArray[np.float64]
 
+IN_STEP = 0.02  # spread of the logarithm of their ratio over that of a column [1] up to which two columns go in step
 OWN = ("optimum", "lower", "upper", "rows", "lowest", "largest", "weight", "status")
 TODO = {
     LOWER_EDGE: "the minimum lies below all that was tried: try lower ones there",
@@ -203,17 +204,18 @@ class PlannedOptimum:
         question, swept, whose = self._question, self._node.swept.name, self._whose(law)
         for status, count in Counter(cell.found.status for cell in law.cells if cell.found.status != OPTIMAL).items():
             first = next(cell for cell in law.cells if cell.found.status == status)
-            place = ", ".join(f"{name} {value:.4g}" for name, value in zip(self._columns, first.values, strict=True))
             which = f"{count} of {len(law.cells)} cells {'are' if count > 1 else 'is'} {status}"
             more = "" if count == 1 else ", …"
-            question.note(f"{whose}{which} ({place}{more}) and not in the law: {TODO[status]}")
-        off = sum(cell.found.is_off for cell in law.cells if cell.found.status == OPTIMAL)
+            question.note(f"{whose}{which} ({self._place(first)}{more}) and not in the law: {TODO[status]}")
+        off = [cell for cell in law.cells if cell.found.status == OPTIMAL and cell.found.is_off]
         if off:
             best = "highest" if self._node.maximize else "lowest"
+            within = 0.05 if self._options.within is None else self._options.within / 2
+            where = f"{self._place(off[0])}{', …' if len(off) > 1 else ''}"
             question.note(
-                f"{whose}in {off} of {law.num_used} cells the {best} {self._bound.target_name} was measured beyond the "
-                f"values next to the optimum: the parabola does not follow them; WITH (within = 0.05) leaves out the "
-                "rows that are far from the best"
+                f"{whose}in {len(off)} of {law.num_used} cells ({where}) the {best} {self._bound.target_name} was "
+                "measured beyond the values next to the optimum: the parabola does not follow them; "
+                f"WITH (within = {within:g}) leaves out the rows that are far from the best"
             )
         through = f"{law.num_used} of {len(law.cells)} cells"
         if law.values is None:
@@ -225,10 +227,21 @@ class PlannedOptimum:
 
     def why_no_law(self, law: GroupLaw) -> str:
         """Return what keeps cells from telling a power law."""
-        return (
-            f"{law.num_used} of {len(law.cells)} cells have an optimum, which do not tell a power of "
-            f"{' and '.join(self._columns)}: it takes cells that differ in each, one more than there are columns"
+        said = f"{law.num_used} of {len(law.cells)} cells have an optimum, which do not tell a power of "
+        said += f"{' and '.join(self._columns)}: it takes cells that differ in each, one more than there are columns"
+        used = np.array([cell.values for cell in law.cells if cell.found.status == OPTIMAL]).reshape(
+            -1, len(self._columns)
         )
+        for second in range(1, len(self._columns)):
+            for first in range(second):
+                if (ratio := _ratio(used[:, first], used[:, second])) is not None:
+                    one, other = self._columns[first], self._columns[second]
+                    return f"{said}, and {other} is {ratio:.3g} {one} in all of them: BY {one} alone tells its power"
+        return said
+
+    def _place(self, cell: Cell) -> str:
+        """Return where a cell lies, as a note says it."""
+        return ", ".join(f"{name} {value:.4g}" for name, value in zip(self._columns, cell.values, strict=True))
 
     def _whose(self, law: GroupLaw) -> str:
         """Return the words that name a group; none without groups."""
@@ -315,3 +328,11 @@ def _bound(question: Question, node: OptimumClause, columns: Sequence[str]) -> B
     called: dict[str, Called] = {each.name: each for each in (*node.cells, node.swept)}
     assert order == names
     return Bound(read, text, True, tuple(called[each].expression for each in order), target, name, node.name)
+
+
+def _ratio(first: Array, second: Array) -> float | None:
+    """Return the second over the first where it is one number, about, and both vary; None where it is not."""
+    if len(first) < 2 or not np.ptp(first) > 0:
+        return None
+    logs = np.log(second / first)
+    return float(np.exp(np.mean(logs))) if np.ptp(logs) < IN_STEP * np.ptp(np.log(first)) else None

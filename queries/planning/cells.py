@@ -32,6 +32,10 @@ LOWER_EDGE, UPPER_EDGE = "at_lower_edge", "at_upper_edge"
 ONE_SIGMA = 0.6827  # share of a normal [1] within one standard deviation
 APART = 1e-3  # of a log [1]: settings closer than that are one, and no parabola goes through them
 ROUNDING = 1e-12  # of the values [1], up to which a bend is none
+AROUND, PARABOLA = 2, 3  # settings either way of the lowest, and coefficients of a parabola
+BY_CHANCE = (
+    2.0  # of the scatter [1] by which the lowest value lies lower than beside the optimum in 1 of 2,000 parabolas
+)
 EXACT = 1e-9  # scatter of a log optimum [1] below which cells are equally sure
 
 
@@ -155,10 +159,25 @@ def _finite(end: float) -> float:
 
 
 def _is_off(settings: Array, values: Array, optimum: float) -> bool:
-    """Whether the setting with the lowest mean value has another one between it and the minimum."""
+    """Whether the setting with the lowest mean value has another one between it and the minimum, for no chance.
+
+    Chance is what a parabola through the settings around the lowest leaves: the one through all of them may miss some
+    by far, which is what this looks for.
+    """
     tried, which = np.unique(settings, return_inverse=True)
-    best = int(np.argmin(np.bincount(which, weights=values) / np.bincount(which)))
-    return not tried[max(best - 1, 0)] <= optimum <= tried[min(best + 1, len(tried) - 1)]
+    means = np.bincount(which, weights=values) / np.bincount(which)
+    best = int(np.argmin(means))
+    if tried[max(best - 1, 0)] <= optimum <= tried[min(best + 1, len(tried) - 1)]:
+        return False
+    around = np.abs(which - best) <= AROUND
+    if np.count_nonzero(around) <= PARABOLA or len(np.unique(which[around])) < PARABOLA:
+        return True
+    x = np.log(settings[around] / tried[best])
+    left = values[around] - np.polyval(np.polyfit(x, values[around], PARABOLA - 1), x)
+    scatter = np.sqrt(np.sum(left**2) / (np.count_nonzero(around) - PARABOLA))
+    above = int(np.searchsorted(tried, optimum))
+    beside = min(means[max(above - 1, 0)], means[min(above, len(tried) - 1)])
+    return bool(beside - means[best] > BY_CHANCE * scatter)
 
 
 def cell_weights(inputs: Array, optima: Array, spreads: Array) -> Array:

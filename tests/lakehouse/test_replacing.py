@@ -279,9 +279,7 @@ def test_runs_that_an_earlier_mapping_made_are_said(tmp_path: Path) -> None:
         assert import_path(lake, tmp_path / "curves.csv").added == 10
         mapping = {"run_id": "'trial ' || trial", "step": "tick"}
         again = import_path(lake, tmp_path / "curves.csv", mapping=mapping)
-        said = (
-            "10 runs of an earlier import from here are not among these and stay; --replace removes what is no"
-        )
+        said = "10 runs of an earlier import from here are not among these and stay; --replace removes what is no"
         assert again.added == 2 and [note for note in again.notes if note.startswith(said)]
         third = import_path(lake, tmp_path / "curves.csv", mapping=mapping)
         assert not [note for note in third.notes if "earlier import" in note]
