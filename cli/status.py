@@ -9,17 +9,18 @@ import typer
 from isoflop.cli.options import FormatOption, JsonOption, LakeOption
 
 if TYPE_CHECKING:
-    from isoflop.lakehouse import Lakehouse
+    from isoflop.lakehouse import Answer, Lakehouse
 
 SWEEPS = """
 SELECT sweep_id, name, created_at, runs, finished, running, queued, failed, lost FROM sweeps ORDER BY created_at DESC
 """
 RUNS = """
-SELECT r.run_id, r.name, r.status, r.reason, r.attempt, r.last_step AS step, r.steps, r.loss, r.host, r.started_at,
-       r.train_seconds, r.error
-FROM store.sweep_runs m JOIN runs r USING (run_id)
+SELECT r.run_id, r.name, CASE WHEN o.run_id IS NULL THEN r.status ELSE 'skipped' END AS status,
+       CASE WHEN o.run_id IS NULL THEN r.reason ELSE 'budget' END AS reason,
+       r.attempt, r.last_step AS step, r.steps, r.loss, r.host, r.started_at, r.train_seconds, r.error
+FROM store.sweep_runs m JOIN runs r USING (run_id) LEFT JOIN _over o USING (run_id)
 WHERE m.sweep_id = ?
-ORDER BY list_position(['running', 'failed', 'lost', 'queued', 'finished'], r.status), m.position
+ORDER BY list_position(['running', 'failed', 'lost', 'queued', 'skipped', 'finished'], status), m.position
 """
 
 
@@ -46,11 +47,24 @@ def status(
         if sweep is None:
             answer = Answer(opened.query(SWEEPS), SWEEPS.strip())
         else:
-            answer = Answer(opened.query(RUNS, [find_sweep(opened, sweep)]), RUNS.strip())
+            answer = _runs_of(opened, find_sweep(opened, sweep))
     if not len(answer) and form == "table":
         note("no sweeps yet; isoflop sweep FILE runs one")
         return
     show(answer, form)
+
+
+def _runs_of(lake: Lakehouse, sweep_id: str) -> Answer:
+    """Return the runs of a sweep; those that its budget does not hold are skipped."""
+    import pyarrow as pa
+
+    from isoflop.lakehouse import Answer
+    from isoflop.workers.standing import standing
+
+    over = standing(lake, sweep_id).over_budget
+    ids = pa.table({"run_id": pa.array(sorted(over), pa.string())})
+    note = f"skipped: budget: {len(over)} runs are not started; with a larger budget isoflop sweep goes on with them"
+    return Answer(lake.query(RUNS, [sweep_id], {"_over": ids}), RUNS.strip(), notes=(note,) if over else ())
 
 
 def find_sweep(lake: Lakehouse, name: str) -> str:

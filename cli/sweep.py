@@ -41,8 +41,10 @@ def sweep(
     """Train the runs of a sweep file that have no result yet.
 
     Running the same file again is safe: finished runs are skipped, the others go on from their
-    checkpoints. Ctrl-C stops cleanly. Exit codes: 0 every run has a result, 2 the file is wrong,
-    4 a run failed, 130 interrupted.
+    checkpoints. Ctrl-C stops cleanly. `max_concurrent: 2` in the file limits the runs at once, and
+    `budget: {flops: 1e15}` (or seconds, or dollars with a price) what all of them take; runs that
+    the budget does not hold are skipped, and a larger budget goes on with them. Exit codes: 0 every
+    run has a result or the budget is used, 2 the file is wrong, 4 a run failed, 130 interrupted.
     """
     from isoflop.cli.options import chosen_format, open_lake
     from isoflop.cli.output import show
@@ -90,6 +92,7 @@ def _summary(states: list[SweepState], *, with_failures: bool) -> Answer:
             "skipped": state.skipped,
             "failed": state.failed,
             "not_run": state.queued + len(state.running),
+            "over_budget": state.over_budget,
             "retried": state.retried,
             "excluded": state.excluded,
             "seconds": round(state.seconds, 1),

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Annotated, Any, Literal
+from types import NoneType
+from typing import Annotated, Any, Literal, get_args
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 
 from isoflop.lakehouse.errors import FileError, did_you_mean
 from isoflop.lakehouse.runs.records import LARGEST_WHOLE
+from isoflop.workers.budget import Budget
 from isoflop.workers.resources import seconds_of
 from isoflop.workers.sampling import MOST_SAMPLES, sampled
 from isoflop.workers.sweep_file import Document, Keys
@@ -74,6 +76,14 @@ class RetryKeys(_Section):
     timeout: Times = DEFAULT_RETRIES["timeout"]
 
 
+class BudgetKeys(_Section):
+    """What all runs of the sweep may take together."""
+
+    flops: Annotated[float, Field(gt=0, allow_inf_nan=False)] | None = None
+    seconds: Annotated[float, Field(gt=0, allow_inf_nan=False)] | None = None
+    dollars: Annotated[float, Field(gt=0, allow_inf_nan=False)] | None = None
+
+
 SETTINGS_APART = ("corpus", "command", "entry", "metrics", "loss_unit")  # that stand beside the grid
 
 
@@ -103,6 +113,13 @@ class SweepKeys(_Section):
     retries: RetryKeys = RetryKeys()
     timeout: Annotated[float, BeforeValidator(seconds_of)] | None = None
     on_failure: Literal["continue", "stop"] = "continue"
+    max_concurrent: Annotated[int, Field(ge=1)] | None = None
+    budget: BudgetKeys | None = None
+    price: Annotated[float, Field(gt=0, allow_inf_nan=False)] | None = None
+
+    def limits(self) -> Budget | None:
+        """Return what all runs may take together; None for no limit."""
+        return None if self.budget is None else Budget(**self.budget.model_dump(), price=self.price)
 
     def point_place(self, number: int, name: str) -> Keys:
         """Return where the file says a setting of a point: points that are sampled share their distributions."""
@@ -130,6 +147,7 @@ def parse_keys(document: Document) -> SweepKeys:
         keys = SweepKeys.model_validate(written)
     except ValidationError as error:
         raise _file_error(document, error) from None
+    _check_budget(document, keys)
     if not keys.sample or not isinstance(number, int):
         return keys
     return keys.model_copy(update={"points": sampled(document, keys.sample, number, keys.method, keys.sample_seed)})
@@ -152,6 +170,22 @@ def _check_number(document: Document, number: object) -> None:
     if isinstance(document.value.get("points"), int):
         hint = "points: [{width: 64}], or points: 64 beside sample: {width: choice(64, 128)}"
         raise document.error(("points",), "'points' is a number, and nothing is sampled: 'sample' is missing", hint)
+
+
+def _check_budget(document: Document, keys: SweepKeys) -> None:
+    """Make sure that a budget limits something, and that dollars and a price come together."""
+    limits = {} if keys.budget is None else keys.budget.model_dump(exclude_none=True)
+    if keys.budget is not None and not limits:
+        hint = "budget: {flops: 1e15}, {seconds: 3600}, or {dollars: 5} with a price"
+        raise document.error(("budget",), "'budget' says no limit", hint)
+    if "dollars" in limits and keys.price is None:
+        raise document.error(
+            ("budget", "dollars"), "'budget.dollars' needs a price", "price: 2.5, in dollars for an hour of one run"
+        )
+    if keys.price is not None and "dollars" not in limits:
+        raise document.error(
+            ("price",), "'price' is for a budget in dollars, and there is none", "budget: {dollars: 5}"
+        )
 
 
 def _file_error(document: Document, error: ValidationError) -> FileError:
@@ -180,7 +214,8 @@ def _file_error(document: Document, error: ValidationError) -> FileError:
 def _keys_at(location: Sequence[object]) -> list[str]:
     model: type[BaseModel] = SweepKeys
     for part in location:
-        annotation = model.model_fields[str(part)].annotation
+        annotation: Any = model.model_fields[str(part)].annotation
+        annotation = next((each for each in get_args(annotation) if each is not NoneType), annotation)
         if not isinstance(annotation, type) or not issubclass(annotation, BaseModel):
             return []
         model = annotation

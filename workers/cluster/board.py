@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections import deque
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from isoflop.lakehouse.units import format_number
 from isoflop.workers.cluster.ledger import AttemptProgress, Key
@@ -30,7 +30,7 @@ class Board:
         self._skipped = total - len(to_do)
         self._work_in_all = sum(job.work for job in to_do)
         self._work_done = 0.0
-        self._finished = self._diverged = self._retried = 0
+        self._finished = self._diverged = self._retried = self._over_budget = 0
         self._failures: list[Failure] = []
         self._training: dict[Key, Job] = {}
         self._progress: Mapping[Key, AttemptProgress] = {}
@@ -78,6 +78,11 @@ class Board:
         self._failures.append(Failure(job.run_id, job.label, reason, error))
         self.say(f"{job.label} failed by {_words(reason)}{_because(error)}", "error")
 
+    def left_out(self, jobs: Sequence[Job]) -> None:
+        """Note runs that the budget does not hold."""
+        self._over_budget += len(jobs)
+        self._work_done += sum(job.work for job in jobs)
+
     @property
     def training(self) -> Mapping[Key, Job]:
         """The attempts that are with the cluster."""
@@ -97,10 +102,11 @@ class Board:
             total=self._total,
             excluded=self._excluded,
             skipped=self._skipped,
-            queued=self._total - self._skipped - ended - len(running),
+            queued=self._total - self._skipped - ended - len(running) - self._over_budget,
             finished=self._finished,
             diverged=self._diverged,
             retried=self._retried,
+            over_budget=self._over_budget,
             running=running,
             failures=tuple(self._failures),
             seconds=time.monotonic() - self._started,

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 from isoflop.lakehouse.errors import RunFailed
 from isoflop.lakehouse.runs.provenance import process_label
 from isoflop.workers.cluster import ledger
+from isoflop.workers.cluster.allowance import Allowance
 from isoflop.workers.cluster.board import Board
 from isoflop.workers.cluster.capacity import Capacity
 from isoflop.workers.cluster.deaths import DRIVER_LEFT, OUT_OF_TIME, Death, death_of
@@ -88,7 +89,8 @@ def run_sweep(
                 if watch is not None:
                     watch(board.state())
             session.start()
-            _Driver(lake, sweep, session, board, watch, fail_fast).run(jobs)
+            allowance = Allowance(lake, run_ids, sweep.max_concurrent, sweep.budget)
+            _Driver(lake, sweep, session, board, allowance, watch, fail_fast).run(jobs)
         finally:
             if own:
                 session.close()
@@ -129,13 +131,21 @@ class _Driver:
     """One call of `run_sweep`, from the first task to the last."""
 
     def __init__(
-        self, lake: Lakehouse, sweep: Sweep, session: RaySession, board: Board, watch: Watch | None, fail_fast: bool
+        self,
+        lake: Lakehouse,
+        sweep: Sweep,
+        session: RaySession,
+        board: Board,
+        allowance: Allowance,
+        watch: Watch | None,
+        fail_fast: bool,
     ) -> None:
         import ray
 
         from isoflop.workers.cluster import task
 
         self._lake, self._sweep, self._session, self._board = lake, sweep, session, board
+        self._allowance = allowance
         self._watch = watch or (lambda state: None)
         self._stops_at_failure = fail_fast or sweep.stops_at_failure
         self._ray: Any = ray
@@ -156,7 +166,7 @@ class _Driver:
         with self._lake.hold(), Interrupt() as interrupt:
             try:
                 self._look_at_cluster()
-                self._queue.put(packed(jobs, self._capacity.slots))
+                self._queue.put(packed(jobs, self._capacity.slots, self._sweep.max_concurrent))
                 while self._queue or self._flights:
                     if interrupt.is_asked and not self._board.is_interrupted:
                         self._board.is_interrupted = True
@@ -184,7 +194,20 @@ class _Driver:
 
     def _submit(self) -> None:
         while self._queue and self._stopping_until is None and self._has_room():
-            self._launch(self._queue.take())
+            wanted = self._queue.peek().jobs
+            most = self._allowance.most(wanted, self._board.training)
+            if most is None:
+                return
+            if most == 0:
+                left_out = self._queue.clear()
+                self._board.left_out(left_out)
+                self._board.say(
+                    f"skipped: budget: {len(left_out)} runs are not started ({self._allowance.says(wanted)}); "
+                    "with a larger budget the sweep goes on",
+                    "warning",
+                )
+                return
+            self._launch(self._queue.take(most))
 
     def _has_room(self) -> bool:
         need = self._queue.peek().resources
@@ -239,6 +262,7 @@ class _Driver:
         if ready:
             ready, _ = self._ray.wait(list(self._flights), num_returns=len(self._flights), timeout=0)
         for reference in ready:
+            self._allowance.look_again()
             flight = self._flights.pop(reference)
             try:
                 outcomes = self._ray.get(reference)
