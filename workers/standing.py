@@ -28,7 +28,8 @@ class Standing:
 
     Parameters
     ----------
-    total, finished, failed, running, queued : runs; a failed one diverged, crashed or was lost
+    total, finished, failed, stopped, running, queued : runs; a failed one diverged, crashed or was lost, a stopped one
+        ended when its sweep was asked to
     over_budget : runs that have not been started and that the budget does not hold
     remaining_seconds : until the runs in training and those that wait have ended [s]; None where not known
     unknown : why it is not known, in words
@@ -37,6 +38,7 @@ class Standing:
     total: int
     finished: int
     failed: int
+    stopped: int
     running: int
     queued: int
     over_budget: frozenset[str] = frozenset()
@@ -72,11 +74,12 @@ def stands(rows: Sequence[Mapping[str, Any]], costs: Sequence[AttemptCost], budg
     if left and not training:
         unknown = "no run is in training"
     elif len(known) < len(left):
-        unknown = "no run has finished, and those in training have not said of how many steps they are"
+        unknown = "no run has finished, or said how far it is"
     return Standing(
         total=len(rows),
         finished=sum(row["status"] == "finished" for row in rows),
-        failed=sum(row["status"] in ("failed", "lost") for row in rows),
+        failed=sum(row["status"] in ("failed", "lost") and row["reason"] != "stopped" for row in rows),
+        stopped=sum(row["status"] == "failed" and row["reason"] == "stopped" for row in rows),
         running=len(training),
         queued=len(waiting) - len(over),
         over_budget=over,

@@ -25,6 +25,7 @@ from isoflop.workers.cluster.interrupt import Interrupt
 from isoflop.workers.cluster.packs import Job, Pack, PackQueue, packed, retried
 from isoflop.workers.cluster.session import RaySession
 from isoflop.workers.cluster.state import SweepState
+from isoflop.workers.driven import Driven
 from isoflop.workers.orphans import refuse_second_driver, release_orphans
 from isoflop.workers.resources import Resources
 
@@ -46,6 +47,7 @@ def run_sweep(
     address: str | None = None,
     watch: Watch | None = None,
     fail_fast: bool = False,
+    only_failed: bool = False,
     session: RaySession | None = None,
 ) -> SweepState:
     """Train the runs of a sweep that have no result yet, and return how it ended.
@@ -57,10 +59,11 @@ def run_sweep(
     address : None for Ray inside this process (in a job of a Ray cluster: that cluster), else a cluster
     watch : called about four times a second, and once at the end, in this thread
     fail_fast : stop at the first run that fails for good, whatever the file says
+    only_failed : leave out the runs that have not failed yet; the state then counts none of them
     session : a Ray session to use and leave open, for several sweeps one after another
 
-    Ctrl-C stops cleanly: runs in training write a checkpoint, the store is whole, and the state says
-    `is_interrupted`. A second Ctrl-C raises KeyboardInterrupt at once.
+    Ctrl-C and `isoflop stop` end it in order: runs in training write a checkpoint, the store is whole, and the
+    state says `is_interrupted`. A second Ctrl-C raises KeyboardInterrupt at once.
 
     Raises
     ------
@@ -74,8 +77,12 @@ def run_sweep(
     orphans = release_orphans(lake)
     refuse_second_driver(lake, sweep.name, run_ids)
     sweep_id = lake.record_sweep(name=sweep.name, spec=sweep.text, runs=plan.records)
-    jobs = _jobs(plan, ledger.done_runs(lake, run_ids))
-    board = Board(sweep_id=sweep_id, name=sweep.name, total=len(run_ids), excluded=plan.excluded, to_do=jobs)
+    done = ledger.done_runs(lake, run_ids)
+    jobs = _jobs(plan, done)
+    if only_failed:
+        failed = ledger.failed_runs(lake, run_ids)
+        jobs = [job for job in jobs if job.run_id in failed]
+    board = Board(sweep_id=sweep_id, name=sweep.name, total=len(done) + len(jobs), excluded=plan.excluded, to_do=jobs)
     for note in plan.notes:
         board.say(note, "warning")
     if orphans:
@@ -84,13 +91,15 @@ def run_sweep(
         own = session is None
         session = session or RaySession(address)
         try:
-            if not session.is_started:
-                board.say(f"starting Ray for {len(jobs)} runs" if session.is_embedded else f"joining {session.address}")
-                if watch is not None:
-                    watch(board.state())
-            session.start()
-            allowance = Allowance(lake, run_ids, sweep.max_concurrent, sweep.budget)
-            _Driver(lake, sweep, session, board, allowance, watch, fail_fast).run(jobs)
+            with Driven(lake, sweep_id) as driven:
+                if not session.is_started:
+                    where = "starting Ray" if session.is_embedded else f"joining {session.address}"
+                    board.say(f"{where} for {len(jobs)} runs")
+                    if watch is not None:
+                        watch(board.state())
+                session.start()
+                allowance = Allowance(lake, run_ids, sweep.max_concurrent, sweep.budget)
+                _Driver(lake, sweep, session, board, allowance, watch, fail_fast).run(jobs, driven)
         finally:
             if own:
                 session.close()
@@ -161,14 +170,15 @@ class _Driver:
         self._looked = 0.0
         self._is_waiting_for_room = False
 
-    def run(self, jobs: Sequence[Job]) -> None:
-        """Train the jobs."""
+    def run(self, jobs: Sequence[Job], driven: Driven) -> None:
+        """Train the jobs, until they have ended or somebody wants to stop."""
         with self._lake.hold(), Interrupt() as interrupt:
             try:
                 self._look_at_cluster()
                 self._queue.put(packed(jobs, self._capacity.slots, self._sweep.max_concurrent))
                 while self._queue or self._flights:
-                    if interrupt.is_asked and not self._board.is_interrupted:
+                    is_asked = interrupt.is_asked or driven.is_asked_to_stop()
+                    if is_asked and not self._board.is_interrupted:
                         self._board.is_interrupted = True
                         self._board.say("stopping: runs in training write a checkpoint", "warning")
                         self._stop()

@@ -44,6 +44,17 @@ def done_runs(lake: Lakehouse, run_ids: Sequence[str]) -> set[str]:
     return set(rows["run_id"].to_pylist())
 
 
+def failed_runs(lake: Lakehouse, run_ids: Sequence[str]) -> set[str]:
+    """Return the runs whose newest attempt failed or was lost; one that was stopped, or diverged, did neither."""
+    rows = lake.query(
+        "SELECT run_id FROM runs SEMI JOIN _ids USING (run_id) WHERE status = 'lost' "
+        "OR (status = 'failed' AND coalesce(reason, '') NOT IN ('stopped', 'diverged'))",
+        None,
+        {"_ids": _ids(run_ids)},
+    )
+    return set(rows["run_id"].to_pylist())
+
+
 def progress(lake: Lakehouse, attempts: Iterable[Key]) -> dict[Key, AttemptProgress]:
     """Return how far these attempts are."""
     import pyarrow as pa
