@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from isoflop.lakehouse.units import format_seconds
 from isoflop.workers.budget import AttemptCost, Cost, Spending, attempt_costs, how_many_fit, said
+from isoflop.workers.host_memory import MemoryNeed, host_memory_bytes, too_large
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -76,8 +77,12 @@ def describe_plans(sweeps: Sequence[Sweep], address: str | None) -> Answer:
     for sweep, plan in plans:
         described = _rows(sweep, plan, law, statuses, is_named=len(plans) > 1)
         rows += described
-        limits = _limits(sweep, described, [cost for cost in costs if cost.run_id in set(_ids(plan))])
-        notes += [_note(sweep, plan, described), *(f"{sweep.name}: {note}" for note in (*limits, *plan.notes))]
+        own = set(_ids(plan))
+        limits = _limits(sweep, described, [cost for cost in costs if cost.run_id in own])
+        notes += [
+            _note(sweep, plan, described),
+            *(f"{sweep.name}: {note}" for note in (*limits, *_too_large(described, plan), *plan.notes)),
+        ]
     if law is not None:
         notes.append(
             f"times by the law '{law.name}' of this lake, where it applies; else {ASSUMED_FLOPS:g} FLOP/s a core"
@@ -158,6 +163,18 @@ def _ids(plan: SweepPlan) -> list[str]:
 
 def _to_train(rows: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
     return [row for row in rows if row["status"] not in ("finished", "diverged")]
+
+
+def _too_large(rows: Sequence[Mapping[str, Any]], plan: SweepPlan) -> list[str]:
+    """Return which run this machine has no memory for, where it trains on the CPU."""
+    labels = {record.run_id: record.name or record.run_id for record in plan.records}
+    needs = [
+        MemoryNeed(labels[row["run_id"]], row["memory_bytes"])
+        for row in _to_train(rows)
+        if row["memory_bytes"] and not row["gpus"]
+    ]
+    problem = too_large(needs, host_memory_bytes())
+    return [f"{problem} on this machine; without a GPU it is refused, but for --force"] if problem else []
 
 
 def _limits(sweep: Sweep, rows: Sequence[Mapping[str, Any]], costs: Sequence[AttemptCost]) -> list[str]:

@@ -36,6 +36,9 @@ def sweep(
     settings: SetOption = None,
     fail_fast: Annotated[bool, typer.Option("--fail-fast", help="Stop at the first run that fails for good.")] = False,
     failed: Annotated[bool, typer.Option("--failed", help="Train only the runs that failed or were lost.")] = False,
+    force: Annotated[
+        bool, typer.Option("--force", help="Train also runs that need more memory than this machine has.")
+    ] = False,
     format: FormatOption = None,
     json: JsonOption = False,
 ) -> None:
@@ -70,7 +73,15 @@ def sweep(
         for sweep in sweeps:
             with watching() as watch:
                 states.append(
-                    run_sweep(opened, sweep, session=session, watch=watch, fail_fast=fail_fast, only_failed=failed)
+                    run_sweep(
+                        opened,
+                        sweep,
+                        session=session,
+                        watch=watch,
+                        fail_fast=fail_fast,
+                        only_failed=failed,
+                        force=force,
+                    )
                 )
             if states[-1].is_interrupted or (states[-1].failures and (fail_fast or sweep.stops_at_failure)):
                 break

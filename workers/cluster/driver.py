@@ -23,6 +23,7 @@ from isoflop.workers.cluster.capacity import Capacity
 from isoflop.workers.cluster.deaths import DRIVER_LEFT, OUT_OF_TIME, Death, death_of
 from isoflop.workers.cluster.interrupt import Interrupt
 from isoflop.workers.cluster.packs import Job, Pack, PackQueue, packed, retried
+from isoflop.workers.cluster.preflight import check_memory
 from isoflop.workers.cluster.session import RaySession
 from isoflop.workers.cluster.state import SweepState
 from isoflop.workers.driven import Driven
@@ -48,6 +49,7 @@ def run_sweep(
     watch: Watch | None = None,
     fail_fast: bool = False,
     only_failed: bool = False,
+    force: bool = False,
     session: RaySession | None = None,
 ) -> SweepState:
     """Train the runs of a sweep that have no result yet, and return how it ended.
@@ -60,6 +62,7 @@ def run_sweep(
     watch : called about four times a second, and once at the end, in this thread
     fail_fast : stop at the first run that fails for good, whatever the file says
     only_failed : leave out the runs that have not failed yet; the state then counts none of them
+    force : train also what this machine is predicted to have no memory for
     session : a Ray session to use and leave open, for several sweeps one after another
 
     Ctrl-C and `isoflop stop` end it in order: runs in training write a checkpoint, the store is whole, and the
@@ -69,7 +72,7 @@ def run_sweep(
     ------
     FileError : if the sweep file cannot be expanded
     StoreError : if another process runs this sweep already
-    RunFailed : if Ray does not start, or no machine is large enough for a run
+    RunFailed : if Ray does not start, or no machine is large enough for a run or has the memory for it
     """
     plan = sweep.expand()
     lake.drain()
@@ -99,7 +102,8 @@ def run_sweep(
                         watch(board.state())
                 session.start()
                 allowance = Allowance(lake, run_ids, sweep.max_concurrent, sweep.budget)
-                _Driver(lake, sweep, session, board, allowance, watch, fail_fast).run(jobs, driven)
+                driver = _Driver(lake, sweep, session, board, allowance, fail_fast=fail_fast, force=force)
+                driver.run(jobs, driven, watch or (lambda state: None))
         finally:
             if own:
                 session.close()
@@ -146,8 +150,9 @@ class _Driver:
         session: RaySession,
         board: Board,
         allowance: Allowance,
-        watch: Watch | None,
+        *,
         fail_fast: bool,
+        force: bool,
     ) -> None:
         import ray
 
@@ -155,7 +160,7 @@ class _Driver:
 
         self._lake, self._sweep, self._session, self._board = lake, sweep, session, board
         self._allowance = allowance
-        self._watch = watch or (lambda state: None)
+        self._force = force
         self._stops_at_failure = fail_fast or sweep.stops_at_failure
         self._ray: Any = ray
         self._train = ray.remote(task.train_pack)
@@ -170,11 +175,14 @@ class _Driver:
         self._looked = 0.0
         self._is_waiting_for_room = False
 
-    def run(self, jobs: Sequence[Job], driven: Driven) -> None:
+    def run(self, jobs: Sequence[Job], driven: Driven, watch: Watch) -> None:
         """Train the jobs, until they have ended or somebody wants to stop."""
         with self._lake.hold(), Interrupt() as interrupt:
             try:
                 self._look_at_cluster()
+                if self._session.is_embedded:
+                    for said in check_memory(jobs, self._capacity, self._sweep.max_concurrent, force=self._force):
+                        self._board.say(said, "warning")
                 self._queue.put(packed(jobs, self._capacity.slots, self._sweep.max_concurrent))
                 while self._queue or self._flights:
                     is_asked = interrupt.is_asked or driven.is_asked_to_stop()
@@ -185,7 +193,7 @@ class _Driver:
                     self._submit()
                     self._collect()
                     self._look()
-                    self._watch(self._board.state())
+                    watch(self._board.state())
             finally:
                 self._abandon()
                 self._settle()
