@@ -33,6 +33,7 @@ from isoflop.workers.expansion import SweepPlan, expand
 from isoflop.workers.families import FAMILIES, Experiment, known_families
 from isoflop.workers.grid_rows import settings_in
 from isoflop.workers.resources import Resources
+from isoflop.workers.stop_rules import StopWhen
 from isoflop.workers.sweep_file import Document, Keys, override, read_documents
 from isoflop.workers.sweep_keys import SweepKeys, parse_keys
 
@@ -72,6 +73,11 @@ class Sweep:
     def max_concurrent(self) -> int | None:
         """How many runs may train at once; None for as many as there is room for."""
         return self.keys.max_concurrent
+
+    @property
+    def stop_when(self) -> StopWhen | None:
+        """When a run is ended before its last step; None for never."""
+        return None if self.keys.stop_when is None else StopWhen(self.keys.stop_when.diverged)
 
     @property
     def budget(self) -> Budget | None:

@@ -84,6 +84,12 @@ class BudgetKeys(_Section):
     dollars: Annotated[float, Field(gt=0, allow_inf_nan=False)] | None = None
 
 
+class StopKeys(_Section):
+    """When a run is ended before its last step."""
+
+    diverged: Annotated[float, Field(gt=1, allow_inf_nan=False)]
+
+
 SETTINGS_APART = ("corpus", "command", "entry", "metrics", "loss_unit")  # that stand beside the grid
 
 
@@ -115,6 +121,7 @@ class SweepKeys(_Section):
     on_failure: Literal["continue", "stop"] = "continue"
     max_concurrent: Annotated[int, Field(ge=1)] | None = None
     budget: BudgetKeys | None = None
+    stop_when: StopKeys | None = None
     price: Annotated[float, Field(gt=0, allow_inf_nan=False)] | None = None
 
     def limits(self) -> Budget | None:

@@ -22,7 +22,7 @@ from isoflop.workers.cluster.board import Board
 from isoflop.workers.cluster.capacity import Capacity
 from isoflop.workers.cluster.deaths import DRIVER_LEFT, OUT_OF_TIME, Death, death_of
 from isoflop.workers.cluster.interrupt import Interrupt
-from isoflop.workers.cluster.packs import Job, Pack, PackQueue, packed, retried
+from isoflop.workers.cluster.packs import Job, Pack, PackQueue, alone, packed, retried
 from isoflop.workers.cluster.preflight import check_memory
 from isoflop.workers.cluster.session import RaySession
 from isoflop.workers.cluster.state import SweepState
@@ -183,7 +183,8 @@ class _Driver:
                 if self._session.is_embedded:
                     for said in check_memory(jobs, self._capacity, self._sweep.max_concurrent, force=self._force):
                         self._board.say(said, "warning")
-                self._queue.put(packed(jobs, self._capacity.slots, self._sweep.max_concurrent))
+                together = packed(jobs, self._capacity.slots, self._sweep.max_concurrent)
+                self._queue.put(together if self._sweep.stop_when is None else alone(jobs))
                 while self._queue or self._flights:
                     is_asked = interrupt.is_asked or driven.is_asked_to_stop()
                     if is_asked and not self._board.is_interrupted:
@@ -260,6 +261,7 @@ class _Driver:
             cpus=need.cpus,
             gpus=need.gpus or 0.0,
             timeout_seconds=self._sweep.timeout_seconds,
+            stop_when=self._sweep.stop_when,
         )
         memory = {"memory": need.memory} if need.memory else {}
         task = self._train.options(

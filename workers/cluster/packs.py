@@ -88,6 +88,11 @@ def packed(jobs: Sequence[Job], slots: Callable[[Resources], int], most: int | N
     return [Pack(tuple(part)) for group in groups.values() for part in _parts(group, slots(group[0].resources), most)]
 
 
+def alone(jobs: Sequence[Job]) -> list[Pack]:
+    """Return the jobs each in a pack of its own, where one of them may have to end before the others."""
+    return [Pack((job,)) for job in jobs]
+
+
 def _parts(group: Sequence[Job], slots: int, most: int | None) -> Iterable[Sequence[Job]]:
     slots = max(1, slots if most is None else min(slots, most))
     size = min(MAX_PACK, math.ceil(len(group) / slots), MAX_PACK if most is None else most // slots)
