@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from isoflop.workers.sweep import Sweep, SweepPlan
 
 ASSUMED_FLOPS = 2e10  # FLOP/s of one CPU core in float32 training; a guess until a time law is fitted
+RESULTS = ("finished", "diverged", "stopped_early")  # what a run that is done may be
 TIME_LAW = "step_time"
 FIT_TIME_LAW = f"FIT step_seconds ~ {TIME_LAW}(flops / steps, memcpy_bytes / steps, depth) FROM runs"
 _LAST_COLUMNS = ("seconds", "memory_bytes", "cpus", "gpus", "status")  # after the sizes that the family shows
@@ -124,7 +125,10 @@ def _statuses(lake: Lakehouse, run_ids: Sequence[str]) -> dict[str, str]:
 
     ids = pa.table({"run_id": pa.array(run_ids, pa.string())})
     rows = lake.query("SELECT run_id, status, reason FROM runs SEMI JOIN _ids USING (run_id)", None, {"_ids": ids})
-    return {row["run_id"]: row["reason"] if row["reason"] == "diverged" else row["status"] for row in rows.to_pylist()}
+    return {
+        row["run_id"]: row["reason"] if row["reason"] in ("diverged", "stopped_early") else row["status"]
+        for row in rows.to_pylist()
+    }
 
 
 def _rows(
@@ -162,7 +166,7 @@ def _ids(plan: SweepPlan) -> list[str]:
 
 
 def _to_train(rows: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
-    return [row for row in rows if row["status"] not in ("finished", "diverged")]
+    return [row for row in rows if row["status"] not in RESULTS]
 
 
 def _too_large(rows: Sequence[Mapping[str, Any]], plan: SweepPlan) -> list[str]:

@@ -104,6 +104,7 @@ def _summary(states: list[SweepState], *, with_failures: bool) -> Answer:
             "runs": state.total,
             "finished": state.finished,
             "diverged": state.diverged,
+            "stopped_early": state.stopped_early,
             "skipped": state.skipped,
             "failed": state.failed,
             "not_run": state.queued + len(state.running),

@@ -16,6 +16,7 @@ from isoflop.workers.sweep_keys import parse_keys
 if TYPE_CHECKING:
     from isoflop.lakehouse.lake import Lakehouse
 
+STOPPED = ("stopped", "stopped_early")  # reasons of a run that something has stopped
 _RUNS = """
 SELECT r.run_id, r.status, r.reason, r.attempt, r.last_step, r.steps, r.flops
 FROM store.sweep_runs m JOIN runs r USING (run_id) WHERE m.sweep_id = ? ORDER BY m.position
@@ -29,7 +30,7 @@ class Standing:
     Parameters
     ----------
     total, finished, failed, stopped, running, queued : runs; a failed one diverged, crashed or was lost, a stopped one
-        ended when its sweep was asked to
+        ended when its sweep was asked to, or early by halving
     over_budget : runs that have not been started and that the budget does not hold
     remaining_seconds : until the runs in training and those that wait have ended [s]; None where not known
     unknown : why it is not known, in words
@@ -78,8 +79,8 @@ def stands(rows: Sequence[Mapping[str, Any]], costs: Sequence[AttemptCost], budg
     return Standing(
         total=len(rows),
         finished=sum(row["status"] == "finished" for row in rows),
-        failed=sum(row["status"] in ("failed", "lost") and row["reason"] != "stopped" for row in rows),
-        stopped=sum(row["status"] == "failed" and row["reason"] == "stopped" for row in rows),
+        failed=sum(row["status"] in ("failed", "lost") and row["reason"] not in STOPPED for row in rows),
+        stopped=sum(row["status"] == "failed" and row["reason"] in STOPPED for row in rows),
         running=len(training),
         queued=len(waiting) - len(over),
         over_budget=over,

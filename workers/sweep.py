@@ -77,7 +77,7 @@ class Sweep:
     @property
     def stop_when(self) -> StopWhen | None:
         """When a run is ended before its last step; None for never."""
-        return None if self.keys.stop_when is None else StopWhen(self.keys.stop_when.diverged)
+        return self.keys.rules()
 
     @property
     def budget(self) -> Budget | None:

@@ -16,7 +16,7 @@ import pytest
 
 from isoflop.lakehouse import Lakehouse
 from isoflop.workers.cluster import RaySession, run_sweep
-from isoflop.workers.cluster.driver import output_folder
+from isoflop.workers.cluster.folders import output_folder
 from isoflop.workers.sweep import load_sweep
 from tests.workers.test_cluster import OnceTraining, processes_training
 from tests.workers.test_commands import until

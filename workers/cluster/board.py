@@ -7,7 +7,7 @@ from collections import deque
 from collections.abc import Mapping, Sequence
 
 from isoflop.lakehouse.units import format_number
-from isoflop.workers.cluster.ledger import AttemptProgress, Key
+from isoflop.workers.cluster.ledger import EARLY, AttemptProgress, Key
 from isoflop.workers.cluster.packs import Job
 from isoflop.workers.cluster.state import Event, Failure, RunningRun, SweepState
 
@@ -30,7 +30,7 @@ class Board:
         self._skipped = total - len(to_do)
         self._work_in_all = sum(job.work for job in to_do)
         self._work_done = 0.0
-        self._finished = self._diverged = self._retried = self._over_budget = 0
+        self._finished = self._diverged = self._retried = self._over_budget = self._early = 0
         self._failures: list[Failure] = []
         self._training: dict[Key, Job] = {}
         self._progress: Mapping[Key, AttemptProgress] = {}
@@ -57,6 +57,9 @@ class Board:
         if reason == "diverged":
             self._diverged += 1
             self.say(f"{job.label} diverged; its curve is kept")
+        elif reason == EARLY:
+            self._early += 1
+            self.say(f"{job.label} is stopped early; its curve is kept")
         else:
             self._finished += 1
             self.say(f"{job.label} {status}" + ("" if loss is None else f", loss {format_number(loss)}"))
@@ -95,7 +98,7 @@ class Board:
     def state(self) -> SweepState:
         """Return the picture of now."""
         running = tuple(self._running())
-        ended = self._finished + self._diverged + len(self._failures)
+        ended = self._finished + self._diverged + self._early + len(self._failures)
         return SweepState(
             sweep_id=self._sweep_id,
             name=self._name,
@@ -107,6 +110,7 @@ class Board:
             diverged=self._diverged,
             retried=self._retried,
             over_budget=self._over_budget,
+            stopped_early=self._early,
             running=running,
             failures=tuple(self._failures),
             seconds=time.monotonic() - self._started,

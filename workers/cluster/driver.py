@@ -10,8 +10,7 @@ from __future__ import annotations
 import contextlib
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from pathlib import Path
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from isoflop.lakehouse.errors import RunFailed
@@ -21,6 +20,8 @@ from isoflop.workers.cluster.allowance import Allowance
 from isoflop.workers.cluster.board import Board
 from isoflop.workers.cluster.capacity import Capacity
 from isoflop.workers.cluster.deaths import DRIVER_LEFT, OUT_OF_TIME, Death, death_of
+from isoflop.workers.cluster.folders import checkpoint_folder, forget_checkpoints, output_folder
+from isoflop.workers.cluster.halving import Halver, halver_of
 from isoflop.workers.cluster.interrupt import Interrupt
 from isoflop.workers.cluster.packs import Job, Pack, PackQueue, alone, packed, retried
 from isoflop.workers.cluster.preflight import check_memory
@@ -102,7 +103,10 @@ def run_sweep(
                         watch(board.state())
                 session.start()
                 allowance = Allowance(lake, run_ids, sweep.max_concurrent, sweep.budget)
-                driver = _Driver(lake, sweep, session, board, allowance, fail_fast=fail_fast, force=force)
+                halver = halver_of(lake, sweep, plan.records)
+                driver = _Driver(
+                    lake, sweep, session, board, allowance, halver, fail_fast=fail_fast, force=force
+                )  # fmt: skip
                 driver.run(jobs, driven, watch or (lambda state: None))
         finally:
             if own:
@@ -111,16 +115,6 @@ def run_sweep(
     if watch is not None:
         watch(state)
     return state
-
-
-def checkpoint_folder(lake: Lakehouse) -> Path:
-    """Return the folder beside the lake that holds the checkpoints of unfinished runs."""
-    return lake.path.with_name(lake.path.name + ".checkpoints")
-
-
-def output_folder(lake: Lakehouse) -> Path:
-    """Return the folder beside the lake that holds what commands write, a folder for each run."""
-    return lake.path.with_name(lake.path.name + ".outputs")
 
 
 def _jobs(plan: SweepPlan, done: set[str]) -> list[Job]:
@@ -138,6 +132,7 @@ class _Flight:
     pack: Pack
     attempts: dict[str, int]
     is_out_of_time: bool = False
+    why_early: str | None = None  # it is asked to end before its last step
 
 
 class _Driver:
@@ -150,6 +145,7 @@ class _Driver:
         session: RaySession,
         board: Board,
         allowance: Allowance,
+        halver: Halver | None,
         *,
         fail_fast: bool,
         force: bool,
@@ -159,7 +155,7 @@ class _Driver:
         from isoflop.workers.cluster import task
 
         self._lake, self._sweep, self._session, self._board = lake, sweep, session, board
-        self._allowance = allowance
+        self._allowance, self._halver = allowance, halver
         self._force = force
         self._stops_at_failure = fail_fast or sweep.stops_at_failure
         self._ray: Any = ray
@@ -261,7 +257,7 @@ class _Driver:
             cpus=need.cpus,
             gpus=need.gpus or 0.0,
             timeout_seconds=self._sweep.timeout_seconds,
-            stop_when=self._sweep.stop_when,
+            diverged=None if self._sweep.stop_when is None else self._sweep.stop_when.diverged,
         )
         memory = {"memory": need.memory} if need.memory else {}
         task = self._train.options(
@@ -296,6 +292,10 @@ class _Driver:
         again: list[Job] = []
         for job, outcome in zip(flight.pack.jobs, outcomes, strict=True):
             attempt = flight.attempts[job.run_id]
+            if outcome.reason == "stopped" and flight.why_early is not None:
+                outcome = replace(outcome, reason=ledger.EARLY, error=flight.why_early)
+                ledger.ended_early(self._lake, (job.run_id, attempt), flight.why_early)
+                forget_checkpoints(self._lake, job.run_id)
             self._closed[job.run_id, attempt] = Death(outcome.status, outcome.reason, outcome.error)
             if self._is_done(outcome.status, outcome.reason):
                 self._board.ended(job, attempt, status=outcome.status, reason=outcome.reason, loss=outcome.loss)
@@ -359,10 +359,15 @@ class _Driver:
             self._look_at_cluster()
         is_over = self._stopping_until is not None and now > self._stopping_until
         limit = self._sweep.timeout_seconds
+        early = {} if self._halver is None else self._halver.losers(self._board.training)
         for reference, flight in self._flights.items():
             seconds = max((progress[key].seconds for key in flight.attempts.items() if key in progress), default=0.0)
             if limit is not None and seconds > limit + GRACE_SECONDS:
                 flight.is_out_of_time = True
+            why = next((early[key] for key in flight.attempts.items() if key in early), None)
+            if why is not None and flight.why_early is None:
+                flight.why_early = why
+                self._ray.cancel(reference)
             if is_over or flight.is_out_of_time:
                 self._ray.cancel(reference, force=True)
 

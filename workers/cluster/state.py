@@ -53,9 +53,10 @@ class SweepState:
     Parameters
     ----------
     total : runs of the sweep; every run is counted in exactly one of skipped, queued, running,
-        finished, diverged, failed and over_budget
+        finished, diverged, stopped_early, failed and over_budget
     skipped : runs that were already done when the sweep started, diverged ones among them
     retried : attempts made again after a crash, preemption, lack of memory or timeout
+    stopped_early : runs that halving has ended before their last step
     over_budget : runs that were not started, because the sweep's budget does not hold them
     excluded : rows of the grid that the `exclude` conditions removed; not part of `total`
     remaining_seconds : estimate from the FLOPs done so far [s]; None until something has finished
@@ -71,6 +72,7 @@ class SweepState:
     diverged: int = 0
     retried: int = 0
     over_budget: int = 0
+    stopped_early: int = 0
     running: tuple[RunningRun, ...] = ()
     failures: tuple[Failure, ...] = ()
     seconds: float = 0.0
@@ -85,8 +87,8 @@ class SweepState:
 
     @property
     def done(self) -> int:
-        """Runs with a result: finished or diverged, now or before."""
-        return self.skipped + self.finished + self.diverged
+        """Runs with a result: finished, diverged or stopped early, now or before."""
+        return self.skipped + self.finished + self.diverged + self.stopped_early
 
     @property
     def is_complete(self) -> bool:

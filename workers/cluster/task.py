@@ -16,8 +16,9 @@ from typing import Any
 
 from isoflop.lakehouse.ingest.spool import Spool
 from isoflop.workers.cluster.inbox import Deliver, delivery
+from isoflop.workers.cluster.ledger import EARLY
 from isoflop.workers.families import Experiment
-from isoflop.workers.stop_rules import CurveWatch, StopWhen
+from isoflop.workers.stop_rules import CurveWatch
 from isoflop.workers.train import Outcome, TrainOptions, train_packed
 
 
@@ -36,7 +37,7 @@ class Ticket:
     cpus : threads the run may use
     gpus : accelerators it was given; 0 trains on the CPU
     timeout_seconds : how long a run of the pack may train [s]; None for no limit
-    stop_when : ends a run by its curve; its pack then holds no other
+    diverged : times its best loss at which a run is ended; its pack then holds no other
     """
 
     spool_folder: Path
@@ -48,7 +49,7 @@ class Ticket:
     cpus: float
     gpus: float
     timeout_seconds: float | None = None
-    stop_when: StopWhen | None = None
+    diverged: float | None = None
 
 
 class Stop:
@@ -103,7 +104,7 @@ class AttemptSpool(Spool):
     def __init__(self, ticket: Ticket, run_id: str, attempt: int, stop: Stop, deliver: Deliver | None) -> None:
         super().__init__(ticket.spool_folder, run_id, attempt, deliver=deliver)
         self._stop = stop
-        self._watch = None if ticket.stop_when is None else CurveWatch(ticket.stop_when)
+        self._watch = None if ticket.diverged is None else CurveWatch(ticket.diverged)
 
     def log(self, step: int, /, seconds: float | None = None, **metrics: float) -> None:
         """Record metric values at a step, and look at what the curve says by them."""
@@ -146,8 +147,8 @@ def train_pack(families: Sequence[Experiment], attempts: Sequence[int], ticket: 
 
 
 def is_done(status: str | None, reason: str | None) -> bool:
-    """Return whether a run has a result: it finished, or it diverged, which is a result too."""
-    return status == "finished" or (status == "failed" and reason == "diverged")
+    """Return whether a run has a result: it finished, or it diverged or was halved, which are results too."""
+    return status == "finished" or (status == "failed" and reason in ("diverged", EARLY))
 
 
 def writable(folder: Path) -> Path:
