@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from isoflop.cli.options import FormatOption, JsonOption, LakeOption
-from isoflop.lakehouse.units import format_seconds
 
 if TYPE_CHECKING:
     from isoflop.lakehouse import Answer, Lakehouse
@@ -110,6 +109,8 @@ def progress_of(now: Standing, *, is_going_on: bool) -> tuple[str, str]:
     >>> progress_of(Standing(2, 0, 0, 0, running=2, queued=0, unknown="no run has finished"), is_going_on=True)
     ('0 of 2 finished, 2 running', '; time left not known: no run has finished')
     """
+    from isoflop.lakehouse.units import format_seconds
+
     counts = {
         "failed": now.failed, "stopped": now.stopped, "running": now.running, "queued": now.queued,
         "skipped: budget": len(now.over_budget),

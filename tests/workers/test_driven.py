@@ -22,7 +22,8 @@ saved = pathlib.Path(os.environ["ISOFLOP_OUTPUT"], "step")
 first = int(saved.read_text()) + 1 if saved.exists() else 1
 for step in range(first, 41):
     print(json.dumps({"step": step, "loss": 1 / step}), flush=True)
-    saved.write_text(str(step))
+    saved.with_suffix(".partial").write_text(str(step))
+    saved.with_suffix(".partial").replace(saved)
     time.sleep(0.1)
 """
 FAILING = """
