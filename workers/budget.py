@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
 SECONDS_PER_HOUR = 3600.0
 OPEN = ("queued", "running")  # statuses of an attempt that goes on
+CENT = 0.01  # dollars; less is shown to two digits
 SLACK = 1e-9  # relative; a budget that is exactly the sum of its runs holds them all
 
 Key = tuple[str, int]  # run_id, attempt
@@ -161,6 +162,8 @@ def said(budget: Budget, used: Cost, next_run: Cost) -> str:
     'used 8e+14 of 1e+15 FLOPs, and the next run takes about 3e+14'
     >>> said(Budget(seconds=3600), Cost(seconds=1200), Cost())
     'used 20m00s of 1h00m of training'
+    >>> said(Budget(dollars=5, price=2.5), Cost(seconds=7000), Cost(seconds=360))
+    'used $4.86 of $5.00, and the next run takes about $0.25'
     """
     words = []
     for name, limit in budget.limits().items():
@@ -179,7 +182,9 @@ def _of(name: str, taken: float, limit: float) -> str:
 def _amount(name: str, value: float) -> str:
     if name == "seconds":
         return format_seconds(round(value, 1) if value < 10 else round(value))
-    return f"{value:.3g}" if name == "flops" else f"${value:.2f}"
+    if name == "flops":
+        return f"{value:.3g}"
+    return f"${value:.2f}" if value >= CENT or not value else f"${value:.2g}"
 
 
 def attempt_costs(lake: Lakehouse, run_ids: Sequence[str]) -> list[AttemptCost]:
