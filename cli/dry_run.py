@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from isoflop.lakehouse.units import format_seconds
+from isoflop.workers.budget import AttemptCost, Cost, Spending, attempt_costs, how_many_fit, said
+from isoflop.workers.host_memory import MemoryNeed, host_memory_bytes, too_large
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -16,6 +18,7 @@ if TYPE_CHECKING:
     from isoflop.workers.sweep import Sweep, SweepPlan
 
 ASSUMED_FLOPS = 2e10  # FLOP/s of one CPU core in float32 training; a guess until a time law is fitted
+RESULTS = ("finished", "diverged", "stopped_early")  # what a run that is done may be
 TIME_LAW = "step_time"
 FIT_TIME_LAW = f"FIT step_seconds ~ {TIME_LAW}(flops / steps, memcpy_bytes / steps, depth) FROM runs"
 _LAST_COLUMNS = ("seconds", "memory_bytes", "cpus", "gpus", "status")  # after the sizes that the family shows
@@ -64,17 +67,23 @@ def describe_plans(sweeps: Sequence[Sweep], address: str | None) -> Answer:
     from isoflop.lakehouse.backends.catalog import resolve
 
     plans = [(sweep, sweep.expand()) for sweep in sweeps]
-    run_ids = [record.run_id for _, plan in plans for record in plan.records]
-    law, statuses = None, {}
+    run_ids = [run_id for _, plan in plans for run_id in _ids(plan)]
+    law, statuses, costs = None, {}, []
     if resolve(address).exists():
         with open_lake(address) as lake:
             law, statuses = fitted_step_time(lake), _statuses(lake, run_ids)
+            costs = attempt_costs(lake, run_ids) if any(sweep.budget for sweep in sweeps) else []
     rows: list[dict[str, Any]] = []
     notes: list[str] = []
     for sweep, plan in plans:
         described = _rows(sweep, plan, law, statuses, is_named=len(plans) > 1)
         rows += described
-        notes += [_note(sweep, plan, described), *(f"{sweep.name}: {note}" for note in plan.notes)]
+        own = set(_ids(plan))
+        limits = _limits(sweep, described, [cost for cost in costs if cost.run_id in own])
+        notes += [
+            _note(sweep, plan, described),
+            *(f"{sweep.name}: {note}" for note in (*limits, *_too_large(described, plan), *plan.notes)),
+        ]
     if law is not None:
         notes.append(
             f"times by the law '{law.name}' of this lake, where it applies; else {ASSUMED_FLOPS:g} FLOP/s a core"
@@ -116,7 +125,10 @@ def _statuses(lake: Lakehouse, run_ids: Sequence[str]) -> dict[str, str]:
 
     ids = pa.table({"run_id": pa.array(run_ids, pa.string())})
     rows = lake.query("SELECT run_id, status, reason FROM runs SEMI JOIN _ids USING (run_id)", None, {"_ids": ids})
-    return {row["run_id"]: row["reason"] if row["reason"] == "diverged" else row["status"] for row in rows.to_pylist()}
+    return {
+        row["run_id"]: row["reason"] if row["reason"] in ("diverged", "stopped_early") else row["status"]
+        for row in rows.to_pylist()
+    }
 
 
 def _rows(
@@ -148,9 +160,56 @@ def _rows(
     return rows
 
 
+def _ids(plan: SweepPlan) -> list[str]:
+    """Return the identities of the runs of a plan."""
+    return [record.run_id for record in plan.records]
+
+
+def _to_train(rows: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
+    return [row for row in rows if row["status"] not in RESULTS]
+
+
+def _too_large(rows: Sequence[Mapping[str, Any]], plan: SweepPlan) -> list[str]:
+    """Return which run this machine has no memory for, where it trains on the CPU."""
+    labels = {record.run_id: record.name or record.run_id for record in plan.records}
+    needs = [
+        MemoryNeed(labels[row["run_id"]], row["memory_bytes"])
+        for row in _to_train(rows)
+        if row["memory_bytes"] and not row["gpus"]
+    ]
+    problem = too_large(needs, host_memory_bytes())
+    return [f"{problem} on this machine; without a GPU it is refused, but for --force"] if problem else []
+
+
+def _limits(sweep: Sweep, rows: Sequence[Mapping[str, Any]], costs: Sequence[AttemptCost]) -> list[str]:
+    """Return what `max_concurrent` and the budget mean for the runs that are to be trained."""
+    words = []
+    if sweep.max_concurrent is not None:
+        words.append(f"at most {sweep.max_concurrent} of the runs train at once")
+    if sweep.budget is not None:
+        to_do = _to_train(rows)
+        spending = Spending(costs)
+        measured = [spending.expected(row["flops"]) for row in to_do]
+        expected = [
+            cost if cost.seconds is not None else Cost(cost.flops, row["seconds"])
+            for row, cost in zip(to_do, measured, strict=True)
+        ]
+        fit = how_many_fit(sweep.budget, spending, expected, {}) or 0
+        is_known = all(
+            sweep.budget.amount(name, cost) is not None for name in sweep.budget.limits() for cost in expected
+        )
+        doubt = "" if is_known else "; what the others take is known when one has finished"
+        following = expected[fit] if fit < len(expected) else Cost()
+        words.append(
+            f"the budget holds {fit} of the {len(to_do)} to train, as predicted here "
+            f"({said(sweep.budget, spending.used(), following)}){doubt}"
+        )
+    return words
+
+
 def _note(sweep: Sweep, plan: SweepPlan, rows: Sequence[Mapping[str, Any]]) -> str:
     """Return the sweep's counts and costs in one line."""
-    to_do = [row for row in rows if row["status"] not in ("finished", "diverged")]
+    to_do = _to_train(rows)
     parts = [f"{len(plan)} runs, {len(plan) - len(to_do)} done, {len(to_do)} to train"]
     if plan.excluded:
         parts.append(f"{plan.excluded} excluded")

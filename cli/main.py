@@ -32,6 +32,7 @@ from isoflop.cli.runs import runs
 from isoflop.cli.shell import shell
 from isoflop.cli.sql import sql
 from isoflop.cli.status import status
+from isoflop.cli.stop import stop
 from isoflop.cli.submit import submit
 from isoflop.cli.sweep import sweep
 from isoflop.cli.tui.command import tui
@@ -57,7 +58,7 @@ app = typer.Typer(
 )  # fmt: skip
 
 SECTIONS = {
-    "train": (demo, sweep, submit, status, logs),
+    "train": (demo, sweep, submit, status, logs, stop),
     "ask": (
         sql,
         shell,

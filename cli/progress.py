@@ -97,8 +97,13 @@ def headline(state: SweepState) -> str:
     """
     before = f" ({state.skipped} before)" if state.skipped else ""
     parts = [f"{state.done} of {state.total} done{before}"]
-    counts = (("running", len(state.running)), ("queued", state.queued), ("diverged", state.diverged))
-    parts += [f"{count} {name}" for name, count in (*counts, ("failed", state.failed)) if count]
+    ends = (("diverged", state.diverged), ("stopped early", state.stopped_early))
+    counts = (("running", len(state.running)), ("queued", state.queued), *ends)
+    parts += [
+        f"{count} {name}"
+        for name, count in (*counts, ("failed", state.failed), ("over budget", state.over_budget))
+        if count
+    ]
     left = state.remaining_seconds
     unfinished = state.queued or state.running
     rest = (

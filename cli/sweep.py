@@ -35,14 +35,21 @@ def sweep(
     ] = False,
     settings: SetOption = None,
     fail_fast: Annotated[bool, typer.Option("--fail-fast", help="Stop at the first run that fails for good.")] = False,
+    failed: Annotated[bool, typer.Option("--failed", help="Train only the runs that failed or were lost.")] = False,
+    force: Annotated[
+        bool, typer.Option("--force", help="Train also runs that need more memory than this machine has.")
+    ] = False,
     format: FormatOption = None,
     json: JsonOption = False,
 ) -> None:
     """Train the runs of a sweep file that have no result yet.
 
     Running the same file again is safe: finished runs are skipped, the others go on from their
-    checkpoints. Ctrl-C stops cleanly. Exit codes: 0 every run has a result, 2 the file is wrong,
-    4 a run failed, 130 interrupted.
+    checkpoints, and those that failed are tried again; --failed leaves out what was never started.
+    Ctrl-C and `isoflop stop` end it in order. `max_concurrent: 2` in the file limits the runs at once, and
+    `budget: {flops: 1e15}` (or seconds, or dollars with a price) what all of them take; runs that
+    the budget does not hold are skipped, and a larger budget goes on with them. Exit codes: 0 every
+    run has a result or the budget is used, 2 the file is wrong, 4 a run failed, 130 interrupted.
     """
     from isoflop.cli.options import chosen_format, open_lake
     from isoflop.cli.output import show
@@ -65,7 +72,17 @@ def sweep(
     with open_lake(lake) as opened, RaySession(address) as session:
         for sweep in sweeps:
             with watching() as watch:
-                states.append(run_sweep(opened, sweep, session=session, watch=watch, fail_fast=fail_fast))
+                states.append(
+                    run_sweep(
+                        opened,
+                        sweep,
+                        session=session,
+                        watch=watch,
+                        fail_fast=fail_fast,
+                        only_failed=failed,
+                        force=force,
+                    )
+                )
             if states[-1].is_interrupted or (states[-1].failures and (fail_fast or sweep.stops_at_failure)):
                 break
     show(_summary(states, with_failures=form in ("json", "arrow")), form)
@@ -87,9 +104,11 @@ def _summary(states: list[SweepState], *, with_failures: bool) -> Answer:
             "runs": state.total,
             "finished": state.finished,
             "diverged": state.diverged,
+            "stopped_early": state.stopped_early,
             "skipped": state.skipped,
             "failed": state.failed,
             "not_run": state.queued + len(state.running),
+            "over_budget": state.over_budget,
             "retried": state.retried,
             "excluded": state.excluded,
             "seconds": round(state.seconds, 1),

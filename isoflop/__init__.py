@@ -42,18 +42,25 @@ def open(address: str | os.PathLike[str] | None = None, *, read_only: bool = Fal
 
 
 def run(
-    family: str | None = None, config: Mapping[str, object] | None = None, *, seed: int = 0, **counts: Any
+    family: str | None = None,
+    config: Mapping[str, object] | None = None,
+    *,
+    seed: int = 0,
+    resume: bool | int = False,
+    **counts: Any,
 ) -> RunLog | JoinedRun:
     """Return the run of this script, for a `with` block.
 
     A script that a sweep has started (`family: command`) gets the run and attempt that the sweep has begun, with the
-    sweep's settings in `run.config`; `config` and `seed` are then left aside. Started by hand it is a new run of the
-    usual lake, as `isoflop.open().run(…)` makes it.
+    sweep's settings in `run.config`; `config`, `seed` and `resume` are then left aside, for a sweep always goes on.
+    Started by hand it is a new run of the usual lake, as `isoflop.open().run(…)` makes it. Either way `run.output` is a
+    folder of the run's own, the same in every attempt.
 
     Parameters
     ----------
     family : a name for the kind of training; by default that of the script
     config : the settings that identify the run
+    resume : started by hand, whether it goes on from the last attempt, as `lake.run` says
     counts : params, tokens, flops, …, where known
 
     Raises
@@ -70,7 +77,7 @@ def run(
 
         joined.summary(**counts_given({}, counts))
     name = family or os.path.splitext(os.path.basename(sys.argv[0]))[0] or "script"
-    _runs[:] = [open().run(name, config, seed=seed, **counts) if joined is None else joined]
+    _runs[:] = [open().run(name, config, seed=seed, resume=resume, **counts) if joined is None else joined]
     return _runs[0]
 
 

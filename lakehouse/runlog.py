@@ -96,6 +96,18 @@ class RunLog:
         """The settings of the run."""
         return self.record.config
 
+    @property
+    def seed(self) -> int:
+        """The seed of the run."""
+        return self.record.seed
+
+    @property
+    def output(self) -> Path:
+        """A folder of the run's own beside the lake, for checkpoints; made when it is asked for, and it stays."""
+        folder = self._recorder.spool_folder.with_suffix(".outputs") / self.run_id
+        folder.mkdir(parents=True, exist_ok=True)
+        return folder
+
     def __enter__(self) -> RunLog:
         if self._spool is not None:
             hint = "lake.run(…) again makes a run, or an attempt, of its own"

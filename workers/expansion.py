@@ -18,6 +18,7 @@ from isoflop.workers.resources import Resources, bytes_of
 from isoflop.workers.sweep_file import Document, Keys
 from isoflop.workers.sweep_keys import SweepKeys
 
+FAR_TOKENS = 0.1  # relative difference of tokens [1] from which the user should know
 _Shape = dict[str, Any]  # what follows from a config without its length: counts, and settings left to their defaults
 
 
@@ -101,7 +102,7 @@ class _Expansion:
             resources=tuple(needs[kept[i]] for i in order),
             excluded=len(self.rows) - len(kept),
             repeated=len(kept) - len(order),
-            notes=tuple(self.family.notes(runs, self.read)),
+            notes=(*self._rounded_tokens(kept, runs), *self.family.notes(runs, self.read)),
         )
 
     # Before anything is evaluated
@@ -223,8 +224,10 @@ class _Expansion:
                 continue
             needs[name] = self._value(("resources", name), text)
             for value in needs[name]:
-                if not isinstance(value, int | float) or isinstance(value, bool) or not 0 <= value < math.inf:
-                    problem = f"'{text}' is {value!r}, expected a number of {name}, 0 or more"
+                is_number = isinstance(value, int | float) and not isinstance(value, bool) and 0 <= value < math.inf
+                if not is_number or (name == "cpus" and value == 0):
+                    least = "more than 0" if name == "cpus" else "0 or more"
+                    problem = f"'{text}' is {value!r}, expected a number of {name}, {least}"
                     raise self.document.error(("resources", name), problem)
         return [
             Resources(float(cpus), None if gpus is None else float(gpus), None if memory is None else int(memory))
@@ -262,6 +265,19 @@ class _Expansion:
     def _label(self, row: int) -> str:
         """Return what users call a run: the grid's variables in which the runs of the sweep differ."""
         return " ".join(f"{name}={_short(self.columns[name][row])}" for name in self.varying) or self.keys.name
+
+    def _rounded_tokens(self, kept: Sequence[int], runs: Sequence[Experiment]) -> Iterator[str]:
+        """Say which runs get other tokens than the file asks for, because a run takes whole steps."""
+        far: list[tuple[float, int, int]] = []
+        for row, run in zip(kept, runs, strict=True):
+            asked = None if self.family.open_settings else self._config(row).get("tokens")
+            has = run.record().tokens
+            if isinstance(asked, int | float) and has and abs(has - asked) > FAR_TOKENS * asked:
+                far.append((abs(has - asked) / asked, round(asked), round(has)))
+        if far:
+            _, asked, has = max(far)
+            what = f"up to {has:,} tokens in place of {asked:,}, in {len(far)} of {len(runs)} runs"
+            yield f"rounded tokens: {what}; a run takes whole steps, so make its batches smaller, or ask for more"
 
     def _check_shapes(self, kept: Sequence[int], runs: Sequence[Experiment]) -> None:
         """Make sure that the counts an expression has read are those of the finished config."""

@@ -12,6 +12,8 @@ Pure functions from text to records; nothing here trains, opens a store or knows
     resources: {cpus: 1, memory: 2 GiB}
     retries: {crash: 1}
     timeout: 20 min
+    max_concurrent: 2                                                # runs at once
+    budget: {flops: 1e15}                                            # of all runs; or seconds, or dollars with a price
 
 A grid variable that is no setting of the family, like `budget`, is a column of the runs but no part
 of their identity: the same config reached by another road is the same run. `points` lists runs one by
@@ -26,10 +28,12 @@ from pathlib import Path
 
 from isoflop.lakehouse.errors import FileError, did_you_mean
 from isoflop.lakehouse.models.counts import COUNTS, SHAPE_OUTPUTS
+from isoflop.workers.budget import Budget
 from isoflop.workers.expansion import SweepPlan, expand
 from isoflop.workers.families import FAMILIES, Experiment, known_families
 from isoflop.workers.grid_rows import settings_in
 from isoflop.workers.resources import Resources
+from isoflop.workers.stop_rules import StopWhen
 from isoflop.workers.sweep_file import Document, Keys, override, read_documents
 from isoflop.workers.sweep_keys import SweepKeys, parse_keys
 
@@ -64,6 +68,21 @@ class Sweep:
     def stops_at_failure(self) -> bool:
         """Whether the sweep ends when a run fails for good."""
         return self.keys.on_failure == "stop"
+
+    @property
+    def max_concurrent(self) -> int | None:
+        """How many runs may train at once; None for as many as there is room for."""
+        return self.keys.max_concurrent
+
+    @property
+    def stop_when(self) -> StopWhen | None:
+        """When a run is ended before its last step; None for never."""
+        return self.keys.rules()
+
+    @property
+    def budget(self) -> Budget | None:
+        """What all runs may take together; None for no limit."""
+        return self.keys.limits()
 
     @property
     def variables(self) -> tuple[str, ...]:

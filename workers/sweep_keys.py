@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Annotated, Any, Literal
+from types import NoneType
+from typing import Annotated, Any, Literal, get_args
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 
 from isoflop.lakehouse.errors import FileError, did_you_mean
 from isoflop.lakehouse.runs.records import LARGEST_WHOLE
+from isoflop.workers.budget import Budget
 from isoflop.workers.resources import seconds_of
 from isoflop.workers.sampling import MOST_SAMPLES, sampled
+from isoflop.workers.stop_rules import Halving, StopWhen
 from isoflop.workers.sweep_file import Document, Keys
 
 DEFAULT_RETRIES = {"crash": 1, "out_of_memory": 1, "preempted": 10, "timeout": 0}
@@ -74,6 +77,28 @@ class RetryKeys(_Section):
     timeout: Times = DEFAULT_RETRIES["timeout"]
 
 
+class BudgetKeys(_Section):
+    """What all runs of the sweep may take together."""
+
+    flops: Annotated[float, Field(gt=0, allow_inf_nan=False)] | None = None
+    seconds: Annotated[float, Field(gt=0, allow_inf_nan=False)] | None = None
+    dollars: Annotated[float, Field(gt=0, allow_inf_nan=False)] | None = None
+
+
+class HalvingKeys(_Section):
+    """Asynchronous successive halving."""
+
+    grace_steps: Annotated[int, Field(ge=1)]
+    factor: Annotated[float, Field(gt=1, allow_inf_nan=False)] = 3.0
+
+
+class StopKeys(_Section):
+    """When a run is ended before its last step."""
+
+    diverged: Annotated[float, Field(gt=1, allow_inf_nan=False)] | None = None
+    halving: HalvingKeys | None = None
+
+
 SETTINGS_APART = ("corpus", "command", "entry", "metrics", "loss_unit")  # that stand beside the grid
 
 
@@ -103,6 +128,21 @@ class SweepKeys(_Section):
     retries: RetryKeys = RetryKeys()
     timeout: Annotated[float, BeforeValidator(seconds_of)] | None = None
     on_failure: Literal["continue", "stop"] = "continue"
+    max_concurrent: Annotated[int, Field(ge=1)] | None = None
+    budget: BudgetKeys | None = None
+    stop_when: StopKeys | None = None
+    price: Annotated[float, Field(gt=0, allow_inf_nan=False)] | None = None
+
+    def limits(self) -> Budget | None:
+        """Return what all runs may take together; None for no limit."""
+        return None if self.budget is None else Budget(**self.budget.model_dump(), price=self.price)
+
+    def rules(self) -> StopWhen | None:
+        """Return when a run is ended before its last step; None for never."""
+        if self.stop_when is None:
+            return None
+        halving = self.stop_when.halving
+        return StopWhen(self.stop_when.diverged, None if halving is None else Halving(**halving.model_dump()))
 
     def point_place(self, number: int, name: str) -> Keys:
         """Return where the file says a setting of a point: points that are sampled share their distributions."""
@@ -130,6 +170,7 @@ def parse_keys(document: Document) -> SweepKeys:
         keys = SweepKeys.model_validate(written)
     except ValidationError as error:
         raise _file_error(document, error) from None
+    _check_limits(document, keys)
     if not keys.sample or not isinstance(number, int):
         return keys
     return keys.model_copy(update={"points": sampled(document, keys.sample, number, keys.method, keys.sample_seed)})
@@ -152,6 +193,25 @@ def _check_number(document: Document, number: object) -> None:
     if isinstance(document.value.get("points"), int):
         hint = "points: [{width: 64}], or points: 64 beside sample: {width: choice(64, 128)}"
         raise document.error(("points",), "'points' is a number, and nothing is sampled: 'sample' is missing", hint)
+
+
+def _check_limits(document: Document, keys: SweepKeys) -> None:
+    """Make sure that a budget and a rule say something, and that dollars and a price come together."""
+    limits = {} if keys.budget is None else keys.budget.model_dump(exclude_none=True)
+    if keys.budget is not None and not limits:
+        hint = "budget: {flops: 1e15}, {seconds: 3600}, or {dollars: 5} with a price"
+        raise document.error(("budget",), "'budget' says no limit", hint)
+    if keys.stop_when is not None and keys.rules() == StopWhen():
+        hint = "stop_when: {diverged: 3}, or {halving: {grace_steps: 100}}"
+        raise document.error(("stop_when",), "'stop_when' has no rule", hint)
+    if "dollars" in limits and keys.price is None:
+        raise document.error(
+            ("budget", "dollars"), "'budget.dollars' needs a price", "price: 2.5, in dollars for an hour of one run"
+        )
+    if keys.price is not None and "dollars" not in limits:
+        raise document.error(
+            ("price",), "'price' is for a budget in dollars, and there is none", "budget: {dollars: 5}"
+        )
 
 
 def _file_error(document: Document, error: ValidationError) -> FileError:
@@ -180,7 +240,8 @@ def _file_error(document: Document, error: ValidationError) -> FileError:
 def _keys_at(location: Sequence[object]) -> list[str]:
     model: type[BaseModel] = SweepKeys
     for part in location:
-        annotation = model.model_fields[str(part)].annotation
+        annotation: Any = model.model_fields[str(part)].annotation
+        annotation = next((each for each in get_args(annotation) if each is not NoneType), annotation)
         if not isinstance(annotation, type) or not issubclass(annotation, BaseModel):
             return []
         model = annotation

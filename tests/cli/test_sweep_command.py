@@ -210,6 +210,42 @@ def test_ctrl_c_stops_cleanly_and_the_second_run_completes(tmp_path: Path) -> No
     assert not (tmp_path / "runs.duckdb.checkpoints").exists()
 
 
+@pytest.mark.slow
+@pytest.mark.cluster
+def test_a_sweep_is_followed_and_stopped_from_another_terminal(tmp_path: Path) -> None:
+    (tmp_path / "text").write_text("a corpus named by a relative path " * 200)
+    (tmp_path / "sweep.yaml").write_text(TRANSFORMER.replace("steps: 2000", "steps: 20000"))
+    environment = {**os.environ, "ISOFLOP_LAKE": str(tmp_path / "runs.duckdb")}
+    command = [sys.executable, "-m", "isoflop"]
+
+    def run(*words: str) -> Run:
+        return subprocess.run(
+            [*command, *words], cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=300
+        )
+
+    with subprocess.Popen(
+        [*command, "sweep", "sweep.yaml"], cwd=tmp_path, env=environment, stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE, text=True,
+    ) as sweeping:  # fmt: skip
+        wait_for(tmp_path / "runs.duckdb", "SELECT 1 FROM runs WHERE status = 'running' AND last_step > 0")
+        with subprocess.Popen(
+            [*command, "status", "small", "--follow"], cwd=tmp_path, env=environment, stdout=subprocess.PIPE, text=True
+        ) as following:
+            assert following.stdout is not None
+            first = following.stdout.readline()
+            stopped = run("stop", "small", "--json")
+            _, err = sweeping.communicate(timeout=300)
+            rest = following.communicate(timeout=300)[0]
+    assert stopped.returncode == 0, stopped.stderr
+    [row] = json.loads(stopped.stdout)
+    assert (row["runs"], row["finished"], row["failed"]) == (3, 0, 0) and row["stopped"] >= 1, row
+    assert (sweeping.returncode, following.returncode) == (130, 0), err
+    assert first.startswith("small: 0 of 3 finished, ") and "running" in first and " left" in first, first
+    assert rest.splitlines()[-1].startswith("small: 0 of 3 finished, ") and "stopped" in rest.splitlines()[-1], rest
+    nobody = run("stop", "small")
+    assert nobody.returncode == 2 and "no process of this machine runs the sweep 'small'" in nobody.stderr
+
+
 def wait_for(path: Path, query: str) -> None:
     """Wait until a query of a lake, which another process writes, has a row."""
     until = time.monotonic() + 300

@@ -36,6 +36,14 @@ def test_runs_of_one_shape_are_spread_over_all_slots(jobs: list[Job]) -> None:
     assert [job for pack in packs for job in pack.jobs] == jobs
     assert [len(pack.jobs) for pack in packed(jobs, lambda need: 100)] == [1] * 12
     assert [len(pack.jobs) for pack in packed(jobs, lambda need: 0)] == [6, 6]
+    assert [len(pack.jobs) for pack in packed(jobs, lambda need: 2, most=4)] == [2] * 6
+    assert [len(pack.jobs) for pack in packed(jobs, lambda need: 2, most=1)] == [1] * 12
+
+
+def test_a_pack_is_taken_in_part(jobs: list[Job]) -> None:
+    queue = PackQueue(packed(jobs, lambda need: 1))
+    assert [len(queue.take(most).jobs) for most in (4, 4, 4, None)] == [4, 2, 4, 2]
+    assert not queue
 
 
 def test_a_pack_is_never_larger_than_its_limit(jobs: list[Job]) -> None:

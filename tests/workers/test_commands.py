@@ -404,6 +404,27 @@ with isoflop.run("mine", {"width": 1}, params="7K") as run:
     assert outcome.loss == 1 / 3
 
 
+def test_a_sweep_goes_on_whatever_the_script_says_of_resuming(tmp_path: Path) -> None:
+    code = "import isoflop\nwith isoflop.run('x', resume=True) as run:\n    run.log(step=1, loss=2.0)"
+    outcome, lake = trained(tmp_path, {"command": [sys.executable, "-c", code]})
+    lake.close()
+    assert outcome.loss == 2.0, outcome.error
+
+
+def test_a_missing_module_says_which_python_ran(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    other = tmp_path / "bin" / "python"
+    other.parent.mkdir()
+    other.write_text("#!/bin/sh\necho \"ModuleNotFoundError: No module named 'torch'\" >&2; exit 1\n")
+    other.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{other.parent}{os.pathsep}{os.environ['PATH']}")
+    outcome, lake = trained(tmp_path, {"command": "python train.py"})
+    lake.close()
+    assert outcome.error and outcome.error.splitlines() == [
+        "exit code 1: ModuleNotFoundError: No module named 'torch'",
+        f"'python' is {other}; activate the environment of the script, or write {sys.executable}",
+    ]
+
+
 def test_an_exception_within_the_run_is_its_error(tmp_path: Path) -> None:
     code = "import isoflop\nwith isoflop.run() as run:\n    run.log(step=1, loss=2.0)\n    raise ValueError('no')"
     _, lake = trained(tmp_path, {"command": [sys.executable, "-c", code]})
@@ -415,12 +436,16 @@ def test_an_exception_within_the_run_is_its_error(tmp_path: Path) -> None:
 def test_the_same_script_by_hand_records_a_run_of_its_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("ISOFLOP_LAKE", str(tmp_path / "own.duckdb"))
     with isoflop.run("mine", {"width": 64}, params=1e6) as run:
-        assert run.config == {"width": 64}
+        assert run.config == {"width": 64} and run.seed == 0
+        assert run.output.parent == tmp_path / "own.duckdb.outputs" and run.output.is_dir()
         isoflop.log(step=1, loss=2.5)
+    with isoflop.run("mine", {"width": 64}, params=1e6, resume=True):
+        isoflop.log(step=2, loss=2.5)
     with Lakehouse(tmp_path / "own.duckdb") as lake:
         assert lake.query("SELECT family, width, params, loss FROM runs").to_pylist() == [
             {"family": "mine", "width": 64, "params": 1e6, "loss": 2.5}
         ]
+        assert lake.query("SELECT step FROM curves ORDER BY step")["step"].to_pylist() == [1, 2]
     isoflop._runs.clear()
     with pytest.raises(RecordError, match=r"log\(\) has no run"):
         isoflop.log(step=1, loss=2.5)

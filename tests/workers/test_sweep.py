@@ -179,6 +179,7 @@ MISTAKES = [
     (("seeds: 2", "retries: {crush: 1}"), "sweep.yaml:15: unknown key 'crush'\nHint: did you mean 'crash'?"),
     (("seeds: 2", "retries: {crash: -1}"), "sweep.yaml:15: 'retries.crash' is -1"),
     (("seeds: 2", "on_failure: halt"), "sweep.yaml:15: 'on_failure' is 'halt': expected 'continue' or 'stop'"),
+    (("seeds: 2", "resources: {cpus: 0}"), "sweep.yaml:15: '0' is 0, expected a number of cpus, more than 0"),
     (("seeds: 2", "resources: {cpus: width > 3}"), "sweep.yaml:15: 'width > 3' is True, expected a number of cpus"),
     (("seeds: 2", "resources: {memory: lots}"), "sweep.yaml:15: unknown name 'lots'"),
     (("corpus: {source: builtin, kind: bytes}", "corpus: {kind: byts}"), "sweep.yaml:3: "),
@@ -285,3 +286,18 @@ def test_a_seed_beyond_a_column_is_refused() -> None:
     grid = "grid: {width: 4, spectrum_exponent: 0.8, target_exponent: 0.3, steps: 2}"
     with pytest.raises(FileError, match="seeds"):
         checked_sweeps(parse_documents(f"name: x\nfamily: plrf\n{grid}\nseeds: [99999999999999999999999]\n"))
+
+
+def test_tokens_that_are_no_whole_steps_are_said() -> None:
+    text = (
+        "name: s\nfamily: transformer\ncorpus: {source: builtin}\n"
+        "grid: {width: 32, depth: 1, sequence_length: 256, batch_size: 16, tokens: TOKENS}\n"
+    )
+
+    def notes_of(tokens: str) -> tuple[str, ...]:
+        [sweep] = checked_sweeps(parse_documents(text.replace("TOKENS", tokens)))
+        return sweep.expand().notes
+
+    [note] = notes_of("[1000, 4000, 9000]")
+    assert note.startswith("rounded tokens: up to 4,096 tokens in place of 1,000, in 1 of 3 runs; a run takes whole")
+    assert notes_of("[4000, 4096, 1e6]") == ()

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import time
 from collections import deque
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from isoflop.lakehouse.units import format_number
-from isoflop.workers.cluster.ledger import AttemptProgress, Key
+from isoflop.workers.cluster.ledger import EARLY, AttemptProgress, Key
 from isoflop.workers.cluster.packs import Job
 from isoflop.workers.cluster.state import Event, Failure, RunningRun, SweepState
 
@@ -30,7 +30,7 @@ class Board:
         self._skipped = total - len(to_do)
         self._work_in_all = sum(job.work for job in to_do)
         self._work_done = 0.0
-        self._finished = self._diverged = self._retried = 0
+        self._finished = self._diverged = self._retried = self._over_budget = self._early = 0
         self._failures: list[Failure] = []
         self._training: dict[Key, Job] = {}
         self._progress: Mapping[Key, AttemptProgress] = {}
@@ -57,6 +57,9 @@ class Board:
         if reason == "diverged":
             self._diverged += 1
             self.say(f"{job.label} diverged; its curve is kept")
+        elif reason == EARLY:
+            self._early += 1
+            self.say(f"{job.label} is stopped early; its curve is kept")
         else:
             self._finished += 1
             self.say(f"{job.label} {status}" + ("" if loss is None else f", loss {format_number(loss)}"))
@@ -78,6 +81,11 @@ class Board:
         self._failures.append(Failure(job.run_id, job.label, reason, error))
         self.say(f"{job.label} failed by {_words(reason)}{_because(error)}", "error")
 
+    def left_out(self, jobs: Sequence[Job]) -> None:
+        """Note runs that the budget does not hold."""
+        self._over_budget += len(jobs)
+        self._work_done += sum(job.work for job in jobs)
+
     @property
     def training(self) -> Mapping[Key, Job]:
         """The attempts that are with the cluster."""
@@ -90,17 +98,19 @@ class Board:
     def state(self) -> SweepState:
         """Return the picture of now."""
         running = tuple(self._running())
-        ended = self._finished + self._diverged + len(self._failures)
+        ended = self._finished + self._diverged + self._early + len(self._failures)
         return SweepState(
             sweep_id=self._sweep_id,
             name=self._name,
             total=self._total,
             excluded=self._excluded,
             skipped=self._skipped,
-            queued=self._total - self._skipped - ended - len(running),
+            queued=self._total - self._skipped - ended - len(running) - self._over_budget,
             finished=self._finished,
             diverged=self._diverged,
             retried=self._retried,
+            over_budget=self._over_budget,
+            stopped_early=self._early,
             running=running,
             failures=tuple(self._failures),
             seconds=time.monotonic() - self._started,

@@ -10,20 +10,24 @@ from __future__ import annotations
 import contextlib
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from pathlib import Path
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from isoflop.lakehouse.errors import RunFailed
 from isoflop.lakehouse.runs.provenance import process_label
 from isoflop.workers.cluster import ledger
+from isoflop.workers.cluster.allowance import Allowance
 from isoflop.workers.cluster.board import Board
 from isoflop.workers.cluster.capacity import Capacity
 from isoflop.workers.cluster.deaths import DRIVER_LEFT, OUT_OF_TIME, Death, death_of
+from isoflop.workers.cluster.folders import checkpoint_folder, forget_checkpoints, output_folder
+from isoflop.workers.cluster.halving import Halver, halver_of
 from isoflop.workers.cluster.interrupt import Interrupt
-from isoflop.workers.cluster.packs import Job, Pack, PackQueue, packed, retried
+from isoflop.workers.cluster.packs import Job, Pack, PackQueue, alone, packed, retried
+from isoflop.workers.cluster.preflight import check_memory
 from isoflop.workers.cluster.session import RaySession
 from isoflop.workers.cluster.state import SweepState
+from isoflop.workers.driven import Driven
 from isoflop.workers.orphans import refuse_second_driver, release_orphans
 from isoflop.workers.resources import Resources
 
@@ -45,6 +49,8 @@ def run_sweep(
     address: str | None = None,
     watch: Watch | None = None,
     fail_fast: bool = False,
+    only_failed: bool = False,
+    force: bool = False,
     session: RaySession | None = None,
 ) -> SweepState:
     """Train the runs of a sweep that have no result yet, and return how it ended.
@@ -56,16 +62,18 @@ def run_sweep(
     address : None for Ray inside this process (in a job of a Ray cluster: that cluster), else a cluster
     watch : called about four times a second, and once at the end, in this thread
     fail_fast : stop at the first run that fails for good, whatever the file says
+    only_failed : leave out the runs that have not failed yet; the state then counts none of them
+    force : train also what this machine is predicted to have no memory for
     session : a Ray session to use and leave open, for several sweeps one after another
 
-    Ctrl-C stops cleanly: runs in training write a checkpoint, the store is whole, and the state says
-    `is_interrupted`. A second Ctrl-C raises KeyboardInterrupt at once.
+    Ctrl-C and `isoflop stop` end it in order: runs in training write a checkpoint, the store is whole, and the
+    state says `is_interrupted`. A second Ctrl-C raises KeyboardInterrupt at once.
 
     Raises
     ------
     FileError : if the sweep file cannot be expanded
     StoreError : if another process runs this sweep already
-    RunFailed : if Ray does not start, or no machine is large enough for a run
+    RunFailed : if Ray does not start, or no machine is large enough for a run or has the memory for it
     """
     plan = sweep.expand()
     lake.drain()
@@ -73,8 +81,12 @@ def run_sweep(
     orphans = release_orphans(lake)
     refuse_second_driver(lake, sweep.name, run_ids)
     sweep_id = lake.record_sweep(name=sweep.name, spec=sweep.text, runs=plan.records)
-    jobs = _jobs(plan, ledger.done_runs(lake, run_ids))
-    board = Board(sweep_id=sweep_id, name=sweep.name, total=len(run_ids), excluded=plan.excluded, to_do=jobs)
+    done = ledger.done_runs(lake, run_ids)
+    jobs = _jobs(plan, done)
+    if only_failed:
+        failed = ledger.failed_runs(lake, run_ids)
+        jobs = [job for job in jobs if job.run_id in failed]
+    board = Board(sweep_id=sweep_id, name=sweep.name, total=len(done) + len(jobs), excluded=plan.excluded, to_do=jobs)
     for note in plan.notes:
         board.say(note, "warning")
     if orphans:
@@ -83,12 +95,19 @@ def run_sweep(
         own = session is None
         session = session or RaySession(address)
         try:
-            if not session.is_started:
-                board.say(f"starting Ray for {len(jobs)} runs" if session.is_embedded else f"joining {session.address}")
-                if watch is not None:
-                    watch(board.state())
-            session.start()
-            _Driver(lake, sweep, session, board, watch, fail_fast).run(jobs)
+            with Driven(lake, sweep_id) as driven:
+                if not session.is_started:
+                    where = "starting Ray" if session.is_embedded else f"joining {session.address}"
+                    board.say(f"{where} for {len(jobs)} runs")
+                    if watch is not None:
+                        watch(board.state())
+                session.start()
+                allowance = Allowance(lake, run_ids, sweep.max_concurrent, sweep.budget)
+                halver = halver_of(lake, sweep, plan.records)
+                driver = _Driver(
+                    lake, sweep, session, board, allowance, halver, fail_fast=fail_fast, force=force
+                )  # fmt: skip
+                driver.run(jobs, driven, watch or (lambda state: None))
         finally:
             if own:
                 session.close()
@@ -96,16 +115,6 @@ def run_sweep(
     if watch is not None:
         watch(state)
     return state
-
-
-def checkpoint_folder(lake: Lakehouse) -> Path:
-    """Return the folder beside the lake that holds the checkpoints of unfinished runs."""
-    return lake.path.with_name(lake.path.name + ".checkpoints")
-
-
-def output_folder(lake: Lakehouse) -> Path:
-    """Return the folder beside the lake that holds what commands write, a folder for each run."""
-    return lake.path.with_name(lake.path.name + ".outputs")
 
 
 def _jobs(plan: SweepPlan, done: set[str]) -> list[Job]:
@@ -123,20 +132,31 @@ class _Flight:
     pack: Pack
     attempts: dict[str, int]
     is_out_of_time: bool = False
+    why_early: str | None = None  # it is asked to end before its last step
 
 
 class _Driver:
     """One call of `run_sweep`, from the first task to the last."""
 
     def __init__(
-        self, lake: Lakehouse, sweep: Sweep, session: RaySession, board: Board, watch: Watch | None, fail_fast: bool
+        self,
+        lake: Lakehouse,
+        sweep: Sweep,
+        session: RaySession,
+        board: Board,
+        allowance: Allowance,
+        halver: Halver | None,
+        *,
+        fail_fast: bool,
+        force: bool,
     ) -> None:
         import ray
 
         from isoflop.workers.cluster import task
 
         self._lake, self._sweep, self._session, self._board = lake, sweep, session, board
-        self._watch = watch or (lambda state: None)
+        self._allowance, self._halver = allowance, halver
+        self._force = force
         self._stops_at_failure = fail_fast or sweep.stops_at_failure
         self._ray: Any = ray
         self._train = ray.remote(task.train_pack)
@@ -151,21 +171,26 @@ class _Driver:
         self._looked = 0.0
         self._is_waiting_for_room = False
 
-    def run(self, jobs: Sequence[Job]) -> None:
-        """Train the jobs."""
+    def run(self, jobs: Sequence[Job], driven: Driven, watch: Watch) -> None:
+        """Train the jobs, until they have ended or somebody wants to stop."""
         with self._lake.hold(), Interrupt() as interrupt:
             try:
                 self._look_at_cluster()
-                self._queue.put(packed(jobs, self._capacity.slots))
+                if self._session.is_embedded:
+                    for said in check_memory(jobs, self._capacity, self._sweep.max_concurrent, force=self._force):
+                        self._board.say(said, "warning")
+                together = packed(jobs, self._capacity.slots, self._sweep.max_concurrent)
+                self._queue.put(together if self._sweep.stop_when is None else alone(jobs))
                 while self._queue or self._flights:
-                    if interrupt.is_asked and not self._board.is_interrupted:
+                    is_asked = interrupt.is_asked or driven.is_asked_to_stop()
+                    if is_asked and not self._board.is_interrupted:
                         self._board.is_interrupted = True
                         self._board.say("stopping: runs in training write a checkpoint", "warning")
                         self._stop()
                     self._submit()
                     self._collect()
                     self._look()
-                    self._watch(self._board.state())
+                    watch(self._board.state())
             finally:
                 self._abandon()
                 self._settle()
@@ -184,7 +209,20 @@ class _Driver:
 
     def _submit(self) -> None:
         while self._queue and self._stopping_until is None and self._has_room():
-            self._launch(self._queue.take())
+            wanted = self._queue.peek().jobs
+            most = self._allowance.most(wanted, self._board.training)
+            if most is None:
+                return
+            if most == 0:
+                left_out = self._queue.clear()
+                self._board.left_out(left_out)
+                self._board.say(
+                    f"skipped: budget: {len(left_out)} runs are not started ({self._allowance.says(wanted)}); "
+                    "with a larger budget the sweep goes on",
+                    "warning",
+                )
+                return
+            self._launch(self._queue.take(most))
 
     def _has_room(self) -> bool:
         need = self._queue.peek().resources
@@ -219,6 +257,7 @@ class _Driver:
             cpus=need.cpus,
             gpus=need.gpus or 0.0,
             timeout_seconds=self._sweep.timeout_seconds,
+            diverged=None if self._sweep.stop_when is None else self._sweep.stop_when.diverged,
         )
         memory = {"memory": need.memory} if need.memory else {}
         task = self._train.options(
@@ -239,6 +278,7 @@ class _Driver:
         if ready:
             ready, _ = self._ray.wait(list(self._flights), num_returns=len(self._flights), timeout=0)
         for reference in ready:
+            self._allowance.look_again()
             flight = self._flights.pop(reference)
             try:
                 outcomes = self._ray.get(reference)
@@ -252,6 +292,10 @@ class _Driver:
         again: list[Job] = []
         for job, outcome in zip(flight.pack.jobs, outcomes, strict=True):
             attempt = flight.attempts[job.run_id]
+            if outcome.reason == "stopped" and flight.why_early is not None:
+                outcome = replace(outcome, reason=ledger.EARLY, error=flight.why_early)
+                ledger.ended_early(self._lake, (job.run_id, attempt), flight.why_early)
+                forget_checkpoints(self._lake, job.run_id)
             self._closed[job.run_id, attempt] = Death(outcome.status, outcome.reason, outcome.error)
             if self._is_done(outcome.status, outcome.reason):
                 self._board.ended(job, attempt, status=outcome.status, reason=outcome.reason, loss=outcome.loss)
@@ -315,10 +359,15 @@ class _Driver:
             self._look_at_cluster()
         is_over = self._stopping_until is not None and now > self._stopping_until
         limit = self._sweep.timeout_seconds
+        early = {} if self._halver is None else self._halver.losers(self._board.training)
         for reference, flight in self._flights.items():
             seconds = max((progress[key].seconds for key in flight.attempts.items() if key in progress), default=0.0)
             if limit is not None and seconds > limit + GRACE_SECONDS:
                 flight.is_out_of_time = True
+            why = next((early[key] for key in flight.attempts.items() if key in early), None)
+            if why is not None and flight.why_early is None:
+                flight.why_early = why
+                self._ray.cancel(reference)
             if is_over or flight.is_out_of_time:
                 self._ray.cancel(reference, force=True)
 

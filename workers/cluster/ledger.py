@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 SETTLE_SECONDS = 30.0  # how long to wait for another process to commit the last files
 _UTC_NOW = "(now() AT TIME ZONE 'UTC')::TIMESTAMP"
 
+EARLY = "stopped_early"  # reason of a run that halving has ended
+
 Key = tuple[str, int]  # run_id, attempt
 
 
@@ -34,10 +36,21 @@ class AttemptProgress:
 
 
 def done_runs(lake: Lakehouse, run_ids: Sequence[str]) -> set[str]:
-    """Return the runs that have a result already: finished, or diverged."""
+    """Return the runs that have a result already: finished, diverged, or ended early by a rule."""
     rows = lake.query(
         "SELECT DISTINCT a.run_id FROM store.attempts a SEMI JOIN _ids USING (run_id) "
-        "WHERE a.status = 'finished' OR (a.status = 'failed' AND a.reason = 'diverged')",
+        f"WHERE a.status = 'finished' OR (a.status = 'failed' AND a.reason IN ('diverged', '{EARLY}'))",
+        None,
+        {"_ids": _ids(run_ids)},
+    )
+    return set(rows["run_id"].to_pylist())
+
+
+def failed_runs(lake: Lakehouse, run_ids: Sequence[str]) -> set[str]:
+    """Return the runs whose newest attempt failed or was lost; one that was stopped, or diverged, did neither."""
+    rows = lake.query(
+        "SELECT run_id FROM runs SEMI JOIN _ids USING (run_id) WHERE status = 'lost' "
+        f"OR (status = 'failed' AND coalesce(reason, '') NOT IN ('stopped', 'diverged', '{EARLY}'))",
         None,
         {"_ids": _ids(run_ids)},
     )
@@ -73,6 +86,13 @@ def progress(lake: Lakehouse, attempts: Iterable[Key]) -> dict[Key, AttemptProgr
         )
         for row in rows
     }
+
+
+def ended_early(lake: Lakehouse, key: Key, why: str) -> None:
+    """Say of an attempt that stopped as it was asked to that this is its result."""
+    settle(lake, [key])
+    which = "run_id = ? AND attempt = ? AND reason = 'stopped'"
+    lake.write([(f"UPDATE store.attempts SET reason = ?, error = ? WHERE {which}", [EARLY, why, *key])])
 
 
 def still_open(lake: Lakehouse, ends: Mapping[Key, Death]) -> dict[Key, Death]:

@@ -71,24 +71,31 @@ class Pack:
         return tuple(Pack(part) for part in (self.jobs[:middle], self.jobs[middle:]) if part)
 
 
-def packed(jobs: Sequence[Job], slots: Callable[[Resources], int]) -> list[Pack]:
+def packed(jobs: Sequence[Job], slots: Callable[[Resources], int], most: int | None = None) -> list[Pack]:
     """Return the jobs as packs, in their order.
 
     Parameters
     ----------
     jobs : runs to train; those with equal `pack_key()` and resources go together
     slots : how many processes with these resources can train at the same time; a group is spread over all
+    most : runs at once, in all processes together; None for no limit
     """
     groups: dict[Hashable, list[Job]] = {}
     for position, job in enumerate(jobs):
         key = job.family.pack_key()
         alone: Hashable = ("alone", position)
         groups.setdefault(alone if key is None else ("together", key, job.resources), []).append(job)
-    return [Pack(tuple(part)) for group in groups.values() for part in _parts(group, slots(group[0].resources))]
+    return [Pack(tuple(part)) for group in groups.values() for part in _parts(group, slots(group[0].resources), most)]
 
 
-def _parts(group: Sequence[Job], slots: int) -> Iterable[Sequence[Job]]:
-    size = min(MAX_PACK, math.ceil(len(group) / max(1, slots)))
+def alone(jobs: Sequence[Job]) -> list[Pack]:
+    """Return the jobs each in a pack of its own, where one of them may have to end before the others."""
+    return [Pack((job,)) for job in jobs]
+
+
+def _parts(group: Sequence[Job], slots: int, most: int | None) -> Iterable[Sequence[Job]]:
+    slots = max(1, slots if most is None else min(slots, most))
+    size = min(MAX_PACK, math.ceil(len(group) / slots), MAX_PACK if most is None else most // slots)
     return (group[start : start + size] for start in range(0, len(group), size))
 
 
@@ -121,9 +128,13 @@ class PackQueue:
         """Return the pack that is next."""
         return self._packs[0]
 
-    def take(self) -> Pack:
-        """Remove and return the pack that is next."""
-        return self._packs.popleft()
+    def take(self, most: int | None = None) -> Pack:
+        """Remove and return the pack that is next; with a number of runs, the rest of a larger one stays first."""
+        pack = self._packs.popleft()
+        if most is None or most >= len(pack.jobs):
+            return pack
+        self._packs.appendleft(Pack(pack.jobs[most:]))
+        return Pack(pack.jobs[:most])
 
     def put(self, packs: Iterable[Pack]) -> None:
         """Add packs at the end."""

@@ -53,9 +53,11 @@ class SweepState:
     Parameters
     ----------
     total : runs of the sweep; every run is counted in exactly one of skipped, queued, running,
-        finished, diverged and failed
+        finished, diverged, stopped_early, failed and over_budget
     skipped : runs that were already done when the sweep started, diverged ones among them
     retried : attempts made again after a crash, preemption, lack of memory or timeout
+    stopped_early : runs that halving has ended before their last step
+    over_budget : runs that were not started, because the sweep's budget does not hold them
     excluded : rows of the grid that the `exclude` conditions removed; not part of `total`
     remaining_seconds : estimate from the FLOPs done so far [s]; None until something has finished
     """
@@ -69,6 +71,8 @@ class SweepState:
     finished: int = 0
     diverged: int = 0
     retried: int = 0
+    over_budget: int = 0
+    stopped_early: int = 0
     running: tuple[RunningRun, ...] = ()
     failures: tuple[Failure, ...] = ()
     seconds: float = 0.0
@@ -83,8 +87,8 @@ class SweepState:
 
     @property
     def done(self) -> int:
-        """Runs with a result: finished or diverged, now or before."""
-        return self.skipped + self.finished + self.diverged
+        """Runs with a result: finished, diverged or stopped early, now or before."""
+        return self.skipped + self.finished + self.diverged + self.stopped_early
 
     @property
     def is_complete(self) -> bool:
@@ -93,10 +97,10 @@ class SweepState:
 
     @property
     def exit_code(self) -> int:
-        """What the command line returns: 0 complete, 4 some run failed, 130 interrupted."""
+        """What the command line returns: 0 complete or all the budget holds, 4 a run failed, 130 interrupted."""
         if self.is_interrupted:
             return 130
-        return 0 if self.is_complete else 4
+        return 0 if self.done + self.over_budget == self.total else 4
 
     def events_after(self, number: int) -> Iterator[Event]:
         """Yield the events a watcher has not seen yet."""

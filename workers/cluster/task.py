@@ -16,7 +16,9 @@ from typing import Any
 
 from isoflop.lakehouse.ingest.spool import Spool
 from isoflop.workers.cluster.inbox import Deliver, delivery
+from isoflop.workers.cluster.ledger import EARLY
 from isoflop.workers.families import Experiment
+from isoflop.workers.stop_rules import CurveWatch
 from isoflop.workers.train import Outcome, TrainOptions, train_packed
 
 
@@ -35,6 +37,7 @@ class Ticket:
     cpus : threads the run may use
     gpus : accelerators it was given; 0 trains on the CPU
     timeout_seconds : how long a run of the pack may train [s]; None for no limit
+    diverged : times its best loss at which a run is ended; its pack then holds no other
     """
 
     spool_folder: Path
@@ -46,6 +49,7 @@ class Ticket:
     cpus: float
     gpus: float
     timeout_seconds: float | None = None
+    diverged: float | None = None
 
 
 class Stop:
@@ -59,9 +63,12 @@ class Stop:
         self._deadline = None if timeout_seconds is None else time.monotonic() + timeout_seconds
         self._is_asked = False
         self.reason: str | None = None
+        self.why: str | None = None  # what the curve says, where it is what ended the run
 
     def __call__(self) -> bool:
         """Return whether to stop; the first reason stands."""
+        if self.reason is None and self.why is not None:
+            self.reason = "diverged"
         if self.reason is None and self._is_asked:
             self.reason = "stopped"
         if self.reason is None and self._deadline is not None and time.monotonic() > self._deadline:
@@ -86,15 +93,31 @@ class Stop:
 
 
 class AttemptSpool(Spool):
-    """A spool that knows which kind of early end it was: asked for, or out of time."""
+    """A spool that knows which kind of early end it was: asked for, out of time, or for what its curve says.
 
-    def __init__(self, folder: Path, run_id: str, attempt: int, stop: Stop, deliver: Deliver | None) -> None:
-        super().__init__(folder, run_id, attempt, deliver=deliver)
+    Parameters
+    ----------
+    run_id, attempt : whose measurements it takes
+    stop : is told when the curve says that the run should end
+    """
+
+    def __init__(self, ticket: Ticket, run_id: str, attempt: int, stop: Stop, deliver: Deliver | None) -> None:
+        super().__init__(ticket.spool_folder, run_id, attempt, deliver=deliver)
         self._stop = stop
+        self._watch = None if ticket.diverged is None else CurveWatch(ticket.diverged)
+
+    def log(self, step: int, /, seconds: float | None = None, **metrics: float) -> None:
+        """Record metric values at a step, and look at what the curve says by them."""
+        super().log(step, seconds, **metrics)
+        if self._watch is not None and self._stop.why is None and "loss" in metrics:
+            self._stop.why = self._watch.problem(step, float(metrics["loss"]))
 
     def ended(self, status: str, reason: str | None = None, **fields: object) -> None:
         """Say how the attempt ended."""
-        super().ended(status, self._stop.reason if reason == "stopped" else reason, **fields)
+        if reason == "stopped":
+            reason = self._stop.reason
+            fields["error"] = self._stop.why if reason == "diverged" else fields.get("error")
+        super().ended(status, reason, **fields)
 
 
 def train_pack(families: Sequence[Experiment], attempts: Sequence[int], ticket: Ticket) -> list[Outcome]:
@@ -103,7 +126,7 @@ def train_pack(families: Sequence[Experiment], attempts: Sequence[int], ticket: 
     with stop.on_interrupt(), contextlib.ExitStack() as stack:
         deliver = delivery(ticket.inbox, ticket.home)
         spools = [
-            stack.enter_context(AttemptSpool(ticket.spool_folder, family.record().run_id, attempt, stop, deliver))
+            stack.enter_context(AttemptSpool(ticket, family.record().run_id, attempt, stop, deliver))
             for family, attempt in zip(families, attempts, strict=True)
         ]
         stack.enter_context(printed_to(spools[0]))
@@ -116,12 +139,16 @@ def train_pack(families: Sequence[Experiment], attempts: Sequence[int], ticket: 
             stop=stop,
         )
         outcomes = train_packed(families, spools, options=options)
+        if stop.reason == "diverged":  # nobody goes on from where it was
+            for outcome in outcomes:
+                for saved in writable(ticket.checkpoint_folder).glob(f"{outcome.run_id}.*"):
+                    saved.unlink(missing_ok=True)
     return [replace(outcome, reason=stop.reason) if outcome.reason == "stopped" else outcome for outcome in outcomes]
 
 
 def is_done(status: str | None, reason: str | None) -> bool:
-    """Return whether a run has a result: it finished, or it diverged, which is a result too."""
-    return status == "finished" or (status == "failed" and reason == "diverged")
+    """Return whether a run has a result: it finished, or it diverged or was halved, which are results too."""
+    return status == "finished" or (status == "failed" and reason in ("diverged", EARLY))
 
 
 def writable(folder: Path) -> Path:

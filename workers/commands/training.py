@@ -6,6 +6,8 @@ import contextlib
 import json
 import math
 import os
+import shlex
+import shutil
 import signal
 import sys
 import tempfile
@@ -282,8 +284,18 @@ class _CommandRun:
         own = self.said.failure.get("error")
         return (
             "failed", "out_of_memory" if is_memory else "crash",
-            own or _error(process.exit_code or 0, list(self.said.errors)),
+            own or _error(process.exit_code or 0, list(self.said.errors)) + self._other_python(text),
         )  # fmt: skip
+
+    def _other_python(self, text: str) -> str:
+        """Return which Python a script ran under that misses a module, where it is not the one that runs here."""
+        program = shlex.split(self.family.command or "")[:1]
+        if "ModuleNotFoundError" not in text or not program or not program[0].startswith("python"):
+            return ""
+        found = shutil.which(program[0])
+        if found is None or Path(found).parent == Path(sys.executable).parent:
+            return ""
+        return f"\n'{program[0]}' is {found}; activate the environment of the script, or write {sys.executable}"
 
 
 def _error(code: int, lines: Sequence[str]) -> str:
