@@ -52,8 +52,8 @@ class Trainer:
         self.family, self.device = family, device
         generator = torch.Generator().manual_seed(_stream(family.seed, WEIGHTS))
         self.model = family.build(device, generator)
-        factors = family.parametrization.rate_factors(family.roles(self.model))
-        self.optimizer = family.optimizer.build(weight_groups(self.model, factors))
+        treatments = family.parametrization.treatments(family.roles(self.model), family.optimizer.rule)
+        self.optimizer = family.optimizer.build(weight_groups(self.model, treatments))
         self._weights = list(self.model.parameters())
         self._precision = family.precision
         self._forward = cast(torch.nn.Module, torch.compile(self.model)) if family.compile else self.model

@@ -13,7 +13,7 @@ from isoflop.lakehouse.errors import FileError
 from isoflop.workers import TrainOptions, Transformer, find_family, train
 from isoflop.workers.components import Parametrization, Scaling, Sgd, Shape, Standard
 from isoflop.workers.components.optimizers import set_learning_rate, weight_groups
-from isoflop.workers.components.parametrization import Role
+from isoflop.workers.components.scalings import Role, Rule
 from isoflop.workers.devices import Cpu
 from isoflop.workers.families import ConfigError
 from isoflop.workers.sweep import SweepPlan, checked_sweeps
@@ -113,7 +113,7 @@ def test_the_optimizer_is_a_column_and_sgd_is_another_run() -> None:
             {"optimizer": {"beta1": 0.5}, "beta1": 0.5},
             "'beta1' is given twice, by itself and inside",
         ),
-        ({"parametrization": "mup"}, "'parametrization' is 'mup'; it should be 'standard'"),
+        ({"parametrization": "muP"}, "'parametrization' is 'muP'; it should be 'standard' or 'ntk' or 'mup' or 'depth_mup' or"),
         ({"precision": {"weights": "int4"}}, "'precision_weights' is 'int4'; it should be 'float32'"),
         ({"task": MARKOV}, "'task' and corpus are one setting; give one of the two"),
     ],
@@ -208,16 +208,19 @@ class Frozen(Parametrization):
     kind: Literal["frozen"] = "frozen"
     learning: ClassVar[tuple[Role, ...]] = ("embedding", "readout")
 
-    def scaling(self, role: Role, shape: Shape) -> Scaling:
+    def scaling(self, role: Role, shape: Shape, rule: Rule = "adam") -> Scaling:
         usual = Standard().scaling(role, shape).initial_scale
-        return Scaling(usual) if role in self.learning else Scaling(usual / 2, multiplier=2.0, rate_factor=0.0)
+        if usual is None or role in self.learning:
+            return Scaling(usual)
+        return Scaling(usual / 2, multiplier=2.0, rate_factor=0.0)
 
 
 def test_a_parametrization_scales_weights_products_and_rates_by_role() -> None:
     usual = small()
     other = usual.model_copy(update={"parametrization": Frozen()})
     models = [run.build(Cpu(), torch.Generator().manual_seed(0)) for run in (usual, other)]
-    roles = [run.roles(model) for run, model in zip((usual, other), models, strict=True)]
+    every = [run.roles(model) for run, model in zip((usual, other), models, strict=True)]
+    roles = [[each for each in weights if each.weight.ndim == 2] for weights in every]
     assert [each.role for each in roles[0]] == [
         "embedding", *["hidden", "into_residual"] * 4, "readout",
     ]  # fmt: skip
@@ -231,7 +234,7 @@ def test_a_parametrization_scales_weights_products_and_rates_by_role() -> None:
     torch.testing.assert_close(losses[0], losses[1])  # half the weight and twice the product are one function
 
     before = [each.weight.detach().clone() for each in roles[1]]
-    optimizer = other.optimizer.build(weight_groups(models[1], other.parametrization.rate_factors(roles[1])))
+    optimizer = other.optimizer.build(weight_groups(models[1], other.parametrization.treatments(roles[1], "adam")))
     set_learning_rate(optimizer, 0.01)
     losses[1].backward()
     optimizer.step()

@@ -5,21 +5,36 @@ from __future__ import annotations
 import math
 from abc import abstractmethod
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 
 from pydantic import Field
 
 from isoflop.workers.components.component import Component, Scalar
+from isoflop.workers.components.parametrization import Scaling
+from isoflop.workers.components.scalings import Rule
 
 if TYPE_CHECKING:
     import torch
 
 EPSILON = 1e-8  # added to the root of the second moment
 RATE_FACTOR = "rate_factor"  # key of a group of weights: its share of the learning rate
+PLAIN = Scaling(None)  # of weights that no parametrization speaks of
+
+
+@dataclass(frozen=True)
+class WeightGroup:
+    """Weights that learn alike; matrices decay."""
+
+    weights: list[torch.Tensor]
+    is_matrix: bool
+    scaling: Scaling = PLAIN
 
 
 class Optimizer(Component):
     """What every optimizer has: a peak, a linear rise before it, half a cosine after it, and a clip of the gradient."""
+
+    rule: ClassVar[Rule] = "adam"  # the columns of a parametrization's table that it learns by
 
     kind: str
     learning_rate: float = Field(default=3e-3, gt=0, description="peak, after warm-up")
@@ -33,8 +48,8 @@ class Optimizer(Component):
         """Key of `isoflop.lakehouse.models.counts.OPTIMIZER_TRAFFIC`: what a step moves and keeps."""
 
     @abstractmethod
-    def build(self, groups: Sequence[dict[str, Any]]) -> torch.optim.Optimizer:
-        """Return the optimizer over groups of weights; those with `is_matrix` decay, each has a rate factor."""
+    def build(self, groups: Sequence[WeightGroup]) -> torch.optim.Optimizer:
+        """Return the optimizer over groups of weights, each with its share of rate, decay and epsilon."""
 
     def rate_at(self, step: int, num_steps: int) -> float:
         """Return the rate of a step: a linear rise, then half a cosine down to the final fraction.
@@ -78,19 +93,20 @@ class AdamW(Optimizer):
         """Return the optimizer's name."""
         return {name: self.kind}
 
-    def build(self, groups: Sequence[dict[str, Any]]) -> torch.optim.AdamW:
+    def build(self, groups: Sequence[WeightGroup]) -> torch.optim.AdamW:
         """Return AdamW in one kernel a step."""
         import torch
 
         return torch.optim.AdamW(
-            _decaying(groups, self.weight_decay), lr=self.learning_rate, betas=(self.beta1, self.beta2), eps=EPSILON,
-            fused=True,
+            _decaying(groups, self.weight_decay, EPSILON), lr=self.learning_rate, betas=(self.beta1, self.beta2),
+            eps=EPSILON, fused=True,
         )  # fmt: skip
 
 
 class Sgd(Optimizer):
     """Stochastic gradient descent: velocity = momentum * velocity + gradient, weights -= rate * velocity."""
 
+    rule: ClassVar[Rule] = "sgd"
     kind: Literal["sgd"] = Field(default="sgd", description="which optimizer")
     momentum: float = Field(default=0.0, ge=0, lt=1, description="of sgd, on the sum of gradients; 0 for none")
     weight_decay: float = Field(default=0.0, ge=0, description="added to the gradient, of matrices only")
@@ -100,7 +116,7 @@ class Sgd(Optimizer):
         """With a velocity beside each weight, or without."""
         return "momentum" if self.momentum else "sgd"
 
-    def build(self, groups: Sequence[dict[str, Any]]) -> torch.optim.SGD:
+    def build(self, groups: Sequence[WeightGroup]) -> torch.optim.SGD:
         """Return SGD over the weights."""
         import torch
 
@@ -110,42 +126,53 @@ class Sgd(Optimizer):
 AnyOptimizer = Annotated[AdamW | Sgd, Field(discriminator="kind")]
 
 
-def _decaying(groups: Sequence[dict[str, Any]], weight_decay: float) -> list[dict[str, Any]]:
+def _decaying(groups: Sequence[WeightGroup], weight_decay: float, epsilon: float | None = None) -> list[dict[str, Any]]:
+    """Return the groups as torch takes them: matrices decay; `epsilon` for an optimizer that has one."""
     return [
-        {**{key: value for key, value in group.items() if key != "is_matrix"},
-         "weight_decay": weight_decay if group["is_matrix"] else 0.0}
+        {
+            "params": group.weights,
+            RATE_FACTOR: group.scaling.rate_factor,
+            "weight_decay": weight_decay * group.scaling.decay_factor if group.is_matrix else 0.0,
+            **({} if epsilon is None else {"eps": epsilon * group.scaling.epsilon_factor}),
+        }
         for group in groups
-    ]  # fmt: skip
+    ]
 
 
-def weight_groups(model: torch.nn.Module, factors: Sequence[tuple[torch.Tensor, float]] = ()) -> list[dict[str, Any]]:
+def weight_groups(model: torch.nn.Module, treatments: Sequence[tuple[torch.Tensor, Scaling]] = ()) -> list[WeightGroup]:
     """Return the weights of a model in groups that learn alike.
 
     Parameters
     ----------
-    factors : weights whose learning rate is a multiple of the common one, with that multiple
+    treatments : weights with how they learn; all others learn by the common rate
 
     Returns
     -------
-    matrices, which decay, then the others; for each multiple that occurs, the common rate first
+    matrices, which decay, then the others; for each way to learn that occurs, the common one first
     """
-    multiples = {id(weight): factor for weight, factor in factors}
+    known = {id(weight): _learning(scaling) for weight, scaling in treatments}
     weights = [weight for weight in model.parameters() if weight.requires_grad]
-    found = [1.0, *dict.fromkeys(factor for _, factor in factors if factor != 1.0)]
-    groups: list[dict[str, Any]] = [
-        {
-            "params": [
+    found = dict.fromkeys([PLAIN, *known.values()])
+    groups = [
+        WeightGroup(
+            [
                 weight
                 for weight in weights
-                if (weight.ndim >= 2) == is_matrix and multiples.get(id(weight), 1.0) == factor
+                if (weight.ndim >= 2) == is_matrix and known.get(id(weight), PLAIN) == scaling
             ],
-            "is_matrix": is_matrix,
-            RATE_FACTOR: factor,
-        }
-        for factor in found
+            is_matrix,
+            scaling,
+        )
+        for scaling in found
         for is_matrix in (True, False)
     ]
-    return [group for group in groups if group["params"]]
+    return [group for group in groups if group.weights]
+
+
+def _learning(scaling: Scaling) -> Scaling:
+    """Return what matters to an optimizer."""
+    return replace(PLAIN, rate_factor=scaling.rate_factor, decay_factor=scaling.decay_factor,
+                   epsilon_factor=scaling.epsilon_factor)  # fmt: skip
 
 
 def set_learning_rate(optimizer: torch.optim.Optimizer, rate: float) -> None:

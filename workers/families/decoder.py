@@ -37,10 +37,13 @@ class Decoder(nn.Module):
         sequence_length: int,
         is_tied: bool,
         is_fused: bool,
+        attention_scale: float,
     ) -> None:
         super().__init__()
         self.embedding = nn.Embedding(vocabulary, width)
-        self.blocks = nn.ModuleList(Block(width, heads, head_width, feed_forward, is_fused) for _ in range(depth))
+        self.blocks = nn.ModuleList(
+            Block(width, heads, head_width, feed_forward, is_fused, attention_scale) for _ in range(depth)
+        )
         self.norm = nn.LayerNorm(width, bias=False)
         self.head = nn.Linear(width, vocabulary, bias=False)
         if is_tied:
@@ -72,9 +75,12 @@ class Decoder(nn.Module):
 class Block(nn.Module):
     """One layer: attention, then feed-forward, each added to the residual stream after a norm."""
 
-    def __init__(self, width: int, heads: int, head_width: int, feed_forward: int, is_fused: bool) -> None:
+    def __init__(
+        self, width: int, heads: int, head_width: int, feed_forward: int, is_fused: bool, attention_scale: float
+    ) -> None:
         super().__init__()
         self.heads, self.head_width, self.is_fused = heads, head_width, is_fused
+        self.attention_scale = attention_scale
         attended = heads * head_width
         self.attention_norm = nn.LayerNorm(width, bias=False)
         self.queries_keys_values = nn.Linear(width, 3 * attended, bias=False)
@@ -97,15 +103,15 @@ class Block(nn.Module):
         queries, keys, values = parts.permute(2, 0, 3, 1, 4).unbind(0)  # each (B, H, S, K)
         queries, keys = rotate(queries, cosine, sine), rotate(keys, cosine, sine)
         attention = F.scaled_dot_product_attention if self.is_fused else plain_attention
-        gathered = attention(queries, keys, values, is_causal=True)
+        gathered = attention(queries, keys, values, is_causal=True, scale=self.attention_scale)
         out: Tensor = self.attention_out(gathered.transpose(1, 2).reshape(batch, positions, -1))
         return out
 
 
-def plain_attention(queries: Tensor, keys: Tensor, values: Tensor, *, is_causal: bool) -> Tensor:
+def plain_attention(queries: Tensor, keys: Tensor, values: Tensor, *, is_causal: bool, scale: float) -> Tensor:
     """Return attention with its S x S scores written to memory, (B, H, S, K)."""
-    positions, head_width = queries.shape[-2:]
-    scores = queries @ keys.transpose(-2, -1) * head_width**-0.5  # (B, H, S, S)
+    positions = queries.shape[-2]
+    scores = queries @ keys.transpose(-2, -1) * scale  # (B, H, S, S)
     if is_causal:
         future = torch.ones(positions, positions, dtype=torch.bool, device=queries.device).triu(1)
         scores = scores.masked_fill(future, float("-inf"))

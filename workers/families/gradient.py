@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from pydantic import Field, field_validator
 from pydantic_core.core_schema import ValidationInfo
 
-from isoflop.workers.components import AdamW, AnyOptimizer, Precision, RoleWeight, Standard
+from isoflop.workers.components import AdamW, AnyOptimizer, AnyParametrization, Precision, RoleWeight, Standard
 from isoflop.workers.families.family import Family
 from isoflop.workers.families.refusal import divides
 
@@ -29,7 +29,9 @@ class GradientFamily(Family):
     micro_batches: int = Field(default=1, ge=1, description="forward and backward passes a step; divides batch_size")
     optimizer: AnyOptimizer = Field(default_factory=AdamW, description="how gradients become updates")
     precision: Precision = Field(default_factory=Precision, description="number formats")
-    parametrization: Standard = Field(default_factory=Standard, description="scheme of initial scales and rates")
+    parametrization: AnyParametrization = Field(
+        default_factory=Standard, description="scheme of initial scales and rates"
+    )
     compile: bool = Field(default=False, description="whether torch.compile builds the model's kernels")
 
     @field_validator("micro_batches")

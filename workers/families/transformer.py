@@ -131,36 +131,41 @@ class Transformer(GradientFamily):
             sequence_length=self.sequence_length,
             is_tied=self.tied,
             is_fused=self.attention == "fused",
+            attention_scale=self.parametrization.attention_scale(self.head_width),
         )
         self.parametrization.initialize(self.roles(model), generator)
         return model.to(device.torch_device)
 
     def roles(self, model: torch.nn.Module) -> Sequence[RoleWeight]:
-        """Return the matrices of a decoder; a tied head is the embedding."""
+        """Return the weights of a decoder; a tied head is the embedding."""
         from isoflop.workers.families.decoder import Decoder
 
         assert isinstance(model, Decoder)
         attended = self.heads * self.head_width
-        into, out = Shape(self.width, 3 * attended, self.depth), Shape(attended, self.width, self.depth)
-        wide, narrow = (
-            Shape(self.width, self.feed_forward, self.depth),
-            Shape(self.feed_forward, self.width, self.depth),
-        )
-        table, head = Shape(self.vocabulary, self.width, self.depth), Shape(self.width, self.vocabulary, self.depth)
+        into, out = self._shape(self.width, 3 * attended), self._shape(attended, self.width)
+        wide, narrow = self._shape(self.width, self.feed_forward), self._shape(self.feed_forward, self.width)
+        table, head = self._shape(self.vocabulary, self.width), self._shape(self.width, self.vocabulary)
+        gain = self._shape(self.width, self.width)
         return [
             RoleWeight("embedding", model.embedding, table),
             *(
                 weight
                 for block in model.layers()
                 for weight in (
+                    RoleWeight("norm", block.attention_norm, gain),
                     RoleWeight("hidden", block.queries_keys_values, into),
                     RoleWeight("into_residual", block.attention_out, out),
+                    RoleWeight("norm", block.feed_forward_norm, gain),
                     RoleWeight("hidden", block.feed_forward_in, wide),
                     RoleWeight("into_residual", block.feed_forward_out, narrow),
                 )
             ),
-            *([] if self.tied else [RoleWeight("readout", model.head, head)]),
+            RoleWeight("final_norm", model.norm, gain),
+            RoleWeight("readout", model.head, head, is_shared=self.tied),
         ]
+
+    def _shape(self, inputs: int, outputs: int) -> Shape:
+        return Shape(inputs, outputs, self.depth, self.width)
 
     @classmethod
     def shape_for(cls, params: float, given: Mapping[str, Any]) -> dict[str, Scalar]:
