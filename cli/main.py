@@ -12,6 +12,7 @@ from typing import Annotated
 import typer
 
 from isoflop.cli.compare import compare
+from isoflop.cli.coordcheck import coordcheck
 from isoflop.cli.crossval import crossval
 from isoflop.cli.demo.command import demo
 from isoflop.cli.design import design
@@ -57,7 +58,7 @@ app = typer.Typer(
 )  # fmt: skip
 
 SECTIONS = {
-    "train": (demo, sweep, submit, status, logs),
+    "train": (demo, sweep, submit, status, logs, coordcheck),
     "ask": (
         sql,
         shell,

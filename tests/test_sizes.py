@@ -15,6 +15,7 @@ MOST_PARAMETERS = 8
 
 # Functions that take more, each parameter a command's option, a count of an architecture, or a choice of a search.
 WIDE = {
+    "cli/coordcheck.py:coordcheck",
     *("cli/crossval.py:crossval", "cli/optimize.py:optimize", "cli/extrapolate.py:extrapolate"),
     *("cli/compare.py:compare", "cli/design.py:design", "cli/fit.py:fit", "cli/fit.py:fit_statement"),
     *("cli/import_.py:import_", "cli/optimum.py:optimum", "cli/plot/command.py:plot", "cli/submit.py:submit"),

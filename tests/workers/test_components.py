@@ -113,7 +113,10 @@ def test_the_optimizer_is_a_column_and_sgd_is_another_run() -> None:
             {"optimizer": {"beta1": 0.5}, "beta1": 0.5},
             "'beta1' is given twice, by itself and inside",
         ),
-        ({"parametrization": "muP"}, "'parametrization' is 'muP'; it should be 'standard' or 'ntk' or 'mup' or 'depth_mup' or"),
+        (
+            {"parametrization": "muP"},
+            "'parametrization' is 'muP'; it should be 'standard' or 'ntk' or 'mup' or 'depth_mup' or",
+        ),
         ({"precision": {"weights": "int4"}}, "'precision_weights' is 'int4'; it should be 'float32'"),
         ({"task": MARKOV}, "'task' and corpus are one setting; give one of the two"),
     ],
