@@ -52,7 +52,7 @@ def settings(family: type[Experiment]) -> Iterator[str]:
                 yield f"| `{setting}` | {name} {text}"
                 continue
             own = len(kinds) < len(components[name])
-            yield f"| `{setting}` | {name}{f' {", ".join(kinds)}' if own else ''} {text}"
+            yield f"| `{setting}` | {name}{' ' + ', '.join(kinds) if own else ''} {text}"
         if name not in components:
             yield f"| `{name}` | {described(info)}"
 
