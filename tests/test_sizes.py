@@ -15,13 +15,11 @@ MOST_PARAMETERS = 8
 
 # Functions that take more, each parameter a command's option, a count of an architecture, or a choice of a search.
 WIDE = {
-    "cli/coordcheck.py:coordcheck",
     *("cli/crossval.py:crossval", "cli/optimize.py:optimize", "cli/extrapolate.py:extrapolate"),
     *("cli/compare.py:compare", "cli/design.py:design", "cli/fit.py:fit", "cli/fit.py:fit_statement"),
     *("cli/import_.py:import_", "cli/optimum.py:optimum", "cli/plot/command.py:plot", "cli/submit.py:submit"),
-    *("lakehouse/models/counts.py:transformer_counts", "lakehouse/models/counts.py:transformer_memory_bytes"),
+    *("lakehouse/models/counts.py:transformer_counts", "cli/coordcheck.py:coordcheck"),
     *("queries/planning/isoflop.py:compare_approaches", "queries/planning/plan.py:plan_runs"),
-    "workers/families/decoder.py:__init__",
 }
 
 

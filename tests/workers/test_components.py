@@ -91,7 +91,7 @@ def test_flat_and_nested_settings_are_one_run(flat: dict[str, Any], nested: dict
 
 
 def test_the_optimizer_is_a_column_and_sgd_is_another_run() -> None:
-    assert small().record().extra == {"optimizer": "adamw"}
+    assert small().record().extra["optimizer"] == "adamw"
     assert "optimizer" not in {key for key, value in small().config().items() if value is not None}
     other = small(optimizer="sgd").config()
     assert (other["optimizer"], other["momentum"], "beta1" in other) == ("sgd", 0.0, False)

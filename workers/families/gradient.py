@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field, field_validator
 from pydantic_core.core_schema import ValidationInfo
 
-from isoflop.workers.components import AdamW, AnyOptimizer, AnyParametrization, Precision, RoleWeight, Standard
+from isoflop.workers.components import AdamW, AnyOptimizer, AnyParametrization, Precision, RoleWeight, Scalar, Standard
 from isoflop.workers.families.family import Family
 from isoflop.workers.families.refusal import divides
 
@@ -34,10 +34,26 @@ class GradientFamily(Family):
     )
     compile: bool = Field(default=False, description="whether torch.compile builds the model's kernels")
 
+    # Settings that runs were recorded without: at their usual value they are columns, and no part of the identity.
+    later_settings: ClassVar[tuple[str, ...]] = ()
+
     @field_validator("micro_batches")
     @classmethod
     def _divides_the_batch(cls, value: int, info: ValidationInfo) -> int:
         return divides("micro_batches", value, "batch_size", info)
+
+    def usual(self) -> dict[str, Scalar]:
+        """Return those of the later settings that have their usual value."""
+        own, fields = dict(self), type(self).model_fields
+        return {name: own[name] for name in self.later_settings if own[name] == fields[name].get_default()}
+
+    def config(self) -> dict[str, Scalar]:
+        """Return the settings that identify a run; what is as it was before it could be set counts as absent."""
+        return {**super().config(), **dict.fromkeys(self.usual())}
+
+    def extra(self) -> dict[str, Scalar]:
+        """Return the columns that follow from the config, and the later settings that are as usual."""
+        return {**super().extra(), **{name: value for name, value in self.usual().items() if value is not None}}
 
     def metrics(self) -> Mapping[str, str]:
         """Return the loss, and the gradient's norm where it is clipped."""

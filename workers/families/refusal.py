@@ -83,7 +83,7 @@ def config_error(
         best = nearest(field.rpartition(".")[2], known)
         hint = f"did you mean '{best}'?" if best else f"its fields are {', '.join(known)}"
         return ConfigError(f"'{field}' is not a field of {name}", field, hint=hint)
-    return ConfigError(f"'{field}' is {seen!r}; {_expected(problem['msg'])}", field)
+    return ConfigError(f"'{field}' is {seen!r}; {_expected(problem)}", field)
 
 
 def settings_named(config: type[BaseModel], components: Mapping[str, Sequence[type[Component]]]) -> list[str]:
@@ -117,7 +117,7 @@ def _component_error(name: str, part: str, chosen: type[Component], problem: Err
             whose = f"{part} {kind}" if kind else part
             return ConfigError(f"'{setting}' is not a setting of the {whose}", setting, hint=hint)
         case _:
-            return ConfigError(f"'{setting}' is {problem['input']!r}; {_expected(problem['msg'])}", setting)
+            return ConfigError(f"'{setting}' is {problem['input']!r}; {_expected(problem)}", setting)
 
 
 def _path(location: tuple[int | str, ...]) -> list[str]:
@@ -126,9 +126,10 @@ def _path(location: tuple[int | str, ...]) -> list[str]:
     return [keys[0], *keys[2:]] if len(keys) > 2 else keys
 
 
-def _expected(message: str) -> str:
+def _expected(problem: ErrorDetails) -> str:
     """Pydantic's sentence in the words of this code: `Input should be …` reads `it should be …`."""
-    start = message.partition(",")[0]
+    message = problem["msg"]
+    start = message if problem["type"] == "literal_error" else message.partition(",")[0]
     for theirs, ours in PLAIN_WORDS:
         start = start.replace(theirs, ours)
     return start[:1].lower() + start[1:]
