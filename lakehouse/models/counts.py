@@ -173,7 +173,7 @@ def transformer_counts(
     precision : 'float32', or 'bfloat16' for activations and matrix operands of 2 bytes
     compiled : whether norms, residuals and activations are merged into their neighbors
     checkpointing : whether backward computes each layer's activations again in place of keeping them
-    optimizer : key of `OPTIMIZER_TRAFFIC`
+    optimizer : key of `update_costs.OPTIMIZER_TRAFFIC`, or 'muon'
 
     Raises
     ------

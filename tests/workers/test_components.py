@@ -105,7 +105,7 @@ def test_the_optimizer_is_a_column_and_sgd_is_another_run() -> None:
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"optimizer": "adam"}, "'optimizer' is 'adam'; it should be 'adamw' or 'sgd'"),
+        ({"optimizer": "adam"}, "'optimizer' is 'adam'; it should be 'adamw' or 'sgd' or 'lion' or 'muon'"),
         ({"optimizer": "sgd", "beta1": 0.9}, "'beta1' is not a setting of the optimizer sgd"),
         ({"optimizer": {"momentun": 0.9, "kind": "sgd"}}, "'momentun' is not a setting of the optimizer sgd"),
         ({"optimizer": {"beta1": 2}}, "'beta1' is 2; it should be less than 1"),
@@ -170,7 +170,7 @@ def test_lists_inside_a_component_are_axes_and_expressions_read_its_settings() -
     [
         ("{learning_rat: 0.1}", "sweep.yaml:9: 'learning_rat' is no setting of the family 'transformer'"),
         ("{weight_decay: 0.1}", "'weight_decay' is set in grid (line 9) already"),
-        ("{kind: adam}", "sweep.yaml:9: 'optimizer' is 'adam'; it should be 'adamw' or 'sgd'"),
+        ("{kind: adam}", "sweep.yaml:9: 'optimizer' is 'adam'; it should be 'adamw' or 'sgd' or 'lion' or 'muon'"),
         ("{beta1: 3}", "sweep.yaml:9: 'beta1' is 3; it should be less than 1"),
         ("{momentum: true, kind: sgd}", "sweep.yaml:9: 'momentum' is true; it should be a number"),
         ("[{learning_rate: [0.1, 0.2]}, adamw]", "sweep.yaml:9: 'learning_rate' is [0.1, 0.2]"),

@@ -2,7 +2,7 @@
 
 from isoflop.workers.components.component import Component, Scalar, choices_of, components_of
 from isoflop.workers.components.descent import AnyDescent, GradientDescent, GradientFlow
-from isoflop.workers.components.optimizers import AdamW, AnyOptimizer, Optimizer, Sgd
+from isoflop.workers.components.optimizers import AdamW, AnyOptimizer, Lion, Muon, Optimizer, Sgd
 from isoflop.workers.components.parametrization import (
     AnyParametrization,
     CompleteP,
@@ -29,6 +29,8 @@ __all__ = [
     "DepthMup",
     "GradientDescent",
     "GradientFlow",
+    "Lion",
+    "Muon",
     "Mup",
     "Ntk",
     "Optimizer",

@@ -17,6 +17,7 @@ from isoflop.workers.components.component import Component
 from isoflop.workers.components.scalings import (
     COMPLETEP,
     DEPTH_MUP,
+    INNER,
     MUP,
     NTK,
     STANDARD,
@@ -54,6 +55,7 @@ class Scaling:
     rate_factor : of the learning rate
     decay_factor : of the weight decay
     epsilon_factor : of what Adam adds to the root of the second moment
+    is_inner : whether it is a matrix of a layer, which Muon makes orthogonal; it has Adam for all others
     """
 
     initial_scale: float | None
@@ -61,6 +63,7 @@ class Scaling:
     rate_factor: float = 1.0
     decay_factor: float = 1.0
     epsilon_factor: float = 1.0
+    is_inner: bool = False
 
 
 @dataclass(frozen=True)
@@ -134,13 +137,15 @@ class TableParametrization(Parametrization):
             "wider": shape.width / width if shape.width else 1.0,
             "deeper": shape.depth / depth,
         }
-        learning = row.learning(rule)
+        is_inner = role in INNER
+        learning = row.learning("adam" if rule == "muon" and not is_inner else rule)
         return Scaling(
             None if row.initial is None else value(row.initial, names),
             multiplier=value(row.multiplier, names),
             rate_factor=value(learning.rate, names),
             decay_factor=value(learning.decay, names),
             epsilon_factor=value(learning.epsilon, names),
+            is_inner=is_inner,
         )
 
 

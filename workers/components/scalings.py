@@ -21,6 +21,7 @@ from types import CodeType
 from typing import Literal
 
 Role = Literal["embedding", "hidden", "into_residual", "readout", "norm", "bias", "final_norm"]
+INNER: tuple[Role, ...] = ("hidden", "into_residual")  # the matrices of layers, which Muon orthogonalizes
 Rule = Literal["adam", "sgd", "muon"]  # how an optimizer's update grows with its gradient and its matrix
 
 

@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from pydantic import BaseModel, ValidationError
-from pydantic_core import ErrorDetails, PydanticCustomError
+from pydantic_core import ErrorDetails
 from pydantic_core.core_schema import ValidationInfo
 
 from isoflop.lakehouse.errors import RecordError, nearest
 from isoflop.workers.components import Component
+from isoflop.workers.components.component import wrong_field as wrong_field  # beside what reads it
 
 PLAIN_WORDS = (
     ("Input should be", "it should be"),
@@ -29,11 +30,6 @@ class ConfigError(RecordError):
     def __init__(self, message: str, field: str | None = None, *, hint: str | None = None) -> None:
         self.field = field
         super().__init__(message, hint=hint)
-
-
-def wrong_field(field: str, problem: str) -> PydanticCustomError:
-    """Return the validation error of one field; raised inside any pydantic validator."""
-    return PydanticCustomError("config", "{problem}", {"field": field, "problem": f"'{field}' {problem}"})
 
 
 def divides(field: str, value: int, whole_field: str, info: ValidationInfo) -> int:
@@ -107,6 +103,9 @@ def _component_error(name: str, part: str, chosen: type[Component], problem: Err
     field = str(problem["loc"][-1])
     setting = next((setting for setting, own in chosen.settings(part).items() if own == field), field)
     match problem["type"]:
+        case "config":
+            context = problem.get("ctx", {})
+            return ConfigError(str(context["problem"]), str(context["field"]))
         case "missing":
             return ConfigError(f"'{setting}' is missing; a {name} needs it", setting)
         case "extra_forbidden":
