@@ -154,6 +154,7 @@ def transformer_counts(
     compiled: bool = False,
     checkpointing: bool = False,
     optimizer: str = "adamw",
+    has_ema: bool = False,
 ) -> Counts:
     """Return what a decoder-only transformer costs a step.
 
@@ -174,6 +175,7 @@ def transformer_counts(
     compiled : whether norms, residuals and activations are merged into their neighbors
     checkpointing : whether backward computes each layer's activations again in place of keeping them
     optimizer : key of `update_costs.OPTIMIZER_TRAFFIC`, or 'muon'
+    has_ema : whether a mean of the weights is kept
 
     Raises
     ------
@@ -211,7 +213,7 @@ def transformer_counts(
         head_rest += 4 * tokens * width + 2 * micro_batches * table
     if has_logit_cap and not compiled:  # a quotient, a tanh and a product, 6 forward and 7 backward
         head_rest += 13 * tokens * vocabulary
-    update = optimizer_costs(optimizer, layer.matrices, depth, params)
+    update = optimizer_costs(optimizer, layer.matrices, depth, params, has_ema=has_ema)
     traffic = Traffic(
         linear=depth * (per_layer.linear + again.linear),
         attention=depth * (per_layer.attention + again.attention),

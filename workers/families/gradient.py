@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
@@ -22,6 +23,22 @@ if TYPE_CHECKING:
     from isoflop.workers.devices import TorchDevice
 
 
+@dataclass(frozen=True)
+class HeldOut:
+    """Text that a run is evaluated on when it is done.
+
+    Parameters
+    ----------
+    suffix : of its metrics: none of the corpus's own, `_name` of another
+    batches : (sequences, sequence_length + 1) tokens each, none where nothing is held out
+    bytes_per_token : of its text, None where it is not known
+    """
+
+    suffix: str
+    batches: list[NDArray[np.int64]]
+    bytes_per_token: float | None = None
+
+
 class GradientFamily(Family):
     """A family trained by back-propagation: the recipe's components and the four parts of a model."""
 
@@ -33,6 +50,9 @@ class GradientFamily(Family):
         default_factory=Standard, description="scheme of initial scales and rates"
     )
     compile: bool = Field(default=False, description="whether torch.compile builds the model's kernels")
+    ema: float | None = Field(
+        default=None, gt=0, lt=1, description="decay of a mean of weights that is evaluated too; null for none"
+    )
 
     # Settings that runs were recorded without: at their usual value they are columns, and no part of the identity.
     later_settings: ClassVar[tuple[str, ...]] = ()
@@ -83,6 +103,10 @@ class GradientFamily(Family):
     @abstractmethod
     def validation_batches(self, corpus: Corpus) -> list[NDArray[np.int64]]:
         """Return the held-out batches, the same for every run on this corpus; empty if there are none."""
+
+    def held_out(self, corpus: Corpus) -> list[HeldOut]:
+        """Return all text that a run is evaluated on, the corpus's own first."""
+        return [HeldOut("", self.validation_batches(corpus))]
 
     @abstractmethod
     def loss_of_knowing_nothing(self) -> float:

@@ -4,17 +4,18 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, ClassVar, Literal
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field, field_validator
 from pydantic_core.core_schema import ValidationInfo
 
+from isoflop.lakehouse.errors import RecordError
 from isoflop.lakehouse.models.counts import Counts, transformer_counts
 from isoflop.workers.components import RoleWeight, Scalar, Shape
 from isoflop.workers.corpora import AnyCorpus, BytesSpec, Corpus
-from isoflop.workers.families.gradient import GradientFamily
+from isoflop.workers.families.gradient import GradientFamily, HeldOut
 from isoflop.workers.families.refusal import divides, wrong_field
 
 if TYPE_CHECKING:
@@ -84,6 +85,9 @@ class Transformer(GradientFamily):
     attention: Literal["fused", "plain"] = Field(default="fused", description="plain writes the scores to memory")
     checkpointing: bool = Field(default=False, description="whether backward computes layers again to save memory")
     validation_tokens: int = Field(default=65_536, ge=0, description="held-out tokens read at the end")
+    also_validate: dict[Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]*$")], AnyCorpus] = Field(
+        default={}, description="name to corpus: others whose held-out text is read too: validation_loss_NAME"
+    )
 
     @field_validator("heads")
     @classmethod
@@ -111,6 +115,18 @@ class Transformer(GradientFamily):
         """Tokens of one step: sequences times their length."""
         return self.batch_size * self.sequence_length
 
+    def metrics(self) -> Mapping[str, str]:
+        """Return the curve's metrics, and what is measured at the end beside the validation loss."""
+        found = dict(super().metrics())
+        texts = {"": self.corpus, **{f"_{name}": corpus for name, corpus in self.also_validate.items()}}
+        for kind in ("", "ema_") if self.ema is not None else ("",):
+            for suffix, corpus in texts.items() if self.validation_tokens else ():
+                if kind or suffix:
+                    found[f"{kind}validation_loss{suffix}"] = "nat/token"
+                if corpus.known_bytes_per_token is not None:
+                    found[f"{kind}bits_per_byte{suffix}"] = "bit/byte"
+        return found
+
     def counts(self) -> Counts:
         """Return what a step costs; see `isoflop.lakehouse.models.counts`."""
         return transformer_counts(
@@ -135,11 +151,16 @@ class Transformer(GradientFamily):
             precision=self.precision.activations,
             compiled=self.compile,
             optimizer=self.optimizer.traffic,
+            has_ema=self.ema is not None,
         )
 
     def config(self) -> dict[str, Scalar]:
         """Return the settings as scalars; those of the corpus are `corpus` and `corpus_<field>`."""
-        return {**super().config(), "batch_tokens": self.batch_tokens, **self.corpus.flat()}
+        own = {**super().config(), "batch_tokens": self.batch_tokens, **self.corpus.flat()}
+        own["also_validate"] = ", ".join(self.also_validate) or None
+        for name, corpus in self.also_validate.items():
+            own |= corpus.flat(f"also_validate_{name}")
+        return own
 
     def usual(self) -> dict[str, Scalar]:
         """Return the later settings that have their usual value; as many heads of keys as heads are usual."""
@@ -251,6 +272,31 @@ class Transformer(GradientFamily):
         held_out = corpus.validation(num_sequences=wanted, sequence_length=self.sequence_length)
         size = max(1, self.batch_size // self.micro_batches)
         return [held_out[start : start + size] for start in range(0, len(held_out), size)]
+
+    def held_out(self, corpus: Corpus) -> list[HeldOut]:
+        """Return the corpus's own held-out text and that of the others.
+
+        Raises
+        ------
+        RecordError : if another corpus has tokens that the model has not, or holds nothing out
+        """
+        found = [HeldOut("", self.validation_batches(corpus), self.corpus.known_bytes_per_token)]
+        for name, spec in self.also_validate.items():
+            other = spec.open()
+            if other.vocabulary > self.vocabulary:
+                raise RecordError(
+                    f"corpus {spec.label} of also_validate has {other.vocabulary} different tokens, "
+                    f"but the vocabulary is {self.vocabulary}",
+                    hint="evaluate on text of the same tokenizer, or give a larger vocabulary",
+                )
+            batches = self.validation_batches(other)
+            if not batches and self.validation_tokens:
+                raise RecordError(
+                    f"corpus {spec.label} of also_validate holds out nothing of {self.sequence_length} tokens",
+                    hint="a larger validation_fraction, more text, or shorter sequences",
+                )
+            found.append(HeldOut(f"_{name}", batches, spec.known_bytes_per_token))
+        return found
 
     def loss_of_knowing_nothing(self) -> float:
         """Return the logarithm of the vocabulary."""
