@@ -12,7 +12,9 @@ from numpy.typing import NDArray
 from pydantic import Field, field_validator
 from pydantic_core.core_schema import ValidationInfo
 
+from isoflop.lakehouse.models.one_rate import STANDARD, said_of_one_rate
 from isoflop.workers.components import AdamW, AnyOptimizer, AnyParametrization, Precision, RoleWeight, Scalar, Standard
+from isoflop.workers.families.experiment import Experiment
 from isoflop.workers.families.family import Family
 from isoflop.workers.families.refusal import divides
 
@@ -74,6 +76,18 @@ class GradientFamily(Family):
     def extra(self) -> dict[str, Scalar]:
         """Return the columns that follow from the config, and the later settings that are as usual."""
         return {**super().extra(), **{name: value for name, value in self.usual().items() if value is not None}}
+
+    @classmethod
+    def notes(cls, runs: Sequence[Experiment], read: frozenset[str]) -> list[str]:
+        """Say what one learning rate does to the widths that it is for."""
+        settings = [run.values() for run in runs if isinstance(run, GradientFamily)]
+        rated = [each for each in settings if "width" in each]
+        rates = {each["learning_rate"] for each in rated}
+        if len(rates) != 1 or {each["parametrization"] for each in rated} != {STANDARD}:
+            return []
+        widths = [each["width"] for each in rated]
+        said = said_of_one_rate(min(widths), max(widths), rates.pop())
+        return [] if said is None else [f"one rate: {said}"]
 
     def metrics(self) -> Mapping[str, str]:
         """Return the loss, and the gradient's norm where it is clipped."""
