@@ -216,3 +216,23 @@ def test_a_network_of_the_users_is_trained_by_its_own_optimizer_or_by_adam() -> 
         of_function(torch.nn.Sequential(torch.nn.Conv1d(1, 1, 1)), learning_rate=0.1, seed=0)
     with pytest.raises(UsageError, match="the network has no weights"):
         of_function(torch.nn.Sequential(torch.nn.ReLU()), learning_rate=0.1, seed=0)
+
+
+def test_first_weights_of_standard_are_drawn_as_they_always_were() -> None:
+    family = run(seed=0)
+    model = family.build(Cpu(), torch.Generator().manual_seed(3))
+    generator = torch.Generator().manual_seed(3)
+    wide, into = 1.0 / math.sqrt(32), 1 / math.sqrt(2 * 2)
+    scales = {"embedding": 0.02}
+    for block in (0, 1):
+        scales |= {
+            f"blocks.{block}.queries_keys_values": wide,
+            f"blocks.{block}.attention_out": into / math.sqrt(32),
+            f"blocks.{block}.feed_forward_in": wide,
+            f"blocks.{block}.feed_forward_out": into / math.sqrt(128),
+        }
+    for name, scale in {**scales, "head": 0.02}.items():
+        weight = model.get_submodule(name).weight
+        drawn = torch.nn.init.normal_(torch.empty(weight.shape), std=scale, generator=generator)  # type: ignore[arg-type]
+        assert torch.equal(weight, drawn), name  # type: ignore[arg-type]
+    assert all(bool((each == 1).all()) for each in model.parameters() if each.ndim == 1)
