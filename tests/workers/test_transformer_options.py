@@ -91,6 +91,19 @@ def test_plain_and_fused_attention_are_one_function(option: str) -> None:
     assert losses[0] == pytest.approx(losses[1], rel=1e-6)
 
 
+@every_option
+def test_bfloat16_is_float32_to_its_digits(option: str) -> None:
+    losses = []
+    for precision in ("float32", "bfloat16"):
+        trained = of_family(run(precision=precision, learning_rate=0.003, **OPTIONS[option]))
+        for _ in range(3):
+            trained.step()
+        with torch.no_grad():
+            losses.append(float(trained.look()))  # type: ignore[arg-type]
+    assert losses[0] == pytest.approx(losses[1], rel=0.01)
+    assert losses[0] != losses[1]
+
+
 @pytest.mark.parametrize("attention", ["plain", "fused"])
 @every_option
 def test_predicted_activations_are_what_backward_keeps(option: str, attention: str) -> None:

@@ -58,8 +58,16 @@ class DecoderShape:
     def new_norm(self, width: int) -> nn.Module:
         """Return a norm over so many numbers, with a gain."""
         if self.norm == "rms":
-            return nn.RMSNorm(width, eps=NORM_EPSILON)
+            return RootMeanSquareNorm(width, eps=NORM_EPSILON)
         return nn.LayerNorm(width, eps=NORM_EPSILON, bias=False)
+
+
+class RootMeanSquareNorm(nn.RMSNorm):
+    """RMSNorm in float32, as autocast has LayerNorm."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Return the numbers over their root mean square, times the gain, in float32."""
+        return super().forward(x.float())
 
 
 class Decoder(nn.Module):
@@ -150,7 +158,7 @@ class Block(nn.Module):
         parts = self.queries_keys_values(x).view(batch, positions, heads + 2 * groups, shape.head_width)
         queries, keys, values = parts.transpose(1, 2).split((heads, groups, groups), dim=1)  # (B, H or C, S, K)
         if self.query_norm is not None and self.key_norm is not None:
-            queries, keys = self.query_norm(queries), self.key_norm(keys)
+            queries, keys = self.query_norm(queries).type_as(values), self.key_norm(keys).type_as(values)
         if shape.positions == "rotary":
             queries, keys = rotate(queries, cosine, sine), rotate(keys, cosine, sine)
         if groups < heads:
