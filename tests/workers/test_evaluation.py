@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -143,6 +144,14 @@ grid: {width: [16, 32], depth: 1, steps: 2, also_validate: {far: {kind: markov, 
     [sweep] = checked_sweeps(parse_documents(text, "sweep.yaml"))
     records = sweep.expand().records
     assert [record.config["also_validate_far"] for record in records] == ["markov:order1-v16-seed1"] * 2
+
+
+def test_the_example_of_the_page_is_planned() -> None:
+    page = (Path(__file__).parents[2] / "docs" / "sweeps.md").read_text()
+    [example] = [text for text in re.findall(r"^```yaml\n(.*?)^```", page, re.M | re.S) if "also_validate:" in text]
+    [sweep] = checked_sweeps(parse_documents(example, "sweeps.md"))
+    runs = sweep.expand().runs
+    assert len(runs) == 3 and set(runs[0].metrics()) >= {"bits_per_byte_code", "ema_validation_loss_code"}
 
 
 @pytest.mark.parametrize(

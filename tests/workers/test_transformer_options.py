@@ -56,7 +56,7 @@ def batch_of(family: Transformer) -> torch.Tensor:
 
 @every_option
 def test_params_are_the_matrices_and_flops_are_those_of_torch(option: str) -> None:
-    family = run(attention="plain", **OPTIONS[option])
+    family = run(attention="plain", **OPTIONS[option])  # the counter knows no fused kernel of processors
     model, batch = built(family), batch_of(family)
     assert family.counts().params == sum(each.numel() for each in model.parameters() if each.ndim == 2)
     with FlopCounterMode(display=False) as counter:
