@@ -79,7 +79,7 @@ def test_decay_and_rate_make_up_for_each_other_in_width(table: Any) -> None:
             assert kept[0] == pytest.approx(kept[1])
 
 
-@pytest.mark.parametrize("optimizer", ["adamw", "sgd"])
+@pytest.mark.parametrize("optimizer", ["adamw", "sgd", "lion", "muon"])
 @pytest.mark.parametrize("scheme", SCALED)
 @pytest.mark.parametrize("tied", [False, True])
 def test_at_the_base_every_parametrization_trains_as_standard_does(scheme: str, optimizer: str, tied: bool) -> None:
@@ -92,7 +92,8 @@ def test_at_the_base_every_parametrization_trains_as_standard_does(scheme: str, 
                 seen.append(float(trained.look()))  # type: ignore[arg-type]
             trained.step()
         losses.append(seen)
-    assert losses[1] == pytest.approx(losses[0], rel=1e-5)
+    digits = 1e-3 if optimizer == "muon" else 1e-5  # muon multiplies matrices of bfloat16
+    assert losses[1] == pytest.approx(losses[0], rel=digits)
     assert losses[0][-1] < losses[0][0]
 
 
