@@ -12,6 +12,7 @@ from typing import Annotated
 import typer
 
 from isoflop.cli.compare import compare
+from isoflop.cli.coordcheck import coordcheck
 from isoflop.cli.crossval import crossval
 from isoflop.cli.demo.command import demo
 from isoflop.cli.design import design
@@ -58,7 +59,7 @@ app = typer.Typer(
 )  # fmt: skip
 
 SECTIONS = {
-    "train": (demo, sweep, submit, status, logs, stop),
+    "train": (demo, sweep, submit, status, logs, stop, coordcheck),
     "ask": (
         sql,
         shell,

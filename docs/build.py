@@ -13,6 +13,7 @@ import atlas
 import families
 import language
 import laws
+import parametrizations
 import tables
 import theories
 
@@ -30,6 +31,7 @@ def files() -> dict[str, str]:
         "atlas.md": atlas,
         "theories.md": theories,
         "families.md": families,
+        "parametrizations.md": parametrizations,
         "tables.md": tables,
         "language.md": language,
     }

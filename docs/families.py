@@ -46,12 +46,13 @@ def settings(family: type[Experiment]) -> Iterator[str]:
                 rows.setdefault((setting, text), []).append(choice.kind_name() or "")
         for (setting, text), kinds in rows.items():
             if text == "|":
-                others = f" or `{'`, `'.join(kinds[1:])}`" if len(kinds) > 1 else ""
-                text = f"| `{kinds[0]}` | which one: `{kinds[0]}`{others} |"
+                named = [f"`{kind}`" for kind in kinds]
+                which = " or ".join(filter(None, (", ".join(named[:-1]), named[-1])))
+                text = f"| `{kinds[0]}` | which one: {which} |"
                 yield f"| `{setting}` | {name} {text}"
                 continue
             own = len(kinds) < len(components[name])
-            yield f"| `{setting}` | {name}{f' {kinds[0]}' if own else ''} {text}"
+            yield f"| `{setting}` | {name}{' ' + ', '.join(kinds) if own else ''} {text}"
         if name not in components:
             yield f"| `{name}` | {described(info)}"
 

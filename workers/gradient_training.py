@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import math
 import time
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -15,8 +16,9 @@ from numpy.typing import NDArray
 from isoflop.lakehouse.runs.provenance import host_name
 from isoflop.workers.checkpoint import load_tensors, save_tensors
 from isoflop.workers.components.optimizers import set_learning_rate, weight_groups
-from isoflop.workers.curve import LossCurve, log_interval
+from isoflop.workers.curve import CLOCK_DIGITS, LossCurve, log_interval
 from isoflop.workers.devices import TorchDevice, find_device
+from isoflop.workers.moving_average import MovingAverage
 from isoflop.workers.outcome import Outcome, TrainOptions
 from isoflop.workers.timing import StepClock, summarize
 
@@ -52,9 +54,10 @@ class Trainer:
         self.family, self.device = family, device
         generator = torch.Generator().manual_seed(_stream(family.seed, WEIGHTS))
         self.model = family.build(device, generator)
-        factors = family.parametrization.rate_factors(family.roles(self.model))
-        self.optimizer = family.optimizer.build(weight_groups(self.model, factors))
+        treatments = family.parametrization.treatments(family.roles(self.model), family.optimizer.rule)
+        self.optimizer = family.optimizer.build(weight_groups(self.model, treatments))
         self._weights = list(self.model.parameters())
+        self._average = MovingAverage(self._weights, family.ema) if family.ema is not None else None
         self._precision = family.precision
         self._forward = cast(torch.nn.Module, torch.compile(self.model)) if family.compile else self.model
 
@@ -78,6 +81,8 @@ class Trainer:
         set_learning_rate(self.optimizer, rate)
         self.optimizer.step()
         self.optimizer.zero_grad(set_to_none=True)
+        if self._average is not None:
+            self._average.update()
         clock.lap("optimizer")
         return loss, norm
 
@@ -90,6 +95,8 @@ class Trainer:
         began = time.perf_counter()
         self.step(batch, 0.0, self.device.clock())
         self.optimizer.state.clear()
+        if self._average is not None:
+            self._average.clear()
         self.device.synchronize()
         return time.perf_counter() - began
 
@@ -104,17 +111,27 @@ class Trainer:
                 rows += len(batch)
         return float(total) / rows if rows else None
 
+    def evaluate_average(self, batches: list[NDArray[np.int64]]) -> float | None:
+        """Return the same of the mean of the weights over their updates, or None where none is kept."""
+        if self._average is None:
+            return None
+        with self._average.applied():
+            return self.evaluate(batches)
+
     def state(self) -> dict[str, Any]:
         """Return everything that the next step depends on."""
         random = {"cpu": torch.get_rng_state()}
         if self.device.torch_device.type == "cuda":
             random["cuda"] = torch.cuda.get_rng_state(self.device.torch_device)
-        return {"model": self.model.state_dict(), "optimizer": self.optimizer.state_dict(), "random": random}
+        average = {} if self._average is None else {"average": self._average.state()}
+        return {"model": self.model.state_dict(), "optimizer": self.optimizer.state_dict(), "random": random, **average}
 
     def restore(self, state: Mapping[str, Any]) -> None:
         """Continue from a state."""
         self.model.load_state_dict(state["model"])
         self.optimizer.load_state_dict(state["optimizer"])
+        if self._average is not None:
+            self._average.restore(state["average"])
         torch.set_rng_state(state["random"]["cpu"])
         if "cuda" in state["random"] and self.device.torch_device.type == "cuda":
             torch.cuda.set_rng_state(state["random"]["cuda"], self.device.torch_device)
@@ -162,6 +179,7 @@ class _Run:
     def train(self, saved: Mapping[str, Any] | None) -> Outcome:
         """Go from the saved state, or from the beginning, to an end and record it."""
         corpus = self.family.open_corpus()
+        self.held_out = self.family.held_out(corpus)
         self.device.reset_peak_memory()
         trainer = Trainer(self.family, self.device)
         warmup_seconds = trainer.warm_up(self.device.put(next(self.family.batches(corpus))))
@@ -219,7 +237,10 @@ class _Run:
         began = time.perf_counter()
         if reason is None:
             loss = self.curve.final_loss()
-            validation_loss = trainer.evaluate(self.family.validation_batches(corpus))
+            measured = self._evaluate(trainer)
+            validation_loss = measured.pop("validation_loss", None)
+            if measured:
+                self.spool.log(self.family.steps, seconds=round(self.curve.seconds, CLOCK_DIGITS), **measured)
         evaluation_seconds = time.perf_counter() - began
         self.clock.report(self.spool)
         status = "finished" if reason is None else "failed"
@@ -248,6 +269,20 @@ class _Run:
             validation_loss=validation_loss,
             seconds=self.curve.seconds,
         )
+
+    def _evaluate(self, trainer: Trainer) -> dict[str, float]:
+        """Return the losses on all that is held out [nat/token], also in bits per byte where tokens have bytes."""
+        measured: dict[str, float] = {}
+        for text in self.held_out:
+            kinds = {"": trainer.evaluate(text.batches), "ema_": trainer.evaluate_average(text.batches)}
+            for kind, loss in kinds.items():
+                if loss is None:
+                    continue
+                measured[f"{kind}validation_loss{text.suffix}"] = loss
+                if text.bytes_per_token is not None:
+                    bits = loss / math.log(2) / text.bytes_per_token
+                    measured[f"{kind}bits_per_byte{text.suffix}"] = bits
+        return measured
 
     def _irreducible_loss(self, corpus: Corpus) -> float | None:
         return corpus.irreducible_loss(self.family.batch_tokens // self.family.batch_size)

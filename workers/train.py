@@ -4,7 +4,8 @@ What a run records:
 
 - a curve: the training loss of every step (of `log_every` steps for long runs), with the clock time so far;
 - `loss`, the mean training loss over the last 5 % of the steps (1 to 50 of them); `validation_loss`, taken at
-  the end on held-out text that is the same for every run of a corpus; for a packed run, `loss` is
+  the end on held-out text that is the same for every run of a corpus; a mean of the weights, other text and bits
+  per byte are metrics of the last step, where a family has them; for a packed run, `loss` is
   its value at the last step, and its curve has every metric that its family names;
 - times of every phase, by the rules of `isoflop.workers.timing`; peak memory; the corpus's hash.
 

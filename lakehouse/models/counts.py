@@ -18,12 +18,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+from isoflop.lakehouse.models.layer_costs import Layer, Moved, product
+from isoflop.lakehouse.models.update_costs import optimizer_costs
+
 BYTES_PER_ELEMENT = {"float64": 8, "float32": 4, "bfloat16": 2}  # of activations and matrix operands
 MASTER_BYTES = 4  # weights, gradients and optimizer state stay float32 whatever the activations are
-# Elements moved a parameter by one optimizer step, gradients not zeroed but dropped.
-OPTIMIZER_TRAFFIC = {"adamw": 7, "adamw_unfused": 16, "momentum": 5, "sgd": 3}
-# Numbers kept a parameter while it is trained: weight, gradient and the optimizer's moments.
-KEPT_PER_PARAM = {"adamw": 4, "adamw_unfused": 4, "momentum": 3, "sgd": 2}
 # Columns of `runs` that are counted rather than measured, for a whole run.
 COUNTS = ("params", "params_non_embedding", "tokens", "steps", "flops", "memcpy_bytes")
 # What is known of a config before its length is, under the names that sweep files and statements use.
@@ -101,6 +100,8 @@ def transformer_params(
     feed_forward: int | None = None,
     attention_width: int | None = None,
     tied: bool = False,
+    is_gated: bool = False,
+    positions: int = 0,
 ) -> int:
     """Return the number of weights in a decoder's matrices.
 
@@ -110,6 +111,8 @@ def transformer_params(
     feed_forward : f, by default 4*width
     attention_width : heads*head_width, by default width
     tied : whether the head is the embedding table
+    is_gated : whether the feed-forward is gated, with a matrix more
+    positions : rows of a table of learned positions
 
     Example
     -------
@@ -117,7 +120,8 @@ def transformer_params(
     2048
     """
     layers = depth * layer_params(width=width, feed_forward=feed_forward, attention_width=attention_width)
-    return layers + (1 if tied else 2) * vocabulary * width
+    gates = depth * width * (4 * width if feed_forward is None else feed_forward) if is_gated else 0
+    return layers + gates + (1 if tied else 2) * vocabulary * width + positions * width
 
 
 def layer_params(*, width: int, feed_forward: int | None = None, attention_width: int | None = None) -> int:
@@ -137,12 +141,20 @@ def transformer_counts(
     batch_size: int,
     head_width: int | None = None,
     feed_forward: int | None = None,
+    kv_heads: int | None = None,
+    window: int | None = None,
+    is_gated: bool = False,
+    has_qk_norm: bool = False,
+    has_logit_cap: bool = False,
+    positions: str = "rotary",
     tied: bool = False,
     micro_batches: int = 1,
     attention: str = "fused",
     precision: str = "float32",
     compiled: bool = False,
+    checkpointing: bool = False,
     optimizer: str = "adamw",
+    has_ema: bool = False,
 ) -> Counts:
     """Return what a decoder-only transformer costs a step.
 
@@ -151,12 +163,19 @@ def transformer_counts(
     width, depth, heads, vocabulary, sequence_length : d, L, h, v, s
     batch_size : b, sequences a step over all its micro-batches
     head_width, feed_forward : k and f; by default width/heads and 4*width
+    kv_heads : heads of keys and values, by default as many as heads
+    window : positions that each attends to, itself among them; by default all before it
+    is_gated : whether the feed-forward is gated, with a matrix more
+    has_qk_norm, has_logit_cap : whether queries and keys are normalized, and logits kept below a cap
+    positions : 'rotary', 'learned' (a table of s*d more weights) or 'none'
     tied : whether the head is the embedding table
     micro_batches : m; a step is m forward and backward passes of b/m sequences and one update
     attention : 'fused' never writes the s x s scores, 'plain' writes and reads them
     precision : 'float32', or 'bfloat16' for activations and matrix operands of 2 bytes
     compiled : whether norms, residuals and activations are merged into their neighbors
-    optimizer : key of `OPTIMIZER_TRAFFIC`
+    checkpointing : whether backward computes each layer's activations again in place of keeping them
+    optimizer : key of `update_costs.OPTIMIZER_TRAFFIC`, or 'muon'
+    has_ema : whether a mean of the weights is kept
 
     Raises
     ------
@@ -169,120 +188,83 @@ def transformer_counts(
     >>> small.params, small.flops_per_step, small.traffic.total
     (2048, 491520, 141824)
     """
-    hidden = 4 * width if feed_forward is None else feed_forward
-    attended = width if head_width is None else heads * head_width
-    tokens = batch_size * sequence_length
-    layer = layer_params(width=width, feed_forward=hidden, attention_width=attended)
-    params = transformer_params(
+    layer = Layer(
         width=width,
-        depth=depth,
-        vocabulary=vocabulary,
-        feed_forward=hidden,
-        attention_width=attended,
-        tied=tied,
+        hidden=4 * width if feed_forward is None else feed_forward,
+        heads=heads,
+        attended=width if head_width is None else heads * head_width,
+        kv_heads=kv_heads,
+        window=window,
+        is_gated=is_gated,
+        has_qk_norm=has_qk_norm,
+        is_rotary=positions == "rotary",
+        is_fused=attention == "fused",
+        is_compiled=compiled,
     )
-    scores = batch_size * heads * sequence_length**2  # elements of one layer's attention matrices, all micro-batches
-    per_layer = _layer_traffic(tokens, width, hidden, attended, scores, micro_batches, attention, compiled)
-    head_matrix = 3 * _product(tokens, width, vocabulary, micro_batches)
+    tokens = batch_size * sequence_length
+    table = sequence_length * width if positions == "learned" else 0
+    params = depth * layer.params + (1 if tied else 2) * vocabulary * width + table
+    scores = batch_size * heads * layer.pairs(sequence_length)  # of one layer, all micro-batches
+    per_layer = layer.moved(tokens, scores, micro_batches)
+    again = layer.again_moved(tokens, scores, micro_batches) if checkpointing else Moved(0, 0, 0)
+    head_matrix = 3 * product(tokens, width, vocabulary, micro_batches)
     head_rest = 6 * tokens * vocabulary + 4 * tokens * width + 2 * micro_batches * vocabulary * width
+    if positions == "learned":  # read, added and written; the gradient summed over sequences
+        head_rest += 4 * tokens * width + 2 * micro_batches * table
+    if has_logit_cap and not compiled:  # a quotient, a tanh and a product, 6 forward and 7 backward
+        head_rest += 13 * tokens * vocabulary
+    update = optimizer_costs(optimizer, layer.matrices, depth, params, has_ema=has_ema)
     traffic = Traffic(
-        linear=depth * per_layer.linear,
-        attention=depth * per_layer.attention,
-        elementwise=depth * per_layer.elementwise,
+        linear=depth * (per_layer.linear + again.linear),
+        attention=depth * (per_layer.attention + again.attention),
+        elementwise=depth * (per_layer.elementwise + again.elementwise),
         head=head_matrix + head_rest,
-        optimizer=OPTIMIZER_TRAFFIC[optimizer] * params,
+        optimizer=update.moved,
     )
     size = BYTES_PER_ELEMENT[precision]
     moved = size * (traffic.linear + traffic.attention + traffic.elementwise + head_matrix)
     moved += MASTER_BYTES * (head_rest + traffic.optimizer)
     if size < MASTER_BYTES:  # each pass reads every float32 matrix once and writes it small
-        moved += micro_batches * (MASTER_BYTES + size) * (depth * layer + vocabulary * width)
+        moved += micro_batches * (MASTER_BYTES + size) * (depth * layer.params + vocabulary * width)
+    flops = 3 * depth * layer.forward_flops(tokens, batch_size, sequence_length) + 6 * tokens * vocabulary * width
+    if checkpointing:
+        flops += depth * layer.again_flops(tokens, batch_size, sequence_length)
+    kept = activation_bytes(layer, depth, batch_size // micro_batches, sequence_length, size, is_again=checkpointing)
+    head = MASTER_BYTES * (tokens // micro_batches) * (2 * width + (4 if has_logit_cap else 3) * vocabulary)
     return Counts(
         params=params,
-        params_non_embedding=depth * layer,
-        flops_per_step=6 * tokens * (depth * layer + vocabulary * width + 2 * depth * sequence_length * attended),
+        params_non_embedding=depth * layer.params,
+        flops_per_step=flops + update.flops,
         memcpy_bytes_per_step=moved,
         tokens_per_step=tokens,
         traffic=traffic,
-        memory_bytes=transformer_memory_bytes(
-            params=params,
-            width=width,
-            depth=depth,
-            heads=heads,
-            feed_forward=hidden,
-            attention_width=attended,
-            vocabulary=vocabulary,
-            sequence_length=sequence_length,
-            batch_size=batch_size // micro_batches,
-            attention=attention,
-            precision=precision,
-            optimizer=optimizer,
-        ),
+        memory_bytes=MASTER_BYTES * update.kept + kept + head,
         depth=depth,
     )
 
 
-def _product(tokens: int, inner: int, outer: int, micro_batches: int) -> int:
-    """Elements moved by (n x i)(i x o) done in m parts: the tokens are shared out, the matrix is not."""
-    return tokens * inner + micro_batches * inner * outer + tokens * outer
-
-
-def _layer_traffic(
-    tokens: int, width: int, hidden: int, attended: int, scores: int, micro_batches: int, attention: str, compiled: bool
-) -> Traffic:
-    """Elements one layer moves, forward and backward."""
-    matrices = ((width, 3 * attended), (attended, width), (width, hidden), (hidden, width))
-    linear = 3 * sum(_product(tokens, inner, outer, micro_batches) for inner, outer in matrices)
-    if attention == "fused":
-        attention_moves = 3 * 4 * tokens * attended
-    else:
-        products = 3 * 2 * (2 * tokens * attended + scores)  # QK^T and AV
-        softmax = (2 + 2 + 3 + 3) * scores  # mask and scale, softmax; forward and backward
-        attention_moves = products + softmax
-    if compiled:
-        elementwise = 8 * tokens * width + 2 * tokens * hidden
-    else:  # two norms of 2 + 4, two residuals of 3 + 2, one activation of 2 + 3
-        elementwise = 22 * tokens * width + 5 * tokens * hidden
-    return Traffic(linear=linear, attention=attention_moves, elementwise=elementwise)
-
-
-def transformer_memory_bytes(
-    *,
-    params: int,
-    width: int,
-    depth: int,
-    heads: int,
-    feed_forward: int,
-    attention_width: int,
-    vocabulary: int,
-    sequence_length: int,
-    batch_size: int,
-    attention: str = "fused",
-    precision: str = "float32",
-    optimizer: str = "adamw",
+def activation_bytes(
+    layer: Layer, depth: int, sequences: int, sequence_length: int, size: int, *, is_again: bool
 ) -> float:
-    """Return the peak memory of training [byte]: 16 a parameter with AdamW, and what backward keeps of one micro-batch.
+    """Return what backward keeps of one micro-batch in all layers [byte]; with 16 a parameter the peak of training.
 
     Parameters
     ----------
-    params : weights; with gradients and AdamW's two moments 16 bytes each
-    optimizer : key of `KEPT_PER_PARAM`
-    batch_size : sequences of one micro-batch
+    size : of an activation [byte]
+    is_again : whether only what goes into each layer is kept, and the rest is there for one layer at a time
 
-    Kept a layer: 4 n*d (inputs and outputs of two norms), 7 n*a (q, k, v, rotated q and k, the attended
-    values twice), 2 n*f, and with plain attention the probabilities b*h*s^2. Kept by the head: the norm's
-    input and output, and three n*v for logits, log-probabilities and their gradient.
+    Kept a layer: 4 n*d (inputs and outputs of two norms), what `Layer.kept` says, and with plain attention the
+    probabilities of all pairs. The head adds the norm's input and output, and three n*v for logits,
+    log-probabilities and their gradient, four where logits have a cap.
     """
-    size = BYTES_PER_ELEMENT[precision]
-    tokens = batch_size * sequence_length
-    scores = batch_size * heads * sequence_length**2 if attention == "plain" else batch_size * heads * sequence_length
-    residual = 4 * tokens * width * MASTER_BYTES  # norms work in float32
+    tokens = sequences * sequence_length
+    pairs = layer.pairs(sequence_length) if not layer.is_fused else sequence_length
+    one = 4 * tokens * layer.width * MASTER_BYTES  # norms work in float32
     if size < MASTER_BYTES:
-        residual += 2 * tokens * width * size  # and their outputs are cast for the matrix products
-    layer = residual + size * tokens * (7 * attention_width + 2 * feed_forward)
-    layer += scores * (MASTER_BYTES if attention == "fused" else size)
-    head = MASTER_BYTES * (2 * tokens * width + 3 * tokens * vocabulary)
-    return KEPT_PER_PARAM[optimizer] * MASTER_BYTES * params + depth * layer + head
+        one += 2 * tokens * layer.width * size  # and their outputs are cast for the matrix products
+    one += size * tokens * layer.kept()
+    one += sequences * layer.heads * pairs * (MASTER_BYTES if layer.is_fused else size)
+    return depth * tokens * layer.width * MASTER_BYTES + one if is_again else depth * one
 
 
 def plrf_counts(*, width: int, batch_size: int = 1, ambient: int | None = None) -> Counts:

@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from isoflop.lakehouse.errors import StatementError
+from isoflop.lakehouse.models.one_rate import STANDARD, said_of_one_rate
 from isoflop.lakehouse.schema.views import ATTEMPT_COLUMNS
 from isoflop.lakehouse.units import UNITS
 from isoflop.queries.fitting.note import Note
@@ -82,7 +83,7 @@ def look_together(
     repeats = []
     if _has_repeats(inputs):
         repeats = _repeats(question, bound, source, known, named, usable, is_clustered=is_clustered)
-    return Together((*notes, *repeats), unit)
+    return Together((*notes, *_one_rate(question, bound, source, known, named, usable), *repeats), unit)
 
 
 def _named(question: Question, bound: Bound, source: Source, extra: Mapping[str, Column]) -> set[str]:
@@ -114,8 +115,7 @@ def _apart(
     question: Question, bound: Bound, source: Source, known: SourceColumns, named: set[str], usable: list[Piece]
 ) -> tuple[list[Note], str]:
     """Return a note for each column that has several values in one fit, and the unit of the target."""
-    target = bound.target.text.strip('"') if isinstance(bound.target, Own) else bound.target.column
-    is_loss = target is not None and target.lower() in LOSSES
+    target, is_loss = _target(bound), _is_loss(bound)
     usual = UNITS.get(target.lower(), "") if target is not None else ""
     looked = [name for name in APART if name in known and (name not in named or name == LOSS_UNIT)]
     if not looked:
@@ -139,6 +139,15 @@ def _apart(
         has_tokens = any(row["has_tokens"] for row in rows)
         unit = _loss_unit(rows, LOSS_UNIT in looked) if LOSS_UNIT in looked else usual if has_tokens else ""
     return [note for note in notes if note is not None], unit
+
+
+def _target(bound: Bound) -> str | None:
+    """Return the column that is explained, None where it is an expression."""
+    return bound.target.text.strip('"') if isinstance(bound.target, Own) else bound.target.column
+
+
+def _is_loss(bound: Bound) -> bool:
+    return (_target(bound) or "").lower() in LOSSES
 
 
 def _loss_unit(rows: list[dict[str, Any]], is_known: bool) -> str:
@@ -165,6 +174,34 @@ def _mixed(rows: list[dict[str, Any]], keys: list[str], name: str) -> Note | Non
     said = f"{whose} are of {number} {APART[name]} ({shown})" if not keys else f"{whose} are of several {APART[name]}"
     todo = f"WHERE {name} = '{first}' or GROUP BY {name}" if not keys else f"GROUP BY {name} as well"
     return Note(f"several_{APART[name].replace(' ', '_')}", f"{said}: their losses may not be comparable; {todo}")
+
+
+# One learning rate for all widths
+
+RATED = ("parametrization", "width", "learning_rate")  # columns of runs that were trained by back-propagation
+
+
+def _one_rate(
+    question: Question, bound: Bound, source: Source, known: SourceColumns, named: set[str], usable: list[Piece]
+) -> list[Note]:
+    """Return a note where one fit has losses of several widths at one rate, in the parametrization that wants more."""
+    if (
+        not _is_loss(bound)
+        or "learning_rate" in named
+        or not all(name in known and known.is_plain(name) for name in RATED)
+    ):
+        return []
+    keys = "".join(f", _k{position}" for position in range(len(source.groups)))
+    try:
+        table = question.run(
+            f"SELECT min(width) AS least, max(width) AS most, min(learning_rate) AS rate{keys} FROM ", *usable,
+            f" GROUP BY ALL HAVING min(learning_rate) = max(learning_rate) AND bool_and(parametrization = '{STANDARD}')"
+            " ORDER BY most / least DESC LIMIT 1", place=source.relation,
+        )  # fmt: skip
+        said = [said_of_one_rate(row["least"], row["most"], row["rate"]) for row in table.to_pylist()]
+    except (StatementError, TypeError):  # a name that two joined tables have, or a column of text
+        return []
+    return [Note("one_rate", text) for text in said if text is not None]
 
 
 # Rows with the same inputs

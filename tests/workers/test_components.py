@@ -13,7 +13,7 @@ from isoflop.lakehouse.errors import FileError
 from isoflop.workers import TrainOptions, Transformer, find_family, train
 from isoflop.workers.components import Parametrization, Scaling, Sgd, Shape, Standard
 from isoflop.workers.components.optimizers import set_learning_rate, weight_groups
-from isoflop.workers.components.parametrization import Role
+from isoflop.workers.components.scalings import Role, Rule
 from isoflop.workers.devices import Cpu
 from isoflop.workers.families import ConfigError
 from isoflop.workers.sweep import SweepPlan, checked_sweeps
@@ -91,7 +91,7 @@ def test_flat_and_nested_settings_are_one_run(flat: dict[str, Any], nested: dict
 
 
 def test_the_optimizer_is_a_column_and_sgd_is_another_run() -> None:
-    assert small().record().extra == {"optimizer": "adamw"}
+    assert small().record().extra["optimizer"] == "adamw"
     assert "optimizer" not in {key for key, value in small().config().items() if value is not None}
     other = small(optimizer="sgd").config()
     assert (other["optimizer"], other["momentum"], "beta1" in other) == ("sgd", 0.0, False)
@@ -105,7 +105,7 @@ def test_the_optimizer_is_a_column_and_sgd_is_another_run() -> None:
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"optimizer": "adam"}, "'optimizer' is 'adam'; it should be 'adamw' or 'sgd'"),
+        ({"optimizer": "adam"}, "'optimizer' is 'adam'; it should be 'adamw' or 'sgd' or 'lion' or 'muon'"),
         ({"optimizer": "sgd", "beta1": 0.9}, "'beta1' is not a setting of the optimizer sgd"),
         ({"optimizer": {"momentun": 0.9, "kind": "sgd"}}, "'momentun' is not a setting of the optimizer sgd"),
         ({"optimizer": {"beta1": 2}}, "'beta1' is 2; it should be less than 1"),
@@ -113,7 +113,10 @@ def test_the_optimizer_is_a_column_and_sgd_is_another_run() -> None:
             {"optimizer": {"beta1": 0.5}, "beta1": 0.5},
             "'beta1' is given twice, by itself and inside",
         ),
-        ({"parametrization": "mup"}, "'parametrization' is 'mup'; it should be 'standard'"),
+        (
+            {"parametrization": "muP"},
+            "'parametrization' is 'muP'; it should be 'standard' or 'ntk' or 'mup' or 'depth_mup' or",
+        ),
         ({"precision": {"weights": "int4"}}, "'precision_weights' is 'int4'; it should be 'float32'"),
         ({"task": MARKOV}, "'task' and corpus are one setting; give one of the two"),
     ],
@@ -167,7 +170,7 @@ def test_lists_inside_a_component_are_axes_and_expressions_read_its_settings() -
     [
         ("{learning_rat: 0.1}", "sweep.yaml:9: 'learning_rat' is no setting of the family 'transformer'"),
         ("{weight_decay: 0.1}", "'weight_decay' is set in grid (line 9) already"),
-        ("{kind: adam}", "sweep.yaml:9: 'optimizer' is 'adam'; it should be 'adamw' or 'sgd'"),
+        ("{kind: adam}", "sweep.yaml:9: 'optimizer' is 'adam'; it should be 'adamw' or 'sgd' or 'lion' or 'muon'"),
         ("{beta1: 3}", "sweep.yaml:9: 'beta1' is 3; it should be less than 1"),
         ("{momentum: true, kind: sgd}", "sweep.yaml:9: 'momentum' is true; it should be a number"),
         ("[{learning_rate: [0.1, 0.2]}, adamw]", "sweep.yaml:9: 'learning_rate' is [0.1, 0.2]"),
@@ -208,16 +211,19 @@ class Frozen(Parametrization):
     kind: Literal["frozen"] = "frozen"
     learning: ClassVar[tuple[Role, ...]] = ("embedding", "readout")
 
-    def scaling(self, role: Role, shape: Shape) -> Scaling:
+    def scaling(self, role: Role, shape: Shape, rule: Rule = "adam") -> Scaling:
         usual = Standard().scaling(role, shape).initial_scale
-        return Scaling(usual) if role in self.learning else Scaling(usual / 2, multiplier=2.0, rate_factor=0.0)
+        if usual is None or role in self.learning:
+            return Scaling(usual)
+        return Scaling(usual / 2, multiplier=2.0, rate_factor=0.0)
 
 
 def test_a_parametrization_scales_weights_products_and_rates_by_role() -> None:
     usual = small()
     other = usual.model_copy(update={"parametrization": Frozen()})
     models = [run.build(Cpu(), torch.Generator().manual_seed(0)) for run in (usual, other)]
-    roles = [run.roles(model) for run, model in zip((usual, other), models, strict=True)]
+    every = [run.roles(model) for run, model in zip((usual, other), models, strict=True)]
+    roles = [[each for each in weights if each.weight.ndim == 2] for weights in every]
     assert [each.role for each in roles[0]] == [
         "embedding", *["hidden", "into_residual"] * 4, "readout",
     ]  # fmt: skip
@@ -231,7 +237,7 @@ def test_a_parametrization_scales_weights_products_and_rates_by_role() -> None:
     torch.testing.assert_close(losses[0], losses[1])  # half the weight and twice the product are one function
 
     before = [each.weight.detach().clone() for each in roles[1]]
-    optimizer = other.optimizer.build(weight_groups(models[1], other.parametrization.rate_factors(roles[1])))
+    optimizer = other.optimizer.build(weight_groups(models[1], other.parametrization.treatments(roles[1], "adam")))
     set_learning_rate(optimizer, 0.01)
     losses[1].backward()
     optimizer.step()

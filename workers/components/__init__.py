@@ -2,8 +2,19 @@
 
 from isoflop.workers.components.component import Component, Scalar, choices_of, components_of
 from isoflop.workers.components.descent import AnyDescent, GradientDescent, GradientFlow
-from isoflop.workers.components.optimizers import AdamW, AnyOptimizer, Optimizer, Sgd
-from isoflop.workers.components.parametrization import Parametrization, RoleWeight, Scaling, Shape, Standard
+from isoflop.workers.components.optimizers import AdamW, AnyOptimizer, Lion, Muon, Optimizer, Sgd
+from isoflop.workers.components.parametrization import (
+    AnyParametrization,
+    CompleteP,
+    DepthMup,
+    Mup,
+    Ntk,
+    Parametrization,
+    RoleWeight,
+    Scaling,
+    Shape,
+    Standard,
+)
 from isoflop.workers.components.precision import Precision
 from isoflop.workers.components.teacher import DecayingTeacher, Teacher
 
@@ -11,10 +22,17 @@ __all__ = [
     "AdamW",
     "AnyDescent",
     "AnyOptimizer",
+    "AnyParametrization",
+    "CompleteP",
     "Component",
     "DecayingTeacher",
+    "DepthMup",
     "GradientDescent",
     "GradientFlow",
+    "Lion",
+    "Muon",
+    "Mup",
+    "Ntk",
     "Optimizer",
     "Parametrization",
     "Precision",

@@ -13,6 +13,7 @@ from collections.abc import Mapping
 from typing import ClassVar, get_args
 
 from pydantic import BaseModel, ConfigDict
+from pydantic_core import PydanticCustomError
 
 Scalar = int | float | str | bool | None
 
@@ -56,6 +57,11 @@ class Component(BaseModel):
     def extra(self, name: str) -> dict[str, Scalar]:
         """Return columns of `runs` that are no part of the run's identity."""
         return {}
+
+
+def wrong_field(field: str, problem: str) -> PydanticCustomError:
+    """Return the validation error of one field; raised inside any pydantic validator."""
+    return PydanticCustomError("config", "{problem}", {"field": field, "problem": f"'{field}' {problem}"})
 
 
 def components_of(config: type[BaseModel]) -> dict[str, tuple[type[Component], ...]]:

@@ -60,6 +60,11 @@ class BytesSpec(CorpusSpec):
         """Every byte is a token."""
         return 256
 
+    @property
+    def known_bytes_per_token(self) -> float:
+        """Every token is a byte."""
+        return 1.0
+
     def open(self) -> ByteCorpus:
         """Return the corpus; read once a process, and once a machine while the files stay the same.
 

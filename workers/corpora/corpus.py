@@ -60,6 +60,11 @@ class CorpusSpec(BaseModel, ABC):
         """The vocabulary, where it is known without opening the corpus."""
         return None
 
+    @property
+    def known_bytes_per_token(self) -> float | None:
+        """The bytes of text that a token stands for on average, where they are known."""
+        return None
+
     @abstractmethod
     def open(self) -> Corpus:
         """Return the corpus; opened once in a process and shared by its runs.
@@ -69,6 +74,6 @@ class CorpusSpec(BaseModel, ABC):
         RecordError : if there is nothing to read
         """
 
-    def flat(self) -> dict[str, int | float | str | bool | None]:
+    def flat(self, name: str = "corpus") -> dict[str, int | float | str | bool | None]:
         """Return the description as columns of `runs`: `corpus` and `corpus_<field>`."""
-        return {"corpus": self.label, **{f"corpus_{key}": value for key, value in self.model_dump().items()}}
+        return {name: self.label, **{f"{name}_{key}": value for key, value in self.model_dump().items()}}

@@ -35,6 +35,7 @@ class ShardsSpec(CorpusSpec):
     dtype: Literal["uint16", "uint32"] = Field(default="uint16", description="of .bin files")
     vocabulary: int | None = Field(default=None, ge=1, description="number of different ids")
     validation_fraction: float | None = Field(default=None, ge=0, lt=1, description="of the last shard")
+    bytes_per_token: float | None = Field(default=None, gt=0, description="of the text, for losses in bits per byte")
 
     @property
     def label(self) -> str:
@@ -45,6 +46,11 @@ class ShardsSpec(CorpusSpec):
     def known_vocabulary(self) -> int | None:
         """The vocabulary, if the description says it: the files do not."""
         return self.vocabulary
+
+    @property
+    def known_bytes_per_token(self) -> float | None:
+        """What the description says: the files hold no text."""
+        return self.bytes_per_token
 
     def open(self) -> ShardCorpus:
         """Return the corpus with every shard mapped.

@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from pydantic import BaseModel, ValidationError
-from pydantic_core import ErrorDetails, PydanticCustomError
+from pydantic_core import ErrorDetails
 from pydantic_core.core_schema import ValidationInfo
 
 from isoflop.lakehouse.errors import RecordError, nearest
 from isoflop.workers.components import Component
+from isoflop.workers.components.component import wrong_field as wrong_field  # beside what reads it
 
 PLAIN_WORDS = (
     ("Input should be", "it should be"),
@@ -29,11 +30,6 @@ class ConfigError(RecordError):
     def __init__(self, message: str, field: str | None = None, *, hint: str | None = None) -> None:
         self.field = field
         super().__init__(message, hint=hint)
-
-
-def wrong_field(field: str, problem: str) -> PydanticCustomError:
-    """Return the validation error of one field; raised inside any pydantic validator."""
-    return PydanticCustomError("config", "{problem}", {"field": field, "problem": f"'{field}' {problem}"})
 
 
 def divides(field: str, value: int, whole_field: str, info: ValidationInfo) -> int:
@@ -83,7 +79,7 @@ def config_error(
         best = nearest(field.rpartition(".")[2], known)
         hint = f"did you mean '{best}'?" if best else f"its fields are {', '.join(known)}"
         return ConfigError(f"'{field}' is not a field of {name}", field, hint=hint)
-    return ConfigError(f"'{field}' is {seen!r}; {_expected(problem['msg'])}", field)
+    return ConfigError(f"'{field}' is {seen!r}; {_expected(problem)}", field)
 
 
 def settings_named(config: type[BaseModel], components: Mapping[str, Sequence[type[Component]]]) -> list[str]:
@@ -107,6 +103,9 @@ def _component_error(name: str, part: str, chosen: type[Component], problem: Err
     field = str(problem["loc"][-1])
     setting = next((setting for setting, own in chosen.settings(part).items() if own == field), field)
     match problem["type"]:
+        case "config":
+            context = problem.get("ctx", {})
+            return ConfigError(str(context["problem"]), str(context["field"]))
         case "missing":
             return ConfigError(f"'{setting}' is missing; a {name} needs it", setting)
         case "extra_forbidden":
@@ -117,7 +116,7 @@ def _component_error(name: str, part: str, chosen: type[Component], problem: Err
             whose = f"{part} {kind}" if kind else part
             return ConfigError(f"'{setting}' is not a setting of the {whose}", setting, hint=hint)
         case _:
-            return ConfigError(f"'{setting}' is {problem['input']!r}; {_expected(problem['msg'])}", setting)
+            return ConfigError(f"'{setting}' is {problem['input']!r}; {_expected(problem)}", setting)
 
 
 def _path(location: tuple[int | str, ...]) -> list[str]:
@@ -126,9 +125,10 @@ def _path(location: tuple[int | str, ...]) -> list[str]:
     return [keys[0], *keys[2:]] if len(keys) > 2 else keys
 
 
-def _expected(message: str) -> str:
+def _expected(problem: ErrorDetails) -> str:
     """Pydantic's sentence in the words of this code: `Input should be …` reads `it should be …`."""
-    start = message.partition(",")[0]
+    message = problem["msg"]
+    start = message if problem["type"] == "literal_error" else message.partition(",")[0]
     for theirs, ours in PLAIN_WORDS:
         start = start.replace(theirs, ours)
     return start[:1].lower() + start[1:]

@@ -6,6 +6,8 @@ nearest to 64 times its depth. Widths are multiples of 32, below 128 of 8; layer
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -19,12 +21,15 @@ WIDTHS = (*range(8, 128, 8), *range(128, 32769, 32))
 DEPTHS = tuple(range(1, 129))
 
 
-def transformer_shape(params: float, vocabulary: int) -> tuple[int, int]:
+def transformer_shape(
+    params: float, vocabulary: int, *, tied: bool = False, is_gated: bool = False, positions: int = 0
+) -> tuple[int, int]:
     """Return the width and depth of a decoder with about so many params, its feed-forward 4 widths wide.
 
     Parameters
     ----------
     params : every matrix counted, embedding and head among them, as `isoflop.lakehouse.models.counts` counts
+    tied, is_gated, positions : as of `transformer_params`
 
     Raises
     ------
@@ -37,10 +42,11 @@ def transformer_shape(params: float, vocabulary: int) -> tuple[int, int]:
     """
     widths, depths = (axis.ravel() for axis in np.meshgrid(WIDTHS, DEPTHS, indexing="ij"))
     # The counting functions are plain arithmetic, for arrays as for numbers.
-    counted: NDArray[np.int64] = transformer_params(width=widths, depth=depths, vocabulary=vocabulary)  # type: ignore[assignment]
+    options: dict[str, Any] = {"vocabulary": vocabulary, "tied": tied, "is_gated": is_gated, "positions": positions}
+    counted: NDArray[np.int64] = transformer_params(width=widths, depth=depths, **options)  # type: ignore[assignment]
     off = np.abs(np.log(counted / params))
     if not off.min() < FAR:
-        least = transformer_params(width=WIDTHS[0], depth=1, vocabulary=vocabulary)
+        least = transformer_params(width=WIDTHS[0], depth=1, **options)
         message = f"no transformer with a vocabulary of {vocabulary} has about {params:g} params"
         raise UsageError(message, hint=f"the smallest has {least:g}; give OVER a width and a depth instead")
     close = np.flatnonzero(off <= max(CLOSE, float(off.min())))
