@@ -1,11 +1,18 @@
 """What experiments are put together from: optimizers, tasks, parametrizations, number formats; each a small config."""
 
 from isoflop.workers.components.component import Component, Scalar, choices_of, components_of
-from isoflop.workers.components.descent import AnyDescent, GradientDescent, GradientFlow
+from isoflop.workers.components.descent import (
+    AnyDescent,
+    ExactFlow,
+    GradientDescent,
+    GradientFlow,
+    HeavyBall,
+    LinearModelDescent,
+)
 from isoflop.workers.components.optimizers import AdamW, AnyOptimizer, Optimizer, Sgd
 from isoflop.workers.components.parametrization import Parametrization, RoleWeight, Scaling, Shape, Standard
 from isoflop.workers.components.precision import Precision
-from isoflop.workers.components.teacher import DecayingTeacher, Teacher
+from isoflop.workers.components.teacher import DecayingTeacher, RoughTeacher, Teacher
 
 __all__ = [
     "AdamW",
@@ -13,12 +20,16 @@ __all__ = [
     "AnyOptimizer",
     "Component",
     "DecayingTeacher",
+    "ExactFlow",
     "GradientDescent",
     "GradientFlow",
+    "HeavyBall",
+    "LinearModelDescent",
     "Optimizer",
     "Parametrization",
     "Precision",
     "RoleWeight",
+    "RoughTeacher",
     "Scalar",
     "Scaling",
     "Sgd",

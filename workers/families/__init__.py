@@ -8,6 +8,7 @@ from isoflop.workers.families.find import FAMILIES, find_family, known_families
 from isoflop.workers.families.gradient import GradientFamily
 from isoflop.workers.families.packed import PackedExperiment, PackedFamily, Program
 from isoflop.workers.families.plrf import Plrf
+from isoflop.workers.families.random_features import RandomFeatures
 from isoflop.workers.families.refusal import ConfigError
 from isoflop.workers.families.transformer import Transformer
 
@@ -23,6 +24,7 @@ __all__ = [
     "PackedFamily",
     "Plrf",
     "Program",
+    "RandomFeatures",
     "Transformer",
     "find_family",
     "known_families",

@@ -10,11 +10,14 @@ from isoflop.workers.families.command import Command
 from isoflop.workers.families.deep_linear import DeepLinear
 from isoflop.workers.families.experiment import Experiment
 from isoflop.workers.families.plrf import Plrf
+from isoflop.workers.families.random_features import RandomFeatures
 from isoflop.workers.families.transformer import Transformer
 
 GROUP = "isoflop.families"  # entry-point group; each entry names a subclass of Experiment
 
-FAMILIES: dict[str, type[Experiment]] = {family.name: family for family in (Transformer, Plrf, DeepLinear, Command)}
+FAMILIES: dict[str, type[Experiment]] = {
+    family.name: family for family in (Transformer, Plrf, RandomFeatures, DeepLinear, Command)
+}
 
 
 def known_families() -> dict[str, type[Experiment]]:
