@@ -27,6 +27,10 @@ ANGLE = 0.5  # [rad] between a ray of the contour and the spectrum
 PANEL = 1.5  # width in the logarithm of the distance from the apex
 NODES = 12  # of each panel, Gauss-Legendre
 CLOSING = 24  # nodes of the segment that closes the contour
+LENS_ANGLE = 0.55  # [rad] of a lens whose height is not limited
+LENS_PANEL = 2.0  # of its angle: Gauss-Legendre of 12 nodes is then off by 1e-9
+THINNEST = 0.06  # [rad]; a thinner lens takes thousands of nodes
+BEYOND = 0.2  # of the upper edge, between it and the right end of a lens
 STAGE = (
     8.0  # ratio of one ridge to the next on the way from a large one, for which kappa = s, down to the one asked for
 )
@@ -153,3 +157,39 @@ def wedge(largest: float, longest: float) -> tuple[Complex, Complex]:
     nodes = np.concatenate([-apex + apex * np.expm1(place) * ray, corner.real + 1j * height])
     steps = np.concatenate([-length * ray, 1j * corner.imag * weights / 2])
     return nodes, steps / (2j * np.pi)
+
+
+def lens(edge: float, longest: float, limit: float = np.inf, height: float = np.inf) -> tuple[Complex, Complex]:
+    """Return nodes z (n,) and weights (n,) of the upper half of a contour with two sharp ends, as `wedge` does.
+
+    It suits what is damped on a bounded region alone, such as steps of descent: between -1 / longest and a point beyond
+    `edge` but not beyond `limit`, never higher than `height`.
+
+    Parameters
+    ----------
+    edge : upper end of the spectrum
+    longest : the largest t of exp(-z t), or of (1 - eta z)^(t / eta), that is integrated
+    limit : largest real z that is damped
+    height : largest imaginary part that is damped, half-way
+
+    Raises
+    ------
+    ArithmeticError : if nothing beyond the spectrum is damped, or the lens would be too thin
+    """
+    if limit <= edge:
+        raise ArithmeticError("the largest eigenvalues are not damped: descent diverges")
+    left, right = 1 / longest, min(BEYOND * edge, limit - edge)
+    middle = (edge + right - left) / 2
+    angle = min(LENS_ANGLE, float(np.arctan(height / (middle + left))))
+    if angle < THINNEST:
+        raise ArithmeticError("so much momentum at so large a learning rate leaves no contour to integrate on")
+    points, weights = np.polynomial.legendre.leggauss(NODES)
+    nodes, steps = [], []
+    for apex, start, turn in ((left, -left, np.exp(1j * angle)), (right, edge + right, -np.exp(-1j * angle))):
+        end = np.log1p((middle + left) / np.cos(angle) / apex)
+        edges = np.linspace(0, end, max(2, int(np.ceil(end / (LENS_PANEL * angle)))) + 1)
+        half = np.diff(edges)[:, None] / 2
+        place = (half * points + (edges[:-1, None] + half)).ravel()
+        nodes.append(start + apex * np.expm1(place) * turn)
+        steps.append((half * weights).ravel() * apex * np.exp(place) * turn * (-1 if start < 0 else 1))
+    return np.concatenate(nodes), np.concatenate(steps) / (2j * np.pi)

@@ -6,6 +6,7 @@ from isoflop.workers.families.experiment import Experiment
 from isoflop.workers.families.family import Family
 from isoflop.workers.families.find import FAMILIES, find_family, known_families
 from isoflop.workers.families.gradient import GradientFamily
+from isoflop.workers.families.linear_sgd import LinearSgd
 from isoflop.workers.families.packed import PackedExperiment, PackedFamily, Program
 from isoflop.workers.families.plrf import Plrf
 from isoflop.workers.families.random_features import RandomFeatures
@@ -20,6 +21,7 @@ __all__ = [
     "Experiment",
     "Family",
     "GradientFamily",
+    "LinearSgd",
     "PackedExperiment",
     "PackedFamily",
     "Plrf",
