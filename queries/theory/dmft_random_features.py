@@ -24,18 +24,10 @@ trained for long, and on the frontier of compute N t. They hold for times below 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from functools import lru_cache
 from typing import Any
 
-import numpy as np
-
-from isoflop.lakehouse.models.linear_descent import LinearDescent
-from isoflop.lakehouse.models.spectrum import power_law
-from isoflop.queries.theory.equivalents import power_law_modes
-from isoflop.queries.theory.student_losses import Student, StudentTheory
+from isoflop.queries.theory.student_losses import predicted_losses
 from isoflop.queries.theory.theory import PredictedCurves, Setting, Steps, Theory
-
-KEPT = 4  # tasks whose integrals are remembered, for runs that differ by their seed; each takes 10 to 100 MB
 
 
 class DmftRandomFeatures(Theory):
@@ -55,7 +47,7 @@ class DmftRandomFeatures(Theory):
         """Return expected losses and deviations at (T,) steps."""
         horizon = max(int(config["steps"]), int(at.max(initial=1)))
         settings = {field: config.get(field) for field in self.fields}
-        return predicted(horizon, at, **settings, tested_exponent=None)
+        return predicted_losses(horizon, at, **settings, tested_exponent=None)
 
     def exponents(self, config: Mapping[str, Setting]) -> Mapping[str, float]:
         """Return the powers of time, width, samples and compute; empty where the spectrum or the target has no sum."""
@@ -70,39 +62,6 @@ class DmftRandomFeatures(Theory):
             "time": -excess / spectrum, "width": -width, "samples": -min(excess, 2 * spectrum),
             "compute": -excess * width / total, "best_width": excess / total,
         }  # fmt: skip
-
-
-def predicted(horizon: int, at: Steps, **settings: Any) -> PredictedCurves:
-    """Return both losses of a run of linear students at (T,) steps, by the settings of its family."""
-    found = _theory(horizon, **settings).losses(at)
-    test, deviation = found.test.copy(), found.test_deviation.copy()
-    alpha = settings["tested_exponent"] or settings["spectrum_exponent"]
-    test[at == 0] = power_law(int(settings["dimension"]), 2 * (alpha + settings["target_exponent"])).sum()
-    return PredictedCurves(
-        {"loss": test, "train_loss": found.train}, {"loss": deviation, "train_loss": found.train_deviation}
-    )
-
-
-@lru_cache(maxsize=KEPT)
-def _theory(horizon: int, **settings: Any) -> StudentTheory:
-    alpha, beta = float(settings["spectrum_exponent"]), float(settings["target_exponent"])
-    modes = power_law_modes(int(settings["dimension"]), 2 * alpha, 2 * (alpha + beta))
-    drawn, shifted = settings["students_draw"], settings["tested_exponent"]
-    student = Student(
-        modes=modes,
-        samples=settings["samples"] or np.inf,
-        features=settings["width"] or np.inf,
-        noise=float(settings["noise"]),
-        descent=LinearDescent(
-            float(settings["learning_rate"]), settings["momentum"] or 0.0, settings["optimizer"] == "gradient_flow"
-        ),
-        batch_size=settings["batch_size"] or np.inf,
-        students=int(settings["students"]),
-        own_features=drawn != "samples",
-        own_samples=drawn != "features",
-        tested=None if shifted is None else modes.variance ** (float(shifted) / alpha),
-    )
-    return StudentTheory(student, horizon)
 
 
 DMFT_RANDOM_FEATURES = DmftRandomFeatures()

@@ -19,7 +19,7 @@ Fresh batches are Gaussian: each direction of curvature z is kicked by (eta^2 / 
 part of the loss. Node by node that is a recursion of its second moments at two steps.
 
 The scatter is that of the modes as if each v_k were normal and alone: the variance of sum lambda_k v_k^2 is the sum of
-lambda_k^2 (4 m_k^2 s_k^2 + 2 s_k^4); that of the train loss 2 / P of its square.
+lambda_k^2 (4 m_k^2 s_k^2 + 2 s_k^4); that of the train loss 2 / P of its square, and what batches add in the same way.
 
 Source: Bordelon et al. 2024 (arXiv:2402.01092) and Atanasov et al. 2025 (arXiv:2502.05074).
 """
@@ -27,44 +27,20 @@ Source: Bordelon et al. 2024 (arXiv:2402.01092) and Atanasov et al. 2025 (arXiv:
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, lru_cache
+from typing import Any
 
 import numpy as np
 
 from isoflop.lakehouse.models.linear_descent import LinearDescent
-from isoflop.queries.theory.equivalents import Array, Complex, Modes, lens, renormalized, upper_edge
-from isoflop.queries.theory.theory import Steps
+from isoflop.lakehouse.models.spectrum import power_law
+from isoflop.queries.theory.equivalents import Array, Complex, lens, power_law_modes, upper_edge
+from isoflop.queries.theory.student_pairs import Moments, Pairs, Resolvents, Student
+from isoflop.queries.theory.theory import PredictedCurves, Steps
 
 MOST_STEPS = 20_000  # of batches; every one is summed over all before it
+KEPT = 4  # tasks whose integrals are remembered, for runs that differ by their seed; each takes 10 to 100 MB
 SCATTER_PER_DECADE = 4  # steps at which the scatter is computed; between them its share of the loss is interpolated
-
-
-@dataclass(frozen=True, kw_only=True)
-class Student:
-    """A task, and who learns it.
-
-    Parameters
-    ----------
-    modes : variances, and shares of the target
-    samples, features : P and N; infinite for data without end, and for the modes themselves
-    noise : variance of the labels' noise [target^2]
-    descent : how weights move
-    batch_size : B, averaged; infinite for the whole gradient
-    students : E, whose mean predicts
-    own_features, own_samples : what each student has of its own
-    tested : (K,) variances of the data that are tested on; those of the modes by default
-    """
-
-    modes: Modes
-    samples: float
-    features: float
-    noise: float
-    descent: LinearDescent
-    batch_size: float = np.inf
-    students: int = 1
-    own_features: bool = True
-    own_samples: bool = False
-    tested: Array | None = None
 
 
 @dataclass(frozen=True)
@@ -81,33 +57,6 @@ class StudentLosses:
     test_deviation: Array
     train: Array
     train_deviation: Array
-
-
-@dataclass(frozen=True)
-class _Pairs:
-    """A function of two ridges of the upper half: with both above, and with the second below the axis, (n, n) each."""
-
-    above: Complex
-    across: Complex
-
-    def at(self, left: Complex) -> float:
-        """The double integral, for what (n,) nodes weigh."""
-        return 2 * float((left @ self.above @ left + left @ self.across @ left.conj()).real)
-
-    def __mul__(self, other: _Pairs | float) -> _Pairs:
-        if isinstance(other, _Pairs):
-            return _Pairs(self.above * other.above, self.across * other.across)
-        return _Pairs(self.above * other, self.across * other)
-
-    def __add__(self, other: _Pairs) -> _Pairs:
-        return _Pairs(self.above + other.above, self.across + other.across)
-
-    def over(self, other: _Pairs) -> _Pairs:
-        return _Pairs(self.above / other.above, self.across / other.across)
-
-
-def _outer(values: Complex) -> _Pairs:
-    return _Pairs(np.outer(values, values), np.outer(values, values.conj()))
 
 
 class StudentTheory:
@@ -135,13 +84,7 @@ class StudentTheory:
             else (2 * (1 + descent.momentum) / descent.rate, (1 - descent.momentum) / descent.rate)
         )
         self._nodes, self._weights = lens(edge, max(longest, 1 / edge), *limits)
-        ridge = -self._nodes
-        kappa = renormalized(ridge, modes, student.samples, student.features)
-        self._degrees = modes.degrees(kappa)
-        self._by_samples, self._by_features = 1 - self._degrees / student.samples, 1 - self._degrees / student.features
-        inverse = (self._by_samples * self._by_features)[:, None] * (kappa[:, None] + modes.variance)
-        self._inverse: Complex = 1 / inverse  # H, (n, K)
-        self._tested = modes.variance if student.tested is None else student.tested
+        self._at = Resolvents(student, self._nodes)
 
     def losses(self, at: Steps) -> StudentLosses:
         """Return all losses at (T,) steps from 0 to the horizon; one step's do not depend on the others.
@@ -164,14 +107,21 @@ class StudentTheory:
         if not (np.isfinite(test).all() and np.isfinite(train).all()):
             raise ArithmeticError(f"at the learning rate {student.descent.rate:.3g} batches diverge")
         if student.students > 1:
-            pair = np.array([self._shared[0].at(self._left(step)) for step in at.tolist()])
+            pair = np.array([self._at.shared[0].at(self._left(step)) for step in at.tolist()])
             test = test / student.students + (1 - 1 / student.students) * pair
         if at.size and at[0] == 0:  # known without an integral
-            untaught = float(student.modes.count @ (student.modes.power / student.modes.variance * self._tested))
+            untaught = float(student.modes.count @ (student.modes.power / student.modes.variance * self._at.tested))
             test, train = test.copy(), train.copy()
             test[at == 0] = untaught
             train[at == 0] = float(student.modes.count @ student.modes.power) + student.noise
         return test, train
+
+    def every_step(self) -> tuple[Array, Array]:
+        """Return test and train loss before training and after each step of a single student, (horizon + 1,) each."""
+        if np.isfinite(self._student.batch_size):
+            return self._batched
+        left = -self._weights * self._student.descent.unlearned(self._nodes, np.arange(self._horizon + 1)[:, None])
+        return _along(self._at.own[0], left), _along(self._at.own[1], left)
 
     # The whole gradient
 
@@ -180,67 +130,9 @@ class StudentTheory:
         found: Complex = -self._weights * self._student.descent.unlearned(self._nodes, np.array(step))
         return found
 
-    def _pairs(self, weight: Array) -> _Pairs:
-        """The sums over modes of H_k H~_k; by three products of real matrices, as conjugates share them."""
-        real, imaginary = self._inverse.real, self._inverse.imag
-        weighed = weight * self._student.modes.count
-        reals, others, mixed = (
-            (real * weighed) @ real.T,
-            (imaginary * weighed) @ imaginary.T,
-            (real * weighed) @ imaginary.T,
-        )
-        return _Pairs(reals - others + 1j * (mixed + mixed.T), reals + others + 1j * (mixed.T - mixed))
-
-    def _moments(self, *, features: bool, samples: bool) -> tuple[_Pairs, _Pairs, _Pairs]:
-        """C_0 + noise / s s~, G_1 and G_2; without what two students do not share."""
-        student, modes = self._student, self._student.modes
-        one_feature = 1 / student.features if features else 0.0
-        one_sample = 1 / student.samples if samples else 0.0
-        first, second = self._pairs(modes.power), self._pairs(modes.variance * modes.power)
-        flat, curved = self._pairs(modes.variance), self._pairs(modes.variance**2)
-        by_samples, by_features, ridges = (_outer(each) for each in (self._by_samples, self._by_features, self._nodes))
-        noise = _Pairs(student.noise / ridges.above, student.noise / ridges.across)
-        both = by_samples * by_features * curved
-        one = _Pairs(np.ones_like(flat.above), np.ones_like(flat.above))
-        # C_0 = first + a C_2 + b (C_0 + noise),  C_2 = by_samples second + c (C_0 + noise) + d C_2
-        a, b = by_features * flat * one_feature, both * one_sample
-        c, d = ridges * by_samples * flat * one_sample, both * one_feature
-        start, back = first + b * noise, by_samples * second + c * noise
-        determinant = (one + b * -1.0) * (one + d * -1.0) + (a * c) * -1.0
-        loss = (start * (one + d * -1.0) + a * back).over(determinant)
-        taught = (back * (one + b * -1.0) + c * start).over(determinant)
-        noisy = loss + noise
-        return noisy, by_features * taught * one_feature, by_samples * by_features * noisy * one_sample
-
-    def _tested_on(self, moments: tuple[_Pairs, _Pairs, _Pairs]) -> _Pairs:
-        noisy, first, second = moments
-        modes = self._student.modes
-        if self._student.tested is None:
-            ridges = _outer(self._nodes)
-            return noisy + _Pairs(-self._student.noise / ridges.above, -self._student.noise / ridges.across)
-        target = modes.power / modes.variance
-        return (
-            self._pairs(self._tested * target)
-            + first * self._pairs(self._tested)
-            + second * self._pairs(self._tested * modes.variance)
-        )
-
-    @cached_property
-    def _own(self) -> tuple[_Pairs, _Pairs, tuple[_Pairs, _Pairs, _Pairs]]:
-        """Test and train loss of one student, and its moments."""
-        moments = self._moments(features=True, samples=True)
-        return self._tested_on(moments), _outer(self._by_samples) * moments[0], moments
-
-    @cached_property
-    def _shared(self) -> tuple[_Pairs, tuple[_Pairs, _Pairs, _Pairs]]:
-        """What two students of an ensemble have together."""
-        student = self._student
-        moments = self._moments(features=not student.own_features, samples=not student.own_samples)
-        return self._tested_on(moments), moments
-
     def _descent(self, step: int) -> tuple[float, float]:
         left = self._left(step)
-        return self._own[0].at(left), self._own[1].at(left)
+        return self._at.own[0].at(left), self._at.own[1].at(left)
 
     # Batches
 
@@ -264,8 +156,8 @@ class StudentTheory:
         with np.errstate(over="ignore", invalid="ignore"):
             if np.isfinite(student.samples):
                 left = -self._weights * student.descent.unlearned(self._nodes, steps)
-                train = _along(self._own[1], left)
-                kernel = 2 * (self._echoes @ (self._kick * self._degrees)).real
+                train = _along(self._at.own[1], left)
+                kernel = 2 * (self._echoes @ (self._kick * self._at.degrees)).real
                 for step in range(1, self._horizon + 1):
                     train[step] += kernel[:step][::-1] @ train[:step]
             else:
@@ -273,8 +165,8 @@ class StudentTheory:
                 if student.tested is None:
                     return train - student.noise, train
                 left = -self._weights * student.descent.unlearned(self._nodes, steps)
-            test = _along(self._own[0], left)
-            seen = self._by_features * (self._inverse @ (student.modes.count * self._tested))
+            test = _along(self._at.own[0], left)
+            seen = self._at.by_features * (self._at.inverse @ (student.modes.count * self._at.tested))
             kernel = 2 * (self._echoes @ (self._kick * seen)).real
             for step in range(1, self._horizon + 1):
                 test[step] += kernel[:step][::-1] @ train[:step]
@@ -284,11 +176,11 @@ class StudentTheory:
         """The loss (horizon + 1,) of fresh batches, by the second moments of each node at two steps."""
         student, modes, nodes = self._student, self._student.modes, self._nodes
         momentum, rate = student.descent.momentum, student.descent.rate
-        kappa = 1 / (self._inverse[:, 0] * self._by_features) - modes.variance[0]
+        kappa = self._at.kappa
         taught = (kappa[:, None] / (kappa[:, None] + modes.variance)) @ (modes.count * modes.power) / -nodes
         kept = 1 + momentum - rate * nodes
         own = kept**2 + (rate * nodes) ** 2 / student.batch_size
-        kick = self._kick * self._degrees
+        kick = self._kick * self._at.degrees
         now = between = before = -self._weights * taught
         found = np.empty(self._horizon + 1)
         found[0] = 2 * now.sum().real
@@ -303,44 +195,53 @@ class StudentTheory:
 
     def _scatter(self, at: Steps) -> tuple[Array, Array]:
         """Deviations of test and train loss over these losses, at (T,) steps."""
-        student = self._student
-        test, train = np.zeros(len(at)), np.full(len(at), np.sqrt(2 / student.samples))
+        drawn = np.sqrt(2 / self._student.samples / (self._student.students if self._student.own_samples else 1))
+        test, train = np.zeros(len(at)), np.full(len(at), drawn)
         later = at > 0
         if later.any():
             steps, shares = self._shares
-            test[later] = np.interp(np.log(at[later]), np.log(steps), shares)
-        if not np.isfinite(student.samples):
-            train = test
-        elif student.own_samples:
-            train = train / np.sqrt(student.students)
+            test[later], trained = (np.interp(np.log(at[later]), np.log(steps), each) for each in shares.T)
+            train[later] = np.hypot(drawn, trained)
         return test, train
 
     @cached_property
     def _shares(self) -> tuple[Array, Array]:
-        """Steps, and deviations of the test loss over its mean there."""
+        """Steps, and deviations (steps, 2) of both losses over their means there; without what samples do to train."""
         count = int(np.ceil(SCATTER_PER_DECADE * np.log10(max(self._horizon, 1)))) + 1
         steps = np.unique(np.round(np.geomspace(1, max(self._horizon, 1), count)).astype(np.int64))
         return steps.astype(np.float64), np.array([self._share(int(step)) for step in steps])
 
-    def _share(self, step: int) -> float:
+    def _share(self, step: int) -> tuple[float, float]:
         student, modes = self._student, self._student.modes
         part = 1 / student.students
-        left = self._left(step)[:, None] * self._inverse  # (n, K)
+        left = self._left(step)[:, None] * self._at.inverse  # (n, K)
         mean = 2 * left.sum(axis=0).real * np.sqrt(modes.power / modes.variance)
-        spread = _modal(self._own[2], left, modes.variance)
+        spread, kicked = _modal(self._at.own[2], left, modes.variance), np.zeros(len(mean))
         if np.isfinite(student.batch_size):
-            train = self._batched[1][:step]
-            heard = self._echoes[:step][::-1].T @ train
-            spread = spread + 2 * ((heard * self._kick * self._by_features) @ self._inverse).real
+            heard = self._echoes[:step][::-1].T @ self._batched[1][:step]
+            kicked = 2 * ((heard * self._kick * self._at.by_features) @ self._at.inverse).real
+        alone = np.maximum(spread, 0.0), np.maximum(kicked, 0.0)
+        trained = self._train_share(mean, *alone)
+        together = sum(alone)
         if student.students > 1:
-            spread = part * spread + (1 - part) * _modal(self._shared[1], left, modes.variance)
-        spread = np.maximum(spread, 0.0)
-        variance = modes.count @ (self._tested**2 * (4 * mean**2 * spread + 2 * spread**2))
-        loss = modes.count @ (self._tested * (mean**2 + spread))
-        return float(np.sqrt(variance) / loss)
+            shared = np.maximum(_modal(self._at.shared[1], left, modes.variance), 0.0)
+            together = part * together + (1 - part) * shared
+        variance = modes.count @ (self._at.tested**2 * (4 * mean**2 * together + 2 * together**2))
+        return float(np.sqrt(variance) / (modes.count @ (self._at.tested * (mean**2 + together)))), trained
+
+    def _train_share(self, mean: Array, spread: Array, kicked: Array) -> float:
+        """What features and batches do to one student's train loss; all of it where data have no end."""
+        student, modes = self._student, self._student.modes
+        total = float(modes.count @ (modes.variance * (mean**2 + spread + kicked))) + student.noise
+        if np.isfinite(student.samples):
+            mean, spread = np.sqrt(mean**2 + spread), kicked  # the samples' own part is another
+        else:
+            spread = spread + kicked
+        variance = modes.count @ (modes.variance**2 * (4 * mean**2 * spread + 2 * spread**2))
+        return float(np.sqrt(variance / student.students)) / total
 
 
-def _along(pairs: _Pairs, left: Complex) -> Array:
+def _along(pairs: Pairs, left: Complex) -> Array:
     """The double integral at every step, for what nodes weigh, (T, n)."""
     above = np.einsum("ti,ti->t", left @ pairs.above, left)
     across = np.einsum("ti,ti->t", left @ pairs.across, left.conj())
@@ -348,7 +249,7 @@ def _along(pairs: _Pairs, left: Complex) -> Array:
     return found
 
 
-def _modal(moments: tuple[_Pairs, _Pairs, _Pairs], left: Complex, variance: Array) -> Array:
+def _modal(moments: Moments, left: Complex, variance: Array) -> Array:
     """The variance (K,) of what is not learned of each mode."""
     _, first, second = moments
     parts = [
@@ -358,3 +259,37 @@ def _modal(moments: tuple[_Pairs, _Pairs, _Pairs], left: Complex, variance: Arra
     ]
     found: Array = parts[0] + variance * parts[1]
     return found
+
+
+def predicted_losses(horizon: int, at: Steps, **settings: Any) -> PredictedCurves:
+    """Return both losses of a run of linear students at (T,) steps, by the settings of its family."""
+    found = _theory(horizon, **settings).losses(at)
+    test, deviation = found.test.copy(), found.test_deviation.copy()
+    tested = settings["tested_exponent"]
+    alpha = settings["spectrum_exponent"] if tested is None else tested
+    test[at == 0] = power_law(int(settings["dimension"]), 2 * (alpha + settings["target_exponent"])).sum()
+    return PredictedCurves(
+        {"loss": test, "train_loss": found.train}, {"loss": deviation, "train_loss": found.train_deviation}
+    )
+
+
+@lru_cache(maxsize=KEPT)
+def _theory(horizon: int, **settings: Any) -> StudentTheory:
+    alpha, beta = float(settings["spectrum_exponent"]), float(settings["target_exponent"])
+    modes = power_law_modes(int(settings["dimension"]), 2 * alpha, 2 * (alpha + beta))
+    drawn, shifted = settings["students_draw"], settings["tested_exponent"]
+    student = Student(
+        modes=modes,
+        samples=settings["samples"] or np.inf,
+        features=settings["width"] or np.inf,
+        noise=float(settings["noise"]),
+        descent=LinearDescent(
+            float(settings["learning_rate"]), settings["momentum"] or 0.0, settings["optimizer"] == "gradient_flow"
+        ),
+        batch_size=settings["batch_size"] or np.inf,
+        students=int(settings["students"]),
+        own_features=drawn != "samples",
+        own_samples=drawn != "features",
+        tested=None if shifted is None else modes.variance ** (float(shifted) / alpha),
+    )
+    return StudentTheory(student, horizon)

@@ -11,7 +11,8 @@ import pytest
 from isoflop.lakehouse.models.linear_descent import LinearDescent
 from isoflop.queries.theory.dmft_random_features import DMFT_RANDOM_FEATURES
 from isoflop.queries.theory.equivalents import Array, Modes, power_law_modes, renormalized
-from isoflop.queries.theory.student_losses import Student, StudentTheory
+from isoflop.queries.theory.student_losses import StudentTheory
+from isoflop.queries.theory.student_pairs import Student
 from isoflop.workers import TrainOptions
 from isoflop.workers.families import RandomFeatures
 

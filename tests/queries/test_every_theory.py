@@ -28,6 +28,12 @@ RUNS: dict[str, list[dict[str, object]]] = {
         {**MODES, "width": 14, "samples": 20, "batch_size": 2, "optimizer": "gradient_descent", "steps": 200},
         {**MODES, "width": 15, "batch_size": 2, "optimizer": "momentum", "momentum": 0.4, "steps": 200},
     ],
+    "linear_sgd": [
+        {**MODES, "width": 12, "samples": 20, "batch_size": 2, "steps": 200, "noise": 0.1},
+        {**MODES, "width": None, "samples": 20, "steps": 200, "test_spectrum_exponent": 0.2},
+        {**MODES, "width": 13, "batch_size": 2, "steps": 200},
+        {**MODES, "width": 14, "batch_size": 2, "steps": 200, "test_spectrum_exponent": 1.0},
+    ],
 }
 CASES = [(theory, settings) for theory in THEORIES for settings in RUNS[theory.family]]
 AT = np.array([0, 1, 2, 7, 100, 100_000])

@@ -51,9 +51,6 @@ class LinearSgd(PackedFamily):
         default=None, ge=0, description="alpha of the data that are tested on; by default that of the task"
     )
 
-    students: ClassVar[int] = 1
-    students_draw: ClassVar[Literal["features", "samples", "both"]] = "features"
-
     @model_validator(mode="after")
     def _fits_together(self) -> Self:
         if self.samples is None and self.batch_size is None:
@@ -67,6 +64,16 @@ class LinearSgd(PackedFamily):
         found = self.batch_size or self.samples
         assert found is not None
         return found
+
+    @property
+    def students(self) -> int:
+        """One student."""
+        return 1
+
+    @property
+    def students_draw(self) -> Literal["features", "samples", "both"]:
+        """What a second one would have of its own."""
+        return "features"
 
     @property
     def descent(self) -> LinearDescent:

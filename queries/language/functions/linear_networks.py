@@ -137,7 +137,7 @@ SGD_LOSSES = TableFunction(
     purpose=(
         "Test and train loss of minibatch SGD that goes over the same samples again and again, for random features of "
         "power-law data: the mean over draws of samples, features and batches, which are drawn with replacement. "
-        "Steps are 5,000 at most."
+        "Steps are 20,000 at most."
     ),
     module="isoflop.queries.theory.two_point",
     source="Atanasov et al. 2025 (arXiv:2502.05074)",
