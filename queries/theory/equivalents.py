@@ -60,16 +60,24 @@ class Modes:
         return found
 
 
-def power_law_modes(size: int, variance_exponent: float, power_exponent: float) -> Modes:
+def power_law_modes(
+    size: int,
+    variance_exponent: float,
+    power_exponent: float,
+    *,
+    exact: int = EXACT_MODES,
+    per_decade: int = PANELS_PER_DECADE,
+) -> Modes:
     """Return the modes k = 1..size with variance k^-variance_exponent and power k^-power_exponent.
 
-    The first hundred are themselves; the others are nodes of an integral over the logarithm of k.
+    The first `exact` are themselves; the others are nodes of an integral over the logarithm of k, by so many panels a
+    decade.
     """
-    number = np.arange(1, min(size, EXACT_MODES) + 1, dtype=np.float64)
+    number = np.arange(1, min(size, exact) + 1, dtype=np.float64)
     count = np.ones(len(number))
-    if size > EXACT_MODES:
-        low, high = np.log(EXACT_MODES + 0.5), np.log(size + 0.5)
-        edges = np.linspace(low, high, int(np.ceil(PANELS_PER_DECADE * (high - low) / np.log(10))) + 1)
+    if size > exact:
+        low, high = np.log(exact + 0.5), np.log(size + 0.5)
+        edges = np.linspace(low, high, int(np.ceil(per_decade * (high - low) / np.log(10))) + 1)
         points, weights = np.polynomial.legendre.leggauss(PANEL_NODES)
         half = np.diff(edges)[:, None] / 2
         between = np.exp(half * points + (edges[:-1, None] + half)).ravel()

@@ -34,6 +34,12 @@ RUNS: dict[str, list[dict[str, object]]] = {
         {**MODES, "width": 13, "batch_size": 2, "steps": 200},
         {**MODES, "width": 14, "batch_size": 2, "steps": 200, "test_spectrum_exponent": 1.0},
     ],
+    "feature_learning": [
+        {**MODES, "width": 12, "steps": 20},
+        {**MODES, "width": 13, "steps": 20, "richness": 0.3, "samples": 20, "noise": 0.1},
+        {**MODES, "width": 14, "steps": 20, "richness": 0.3, "batch_size": 2},
+        {**MODES, "width": 15, "steps": 200, "richness": 0.0, "samples": 20, "batch_size": 2},
+    ],
 }
 CASES = [(theory, settings) for theory in THEORIES for settings in RUNS[theory.family]]
 AT = np.array([0, 1, 2, 7, 100, 100_000])

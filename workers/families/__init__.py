@@ -4,6 +4,7 @@ from isoflop.workers.families.command import Command
 from isoflop.workers.families.deep_linear import DeepLinear
 from isoflop.workers.families.experiment import Experiment
 from isoflop.workers.families.family import Family
+from isoflop.workers.families.feature_learning import FeatureLearning
 from isoflop.workers.families.find import FAMILIES, find_family, known_families
 from isoflop.workers.families.gradient import GradientFamily
 from isoflop.workers.families.linear_sgd import LinearSgd
@@ -20,6 +21,7 @@ __all__ = [
     "DeepLinear",
     "Experiment",
     "Family",
+    "FeatureLearning",
     "GradientFamily",
     "LinearSgd",
     "PackedExperiment",
