@@ -40,6 +40,18 @@ RUNS: dict[str, list[dict[str, object]]] = {
         {**MODES, "width": 14, "steps": 20, "richness": 0.3, "batch_size": 2},
         {**MODES, "width": 15, "steps": 200, "richness": 0.0, "samples": 20, "batch_size": 2},
     ],
+    "kernel_features": [
+        {"points": 30, "dimension": 2, "features": 200, "sampling": "optimal"},
+        {"points": 30, "dimension": 3, "features": 200, "variance": 0.05},
+        {
+            "points": 20,
+            "dimension": 2,
+            "features": 200,
+            "variance": 2.0,
+            "variance_decay": 1,
+            "representation": "cosine",
+        },
+    ],
 }
 CASES = [(theory, settings) for theory in THEORIES for settings in RUNS[theory.family]]
 AT = np.array([0, 1, 2, 7, 100, 100_000])
@@ -51,7 +63,7 @@ def places(theory: Theory, config: dict[str, object]) -> np.ndarray:
     return AT if theory.name in BEYOND else AT[: int(np.searchsorted(AT, config["steps"], side="right"))]
 
 
-@pytest.fixture(params=CASES, ids=lambda case: f"{case[0].name}-{case[1]['width']}")
+@pytest.fixture(params=CASES, ids=lambda case: f"{case[0].name}-{case[1].get('width', case[1].get('points'))}")
 def case(request: pytest.FixtureRequest) -> tuple[Theory, PackedExperiment, dict[str, object]]:
     """A theory, a run of its family, and the settings that the theory is told."""
     theory, settings = request.param

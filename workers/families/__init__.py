@@ -7,6 +7,7 @@ from isoflop.workers.families.family import Family
 from isoflop.workers.families.feature_learning import FeatureLearning
 from isoflop.workers.families.find import FAMILIES, find_family, known_families
 from isoflop.workers.families.gradient import GradientFamily
+from isoflop.workers.families.kernel_features import KernelFeatures
 from isoflop.workers.families.linear_sgd import LinearSgd
 from isoflop.workers.families.packed import PackedExperiment, PackedFamily, Program
 from isoflop.workers.families.plrf import Plrf
@@ -23,6 +24,7 @@ __all__ = [
     "Family",
     "FeatureLearning",
     "GradientFamily",
+    "KernelFeatures",
     "LinearSgd",
     "PackedExperiment",
     "PackedFamily",
