@@ -18,8 +18,13 @@ Batches of B add their noise: with g_n the echo of a kick, and L the train loss,
 Fresh batches are Gaussian: each direction of curvature z is kicked by (eta^2 / B) (z L + z^2 rho) as well, rho its own
 part of the loss. Node by node that is a recursion of its second moments at two steps.
 
-The scatter is that of the modes as if each v_k were normal and alone: the variance of sum lambda_k v_k^2 is the sum of
-lambda_k^2 (4 m_k^2 s_k^2 + 2 s_k^4); that of the train loss 2 / P of its square, and what batches add in the same way.
+The scatter is that of normal modes: for v_k of mean m_k and variance s_k^2, sum lambda_k v_k^2 has the variance
+sum lambda_k^2 (4 m_k^2 s_k^2 + 2 s_k^4), and as one draw of features or samples moves all modes at once
+
+    4 oint oint p_n p_n (1/N + 1/P) R R~ R' R'~ (sum lambda_k^2 w_k m_k H_k H~_k)^2 / D
+
+with D the determinant of the two equations: exact at first order in time, of the right size later. The train loss has 2
+/ P of its square, and what batches add.
 
 Source: Bordelon et al. 2024 (arXiv:2402.01092) and Atanasov et al. 2025 (arXiv:2502.05074).
 """
@@ -86,8 +91,10 @@ class StudentTheory:
         self._nodes, self._weights = lens(edge, max(longest, 1 / edge), *limits)
         self._at = Resolvents(student, self._nodes)
 
-    def losses(self, at: Steps) -> StudentLosses:
+    def losses(self, at: Steps | Array) -> StudentLosses:
         """Return all losses at (T,) steps from 0 to the horizon; one step's do not depend on the others.
+
+        The flow has losses between its steps too, from the first on.
 
         Raises
         ------
@@ -97,11 +104,11 @@ class StudentTheory:
         test_share, train_share = self._scatter(at)
         return StudentLosses(test, test_share * test, train, train_share * train)
 
-    def means(self, at: Steps) -> tuple[Array, Array]:
+    def means(self, at: Steps | Array) -> tuple[Array, Array]:
         """Return test and train loss alone, (T,) each; as `losses`, in a fraction of the time."""
         student = self._student
         if np.isfinite(student.batch_size):
-            test, train = (curve[at] for curve in self._batched)
+            test, train = (curve[at.astype(np.int64)] for curve in self._batched)
         else:
             test, train = np.array([self._descent(step) for step in at.tolist()]).reshape(-1, 2).T
         if not (np.isfinite(test).all() and np.isfinite(train).all()):
@@ -125,12 +132,12 @@ class StudentTheory:
 
     # The whole gradient
 
-    def _left(self, step: int) -> Complex:
+    def _left(self, step: float) -> Complex:
         """What each node weighs after some steps, (n,)."""
         found: Complex = -self._weights * self._student.descent.unlearned(self._nodes, np.array(step))
         return found
 
-    def _descent(self, step: int) -> tuple[float, float]:
+    def _descent(self, step: float) -> tuple[float, float]:
         left = self._left(step)
         return self._at.own[0].at(left), self._at.own[1].at(left)
 
@@ -193,7 +200,7 @@ class StudentTheory:
 
     # Scatter
 
-    def _scatter(self, at: Steps) -> tuple[Array, Array]:
+    def _scatter(self, at: Steps | Array) -> tuple[Array, Array]:
         """Deviations of test and train loss over these losses, at (T,) steps."""
         drawn = np.sqrt(2 / self._student.samples / (self._student.students if self._student.own_samples else 1))
         test, train = np.zeros(len(at)), np.full(len(at), drawn)
@@ -221,23 +228,35 @@ class StudentTheory:
             heard = self._echoes[:step][::-1].T @ self._batched[1][:step]
             kicked = 2 * ((heard * self._kick * self._at.by_features) @ self._at.inverse).real
         alone = np.maximum(spread, 0.0), np.maximum(kicked, 0.0)
-        trained = self._train_share(mean, *alone)
+        target = np.sqrt(modes.power / modes.variance)
+        trained = self._train_share(step, mean, *alone)
         together = sum(alone)
         if student.students > 1:
             shared = np.maximum(_modal(self._at.shared[1], left, modes.variance), 0.0)
             together = part * together + (1 - part) * shared
         variance = modes.count @ (self._at.tested**2 * (4 * mean**2 * together + 2 * together**2))
+        strength = (part if student.own_features else 1.0) / student.features
+        strength += (part if student.own_samples else 1.0) / student.samples
+        variance += self._coupled(step, self._at.tested * mean * target, strength)
         return float(np.sqrt(variance) / (modes.count @ (self._at.tested * (mean**2 + together)))), trained
 
-    def _train_share(self, mean: Array, spread: Array, kicked: Array) -> float:
+    def _coupled(self, step: int, weight: Array, strength: float) -> float:
+        """What modes that scatter together add to a variance."""
+        coupled = self._at.together(self._student.modes.variance * weight, strength)
+        return 4 * max(coupled.at(self._left(step)), 0.0)
+
+    def _train_share(self, step: int, mean: Array, spread: Array, kicked: Array) -> float:
         """What features and batches do to one student's train loss; all of it where data have no end."""
         student, modes = self._student, self._student.modes
         total = float(modes.count @ (modes.variance * (mean**2 + spread + kicked))) + student.noise
+        coupled = 0.0
         if np.isfinite(student.samples):
             mean, spread = np.sqrt(mean**2 + spread), kicked  # the samples' own part is another
         else:
             spread = spread + kicked
-        variance = modes.count @ (modes.variance**2 * (4 * mean**2 * spread + 2 * spread**2))
+            target = np.sqrt(modes.power / modes.variance)
+            coupled = self._coupled(step, modes.variance * mean * target, 1 / student.features)
+        variance = coupled + modes.count @ (modes.variance**2 * (4 * mean**2 * spread + 2 * spread**2))
         return float(np.sqrt(variance / student.students)) / total
 
 
@@ -251,11 +270,10 @@ def _along(pairs: Pairs, left: Complex) -> Array:
 
 def _modal(moments: Moments, left: Complex, variance: Array) -> Array:
     """The variance (K,) of what is not learned of each mode."""
-    _, first, second = moments
     parts = [
         2
         * (np.einsum("ik,ik->k", left, each.above @ left) + np.einsum("ik,ik->k", left, each.across @ left.conj())).real
-        for each in (first, second)
+        for each in (moments.by_features, moments.by_samples)
     ]
     found: Array = parts[0] + variance * parts[1]
     return found

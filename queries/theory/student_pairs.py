@@ -71,7 +71,21 @@ def outer(values: Complex) -> Pairs:
     return Pairs(np.outer(values, values), np.outer(values, values.conj()))
 
 
-Moments = tuple[Pairs, Pairs, Pairs]
+@dataclass(frozen=True)
+class Moments:
+    """What two students have of second moments; of one student, or of two of an ensemble.
+
+    Parameters
+    ----------
+    noisy : C_0 + noise / s s~
+    by_features, by_samples : G_1 and G_2
+    ladder : determinant of the two equations
+    """
+
+    noisy: Pairs
+    by_features: Pairs
+    by_samples: Pairs
+    ladder: Pairs
 
 
 class Resolvents:
@@ -109,7 +123,7 @@ class Resolvents:
         return Pairs(reals - others + 1j * (mixed + mixed.T), reals + others + 1j * (mixed.T - mixed))
 
     def _moments(self, *, features: bool, samples: bool) -> Moments:
-        """C_0 + noise / s s~, G_1 and G_2; without what two students do not share."""
+        """The moments, without what two students do not share."""
         student, modes = self._student, self._student.modes
         one_feature = 1 / student.features if features else 0.0
         one_sample = 1 / student.samples if samples else 0.0
@@ -127,26 +141,38 @@ class Resolvents:
         loss = (start * (one + d * -1.0) + a * back).over(determinant)
         taught = (back * (one + b * -1.0) + c * start).over(determinant)
         noisy = loss + noise
-        return noisy, by_features * taught * one_feature, by_samples * by_features * noisy * one_sample
+        return Moments(
+            noisy, by_features * taught * one_feature, by_samples * by_features * noisy * one_sample, determinant
+        )
+
+    def together(self, weight: Array, strength: float) -> Pairs:
+        """Return what makes modes scatter together: a rank of one, weighed by (K,) `weight`, of some strength.
+
+        Parameters
+        ----------
+        weight : of H_k H~_k
+        strength : 1 / N + 1 / P, what the draws of features and samples add
+        """
+        rank = self._pairs(weight)
+        return (outer(self.by_samples) * outer(self.by_features) * rank * rank * strength).over(self.own[2].ladder)
 
     def _tested_on(self, moments: Moments) -> Pairs:
-        noisy, first, second = moments
         modes = self._student.modes
         if self._student.tested is None:
             ridges = outer(self._nodes)
-            return noisy + Pairs(-self._student.noise / ridges.above, -self._student.noise / ridges.across)
+            return moments.noisy + Pairs(-self._student.noise / ridges.above, -self._student.noise / ridges.across)
         target = modes.power / modes.variance
         return (
             self._pairs(self.tested * target)
-            + first * self._pairs(self.tested)
-            + second * self._pairs(self.tested * modes.variance)
+            + moments.by_features * self._pairs(self.tested)
+            + moments.by_samples * self._pairs(self.tested * modes.variance)
         )
 
     @cached_property
     def own(self) -> tuple[Pairs, Pairs, Moments]:
         """Test and train loss of one student, and its moments."""
         moments = self._moments(features=True, samples=True)
-        return self._tested_on(moments), outer(self.by_samples) * moments[0], moments
+        return self._tested_on(moments), outer(self.by_samples) * moments.noisy, moments
 
     @cached_property
     def shared(self) -> tuple[Pairs, Moments]:

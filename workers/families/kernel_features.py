@@ -40,7 +40,6 @@ class KernelFeatures(PackedExperiment):
     name: ClassVar[str] = "kernel_features"
     axis: ClassVar[str] = "feature"
     example: ClassVar[Mapping[str, object]] = {"points": 40, "dimension": 3, "features": 64, "sampling": "optimal"}
-    length_settings: ClassVar[tuple[str, ...]] = ("features",)
 
     features: int = Field(gt=0, description="m, drawn one after another")
     points: int = Field(ge=2, le=MOST_POINTS, description="n, of the data")
