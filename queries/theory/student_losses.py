@@ -45,7 +45,7 @@ from isoflop.queries.theory.theory import PredictedCurves, Steps
 
 MOST_STEPS = 20_000  # of batches; every one is summed over all before it
 KEPT = 4  # tasks whose integrals are remembered, for runs that differ by their seed; each takes 10 to 100 MB
-SCATTER_PER_DECADE = 4  # steps at which the scatter is computed; between them its share of the loss is interpolated
+SCATTER_PER_DECADE = 2  # steps at which the scatter is computed; between them its share of the loss is interpolated
 
 
 @dataclass(frozen=True)
