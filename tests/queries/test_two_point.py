@@ -8,7 +8,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from isoflop.queries.theory.equivalents import power_law_modes
+from isoflop.lakehouse.models.linear_descent import LinearDescent
+from isoflop.queries.theory.equivalents import Modes, power_law_modes
+from isoflop.queries.theory.student_pairs import Resolvents, Student
 from isoflop.queries.theory.two_point import TWO_POINT, LinearSgd, ridge_losses, sgd_losses
 from isoflop.workers import TrainOptions
 from isoflop.workers.families import LinearSgd as LinearSgdRun
@@ -114,6 +116,30 @@ def test_a_ridge_is_tested_on_data_of_another_spectrum() -> None:
         found.append(tested @ (target - inputs.T @ dual) ** 2)
     assert said == pytest.approx(np.mean(found), rel=0.015)
     assert ridge_losses(asked, ridge)[0] < said / 2, "the shift matters"
+
+
+@pytest.mark.parametrize(("times", "draws", "tolerance"), [(1, 400, 0.015), (4, 80, 0.006), (16, 8, 0.002)])
+def test_two_resolvents_become_more_than_the_product_of_their_limits(times: int, draws: int, tolerance: float) -> None:
+    """tr C s (s + S)^-1 M s~ (s~ + S)^-1 for diagonal C and M, 60 variances repeated, at two complex ridges."""
+    number, ridges = np.arange(1, 61), (0.02 + 0.03j, 0.01 - 0.05j)
+    variance, middle, outside = number**-1.2, 1 / (1 + number / 20), number**-0.5
+    modes = Modes(variance, variance * middle, np.full(60, float(times)))
+    student = Student(
+        modes=modes, samples=30.0 * times, features=np.inf, noise=0.0, descent=LinearDescent(0.1), tested=outside,
+    )  # fmt: skip
+    at = Resolvents(student, -np.array(ridges))
+    said = ridges[0] * ridges[1] * at.own[0].above[0, 1]
+    naive = ridges[0] * ridges[1] * times * np.sum(outside * middle * at.inverse[0] * at.inverse[1])
+    repeated, found = np.tile(variance, times), []
+    for draw in range(draws):
+        inputs = np.random.default_rng(draw).standard_normal((30 * times, 60 * times)) * np.sqrt(repeated)
+        covariance = inputs.T @ inputs / len(inputs)
+        first, second = (np.linalg.inv(covariance + ridge * np.eye(len(repeated))) for ridge in ridges)
+        weighed = np.tile(outside, times)[:, None] * first * np.tile(middle, times)
+        found.append(ridges[0] * ridges[1] * np.sum(weighed * second.T))
+    mean = np.mean(found)
+    assert abs(said / mean - 1) < tolerance
+    assert abs(naive / mean - 1) > 0.03, "each alone is wrong together"
 
 
 RUNS: dict[str, dict[str, Any]] = {
