@@ -30,6 +30,7 @@ CLOSING = 24  # nodes of the segment that closes the contour
 LENS_ANGLE = 0.55  # [rad] of a lens whose height is not limited
 LENS_PANEL = 2.0  # of its angle: Gauss-Legendre of 12 nodes is then off by 1e-9
 THINNEST = 0.06  # [rad]; a thinner lens takes thousands of nodes
+WITHIN = 0.9  # of the height of the region that is damped, at the highest point of a lens
 BEYOND = 0.2  # of the upper edge, between it and the right end of a lens
 STAGE = (
     8.0  # ratio of one ridge to the next on the way from a large one, for which kappa = s, down to the one asked for
@@ -86,13 +87,16 @@ def power_law_modes(
     return Modes(number**-variance_exponent, number**-power_exponent, count)
 
 
-def renormalized(ridge: Complex, modes: Modes, samples: float = np.inf, features: float = np.inf) -> Complex:
+def renormalized(
+    ridge: Complex, modes: Modes, samples: float = np.inf, features: float = np.inf, *, angle: float = ANGLE
+) -> Complex:
     """Return kappa (S,) of each complex ridge s (S,) off the negative axis, by Newton from a large ridge on its ray.
 
     Parameters
     ----------
     ridge : (S,) s; may lie near the negative axis, not on it
     samples, features : D and N; infinite for none
+    angle : [rad] between the ridges and that part of the negative axis where the spectrum is; near it steps are smaller
 
     Raises
     ------
@@ -102,7 +106,8 @@ def renormalized(ridge: Complex, modes: Modes, samples: float = np.inf, features
     total = float(modes.count @ modes.variance)
     largest = np.maximum(LARGE * (total / min(samples, features) + modes.variance.max()), size)
     kappa = direction * largest
-    num_stages = int(np.ceil(np.log(float(np.max(largest / size))) / np.log(STAGE)))
+    stage_length = min(1.0, angle / ANGLE) * np.log(STAGE)
+    num_stages = int(np.ceil(np.log(float(np.max(largest / size))) / stage_length))
     for stage in range(1, num_stages):
         target = direction * largest * (size / largest) ** (stage / num_stages)
         for _ in range(3):  # steps; enough to stay on the branch, the last ridge is solved for to the end
@@ -170,15 +175,15 @@ def wedge(largest: float, longest: float) -> tuple[Complex, Complex]:
 def lens(edge: float, longest: float, limit: float = np.inf, height: float = np.inf) -> tuple[Complex, Complex]:
     """Return nodes z (n,) and weights (n,) of the upper half of a contour with two sharp ends, as `wedge` does.
 
-    It suits what is damped on a bounded region alone, such as steps of descent: between -1 / longest and a point beyond
-    `edge` but not beyond `limit`, never higher than `height`.
+    It suits what is damped on a bounded region alone, such as steps of descent, whose region is an ellipse with its
+    ends at 0 and `limit`: between -1 / longest and a point beyond `edge` but not beyond `limit`, within the ellipse.
 
     Parameters
     ----------
     edge : upper end of the spectrum
     longest : the largest t of exp(-z t), or of (1 - eta z)^(t / eta), that is integrated
     limit : largest real z that is damped
-    height : largest imaginary part that is damped, half-way
+    height : half the height of the ellipse
 
     Raises
     ------
@@ -188,6 +193,8 @@ def lens(edge: float, longest: float, limit: float = np.inf, height: float = np.
         raise ArithmeticError("the largest eigenvalues are not damped: descent diverges")
     left, right = 1 / longest, min(BEYOND * edge, limit - edge)
     middle = (edge + right - left) / 2
+    if np.isfinite(limit):
+        height = WITHIN * height * np.sqrt(1 - (1 - 2 * middle / limit) ** 2)
     angle = min(LENS_ANGLE, float(np.arctan(height / (middle + left))))
     if angle < THINNEST:
         raise ArithmeticError("so much momentum at so large a learning rate leaves no contour to integrate on")

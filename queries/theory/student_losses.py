@@ -44,6 +44,8 @@ from isoflop.queries.theory.student_pairs import Moments, Pairs, Resolvents, Stu
 from isoflop.queries.theory.theory import PredictedCurves, Steps
 
 MOST_STEPS = 20_000  # of batches; every one is summed over all before it
+LOUDEST = 1e3  # of what descent leaves at a node; the left end has e, and digits are lost with more
+TRUSTED = 1e-4  # relative, of the integral at step 0, which is known; a wrong branch of kappa misses by per cents
 KEPT = 4  # tasks whose integrals are remembered, for runs that differ by their seed; each takes 10 to 100 MB
 SCATTER_PER_DECADE = 2  # steps at which the scatter is computed; between them its share of the loss is interpolated
 
@@ -89,6 +91,10 @@ class StudentTheory:
             else (2 * (1 + descent.momentum) / descent.rate, (1 - descent.momentum) / descent.rate)
         )
         self._nodes, self._weights = lens(edge, max(longest, 1 / edge), *limits)
+        with np.errstate(over="ignore", invalid="ignore"):
+            loudest = np.max(np.abs(descent.unlearned(self._nodes, np.array(horizon))))
+        if not loudest < LOUDEST:
+            raise ArithmeticError("descent is not damped on the contour: its learning rate is near the largest")
         self._at = Resolvents(student, self._nodes)
 
     def losses(self, at: Steps | Array) -> StudentLosses:
@@ -105,8 +111,15 @@ class StudentTheory:
         return StudentLosses(test, test_share * test, train, train_share * train)
 
     def means(self, at: Steps | Array) -> tuple[Array, Array]:
-        """Return test and train loss alone, (T,) each; as `losses`, in a fraction of the time."""
-        student = self._student
+        """Return test and train loss alone, (T,) each; as `losses`, in a fraction of the time.
+
+        Raises
+        ------
+        ArithmeticError : if batches diverge, or the integral misses the loss that is known before training
+        """
+        student, start = self._student, self._untaught
+        if not abs(self._at.own[0].at(self._left(0)) / start - 1) < TRUSTED:
+            raise ArithmeticError("the integral misses the loss before training: its contour is too thin")
         if np.isfinite(student.batch_size):
             test, train = (curve[at.astype(np.int64)] for curve in self._batched)
         else:
@@ -117,11 +130,16 @@ class StudentTheory:
             pair = np.array([self._at.shared[0].at(self._left(step)) for step in at.tolist()])
             test = test / student.students + (1 - 1 / student.students) * pair
         if at.size and at[0] == 0:  # known without an integral
-            untaught = float(student.modes.count @ (student.modes.power / student.modes.variance * self._at.tested))
             test, train = test.copy(), train.copy()
-            test[at == 0] = untaught
+            test[at == 0] = start
             train[at == 0] = float(student.modes.count @ student.modes.power) + student.noise
         return test, train
+
+    @cached_property
+    def _untaught(self) -> float:
+        """The test loss before training, as a sum over modes."""
+        modes = self._student.modes
+        return float(modes.count @ (modes.power / modes.variance * self._at.tested))
 
     def every_step(self) -> tuple[Array, Array]:
         """Return test and train loss before training and after each step of a single student, (horizon + 1,) each."""

@@ -13,6 +13,8 @@ import numpy as np
 from isoflop.lakehouse.models.linear_descent import LinearDescent
 from isoflop.queries.theory.equivalents import Array, Complex, Modes, renormalized
 
+LEAST_ANGLE = 0.02  # [rad]; below it the way to a ridge takes thousands of steps
+
 
 @dataclass(frozen=True, kw_only=True)
 class Student:
@@ -103,7 +105,8 @@ class Resolvents:
     def __init__(self, student: Student, nodes: Complex) -> None:
         modes = student.modes
         self._student, self._nodes = student, nodes
-        kappa = renormalized(-nodes, modes, student.samples, student.features)
+        highest = float(np.abs(np.angle(nodes[np.argmax(np.abs(nodes.imag))])))  # [rad], over the spectrum
+        kappa = renormalized(-nodes, modes, student.samples, student.features, angle=max(highest, LEAST_ANGLE))
         self.degrees = modes.degrees(kappa)
         self.by_samples, self.by_features = 1 - self.degrees / student.samples, 1 - self.degrees / student.features
         inverse = (self.by_samples * self.by_features)[:, None] * (kappa[:, None] + modes.variance)

@@ -87,6 +87,10 @@ CASES: dict[str, dict[str, Any]] = {
         "dimension": 300, "width": 64, "samples": 150, "noise": 0.1, "optimizer": "momentum", "momentum": 0.8,
         "learning_rate": 0.1, "spectrum_exponent": 0.625, "target_exponent": 0.125,
     },
+    "heavy ball, large steps": {
+        "dimension": 300, "width": 256, "samples": 1200, "noise": 0.1, "optimizer": "momentum", "momentum": 0.9,
+        "learning_rate": 0.5, "spectrum_exponent": 0.625, "target_exponent": 0.125,
+    },
     "large steps": {
         "dimension": 300, "width": 64, "samples": 150, "noise": 0.1, "optimizer": "gradient_descent",
         "learning_rate": 0.45, "spectrum_exponent": 0.625, "target_exponent": 0.125,
