@@ -7,7 +7,7 @@ the deviations are, is in `isoflop.queries.theory.student_losses`.
 Means of 60 runs of 64 to 128 features lie within 3.5 of their standard errors, and within 4 per cent where those are
 below 1 per cent; at the turns of heavy balls so fast that their first modes swing they are off by 9 per cent at 128
 features and 6 at 256. Single runs scatter by 10 to 20 per cent at 100 features. The deviation is 0.7 to 1.3 times the
-scatter of the loss, most often within 15 per cent, and least at late times; that of the train loss 0.5 to 1.5 times. A
+scatter of the loss, most often within 15 per cent, and least at late times; that of the train loss 0.6 to 1.7 times. A
 run of batches goes 20,000 steps at most.
 
 Exponents are those of long power laws, with b = 2 alpha and a = 2 (alpha + beta): of time, of width and samples when

@@ -24,7 +24,7 @@ sum lambda_k^2 (4 m_k^2 s_k^2 + 2 s_k^4), and as one draw of features or samples
     4 oint oint p_n p_n (1/N + 1/P) R R~ R' R'~ (sum lambda_k^2 w_k m_k H_k H~_k)^2 / D
 
 with D the determinant of the two equations: exact at first order in time, of the right size later. The train loss has 2
-/ P of its square, and what batches add.
+/ P of its square, and what features and batches add in the same way.
 
 Source: Bordelon et al. 2024 (arXiv:2402.01092) and Atanasov et al. 2025 (arXiv:2502.05074).
 """
@@ -247,7 +247,7 @@ class StudentTheory:
             kicked = 2 * ((heard * self._kick * self._at.by_features) @ self._at.inverse).real
         alone = np.maximum(spread, 0.0), np.maximum(kicked, 0.0)
         target = np.sqrt(modes.power / modes.variance)
-        trained = self._train_share(step, mean, *alone)
+        trained = self._train_share(step, left, mean, *alone)
         together = sum(alone)
         if student.students > 1:
             shared = np.maximum(_modal(self._at.shared[1], left, modes.variance), 0.0)
@@ -263,18 +263,14 @@ class StudentTheory:
         coupled = self._at.together(self._student.modes.variance * weight, strength)
         return 4 * max(coupled.at(self._left(step)), 0.0)
 
-    def _train_share(self, step: int, mean: Array, spread: Array, kicked: Array) -> float:
-        """What features and batches do to one student's train loss; all of it where data have no end."""
+    def _train_share(self, step: int, left: Complex, mean: Array, spread: Array, kicked: Array) -> float:
+        """What features and batches do to train losses; all of it where data have no end."""
         student, modes = self._student, self._student.modes
         total = float(modes.count @ (modes.variance * (mean**2 + spread + kicked))) + student.noise
-        coupled = 0.0
-        if np.isfinite(student.samples):
-            mean, spread = np.sqrt(mean**2 + spread), kicked  # the samples' own part is another
-        else:
-            spread = spread + kicked
-            target = np.sqrt(modes.power / modes.variance)
-            coupled = self._coupled(step, modes.variance * mean * target, 1 / student.features)
-        variance = coupled + modes.count @ (modes.variance**2 * (4 * mean**2 * spread + 2 * spread**2))
+        moved = np.maximum(_modal(self._at.own[2], left, 0 * modes.variance), 0.0) + kicked  # by no samples
+        target = np.sqrt(modes.power / modes.variance)
+        coupled = self._coupled(step, modes.variance * mean * target, 1 / student.features)
+        variance = coupled + modes.count @ (modes.variance**2 * (4 * mean**2 * moved + 2 * moved**2))
         return float(np.sqrt(variance / student.students)) / total
 
 
