@@ -59,6 +59,10 @@ def page() -> str:
     """Return the whole page."""
     sections = [section(theory, importlib.import_module(type(theory).__module__).__doc__ or "") for theory in THEORIES]
     contents = [f"- [`{theory.name}`](#{theory.name}): family `{theory.family}`" for theory in THEORIES]
-    contents += [f"- [`{function.name}`](#{function.name}): table function" for function in TABLE_FUNCTIONS]
+    taken = {theory.name for theory in THEORIES}  # a heading that is there already gets a number
+    contents += [
+        f"- [`{function.name}`](#{function.name}{'-1' if function.name in taken else ''}): table function"
+        for function in TABLE_FUNCTIONS
+    ]
     sections += [function_section(function) for function in TABLE_FUNCTIONS]
     return "\n\n".join([HEAD.rstrip(), "\n".join(contents), *sections]) + "\n"

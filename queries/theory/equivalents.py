@@ -27,6 +27,11 @@ ANGLE = 0.5  # [rad] between a ray of the contour and the spectrum
 PANEL = 1.5  # width in the logarithm of the distance from the apex
 NODES = 12  # of each panel, Gauss-Legendre
 CLOSING = 24  # nodes of the segment that closes the contour
+LENS_ANGLE = 0.55  # [rad] of a lens whose height is not limited
+LENS_PANEL = 2.0  # of its angle: Gauss-Legendre of 12 nodes is then off by 1e-9
+THINNEST = 0.06  # [rad]; a thinner lens takes thousands of nodes
+WITHIN = 0.9  # of the height of the region that is damped, at the highest point of a lens
+BEYOND = 0.2  # of the upper edge, between it and the right end of a lens
 STAGE = (
     8.0  # ratio of one ridge to the next on the way from a large one, for which kappa = s, down to the one asked for
 )
@@ -56,16 +61,24 @@ class Modes:
         return found
 
 
-def power_law_modes(size: int, variance_exponent: float, power_exponent: float) -> Modes:
+def power_law_modes(
+    size: int,
+    variance_exponent: float,
+    power_exponent: float,
+    *,
+    exact: int = EXACT_MODES,
+    per_decade: int = PANELS_PER_DECADE,
+) -> Modes:
     """Return the modes k = 1..size with variance k^-variance_exponent and power k^-power_exponent.
 
-    The first hundred are themselves; the others are nodes of an integral over the logarithm of k.
+    The first `exact` are themselves; the others are nodes of an integral over the logarithm of k, by so many panels a
+    decade.
     """
-    number = np.arange(1, min(size, EXACT_MODES) + 1, dtype=np.float64)
+    number = np.arange(1, min(size, exact) + 1, dtype=np.float64)
     count = np.ones(len(number))
-    if size > EXACT_MODES:
-        low, high = np.log(EXACT_MODES + 0.5), np.log(size + 0.5)
-        edges = np.linspace(low, high, int(np.ceil(PANELS_PER_DECADE * (high - low) / np.log(10))) + 1)
+    if size > exact:
+        low, high = np.log(exact + 0.5), np.log(size + 0.5)
+        edges = np.linspace(low, high, int(np.ceil(per_decade * (high - low) / np.log(10))) + 1)
         points, weights = np.polynomial.legendre.leggauss(PANEL_NODES)
         half = np.diff(edges)[:, None] / 2
         between = np.exp(half * points + (edges[:-1, None] + half)).ravel()
@@ -74,13 +87,16 @@ def power_law_modes(size: int, variance_exponent: float, power_exponent: float) 
     return Modes(number**-variance_exponent, number**-power_exponent, count)
 
 
-def renormalized(ridge: Complex, modes: Modes, samples: float = np.inf, features: float = np.inf) -> Complex:
+def renormalized(
+    ridge: Complex, modes: Modes, samples: float = np.inf, features: float = np.inf, *, angle: float = ANGLE
+) -> Complex:
     """Return kappa (S,) of each complex ridge s (S,) off the negative axis, by Newton from a large ridge on its ray.
 
     Parameters
     ----------
     ridge : (S,) s; may lie near the negative axis, not on it
     samples, features : D and N; infinite for none
+    angle : [rad] between the ridges and that part of the negative axis where the spectrum is; near it steps are smaller
 
     Raises
     ------
@@ -90,7 +106,8 @@ def renormalized(ridge: Complex, modes: Modes, samples: float = np.inf, features
     total = float(modes.count @ modes.variance)
     largest = np.maximum(LARGE * (total / min(samples, features) + modes.variance.max()), size)
     kappa = direction * largest
-    num_stages = int(np.ceil(np.log(float(np.max(largest / size))) / np.log(STAGE)))
+    stage_length = min(1.0, angle / ANGLE) * np.log(STAGE)
+    num_stages = int(np.ceil(np.log(float(np.max(largest / size))) / stage_length))
     for stage in range(1, num_stages):
         target = direction * largest * (size / largest) ** (stage / num_stages)
         for _ in range(3):  # steps; enough to stay on the branch, the last ridge is solved for to the end
@@ -153,3 +170,41 @@ def wedge(largest: float, longest: float) -> tuple[Complex, Complex]:
     nodes = np.concatenate([-apex + apex * np.expm1(place) * ray, corner.real + 1j * height])
     steps = np.concatenate([-length * ray, 1j * corner.imag * weights / 2])
     return nodes, steps / (2j * np.pi)
+
+
+def lens(edge: float, longest: float, limit: float = np.inf, height: float = np.inf) -> tuple[Complex, Complex]:
+    """Return nodes z (n,) and weights (n,) of the upper half of a contour with two sharp ends, as `wedge` does.
+
+    It suits what is damped on a bounded region alone, such as steps of descent, whose region is an ellipse with its
+    ends at 0 and `limit`: between -1 / longest and a point beyond `edge` but not beyond `limit`, within the ellipse.
+
+    Parameters
+    ----------
+    edge : upper end of the spectrum
+    longest : the largest t of exp(-z t), or of (1 - eta z)^(t / eta), that is integrated
+    limit : largest real z that is damped
+    height : half the height of the ellipse
+
+    Raises
+    ------
+    ArithmeticError : if nothing beyond the spectrum is damped, or the lens would be too thin
+    """
+    if limit <= edge:
+        raise ArithmeticError("the largest eigenvalues are not damped: descent diverges")
+    left, right = 1 / longest, min(BEYOND * edge, limit - edge)
+    middle = (edge + right - left) / 2
+    if np.isfinite(limit):
+        height = WITHIN * height * np.sqrt(1 - (1 - 2 * middle / limit) ** 2)
+    angle = min(LENS_ANGLE, float(np.arctan(height / (middle + left))))
+    if angle < THINNEST:
+        raise ArithmeticError("so much momentum at so large a learning rate leaves no contour to integrate on")
+    points, weights = np.polynomial.legendre.leggauss(NODES)
+    nodes, steps = [], []
+    for apex, start, turn in ((left, -left, np.exp(1j * angle)), (right, edge + right, -np.exp(-1j * angle))):
+        end = np.log1p((middle + left) / np.cos(angle) / apex)
+        edges = np.linspace(0, end, max(2, int(np.ceil(end / (LENS_PANEL * angle)))) + 1)
+        half = np.diff(edges)[:, None] / 2
+        place = (half * points + (edges[:-1, None] + half)).ravel()
+        nodes.append(start + apex * np.expm1(place) * turn)
+        steps.append((half * weights).ravel() * apex * np.exp(place) * turn * (-1 if start < 0 else 1))
+    return np.concatenate(nodes), np.concatenate(steps) / (2j * np.pi)

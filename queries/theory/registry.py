@@ -6,12 +6,22 @@ import functools
 from importlib.metadata import entry_points
 
 from isoflop.lakehouse.errors import UnknownName, UsageError, did_you_mean
+from isoflop.queries.theory.dmft_random_features import DMFT_RANDOM_FEATURES
+from isoflop.queries.theory.feature_errors import OPTIMAL_FEATURE_BOUND
+from isoflop.queries.theory.rich_training import RICH_TRAINING
 from isoflop.queries.theory.theory import Theory
+from isoflop.queries.theory.two_point import TWO_POINT
 from isoflop.queries.theory.volterra_plrf import VOLTERRA_PLRF
 
 GROUP = "isoflop.theories"  # entry-point group; each entry names a theory object
 
-THEORIES: tuple[Theory, ...] = (VOLTERRA_PLRF,)
+THEORIES: tuple[Theory, ...] = (
+    VOLTERRA_PLRF,
+    DMFT_RANDOM_FEATURES,
+    TWO_POINT,
+    RICH_TRAINING,
+    OPTIMAL_FEATURE_BOUND,
+)
 
 
 def known_theories() -> dict[str, Theory]:

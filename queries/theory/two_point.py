@@ -1,8 +1,8 @@
-"""Train and test loss of minibatch SGD on a fixed set of samples, for random features of power-law data.
+"""Train and test loss of SGD on linear and random-feature regression, averaged over samples, features and batches.
 
-P samples x of variances lambda_k with labels y = w . x + noise are learned by N random features phi = A x / sqrt(N), in
-batches of B drawn with replacement, theta <- theta + (eta / B) sum phi (y - theta . phi). With F and F_train the curves
-of full-batch gradient descent, the noise of the batches adds
+P samples x of variances lambda_k with labels y = w . x + noise are learned by N random features phi = A x / sqrt(N), or
+by the modes themselves, in batches of B drawn with replacement, theta <- theta + (eta / B) sum phi (y - theta . phi);
+all samples at once, or fresh ones at every step. With F and F_train the curves of the whole gradient, batches add
 
     train(n) = F_train(n) + sum_{m<n} K_train(n-1-m) train(m)       test(n) = F(n) + sum_{m<n} K(n-1-m) train(m)
 
@@ -14,22 +14,29 @@ R' = 1 - df / N, H_k = 1 / (R R' (kappa + lambda_k)),
 
 F and F_train are integrals over two contours of what two resolvents become together, not each alone: C_0, the test
 loss, and C_2 solve two linear equations at each pair (s, s~), whose sums are over modes of H_k H_k~; C_1 = R R~ (C_0 +
-noise / s s~) is the train loss. The noise of a batch is taken as the mean train loss times the covariance, which holds
-for B well below P.
+noise / s s~) is the train loss. On data of other variances the test loss is another sum of the same modes, and so is
+K. The noise of a batch is taken as the mean train loss times the covariance, which holds for B well below P; fresh
+batches are exact, those tested on other data but for a share of 1 / B of the noise along a mode's own part.
+
+Means of 60 runs lie within 3.5 of their standard errors. The deviation is that of `dmft_random_features`, 0.7 to 1.3
+times the scatter of single runs. A run of batches goes 20,000 steps at most.
 
 Source: Atanasov et al. 2025 (arXiv:2502.05074), rederived; loss without the noise of labels where it is a test loss.
 """
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
-from isoflop.queries.theory.equivalents import Array, Complex, Modes, renormalized, upper_edge, wedge
-
-EDGE = 1.2  # of the contour over the largest eigenvalue
-MOST_STEPS = 5000  # of which every one is summed over all before it
+from isoflop.lakehouse.models.linear_descent import LinearDescent
+from isoflop.queries.theory.equivalents import Array, Modes
+from isoflop.queries.theory.student_losses import MOST_STEPS, StudentTheory, predicted_losses
+from isoflop.queries.theory.student_pairs import Resolvents, Student
+from isoflop.queries.theory.theory import PredictedCurves, Steps, Theory
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -68,49 +75,16 @@ class Losses:
     train: Array
 
 
-@dataclass(frozen=True)
-class _Point:
-    """What one resolvent becomes at (n,) ridges."""
+def ridge_losses(task: LinearSgd, ridge: float, tested: Array | None = None) -> tuple[float, float]:
+    """Return test and train loss of regression with a ridge > 0 on the covariance.
 
-    ridge: Complex
-    degrees: Complex
-    by_samples: Complex  # R
-    by_features: Complex  # R'
-    inverse: Complex  # H, (n, K)
-
-
-def _points(task: LinearSgd, ridge: Complex) -> _Point:
-    kappa = renormalized(ridge, task.modes, task.samples, task.features)
-    degrees = task.modes.degrees(kappa)
-    one, other = 1 - degrees / task.samples, 1 - degrees / task.features
-    inverse = 1 / ((one * other)[:, None] * (kappa[:, None] + task.modes.variance))
-    return _Point(ridge, degrees, one, other, inverse)
-
-
-def pair_losses(task: LinearSgd, ridge: Complex) -> tuple[Complex, Complex]:
-    """Return C_0 and C_1, (n, n) each, at all pairs of (n,) ridges.
-
-    s s~ C_0 at s = s~ is the test loss of regression with the ridge s on the covariance, C_1 its train loss.
+    Parameters
+    ----------
+    tested : (K,) variances of the data that are tested on; those of the modes by default
     """
-    at, modes = _points(task, ridge), task.modes
-
-    def pairs(weight: Array) -> Complex:
-        found: Complex = (at.inverse * (weight * modes.count)) @ at.inverse.T
-        return found
-
-    flat, curved = pairs(modes.variance), pairs(modes.variance**2)
-    samples = np.outer(at.by_samples, at.by_samples)
-    features = np.outer(at.by_features, at.by_features)
-    ridges = np.outer(ridge, ridge)
-    noise = task.noise / ridges
-    from_samples = features * samples * curved / task.samples
-    to_both = -features * flat / task.features
-    first = pairs(modes.power) + from_samples * noise
-    back = -ridges * samples * flat / task.samples
-    own = 1 - samples * features * curved / task.features
-    second = samples * pairs(modes.variance * modes.power) - back * noise
-    test = (first * own - to_both * second) / ((1 - from_samples) * own - to_both * back)
-    return test, samples * (test + noise)
+    at = Resolvents(_student(task, tested), np.array([-ridge + 0j]))
+    test, train, _ = at.own
+    return ridge**2 * float(test.above[0, 0].real), ridge**2 * float(train.above[0, 0].real)
 
 
 def sgd_losses(task: LinearSgd, steps: int) -> Losses:
@@ -118,30 +92,48 @@ def sgd_losses(task: LinearSgd, steps: int) -> Losses:
 
     Raises
     ------
-    ArithmeticError : if SGD diverges at this learning rate, or for more than 5,000 steps
+    ArithmeticError : if SGD diverges at this learning rate, or for more than 20,000 steps
     """
     if steps > MOST_STEPS:
         raise ArithmeticError(f"{steps} steps; at most {MOST_STEPS}")
-    rate, count = task.learning_rate, np.arange(steps + 1)
-    largest = EDGE * upper_edge(task.modes, task.features, task.samples)
-    if rate * largest >= 2 * EDGE:
-        raise ArithmeticError(f"at the learning rate {rate:.3g} gradient descent diverges")
-    upper, weight = wedge(largest, rate * max(steps, 1))
-    nodes, weights = np.concatenate([upper, upper.conj()]), np.concatenate([weight, weight.conj()])
-    decay = np.log1p(-rate * nodes)
-    powers = np.exp(count[:, None] * decay) * -weights  # (T, n)
-    test, train = (np.einsum("ti,ti->t", powers @ pair, powers).real for pair in pair_losses(task, -nodes))
-    if not np.isfinite(task.batch_size):
-        return Losses(test, train)
-    at = _points(task, -nodes)
-    squares = np.exp(2 * count[:, None] * decay) * -weights * nodes * rate**2 / task.batch_size
-    kernel_train = (squares @ at.degrees).real
-    kernel_test = (squares @ (at.by_features * (at.inverse @ (task.modes.count * task.modes.variance)))).real
-    assert kernel_train[0] > 0
-    for step in range(1, steps + 1):
-        train[step] += kernel_train[:step][::-1] @ train[:step]
-    for step in range(1, steps + 1):
-        test[step] += kernel_test[:step][::-1] @ train[:step]
+    test, train = StudentTheory(_student(task), steps).every_step()
     if not np.isfinite(train).all():
-        raise ArithmeticError(f"at the learning rate {rate:.3g} SGD diverges")
+        raise ArithmeticError(f"at the learning rate {task.learning_rate:.3g} SGD diverges")
     return Losses(test, train)
+
+
+def _student(task: LinearSgd, tested: Array | None = None) -> Student:
+    return Student(
+        modes=task.modes,
+        samples=task.samples,
+        features=task.features,
+        noise=task.noise,
+        descent=LinearDescent(task.learning_rate),
+        batch_size=task.batch_size,
+        tested=tested,
+    )
+
+
+class TwoPoint(Theory):
+    """Atanasov et al.'s losses of `linear_sgd`."""
+
+    name = "two_point"
+    family = "linear_sgd"
+    fields = (
+        "dimension", "width", "samples", "batch_size", "noise", "spectrum_exponent", "target_exponent", "learning_rate",
+        "test_spectrum_exponent",
+    )  # fmt: skip
+    optional_fields = ("width", "samples", "batch_size", "test_spectrum_exponent")
+    metrics: Mapping[str, str] = {"loss": "1", "train_loss": "1"}
+    source = "Atanasov et al. 2025 (arXiv:2502.05074)"
+
+    def predict(self, config: Mapping[str, Any], at: Steps) -> PredictedCurves:
+        """Return expected losses and deviations at (T,) steps."""
+        horizon = max(int(config["steps"]), int(at.max(initial=1)))
+        settings = {field: config.get(field) for field in self.fields}
+        tested = settings.pop("test_spectrum_exponent")
+        alone = {"students": 1, "students_draw": "features", "optimizer": "gradient_descent", "momentum": None}
+        return predicted_losses(horizon, at, **settings, **alone, tested_exponent=tested)
+
+
+TWO_POINT = TwoPoint()

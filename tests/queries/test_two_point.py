@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pytest
 
-from isoflop.queries.theory.equivalents import power_law_modes
-from isoflop.queries.theory.two_point import LinearSgd, pair_losses, sgd_losses
+from isoflop.lakehouse.models.linear_descent import LinearDescent
+from isoflop.queries.theory.equivalents import Modes, power_law_modes
+from isoflop.queries.theory.student_pairs import Resolvents, Student
+from isoflop.queries.theory.two_point import TWO_POINT, LinearSgd, ridge_losses, sgd_losses
+from isoflop.workers import TrainOptions
+from isoflop.workers.families import LinearSgd as LinearSgdRun
 
 MODES = 300
 
@@ -81,7 +86,7 @@ def test_large_batches_are_gradient_descent_and_noise_falls_as_their_size() -> N
 def test_one_ridge_is_ridge_regression() -> None:
     samples, ridge = 150, 0.02
     asked = task(samples, np.inf, np.inf, 0.1, 0.1)
-    test, train = (pair[0, 0].real for pair in pair_losses(asked, np.array([ridge + 0j])))
+    test, train = ridge_losses(asked, ridge)
     number = np.arange(1, MODES + 1)
     variance = number**-1.25
     target, found = np.sqrt(number**-1.5 / variance), []
@@ -92,8 +97,75 @@ def test_one_ridge_is_ridge_regression() -> None:
         weights = np.linalg.solve(inputs.T @ inputs / samples + ridge * np.eye(MODES), inputs.T @ labels / samples)
         found.append((variance @ (target - weights) ** 2, np.mean((labels - inputs @ weights) ** 2)))
     mean = np.mean(found, axis=0)
-    assert ridge**2 * test == pytest.approx(mean[0], rel=0.03)
-    assert ridge**2 * train == pytest.approx(mean[1], rel=0.03)
+    assert test == pytest.approx(mean[0], rel=0.03)
+    assert train == pytest.approx(mean[1], rel=0.03)
+
+
+def test_a_ridge_is_tested_on_data_of_another_spectrum() -> None:
+    """200 draws of linear regression on variances k^-1.25, tested on k^-0.5."""
+    samples, ridge = 100, 0.01
+    asked = task(samples, np.inf, np.inf, 0.1)
+    number = np.arange(1, MODES + 1)
+    variance, tested = number**-1.25, number**-0.5
+    said = ridge_losses(asked, ridge, asked.modes.variance ** (0.5 / 1.25))[0]
+    target, found = np.sqrt(number**-1.5 / variance), []
+    for draw in range(200):
+        random = np.random.default_rng(draw)
+        inputs = random.standard_normal((samples, MODES)) * np.sqrt(variance)
+        dual = np.linalg.solve(inputs @ inputs.T / samples + ridge * np.eye(samples), inputs @ target / samples)
+        found.append(tested @ (target - inputs.T @ dual) ** 2)
+    assert said == pytest.approx(np.mean(found), rel=0.015)
+    assert ridge_losses(asked, ridge)[0] < said / 2, "the shift matters"
+
+
+@pytest.mark.parametrize(("times", "draws", "tolerance"), [(1, 400, 0.015), (4, 80, 0.006), (16, 8, 0.002)])
+def test_two_resolvents_become_more_than_the_product_of_their_limits(times: int, draws: int, tolerance: float) -> None:
+    """tr C s (s + S)^-1 M s~ (s~ + S)^-1 for diagonal C and M, 60 variances repeated, at two complex ridges."""
+    number, ridges = np.arange(1, 61), (0.02 + 0.03j, 0.01 - 0.05j)
+    variance, middle, outside = number**-1.2, 1 / (1 + number / 20), number**-0.5
+    modes = Modes(variance, variance * middle, np.full(60, float(times)))
+    student = Student(
+        modes=modes, samples=30.0 * times, features=np.inf, noise=0.0, descent=LinearDescent(0.1), tested=outside,
+    )  # fmt: skip
+    at = Resolvents(student, -np.array(ridges))
+    said = ridges[0] * ridges[1] * at.own[0].above[0, 1]
+    naive = ridges[0] * ridges[1] * times * np.sum(outside * middle * at.inverse[0] * at.inverse[1])
+    repeated, found = np.tile(variance, times), []
+    for draw in range(draws):
+        inputs = np.random.default_rng(draw).standard_normal((30 * times, 60 * times)) * np.sqrt(repeated)
+        covariance = inputs.T @ inputs / len(inputs)
+        first, second = (np.linalg.inv(covariance + ridge * np.eye(len(repeated))) for ridge in ridges)
+        weighed = np.tile(outside, times)[:, None] * first * np.tile(middle, times)
+        found.append(ridges[0] * ridges[1] * np.sum(weighed * second.T))
+    mean = np.mean(found)
+    assert abs(said / mean - 1) < tolerance
+    assert abs(naive / mean - 1) > 0.03, "each alone is wrong together"
+
+
+RUNS: dict[str, dict[str, Any]] = {
+    "again and again": {"width": 100, "samples": 200, "batch_size": 1, "learning_rate": 0.15},
+    "noisy labels": {"width": 150, "samples": 100, "batch_size": 4, "noise": 0.2},
+    "all at once": {"samples": 100, "noise": 0.1, "learning_rate": 0.3},
+    "the modes themselves": {"samples": 100, "batch_size": 2},
+    "one pass": {"width": 80, "batch_size": 2, "noise": 0.1},
+    "one pass, other data": {"width": 80, "batch_size": 4, "test_spectrum_exponent": 0.25},
+    "other data": {"samples": 100, "batch_size": 4, "test_spectrum_exponent": 0.25},
+}
+
+
+@pytest.mark.parametrize("case", RUNS)
+def test_runs_of_the_family_lie_where_it_says(case: str) -> None:
+    at, num_runs = np.array([0, 1, 3, 10, 30, 100, 300]), 60
+    settings = {"dimension": 300, "spectrum_exponent": 0.625, "target_exponent": 0.125, "steps": 300, **RUNS[case]}
+    runs = [LinearSgdRun.parse({**settings, "seed": seed}) for seed in range(num_runs)]
+    program = LinearSgdRun.program(runs, LinearSgdRun.device(TrainOptions()))
+    said = TWO_POINT.predict({**runs[0].config(), "steps": 300, "seed": 0}, at)
+    for t in range(1, len(at)):
+        program.advance(int(at[t] - at[t - 1]))
+        for metric, losses in program.measure().items():
+            distance = (losses.mean() - said.mean[metric][t]) / (losses.std() / np.sqrt(num_runs))
+            assert abs(distance) < 3.5, (at[t], metric, distance)
+            assert 0.5 < said.deviation[metric][t] / losses.std() < 1.7, (at[t], metric)
 
 
 def test_infinitely_many_samples_and_features_leave_each_mode_alone() -> None:

@@ -1,7 +1,14 @@
 """What experiments are put together from: optimizers, tasks, parametrizations, number formats; each a small config."""
 
 from isoflop.workers.components.component import Component, Scalar, choices_of, components_of
-from isoflop.workers.components.descent import AnyDescent, GradientDescent, GradientFlow
+from isoflop.workers.components.descent import (
+    AnyDescent,
+    ExactFlow,
+    GradientDescent,
+    GradientFlow,
+    HeavyBall,
+    LinearModelDescent,
+)
 from isoflop.workers.components.optimizers import AdamW, AnyOptimizer, Lion, Muon, Optimizer, Sgd
 from isoflop.workers.components.parametrization import (
     AnyParametrization,
@@ -16,7 +23,7 @@ from isoflop.workers.components.parametrization import (
     Standard,
 )
 from isoflop.workers.components.precision import Precision
-from isoflop.workers.components.teacher import DecayingTeacher, Teacher
+from isoflop.workers.components.teacher import DecayingTeacher, RoughTeacher, Teacher
 
 __all__ = [
     "AdamW",
@@ -27,8 +34,11 @@ __all__ = [
     "Component",
     "DecayingTeacher",
     "DepthMup",
+    "ExactFlow",
     "GradientDescent",
     "GradientFlow",
+    "HeavyBall",
+    "LinearModelDescent",
     "Lion",
     "Muon",
     "Mup",
@@ -37,6 +47,7 @@ __all__ = [
     "Parametrization",
     "Precision",
     "RoleWeight",
+    "RoughTeacher",
     "Scalar",
     "Scaling",
     "Sgd",

@@ -22,3 +22,9 @@ class DecayingTeacher(Teacher):
     """A teacher whose modes do fall."""
 
     spectrum_exponent: float = Field(gt=0, description="alpha, of the data's standard deviations")
+
+
+class RoughTeacher(DecayingTeacher):
+    """A decaying teacher of any target: one whose coefficients grow from mode to mode makes a hard task."""
+
+    target_exponent: float = Field(description="beta, of the target's coefficients; negative where they grow")

@@ -4,10 +4,14 @@ from isoflop.workers.families.command import Command
 from isoflop.workers.families.deep_linear import DeepLinear
 from isoflop.workers.families.experiment import Experiment
 from isoflop.workers.families.family import Family
+from isoflop.workers.families.feature_learning import FeatureLearning
 from isoflop.workers.families.find import FAMILIES, find_family, known_families
 from isoflop.workers.families.gradient import GradientFamily
+from isoflop.workers.families.kernel_features import KernelFeatures
+from isoflop.workers.families.linear_sgd import LinearSgd
 from isoflop.workers.families.packed import PackedExperiment, PackedFamily, Program
 from isoflop.workers.families.plrf import Plrf
+from isoflop.workers.families.random_features import RandomFeatures
 from isoflop.workers.families.refusal import ConfigError
 from isoflop.workers.families.transformer import Transformer
 
@@ -18,11 +22,15 @@ __all__ = [
     "DeepLinear",
     "Experiment",
     "Family",
+    "FeatureLearning",
     "GradientFamily",
+    "KernelFeatures",
+    "LinearSgd",
     "PackedExperiment",
     "PackedFamily",
     "Plrf",
     "Program",
+    "RandomFeatures",
     "Transformer",
     "find_family",
     "known_families",

@@ -9,12 +9,17 @@ from isoflop.lakehouse.errors import UsageError, did_you_mean
 from isoflop.workers.families.command import Command
 from isoflop.workers.families.deep_linear import DeepLinear
 from isoflop.workers.families.experiment import Experiment
+from isoflop.workers.families.feature_learning import FeatureLearning
+from isoflop.workers.families.kernel_features import KernelFeatures
+from isoflop.workers.families.linear_sgd import LinearSgd
 from isoflop.workers.families.plrf import Plrf
+from isoflop.workers.families.random_features import RandomFeatures
 from isoflop.workers.families.transformer import Transformer
 
 GROUP = "isoflop.families"  # entry-point group; each entry names a subclass of Experiment
 
-FAMILIES: dict[str, type[Experiment]] = {family.name: family for family in (Transformer, Plrf, DeepLinear, Command)}
+BUILT_IN = (Transformer, Plrf, RandomFeatures, LinearSgd, FeatureLearning, DeepLinear, KernelFeatures, Command)
+FAMILIES: dict[str, type[Experiment]] = {family.name: family for family in BUILT_IN}
 
 
 def known_families() -> dict[str, type[Experiment]]:

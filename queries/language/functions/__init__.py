@@ -7,7 +7,13 @@ is imported when it is called.
 from __future__ import annotations
 
 from isoflop.queries.language.functions.function import Argument, TableFunction, Value
-from isoflop.queries.language.functions.linear_networks import FEATURE_BOUNDS, RICH_CURVES, RICH_EXPONENTS, SGD_LOSSES
+from isoflop.queries.language.functions.linear_networks import (
+    FEATURE_BOUNDS,
+    RANDOM_FEATURE_LOSSES,
+    RICH_CURVES,
+    RICH_EXPONENTS,
+    SGD_LOSSES,
+)
 from isoflop.queries.language.functions.random_features import PHASE_CURVES, PHASES, REGIMES
 
 TABLE_FUNCTIONS: tuple[TableFunction, ...] = (
@@ -16,6 +22,7 @@ TABLE_FUNCTIONS: tuple[TableFunction, ...] = (
     REGIMES,
     RICH_EXPONENTS,
     RICH_CURVES,
+    RANDOM_FEATURE_LOSSES,
     SGD_LOSSES,
     FEATURE_BOUNDS,
 )

@@ -65,6 +65,37 @@ def _sgd_losses(asked: Asked) -> list[Row]:
     return found
 
 
+def _random_feature_losses(asked: Asked) -> list[Row]:
+    import numpy as np
+
+    from isoflop.lakehouse.models.linear_descent import LinearDescent
+    from isoflop.queries.theory.equivalents import power_law_modes
+    from isoflop.queries.theory.student_losses import StudentTheory
+    from isoflop.queries.theory.student_pairs import Student
+
+    names = ("spectrum", "target", "samples", "features")
+    tasks: dict[tuple[float, ...], list[int]] = {}
+    for place, row in enumerate(asked):
+        settings = *(number(row[name]) for name in names), row["noise"] or 0.0, row["modes"] or USUAL_MODES
+        tasks.setdefault(settings, []).append(place)
+    found: list[Row] = [{} for _ in asked]
+    for (spectrum, target, samples, features, noise, modes), places in tasks.items():
+        times = np.array([number(asked[place]["time"]) for place in places])
+        unit = float(times[times > 0].min(initial=np.inf)) if times.any() else 1.0
+        student = Student(
+            modes=power_law_modes(int(modes), spectrum, target), samples=samples, features=features, noise=noise,
+            descent=LinearDescent(unit, is_flow=True),
+        )  # fmt: skip
+        at = np.unique(times)
+        losses = StudentTheory(student, int(np.ceil(at[-1] / unit))).losses(at / unit)
+        for place, position in zip(places, np.searchsorted(at, times).tolist(), strict=True):
+            found[place] = {
+                "modes": int(modes), "noise": noise, "test": float(losses.test[position]),
+                "train": float(losses.train[position]), "deviation": float(losses.test_deviation[position]),
+            }  # fmt: skip
+    return found
+
+
 def _feature_bounds(asked: Asked) -> list[Row]:
     from isoflop.queries.theory.kernel_features import gaussian_errors
 
@@ -137,7 +168,7 @@ SGD_LOSSES = TableFunction(
     purpose=(
         "Test and train loss of minibatch SGD that goes over the same samples again and again, for random features of "
         "power-law data: the mean over draws of samples, features and batches, which are drawn with replacement. "
-        "Steps are 5,000 at most."
+        "Steps are 20,000 at most."
     ),
     module="isoflop.queries.theory.two_point",
     source="Atanasov et al. 2025 (arXiv:2502.05074)",
@@ -163,6 +194,31 @@ SGD_LOSSES = TableFunction(
         "FROM sgd_losses(1.25, 1.5, 200, 100, [1, 4], 0.15, [0, 100, 600])",
     ),
     mistakes=("FROM sgd_losses(1.25, 1.5, 200, 100, 1, 5, 100)",),
+)
+RANDOM_FEATURE_LOSSES = TableFunction(
+    name="random_feature_losses",
+    purpose=(
+        "Test and train loss of the flow of random features over time, width and data together: the mean over draws of "
+        "features and samples, and the standard deviation of one draw. What runs of `random_features` are predicted by."
+    ),
+    module="isoflop.queries.theory.student_losses",
+    source="Bordelon et al. 2024 (arXiv:2402.01092)",
+    arguments=(
+        *SGD_LOSSES.arguments[:4],
+        Argument("time", "t, learning rate times steps", may_be_zero=True),
+        *SGD_LOSSES.arguments[-2:],
+    ),
+    columns={
+        "test": "without the noise of labels [target^2]",
+        "train": "with it [target^2]",
+        "deviation": "of the test loss of one draw, about 0.7 to 1.3 times its scatter [target^2]",
+    },
+    rows=_random_feature_losses,
+    examples=(
+        "SELECT features, samples, time, round(test, 4) AS test, round(train, 4) AS train\n"
+        "FROM random_feature_losses(1.5, 1.75, [100, 1000], [64, 256], [10, 1000])",
+    ),
+    mistakes=("FROM random_feature_losses(0.9, 1.75, 100, 64, 10)",),
 )
 FEATURE_BOUNDS = TableFunction(
     name="feature_bounds",
