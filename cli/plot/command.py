@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-import contextlib
-import tempfile
-from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from isoflop.cli.completing import complete_law_or_run
-from isoflop.cli.options import LakeOption, read_size
+from isoflop.cli.options import LakeOption, lake_or_empty, read_size
 
 if TYPE_CHECKING:
     from isoflop.cli.plot.figure import Figure
@@ -89,7 +86,7 @@ def plot(
         )
     if not 0 <= level < 1:
         raise UsageError(f"level {level:g} is not a share between 0 and 1", hint="0.95 is 95 per cent")
-    with _lake_of(names or [], lake) as opened:
+    with lake_or_empty(lake, lambda: _needs_no_lake(names or [])) as opened:
         figure = figure_of(opened, names or [], kind, where, x, to, level or None, held_out)
     if out is not None:
         from isoflop.cli.output import note
@@ -100,28 +97,11 @@ def plot(
         print_figure(figure, width, height, is_ascii=ascii)
 
 
-@contextlib.contextmanager
-def _lake_of(names: list[str], address: str | None) -> Iterator[Lakehouse]:
-    """The lake that is named, or an empty one where there is none for what needs none: laws of papers, the phases."""
-    from isoflop.cli.existing import check_exists
-    from isoflop.cli.options import open_lake
+def _needs_no_lake(names: list[str]) -> bool:
+    """Return whether all that is to be drawn comes with the program: laws of papers, the phases."""
     from isoflop.cli.plot.law_card import is_published
-    from isoflop.lakehouse.errors import StoreError
 
-    is_there = True
-    if address is None and names and (names == ["phases"] or all(map(is_published, names))):
-        try:
-            check_exists(address)
-        except StoreError:
-            is_there = False
-    if is_there:
-        with open_lake(address, makes=False) as opened:
-            yield opened
-        return
-    import isoflop
-
-    with tempfile.TemporaryDirectory() as folder, isoflop.open(f"{folder}/empty.duckdb") as opened:
-        yield opened
+    return bool(names) and (names == ["phases"] or all(map(is_published, names)))
 
 
 def figure_of(

@@ -108,7 +108,7 @@ def test_groups_and_formulas(run: Run) -> None:
 
 def test_a_lake_without_laws_says_how_to_make_one(run: Run) -> None:
     assert run("laws")[0] == 3  # a command that reads makes no lake
-    run("sql", "SELECT 1")
+    run("sql", "SHOW LAWS")
     code, _, err = run("laws")
     assert code == 0 and "isoflop fit" in err
     assert "chinchilla" in run("laws", "--forms")[1]
@@ -131,7 +131,7 @@ def test_the_forms_need_no_lake(run: Run, tmp_path: Path) -> None:
     ],
 )
 def test_errors_show_the_statement_and_the_caret(run: Run, arguments: tuple[str, ...], code: int, word: str) -> None:
-    run("sql", "SELECT 1")  # which makes the lake
+    run("sql", "SHOW LAWS")  # which makes the lake
     found, out, err = run(*arguments)
     assert (found, out) == (code, "") and word in err and "Traceback" not in err
 

@@ -88,6 +88,8 @@ class OptimizePlan:
 
         question, node = self._question, replace(self._node, maximize=self._maximize)
         keys, records = self._laws.read()
+        for said in dict.fromkeys(note for record in records for note in record.notes if note.startswith("rounded: ")):
+            question.note(said)
         found = [
             _solved(question, node, record, self._time_law, self._variables, self._values, self._options)
             for record in records
