@@ -77,7 +77,7 @@ def execute(
         if called := may_call(text, session):
             note_called_laws(question, _is_in(typed), called)
     assert table is not None
-    return Answer(table, statement=text, notes=services.said, units=dict(services.units))
+    return Answer(table, statement=text, notes=services.said, units=dict(services.units), beside=services.beside)
 
 
 def _is_in(typed: Text) -> Callable[[int], bool]:
@@ -147,6 +147,7 @@ def _answer_statement(
 
     def answer() -> pa.Table:
         question.begin(first)
+        question.services.beside = None
         if is_clause:
             return question.answer_clause(first, last)
         with _verbs_in_errors(question.typed):
@@ -156,6 +157,7 @@ def _answer_statement(
         table = session.at_once(answer) if clauses else answer()
     if not is_clause:
         question.units.clear()
+        question.services.beside = None
     return table
 
 
