@@ -31,6 +31,7 @@ from isoflop.queries.language.shared_fits import check_sharing, labels_of, share
 from isoflop.queries.language.syntax.nodes import Expression, FitClause
 from isoflop.queries.language.syntax.tokens import quote_name
 from isoflop.queries.language.verb import Steps
+from isoflop.queries.laws.form_mixture import FormMixture
 from isoflop.queries.planning.informative import notes_on_informative_run
 
 if TYPE_CHECKING:
@@ -283,9 +284,13 @@ def record_of(
     """
     fitted, own = found.fitted, None
     if outer is not None:
-        own = OwnInputs(own_law(bound), arguments_of(question, bound), fitted.support, fitted.edge, fitted.widening)
+        by_itself = own_law(bound, found.law)
+        law = outer.law
+        if isinstance(law, FormMixture) and isinstance(by_itself, FormMixture):
+            law = law.of_forms(by_itself.titles)
+        own = OwnInputs(by_itself, arguments_of(question, bound), fitted.support, fitted.edge, fitted.widening)
         widening = None if fitted.widening is None else fitted.widening.over(outer.hull)
-        fitted = replace(fitted, law=outer.law, support=outer.support, edge=outer.edge, widening=widening)
+        fitted = replace(fitted, law=law, support=outer.support, edge=outer.edge, widening=widening)
     return LawRecord(
         name=None,
         version=None,
