@@ -94,6 +94,16 @@ def test_runs_that_were_repeated_with_another_seed_or_setting(lake: Lakehouse) -
     assert "GROUP BY optimizer" in notes and "repeat" not in notes
 
 
+@pytest.mark.parametrize("effect", [0.0, 0.01])
+def test_labels_without_an_effect_are_no_unused_columns(lake: Lakehouse, effect: float) -> None:
+    rows = (
+        f"(SELECT 10.0 ** (6 + i) AS params, (2 + 100 / params ^ 0.3) * (1 + 0.005 * sin(77 * i + 31 * k) "
+        f"+ {effect} * (k % 2)) AS loss, concat('n', k % 2) AS node FROM range(6) a(i), range(8) b(k))"
+    )
+    notes = said(lake, f"FIT loss ~ power(params) FROM {rows} {QUICK}")
+    assert ("another node, which the law does not use" in notes) is (effect > 0)
+
+
 def test_the_answer_of_that_note_is_taken(lake: Lakehouse) -> None:
     seeds = "(SELECT params, tokens, loss, seed FROM mixed WHERE family = 'net')"
     fit = f"FIT loss ~ chinchilla(params, tokens) FROM {seeds} WITH (resamples = 20, cluster = (params, tokens))"
