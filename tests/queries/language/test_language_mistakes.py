@@ -171,3 +171,12 @@ def test_what_only_some_candidates_do_not_use_is_said_of_them(lake: Lakehouse) -
     alike = "(loss ~ power(params)), (loss ~ plain_power(params))"
     (note,) = [each for each in lake.sql(f"COMPARE {alike} FROM grid {QUICK}").notes if "does not use" in each]
     assert note.startswith("15 rows have the same params")
+
+
+@pytest.mark.parametrize(("params", "tokens"), [("params / 1e9", "tokens / 1e9"), ("1e-6 * params", "tokens * 1e-9")])
+def test_columns_are_seen_through_their_units(lake: Lakehouse, params: str, tokens: str) -> None:
+    rows = "FROM mixed WHERE family = 'net'"
+    notes = said(lake, f"FIT loss ~ chinchilla({tokens}, {params}) {rows} {QUICK}")
+    assert f"its params are read from tokens: chinchilla({params}, {tokens})" in notes
+    assert "read from" not in said(lake, f"FIT loss ~ chinchilla({params}, {tokens}) {rows} {QUICK}")
+    assert "is it the column meant?" in said(lake, f"FIT loss ~ overtraining({params}, {tokens}) {rows} {QUICK}")
