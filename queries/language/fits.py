@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from isoflop.lakehouse.errors import EmptySelection, FitError, StatementError, UsageError
+from isoflop.queries.fitting import mixing
 from isoflop.queries.fitting.data import usable_rows
-from isoflop.queries.fitting.fit import fit_data
+from isoflop.queries.fitting.fit import checked_forward, fit_data
 from isoflop.queries.fitting.mistakes import notes_on_curves
 from isoflop.queries.fitting.note import Note
 from isoflop.queries.fitting.record import Fit as FitRecord
@@ -203,9 +204,11 @@ def fit_rows(question: Question, bound: Bound, rows: Rows, options: ClauseOption
     try:
         groups = groups_of(rows, options)
         data = usable_rows(bound.law, rows.inputs, rows.target, rows.weight, groups, rows.name, options.objective)
-        found = fit_data(bound.law, data, options)
+        found = mixing.run(bound.law, data, options)
         together = together_of(bound, rows, found, options)
-        if together is not None:
+        if together is None:
+            found = checked_forward(found)
+        else:
             found = fit_data(bound.law, together.data, together.options)
             found = found.without(together.instead_of).noting([together.note])
         found = found.noting(notes_on_informative_run(found))
