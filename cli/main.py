@@ -27,6 +27,7 @@ from isoflop.cli.logs import logs
 from isoflop.cli.optimize import optimize
 from isoflop.cli.optimum import optimum
 from isoflop.cli.plot.command import plot
+from isoflop.cli.report.command import report
 from isoflop.cli.predict import predict
 from isoflop.cli.residuals import residuals
 from isoflop.cli.runs import runs
@@ -76,7 +77,7 @@ SECTIONS = {
         laws,
         runs,
     ),
-    "see": (tui, plot),
+    "see": (tui, plot, report),
 }
 
 for functions in SECTIONS.values():
