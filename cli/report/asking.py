@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 from isoflop.cli.report.content import Asked, Missing, Part
@@ -24,9 +24,19 @@ class Asker:
     lake: Lakehouse
     _said: set[str] = field(default_factory=set)
 
-    def ask(self, caption: str, statement: str, *, is_on_side: bool = False) -> Asked:
-        """Return an answer with the notes that the section has not said before."""
+    def ask(
+        self, caption: str, statement: str, *, units: Mapping[str, str | None] | None = None, is_on_side: bool = False
+    ) -> Asked:
+        """Return an answer with the notes that the section has not said before.
+
+        Parameters
+        ----------
+        units : of columns whose names do not tell; None for one that has none
+        is_on_side : one row, shown a line a column
+        """
         answer = self.lake.sql(statement)
+        known = {name: unit for name, unit in (units or {}).items() if unit is not None}
+        answer = replace(answer, units={**answer.units, **known})
         notes = tuple(note for note in answer.notes if note not in self._said)
         self._said.update(notes)
         return Asked(caption, answer, notes, is_on_side)

@@ -26,6 +26,8 @@ SELECT family, source, status, count(*) AS runs, min(params) AS params_from, max
     min(tokens) AS tokens_from, max(tokens) AS tokens_to, sum(flops) AS flops, min(loss) AS lowest_loss
 FROM runs GROUP BY family, source, status ORDER BY family, source, status"""
 
+RUNS_UNITS = {f"{name}_{end}": "count" for name in ("params", "tokens") for end in ("from", "to")}
+
 FAMILIES = f"""\
 SELECT family, count(DISTINCT run_id) AS runs FROM curves WHERE loss IS NOT NULL
 GROUP BY family ORDER BY runs DESC, family LIMIT {MOST_FAMILIES}"""
@@ -45,7 +47,8 @@ def gather(lake: Lakehouse, names: Sequence[str], *, title: str | None = None, n
     UsageError : if there is no law of one of the names
     EmptySelection : if the lake has neither runs nor laws
     """
-    cards = [read_law(lake, name) for name in dict.fromkeys(names)] if names else read_laws(lake)
+    every = sorted(read_laws(lake), key=lambda law: law.name)
+    cards = [read_law(lake, name) for name in dict.fromkeys(names)] if names else every
     if not cards and not lake.query("SELECT 1 FROM runs LIMIT 1").num_rows:
         raise EmptySelection(
             "there is nothing to report: the lake has no runs and no laws", hint="isoflop import, isoflop sweep"
@@ -96,19 +99,19 @@ def _headlines(of_laws: Sequence[tuple[LawCard, tuple[Section, ...]]]) -> tuple[
             continue
         row = len(ahead.answer) - 1
         first = next((name for name in ("flops", *card.inputs) if name in ahead.answer.columns), None)
-        words: list[str | Quoted] = [f"{card.name}: {card.target} "]
-        words.append(Quoted(ahead, card.predicted, row))
-        if ahead.answer.records()[row]["lower"] is not None:
-            words += [" (from ", Quoted(ahead, "lower", row), " to ", Quoted(ahead, "upper", row), ")"]
+        words: list[str | Quoted] = [f"{card.name}: {card.target} ", Quoted(ahead, card.predicted, row)]
         if first is not None:
             words += [f" at {first} ", Quoted(ahead, first, row)]
+        if ahead.answer.records()[row]["lower"] is not None:
+            words += [", between ", Quoted(ahead, "lower", row), " and ", Quoted(ahead, "upper", row)]
+            words += [" at level ", Quoted(ahead, "level", row)]
         found.append(Sentence((*words, "" if card.is_converged else f"; the fit is {card.status.replace('_', ' ')}")))
     return tuple(found)
 
 
 def _runs(lake: Lakehouse) -> tuple[Part, ...]:
     asker = Asker(lake)
-    runs = asker.ask("Runs by family, source and status", RUNS)
+    runs = asker.ask("Runs by family, source and status", RUNS, units=RUNS_UNITS)
     if not len(runs.answer):
         return (Missing("runs", "the lake has none: its laws were given, or their runs are elsewhere"),)
     families = asker.ask("Families with curves", FAMILIES).answer.records()

@@ -142,11 +142,13 @@ class _Writer:
             )
             body = f'<tbody class="side">{lines}</tbody>'
         else:
-            kinds = [' class="number"' if _is_numeric(field.type) else "" for field in table.schema]
+            are_numeric = [_is_numeric(field.type) for field in table.schema]
+            kinds = [' class="number"' if is_numeric else "" for is_numeric in are_numeric]
+            values = zip(*(values_of(column) for column in table.columns), strict=True)
             head = "".join(f'<th scope="col"{kind}>{text}</th>' for kind, text in zip(kinds, heads, strict=True))
             lines = "".join(
-                "<tr>" + "".join(f"<td{kind}>{_cell(cell)}</td>" for kind, cell in zip(kinds, row, strict=True)) + "</tr>"
-                for row in rows
+                f"<tr>{''.join(map(_number_cell, cells, exact, are_numeric))}</tr>"
+                for cells, exact in zip(rows, values, strict=True)
             )
             body = f"<thead><tr>{head}</tr></thead><tbody>{lines}</tbody>"
         notes = "".join(f"<li>{_words(note)}</li>" for note in asked.notes)
@@ -202,6 +204,15 @@ def _words(text: str) -> str:
 
 def _cell(text: str) -> str:
     return escape(visible(text))
+
+
+def _number_cell(text: str, value: object, is_numeric: bool) -> str:
+    """Return a cell of a table; a number has every digit as its `data-value`, where fewer are shown."""
+    if not is_numeric:
+        return f"<td>{_cell(text)}</td>"
+    is_cut = value is not None and text != _value(value)
+    exact = f' data-value="{_value(value)}"' if is_cut else ""
+    return f'<td class="number"{exact}>{_cell(text)}</td>'
 
 
 def _value(value: object) -> str:

@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from isoflop.cli.fit import law_in_statement
 from isoflop.cli.plot.figure import Axis, Band, Figure, Line, Mark, PointMarks, floats
 from isoflop.cli.plot.law_card import LawCard, is_published
 from isoflop.cli.plot.law_figure import NO_RUNS, extent, law_figure, residual_figure, seen_runs
@@ -17,6 +16,7 @@ from isoflop.cli.report.asking import Asker, parts_of
 from isoflop.cli.report.content import Asked, Code, Drawn, Health, Missing, Part, Quoted, Section, Sentence
 from isoflop.lakehouse.errors import StatementError
 from isoflop.lakehouse.sql.quoting import literal
+from isoflop.lakehouse.units import UNITS
 
 if TYPE_CHECKING:
     from isoflop.lakehouse import Lakehouse
@@ -26,6 +26,7 @@ DECADES_AHEAD = 3.0
 FRONTIER = (1.0, 10.0, 100.0)  # budgets of the frontier, in those of the largest run
 USUAL_BUDGETS = (1e21, 1e23, 1e25)  # [FLOP] where a law has no runs, so that none is the largest
 ROOM = 1e3  # factor by which the frontier is searched beyond the sizes of the runs, at either end
+LABELS = ("name", "family", "corpus")  # columns that tell a reader which run a row is, where they say anything
 NUM_RESIDUALS = 8  # rows that lie farthest off
 
 Sections = tuple[Section, ...]
@@ -85,7 +86,7 @@ def _facts(asker: Asker, law: LawCard) -> tuple[Part, ...]:
 def _coefficients(asker: Asker, law: LawCard) -> tuple[Part, ...]:
     statement = (
         "SELECT coefficient, estimate, std_error, lower, upper, level, at_bound, unit\n"
-        f"FROM (DESCRIBE LAW {law_in_statement(law.name)})"
+        f"FROM (DESCRIBE LAW {law.sql_name})"
     )
     return parts_of("coefficients", lambda: (_without_notes(asker.ask("Coefficients", statement)),))
 
@@ -107,7 +108,7 @@ def _forward_check(asker: Asker, law: LawCard) -> tuple[Part, ...]:
     asked = asker.ask(
         "Fitted to the smaller rows, judged on the largest fifth",
         "SELECT n_train, n_test, train_max, test_max, mape, bias, coverage, status\n"
-        f"FROM (CROSS VALIDATE {law_in_statement(law.name)} HOLDOUT LARGEST 20 PERCENT BY {by})",
+        f"FROM (CROSS VALIDATE {law.sql_name} HOLDOUT LARGEST 20 PERCENT BY {by})",
     )
     row = asked.answer.records()[0]
     words: list[str | Quoted] = ["Fitted to the ", Quoted(asked, "n_train"), " smaller rows, the law predicts the "]
@@ -122,7 +123,7 @@ def _residuals(asker: Asker, law: LawCard) -> tuple[Part, ...]:
         return (Missing("residuals", NO_RUNS),)
     figure = residual_figure(asker.lake, law)
     rows = asker.lake.sql(f"RESIDUALS {law.sql_name}")
-    labels = [name for name in ("name", "family", "corpus") if name in rows.columns]
+    labels = [name for name in LABELS if name in rows.columns and rows.table.column(name).null_count < len(rows)]
     chosen = ", ".join(map(identifier, dict.fromkeys((*labels, *law.inputs, law.target))))
     asked = asker.ask(
         "Rows that lie farthest off",
@@ -146,7 +147,7 @@ def _ahead(asker: Asker, law: LawCard) -> Asked:
     selected = f"SELECT {compute}{', '.join(map(identifier, (*law.inputs, law.predicted)))}, lower, upper, level, in_support"
 
     def asked(query: str) -> Asked:
-        return asker.ask(f"What it foretells: {path.phrase}", f"{selected}\nFROM ({query})")
+        return asker.ask(f"What it foretells: {path.phrase}", f"{selected}\nFROM ({query})", units=_units(law))
 
     try:
         return asked(path.statement(low, high, law.level, NUM_AHEAD))
@@ -155,6 +156,11 @@ def _ahead(asker: Asker, law: LawCard) -> Asked:
             raise
     path = choose_path(law, rows, COMPUTE, is_optimal=False)
     return asked(path.statement(low, high, law.level, NUM_AHEAD))
+
+
+def _units(law: LawCard) -> dict[str, str | None]:
+    """Return the units of what a law predicts and of the ends of its interval."""
+    return dict.fromkeys((law.predicted, "lower", "upper"), UNITS.get(law.target))
 
 
 def _frontier(asker: Asker, law: LawCard) -> tuple[Part, ...]:
@@ -173,19 +179,17 @@ def _frontier(asker: Asker, law: LawCard) -> tuple[Part, ...]:
     ]
     middle = middles(rows)
     ranges += [f"{identifier(name)} = {number(middle[name])}" for name in law.inputs if name not in law.compute]
-    ends = "" if law.is_given else f", {_end(size, 'lower')}, {_end(size, 'upper')}, {_end(amount, 'lower')}, {_end(amount, 'upper')}"
+    ends = [identifier(f"{name}_{end}") for name in law.compute for end in ("lower", "upper")]
+    columns = [*map(identifier, law.compute), *([] if law.is_given else ends), identifier(law.predicted)]
     asked = asker.ask(
         "Best size and data for a budget [FLOP]",
-        f"SELECT budget, {identifier(size)}, {identifier(amount)}{ends}, {identifier(law.predicted)}, lower, upper, status\n"
-        f"FROM (OPTIMIZE {law_in_statement(law.name)} OVER {', '.join(ranges)}\n"
+        f"SELECT budget, {', '.join(columns)}, lower, upper, status\n"
+        f"FROM (OPTIMIZE {law.sql_name} OVER {', '.join(ranges)}\n"
         f"    SUBJECT TO {FLOPS_PER_PARAM_TOKEN:g} * {identifier(size)} * {identifier(amount)} <= budget\n"
         f"    FOR EACH budget IN [{', '.join(map(number, budgets))}])",
+        units={"budget": "FLOP", **_units(law)},
     )
     return (Drawn("Best size and data by budget", _frontier_figure(asked, law)), asked)
-
-
-def _end(name: str, end: str) -> str:
-    return identifier(f"{name}_{end}")
 
 
 def _frontier_figure(asked: Asked, law: LawCard) -> Figure:
@@ -200,7 +204,7 @@ def _frontier_figure(asked: Asked, law: LawCard) -> Figure:
             marks.append(Band(budget, lower, upper, f"interval of {name}"))
         marks += [Line(budget, best, name, tone), PointMarks(budget, best, "", tone)]
     axis = Axis("training compute", "FLOP", notation="power")
-    return Figure(f"{law.name} · compute frontier", axis, Axis("best"), tuple(marks), (asked.statement,))
+    return Figure(f"{law.name} · compute frontier", axis, Axis(" and ".join(law.compute), "count"), tuple(marks), (asked.statement,))
 
 
 def _next_runs(asker: Asker, law: LawCard, num_designed: int) -> tuple[Part, ...]:
@@ -221,7 +225,7 @@ def _next_runs(asker: Asker, law: LawCard, num_designed: int) -> tuple[Part, ...
     asked = asker.ask(
         "Runs no larger than those there are, which most narrow what the law says ten times beyond",
         f"SELECT run, {', '.join(map(identifier, law.inputs))}, {identifier(law.predicted)}, width_before, width_after, ratio\n"
-        f"FROM (DESIGN {num_designed} RUN{'S' * (num_designed != 1)} FOR {law_in_statement(law.name)} TO {target}\n"
+        f"FROM (DESIGN {num_designed} RUN{'S' * (num_designed != 1)} FOR {law.sql_name} TO {target}\n"
         f"    OVER {', '.join(ranges)}{limit})",
     )
     return (asked,)
