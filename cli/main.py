@@ -27,8 +27,8 @@ from isoflop.cli.logs import logs
 from isoflop.cli.optimize import optimize
 from isoflop.cli.optimum import optimum
 from isoflop.cli.plot.command import plot
-from isoflop.cli.report.command import report
 from isoflop.cli.predict import predict
+from isoflop.cli.report.command import report
 from isoflop.cli.residuals import residuals
 from isoflop.cli.runs import runs
 from isoflop.cli.shell import shell

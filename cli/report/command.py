@@ -21,7 +21,9 @@ def report(
     laws: Annotated[
         list[str] | None,
         typer.Argument(
-            metavar="[LAW…]", autocompletion=complete_law, help="Which laws [default: all saved ones].",
+            metavar="[LAW…]",
+            autocompletion=complete_law,
+            help="Which laws [default: all saved ones].",
             show_default=False,
         ),
     ] = None,
@@ -36,7 +38,10 @@ def report(
     format: Annotated[
         str | None,
         typer.Option(
-            "--format", "-f", metavar="FORMAT", autocompletion=lambda: list(FORMATS),
+            "--format",
+            "-f",
+            metavar="FORMAT",
+            autocompletion=lambda: list(FORMATS),
             help="html or md [default: by the file's name, else html].",
         ),
     ] = None,

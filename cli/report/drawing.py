@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
+from dataclasses import replace
 from html import escape
 from typing import Any
 
@@ -22,6 +23,7 @@ SIDE = 1000.0  # of the plane, in its own unit: strokes are in pixels whatever i
 FAR = 20.0  # sides beyond the plane at which a line is cut off, as browsers draw in single precision
 NUM_TONES = 6  # colors of the scale, small to large; page.css has them
 MOST_TICKS = 7  # of an axis; a narrow page shows every other one across
+MOST_DOTS = 4_000  # of one kind: a page keeps each of them twice, as a dot and as the numbers under the pointer
 DIGITS = 7  # significant digits of a number that goes with a drawing
 
 
@@ -32,6 +34,7 @@ def drawing(figure: Figure, anchor: str) -> str:
     ----------
     anchor : unique on the page
     """
+    figure = thinned(figure)
     (x_low, x_high), (y_low, y_high) = figure.limits()
     plane = _Plane(figure, (x_low, x_high), (y_low, y_high))
     words = f"{figure.title}: {figure.y.title} over {figure.x.title}"
@@ -52,6 +55,29 @@ def drawing(figure: Figure, anchor: str) -> str:
     ]
     parts += [f'<p class="remark">{escape(remark)}</p>' for remark in figure.remarks()]
     return "\n".join(parts)
+
+
+def thinned(figure: Figure) -> Figure:
+    """Return a figure with no more dots of a kind than can be told apart, and a note that says how many are left out.
+
+    Example
+    -------
+    >>> from isoflop.cli.plot.figure import floats
+    >>> many = PointMarks(floats(range(1, 10_001)), floats(range(1, 10_001)), "runs")
+    >>> few = thinned(Figure("t", Axis("x"), Axis("y"), (many,)))
+    >>> few.of(PointMarks)[0].x.size, few.notes
+    (3334, ('3,334 of 10,000 runs drawn, one in 3',))
+    """
+    marks, notes = list(figure.marks), list(figure.notes)
+    for place, mark in enumerate(marks):
+        if not isinstance(mark, PointMarks) or mark.x.size <= MOST_DOTS:
+            continue
+        stride = -(-mark.x.size // MOST_DOTS)
+        tone = mark.tone if mark.tone is None or isinstance(mark.tone, float) else mark.tone[::stride]
+        few = replace(mark, x=mark.x[::stride], y=mark.y[::stride], tone=tone)
+        notes.append(f"{few.x.size:,} of {mark.x.size:,} {mark.label or 'points'} drawn, one in {stride}")
+        marks[place] = few
+    return replace(figure, marks=tuple(marks), notes=tuple(notes))
 
 
 class _Plane:
@@ -108,7 +134,9 @@ class _Plane:
             ):
                 place, side = 100 * float(share([tick.value])[0]), "left" if name == "x" else "bottom"
                 minor = " minor" if number % 2 else ""
-                found.append(f'<span class="tick {name}{minor}" style="{side}:{place:.2f}%"><b>{_power(tick.label)}</b></span>')
+                found.append(
+                    f'<span class="tick {name}{minor}" style="{side}:{place:.2f}%"><b>{_power(tick.label)}</b></span>'
+                )
         return found
 
     def labels(self) -> list[str]:
@@ -212,7 +240,8 @@ def _data(figure: Figure, across: tuple[float, float], upright: tuple[float, flo
     """Return the numbers of a figure as JSON that no HTML can end: axes, and a series for each mark with values."""
     series: list[dict[str, Any]] = []
     bands = figure.of(Band)
-    for mark in (*figure.of(PointMarks), *figure.of(Line)):
+    marks: list[PointMarks | Line] = [*figure.of(PointMarks), *figure.of(Line)]
+    for mark in marks:
         if isinstance(mark, Line) and not mark.label and mark.is_thin and mark.tone is None:
             continue  # a line to compare with, which has no values of its own
         found: dict[str, Any] = {"label": mark.label, "x": _numbers(mark.x), "y": _numbers(mark.y)}

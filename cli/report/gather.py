@@ -5,6 +5,7 @@ from __future__ import annotations
 import platform
 from collections.abc import Sequence
 from datetime import UTC, datetime
+from functools import partial
 from typing import TYPE_CHECKING
 
 from isoflop.cli.plot.law_card import LawCard, is_published, read_law, read_laws
@@ -120,19 +121,20 @@ def _runs(lake: Lakehouse) -> tuple[Part, ...]:
     drawn: list[Part] = []
     for row in families:
         condition = "family IS NULL" if row["family"] is None else f"family = {literal(row['family'])}"
-        drawn += parts_of(f"loss curves of {row['family']}", lambda condition=condition: (_curves(lake, condition),))
+        drawn += parts_of(f"loss curves of {row['family']}", partial(_curves, lake, condition))
     return (runs, *drawn)
 
 
-def _curves(lake: Lakehouse, condition: str) -> Drawn:
+def _curves(lake: Lakehouse, condition: str) -> tuple[Drawn]:
     runs = select_runs(lake, f"{condition} AND run_id IN (SELECT run_id FROM curves WHERE loss IS NOT NULL)")
-    return Drawn(f"Loss on the way, {condition}", curves_figure(lake, runs, most_points=MOST_CURVE_POINTS))
+    return (Drawn(f"Loss on the way, {condition}", curves_figure(lake, runs, most_points=MOST_CURVE_POINTS)),)
 
 
 def _forecasts(lake: Lakehouse, cards: Sequence[LawCard] | None) -> tuple[Part, ...]:
     if cards is not None and not [card for card in cards if not is_published(card.name)]:
         return (Missing("forecasts", "only saved laws have them"),)
     asker = Asker(lake)
+    lake.sql("SHOW FORECASTS")  # scores what has landed, so that the tables say the same when they are asked again
     of_laws = "" if cards is None else f" WHERE law IN ({', '.join(literal(card.name) for card in cards)})"
     each = asker.ask(
         "Said beforehand, and what came",

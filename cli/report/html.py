@@ -60,7 +60,8 @@ def html_of(report: Report) -> str:
 def _policy(script: str) -> str:
     """Return what a browser may do with the page: apply its styles, run this one script, and ask nobody."""
     checksum = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
-    return f"default-src 'none'; style-src 'unsafe-inline'; script-src 'sha256-{checksum}'; base-uri 'none'; form-action 'none'"
+    scripts = f"script-src 'sha256-{checksum}'"
+    return f"default-src 'none'; style-src 'unsafe-inline'; {scripts}; base-uri 'none'; form-action 'none'"
 
 
 def _contents(sections: Iterable[Section]) -> str:
@@ -93,9 +94,7 @@ class _Writer:
 
     def closing(self) -> str:
         """Return what the report was made with, and all of its statements."""
-        facts = "".join(
-            f"<dt>{escape(name)}</dt><dd>{_words(value)}</dd>" for name, value in self._report.made_with
-        )
+        facts = "".join(f"<dt>{escape(name)}</dt><dd>{_words(value)}</dd>" for name, value in self._report.made_with)
         every = "\n\n".join(f"{statement};" for statement in self._report.statements())
         return (
             f'<section id="statements" aria-labelledby="statements-h">\n<h2 id="statements-h">Statements</h2>\n'
@@ -185,7 +184,9 @@ def _health(health: Health) -> str:
     for note in health.notes:
         kind, _, sentence = note.partition(": ")
         advice = ADVICE.get(kind)
-        todo = "" if advice in (None, "nothing") else f'<br><span class="todo">What to do: {_advice(str(advice))}.</span>'
+        todo = (
+            "" if advice in (None, "nothing") else f'<br><span class="todo">What to do: {_advice(str(advice))}.</span>'
+        )
         lines.append(f"<li><code>{_words(kind)}</code> {_words(sentence)}{todo}</li>")
     return (
         f'<p class="health {"sound" if is_sound else "unsound"}"><strong>{_words(health.status.replace("_", " "))}'

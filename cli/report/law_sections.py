@@ -1,7 +1,8 @@
-"""What a report says of one law: formula, coefficients, health, forward check, residuals, frontier, what it foretells."""
+"""What a report says of one law: formula, coefficients, health, forward check, residuals, forecasts, frontier."""
 
 from __future__ import annotations
 
+import math
 import re
 from typing import TYPE_CHECKING
 
@@ -144,7 +145,9 @@ def _ahead(asker: Asker, law: LawCard) -> Asked:
     if path.is_compute and law.compute is not None:
         size, amount = map(identifier, law.compute)
         compute = f"{FLOPS_PER_PARAM_TOKEN:g} * {size} * {amount} AS flops, "
-    selected = f"SELECT {compute}{', '.join(map(identifier, (*law.inputs, law.predicted)))}, lower, upper, level, in_support"
+    selected = (
+        f"SELECT {compute}{', '.join(map(identifier, (*law.inputs, law.predicted)))}, lower, upper, level, in_support"
+    )
 
     def asked(query: str) -> Asked:
         return asker.ask(f"What it foretells: {path.phrase}", f"{selected}\nFROM ({query})", units=_units(law))
@@ -199,12 +202,22 @@ def _frontier_figure(asked: Asked, law: LawCard) -> Figure:
     marks: list[Mark] = []
     for name, tone in zip(law.compute, (0.1, 0.8), strict=True):
         best = floats([row[name] for row in records])
-        lower, upper = (floats([row.get(f"{name}_{end}") for row in records]) for end in ("lower", "upper"))
+        lower, upper = (floats([_known(row.get(f"{name}_{end}")) for row in records]) for end in ("lower", "upper"))
         if np.isfinite(lower).any():
             marks.append(Band(budget, lower, upper, f"interval of {name}"))
         marks += [Line(budget, best, name, tone), PointMarks(budget, best, "", tone)]
     axis = Axis("training compute", "FLOP", notation="power")
-    return Figure(f"{law.name} · compute frontier", axis, Axis(" and ".join(law.compute), "count"), tuple(marks), (asked.statement,))
+    return Figure(
+        f"{law.name} · compute frontier",
+        axis,
+        Axis(" and ".join(law.compute), "count"),
+        tuple(marks),
+        (asked.statement,),
+    )
+
+
+def _known(value: float | None) -> float:
+    return math.nan if value is None else value
 
 
 def _next_runs(asker: Asker, law: LawCard, num_designed: int) -> tuple[Part, ...]:
@@ -224,7 +237,7 @@ def _next_runs(asker: Asker, law: LawCard, num_designed: int) -> tuple[Part, ...
     target = ", ".join(f"{identifier(name)} = {value}" for name, value in default_targets(law).items())
     asked = asker.ask(
         "Runs no larger than those there are, which most narrow what the law says ten times beyond",
-        f"SELECT run, {', '.join(map(identifier, law.inputs))}, {identifier(law.predicted)}, width_before, width_after, ratio\n"
+        f"SELECT run, {', '.join(map(identifier, (*law.inputs, law.predicted)))}, width_before, width_after, ratio\n"
         f"FROM (DESIGN {num_designed} RUN{'S' * (num_designed != 1)} FOR {law.sql_name} TO {target}\n"
         f"    OVER {', '.join(ranges)}{limit})",
     )

@@ -217,7 +217,7 @@ class Plot {
     const unit = (axis) => (axis.unit ? ` ${axis.unit}` : "");
     const interval = one.lower && one.lower[k] !== null
       ? ` (from ${written(one.lower[k], upright.power)} to ${written(one.upper[k], upright.power)})` : "";
-    const name = one.label ? `${one.label}: ` : "";
+    const name = one.label && one.label !== upright.label ? `${one.label}: ` : "";
     this.readout.textContent = `${name}${upright.label} ${written(one.y[k], upright.power)}${unit(upright)}${interval}`
       + ` at ${across.label} ${written(one.x[k], across.power)}${unit(across)}`;
     this.point(x, y);

@@ -44,8 +44,8 @@ def lake_file(laws_file: Path, tmp_path_factory: pytest.TempPathFactory) -> Path
     """Planted runs and a law of each kind: two inputs, one, given, of optima, an average; forecasts, evil names."""
     path = Path(shutil.copy(laws_file, tmp_path_factory.mktemp("report") / "mine.duckdb"))
     with isoflop.open(path) as lake, lake.hold():
-        for width in (64, 128):
-            name = EVIL if width == 64 else "net"
+        for width in (16, 512):
+            name = EVIL if width == 16 else "net"
             with lake.run("my <b>net</b>", {"width": width}, name=name, params=1e4 * width, tokens=1e6) as run:
                 for step in range(1, 31):
                     run.log(step=step, loss=1.7 + 3 * step**-0.4 + 10 / width)
@@ -58,9 +58,9 @@ def lake_file(laws_file: Path, tmp_path_factory: pytest.TempPathFactory) -> Path
         lake.sql(f"CREATE LAW best AS OPTIMUM OF params BY flops {seen} WITH (resamples = 30, tolerance = 0.01)")
         lake.sql(f"CREATE LAW mixed AS FIT loss ~ auto(params, tokens) {seen} WITH (resamples = 30)")
         lake.sql(f'CREATE LAW "a ""<i>" AS FIT loss ~ power(flops) {seen} WITH (resamples = 30)')
-        large = lake.query("SELECT params, tokens FROM runs WHERE params > 1.2e10 ORDER BY params LIMIT 1").to_pylist()[0]
-        lake.sql(f"FORECAST chin TO params = {large['params']!r}, tokens = {large['tokens']!r}")
-        lake.sql("FORECAST chin TO params = 1e12, tokens = 2e13")
+        lake.sql("FORECAST chin TO params = [1e10, 1e12], tokens = 1e11")
+        with lake.run("planted", {}, name="late", params=1e10, tokens=1e11) as run:
+            run.log(step=1, loss=9.0)
     return path
 
 
@@ -148,7 +148,9 @@ def test_every_cell_is_in_the_answer_to_the_statement_beside_it(lake: Lakehouse,
         on_side = block.all("tbody", "side")
         cells = block.all("td")
         values = (
-            [column[0] for column in columns] if on_side else [column[k] for k in range(len(answer)) for column in columns]
+            [column[0] for column in columns]
+            if on_side
+            else [column[k] for k in range(len(answer)) for column in columns]
         )
         assert len(cells) == len(values)
         for cell, value in zip(cells, values, strict=True):
@@ -292,8 +294,8 @@ def test_each_kind_of_law_has_its_parts_or_says_why_not(page: Report) -> None:
 def test_forecasts_have_hits_and_misses(page: Report) -> None:
     section = next(section for section in page.sections if section.anchor == "forecasts")
     scores = next(part for part in section.parts if isinstance(part, Asked)).answer.records()
-    assert [(row["law"], row["made"], row["answered"], row["hits"] + row["misses"]) for row in scores] == [
-        ("chin", 2, 1, 1)
+    assert [(row["law"], row["made"], row["answered"], row["hits"], row["misses"]) for row in scores] == [
+        ("chin", 2, 1, 0, 1)
     ]
 
 
@@ -374,7 +376,10 @@ def test_a_law_of_a_paper_needs_no_lake(command_line: Command, tmp_path: Path, m
     [
         (("chinn",), "error: law 'chinn' does not exist\nHint: did you mean 'chin'? SHOW LAWS lists them\n"),
         (("--format", "htm"), "error: there is no format 'htm' of a report\nHint: did you mean 'html'? html or md\n"),
-        (("-o", "r.txt"), "error: cannot tell the format of 'r.txt'\nHint: end its name in .html or .md, or give --format\n"),
+        (
+            ("-o", "r.txt"),
+            "error: cannot tell the format of 'r.txt'\nHint: end its name in .html or .md, or give --format\n",
+        ),
         (("-o", "no/r.html"), "error: folder 'no' does not exist\nHint: create it first\n"),
         (("--design", "-1"), "error: --design takes 0 to 100 runs, got -1\n"),
     ],
@@ -405,19 +410,12 @@ def test_a_lake_without_laws_reports_its_runs(curves_lake: Lakehouse) -> None:
     assert [part.figure.title for part in page.parts() if isinstance(part, Drawn)] == ["loss of 4 runs"]
 
 
-def test_a_reader_without_rights_gets_the_same_page(lake_file: Path, tmp_path: Path, page: Report) -> None:
-    with Lakehouse(shutil.copy(lake_file, tmp_path / "mine.duckdb"), language=language(), read_only=True) as readable:
-        same = gather(readable, [], num_designed=2)
-    assert [section.title for section in same.sections] == [section.title for section in page.sections]
-    assert [part for part in same.parts() if isinstance(part, Missing)] == [
-        part for part in page.parts() if isinstance(part, Missing)
-    ]
-
-
-def language() -> object:
-    from isoflop.queries.language import execute
-
-    return execute
+def test_a_reader_without_rights_gets_every_part(lake_file: Path, tmp_path: Path) -> None:
+    copy = shutil.copy(lake_file, tmp_path / "mine.duckdb")
+    with isoflop.open(copy, read_only=True) as readable:
+        page = gather(readable, ["chin"])
+    assert not [part for part in page.parts() if isinstance(part, Missing)]
+    assert page.sections[-2].anchor == "forecasts"
 
 
 def test_a_part_that_fails_says_why_and_a_lake_that_fails_stops() -> None:
@@ -457,7 +455,7 @@ BROWSERS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stab
 MEASURE = """<!DOCTYPE html><body><iframe id="f" style="width:{width}px;height:900px;border:0" src="page.html"></iframe>
 <pre id="out"></pre><script>
 addEventListener("load", () => {{
-  const page = f.contentDocument, root = page.querySelectorAll(".plot")[1];
+  const page = f.contentDocument, root = page.querySelector('.plot[aria-label^="chin ·"]');
   root.focus();
   for (const key of ["ArrowRight", "ArrowRight", "+"])
     root.dispatchEvent(new f.contentWindow.KeyboardEvent("keydown", {{ key, bubbles: true }}));
