@@ -106,7 +106,11 @@ def _headlines(of_laws: Sequence[tuple[LawCard, tuple[Section, ...]]]) -> tuple[
         if ahead.answer.records()[row]["lower"] is not None:
             words += [", between ", Quoted(ahead, "lower", row), " and ", Quoted(ahead, "upper", row)]
             words += [" at level ", Quoted(ahead, "level", row)]
-        found.append(Sentence((*words, "" if card.is_converged else f"; the fit is {card.status.replace('_', ' ')}")))
+        if any(note.startswith("not_known") for note in ahead.answer.notes):
+            words.append("; the interval is too wide to be of use")
+        if not card.is_converged:
+            words.append(f"; the fit is {card.status.replace('_', ' ')}")
+        found.append(Sentence(tuple(words)))
     return tuple(found)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import re
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -86,15 +87,17 @@ def _facts(asker: Asker, law: LawCard) -> tuple[Part, ...]:
 
 def _coefficients(asker: Asker, law: LawCard) -> tuple[Part, ...]:
     statement = (
-        "SELECT coefficient, estimate, std_error, lower, upper, level, at_bound, unit\n"
+        "SELECT coefficient, estimate, std_error, lower, upper, level, at_bound, unit, stale\n"
         f"FROM (DESCRIBE LAW {law.sql_name})"
     )
-    return parts_of("coefficients", lambda: (_without_notes(asker.ask("Coefficients", statement)),))
 
+    def described() -> tuple[Part, ...]:
+        asked = replace(asker.ask("Coefficients", statement), notes=())  # its health says them, with what to do
+        if not any(row["stale"] for row in asked.answer.records()):
+            return (asked,)
+        return (Sentence((f"The rows have changed since; REFIT LAW {law.sql_name} fits them as they are now.",)), asked)
 
-def _without_notes(asked: Asked) -> Asked:
-    """Leave out notes that the health of the law says already, with what to do."""
-    return Asked(asked.caption, asked.answer, (), asked.is_on_side)
+    return parts_of("coefficients", described)
 
 
 def _picture(lake: Lakehouse, law: LawCard) -> Drawn:
@@ -216,6 +219,13 @@ def _frontier_figure(asked: Asked, law: LawCard) -> Figure:
     )
 
 
+def _range(name: str, low: float, high: float) -> str:
+    """Return what DESIGN may choose an input from: its values among the rows."""
+    if low == high:
+        return f"{identifier(name)} = {number(low)}"
+    return f"{identifier(name)} IN [{low:.6g}, {high:.6g}]{' LOG' * (low > 0)}"
+
+
 def _known(value: float | None) -> float:
     return math.nan if value is None else value
 
@@ -225,7 +235,7 @@ def _next_runs(asker: Asker, law: LawCard, num_designed: int) -> tuple[Part, ...
         return (Missing("next runs", f"{NO_RUNS}, and nothing says how much another would narrow"),)
     if re.search(r"\bOPTIMUM\s+OF\b", law.statement, re.IGNORECASE):
         return (Missing("next runs", "its rows are optima of cells, which no single run adds to"),)
-    ranges = [f"{identifier(name)} IN [{low:.6g}, {high:.6g}] LOG" for name, (low, high) in law.support.items()]
+    ranges = [_range(name, low, high) for name, (low, high) in law.support.items()]
     limit = ""
     if law.compute is not None:
         _, rows = seen_runs(asker.lake, law)

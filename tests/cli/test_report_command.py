@@ -291,6 +291,28 @@ def test_each_kind_of_law_has_its_parts_or_says_why_not(page: Report) -> None:
     assert len(designed.answer) == 2
 
 
+def test_a_law_whose_rows_have_changed_says_what_to_do(laws_lake: Lakehouse) -> None:
+    laws_lake.sql("UPDATE store.attempts SET loss = loss + 1")
+    page = gather(laws_lake, ["size"], num_designed=1)
+    said = [part.parts[0] for part in page.parts() if isinstance(part, Sentence)]
+    assert "The rows have changed since; REFIT LAW size fits them as they are now." in said
+
+
+def test_a_fit_that_is_not_to_be_relied_on_says_so_in_the_first_lines(laws_lake: Lakehouse) -> None:
+    laws_lake.sql(
+        "CREATE LAW flat AS FIT loss ~ chinchilla(params, tokens) FROM (SELECT loss, params, 1e9 AS tokens FROM runs) "
+        "WITH (resamples = 20)"
+    )
+    page = gather(laws_lake, ["flat"], num_designed=1)
+    status = laws_lake.query("SELECT status FROM laws WHERE name = 'flat'").to_pylist()[0]["status"]
+    (headline,) = (part for part in page.sections[0].parts if isinstance(part, Sentence))
+    assert status != "converged" and headline.parts[-1] == f"; the fit is {status.replace('_', ' ')}"
+    (health,) = (part for part in page.parts() if isinstance(part, Health))
+    assert any(note.startswith("one_value:") for note in health.notes) and f"{ADVICE['one_value']}." in html_of(page)
+    designed = next(section for section in page.sections if section.title == "Next runs").parts[0]
+    assert not isinstance(designed, Asked) or "tokens = 1e+09" in designed.statement
+
+
 def test_forecasts_have_hits_and_misses(page: Report) -> None:
     section = next(section for section in page.sections if section.anchor == "forecasts")
     scores = next(part for part in section.parts if isinstance(part, Asked)).answer.records()
