@@ -100,7 +100,7 @@ def select_runs(lake: Lakehouse, condition: str) -> list[NamedRun]:
 
 
 def curves_figure(
-    lake: Lakehouse, runs: Sequence[NamedRun], *, x: str = "step", most_points: int = MOST_POINTS
+    lake: Lakehouse, runs: Sequence[NamedRun], *, x: str = "step", most_points: int | None = None
 ) -> Figure:
     """Return the loss curves of runs.
 
@@ -108,7 +108,7 @@ def curves_figure(
     ----------
     runs : at least one; of more than 60 the first 60 are drawn
     x : `step`, `tokens`, `flops` or `seconds`
-    most_points : of all curves together; beyond that every n-th is read
+    most_points : of all curves together, 200,000 by default; beyond that every n-th is read
 
     Raises
     ------
@@ -124,7 +124,7 @@ def curves_figure(
     total = int(
         lake.query(f"SELECT count(*) FROM metrics WHERE metric = 'loss' AND run_id IN ({ids})").column(0)[0].as_py()
     )
-    stride = -(-total // most_points)
+    stride = -(-total // (most_points or MOST_POINTS))
     thinned = f"\nQUALIFY row_number() OVER (PARTITION BY run_id ORDER BY step) % {stride} = 0" if stride > 1 else ""
     statement = f"SELECT run_id, {x}, loss FROM curves\nWHERE run_id IN ({ids}){thinned}\nORDER BY run_id, step"
     table = lake.sql(statement).table

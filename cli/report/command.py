@@ -60,6 +60,7 @@ def report(
     from isoflop.cli.output import note, say
     from isoflop.cli.plot.command import lake_of
     from isoflop.cli.report.gather import gather
+    from isoflop.cli.waiting import waiting
     from isoflop.lakehouse.errors import UsageError
 
     form = chosen_form(format, out)
@@ -67,8 +68,8 @@ def report(
     if not 0 <= design <= MOST_DESIGNED:
         raise UsageError(f"--design takes 0 to {MOST_DESIGNED} runs, got {design}")
     check_place(place)
-    with lake_of(laws or [], lake) as opened:
-        text = written(gather(opened, laws or [], title=title, num_designed=design), form)
+    with lake_of(laws or [], lake) as opened, waiting() as progress:
+        text = written(gather(opened, laws or [], title=title, num_designed=design, progress=progress), form)
     if place == "-":
         say(text.rstrip("\n"))
     else:
@@ -138,6 +139,10 @@ def replace_file(place: str, text: str) -> None:
     from pathlib import Path
 
     path = Path(place)
+    if path.exists() and not path.is_file():  # such as /dev/stdout, in whose place no file is put
+        path.write_text(text, encoding="utf-8", newline="\n")
+        return
+    path = path.resolve()  # a link stays one
     beside = path.with_name(f".{path.name}.{os.getpid()}")
     try:
         beside.write_text(text, encoding="utf-8", newline="\n")

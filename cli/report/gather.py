@@ -14,6 +14,7 @@ from isoflop.cli.report.asking import Asker, parts_of
 from isoflop.cli.report.content import Asked, Drawn, Missing, Part, Quoted, Report, Section, Sentence
 from isoflop.cli.report.law_sections import law_sections
 from isoflop.lakehouse.errors import EmptySelection
+from isoflop.lakehouse.sql.cancellation import OnProgress, Progress
 from isoflop.lakehouse.sql.quoting import literal
 
 if TYPE_CHECKING:
@@ -34,7 +35,14 @@ SELECT family, count(DISTINCT run_id) AS runs FROM curves WHERE loss IS NOT NULL
 GROUP BY family ORDER BY runs DESC, family LIMIT {MOST_FAMILIES}"""
 
 
-def gather(lake: Lakehouse, names: Sequence[str], *, title: str | None = None, num_designed: int = 0) -> Report:
+def gather(
+    lake: Lakehouse,
+    names: Sequence[str],
+    *,
+    title: str | None = None,
+    num_designed: int = 0,
+    progress: OnProgress | None = None,
+) -> Report:
     """Return the report on some laws of a lake, or on all.
 
     Parameters
@@ -42,6 +50,7 @@ def gather(lake: Lakehouse, names: Sequence[str], *, title: str | None = None, n
     names : of laws, saved or `published:…`; none takes every saved law
     title : of the page; by default it names the lake
     num_designed : runs to propose for each law; 0 leaves the section out
+    progress : is told how many laws are done
 
     Raises
     ------
@@ -54,7 +63,11 @@ def gather(lake: Lakehouse, names: Sequence[str], *, title: str | None = None, n
         raise EmptySelection(
             "there is nothing to report: the lake has no runs and no laws", hint="isoflop import, isoflop sweep"
         )
-    of_laws = [(card, law_sections(lake, card, num_designed)) for card in cards]
+    of_laws = []
+    for done, card in enumerate(cards):
+        if progress is not None:
+            progress(Progress("laws", done, len(cards)))
+        of_laws.append((card, law_sections(lake, card, num_designed)))
     sections = (
         Section("summary", "In short", (*_summary(lake, cards), *_headlines(of_laws))),
         Section("runs", "Runs", _runs(lake)),

@@ -21,7 +21,7 @@ from isoflop.cli.cells import table_cells
 from isoflop.cli.plot.figure import Axis, Band, Figure, Floor, Line, PointMarks, floats
 from isoflop.cli.report.advice import ADVICE, STATUS
 from isoflop.cli.report.asking import parts_of
-from isoflop.cli.report.command import chosen_form
+from isoflop.cli.report.command import chosen_form, replace_file
 from isoflop.cli.report.content import Asked, Code, Drawn, Health, Missing, Quoted, Report, Section, Sentence
 from isoflop.cli.report.drawing import drawing
 from isoflop.cli.report.gather import gather
@@ -382,6 +382,28 @@ def test_the_command_writes_a_file_prints_and_takes_a_title(
     code, out, _ = command_line("report", "size", "-l", copy, "-o", "-", "--format", "md")
     assert code == 0 and out.startswith("# Scaling laws of mine.duckdb\n") and "```sql\n" in out
     assert sorted(path.name for path in tmp_path.iterdir() if path.suffix in (".html", ".md")) == ["r.html"]
+
+
+def test_a_file_is_replaced_whole_and_a_link_stays_one(tmp_path: Path) -> None:
+    file, link = tmp_path / "r.html", tmp_path / "link.html"
+    file.write_text("old")
+    link.symlink_to(file)
+    replace_file(str(link), "new")
+    assert link.is_symlink() and file.read_text() == "new"
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["link.html", "r.html"]
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    reader = os.open(pipe, os.O_RDONLY | os.O_NONBLOCK)
+    replace_file(str(pipe), "read")
+    assert os.read(reader, 10) == b"read"
+    os.close(reader)
+    assert pipe.is_fifo()
+
+
+def test_it_says_how_many_laws_are_done(laws_lake: Lakehouse) -> None:
+    told: list[tuple[str, int, int]] = []
+    gather(laws_lake, ["size"], progress=lambda each: told.append((each.part, each.done, each.total)))
+    assert told == [("laws", 0, 1)]
 
 
 def test_a_law_of_a_paper_needs_no_lake(command_line: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
