@@ -135,6 +135,18 @@ def _laws_in_errors(typed: Text, lake: Asked) -> Iterator[None]:
         raise said from error
 
 
+@contextlib.contextmanager
+def _places_as_typed(services: Services) -> Iterator[None]:
+    """Have errors of a clause that is asked in other words show where they stand in the text as it was typed."""
+    try:
+        yield
+    except StatementError as error:
+        reworded = services.reworded.get(error.text)
+        if reworded is None:
+            raise
+        raise reworded.as_typed(error) from error
+
+
 def _answer_statement(
     question: Question, session: Session, first: int, last: int, clauses: Sequence[Clause]
 ) -> pa.Table:
@@ -152,7 +164,7 @@ def _answer_statement(
         with _verbs_in_errors(question.typed):
             return question.run_statement(first, last)
 
-    with _laws_in_errors(question.typed, session):
+    with _laws_in_errors(question.typed, session), _places_as_typed(question.services):
         table = session.at_once(answer) if clauses else answer()
     if not is_clause:
         question.units.clear()
