@@ -503,13 +503,20 @@ addEventListener("load", () => {{
   root.focus();
   for (const key of ["ArrowRight", "ArrowRight", "+"])
     root.dispatchEvent(new f.contentWindow.KeyboardEvent("keydown", {{ key, bubbles: true }}));
+  const read = root.querySelector(".readout").textContent;
+  const zoomed = root.querySelector(".marks").getAttribute("transform");
+  root.dispatchEvent(new f.contentWindow.KeyboardEvent("keydown", {{ key: "0", bubbles: true }}));
+  const plane = root.querySelector(".plane"), box = plane.getBoundingClientRect();
+  plane.dispatchEvent(new f.contentWindow.PointerEvent("pointermove",
+    {{ clientX: box.right - 1, clientY: box.bottom - 1, bubbles: true }}));
+  const color = () => f.contentWindow.getComputedStyle(page.body).backgroundColor, before = color();
+  page.getElementById("theme").click();
   out.textContent = JSON.stringify({{
     over: page.documentElement.scrollWidth - page.documentElement.clientWidth,
-    read: root.querySelector(".readout").textContent,
-    zoomed: root.querySelector(".marks").getAttribute("transform"),
+    read, zoomed, pointed: root.querySelector(".readout").textContent,
     ticks: root.querySelectorAll(".tick").length,
     copy: page.querySelectorAll(".copy:not([hidden])").length,
-    dark: f.contentWindow.getComputedStyle(page.body).backgroundColor,
+    colors: [before, color()],
   }});
 }});
 </script>"""
@@ -535,4 +542,8 @@ def test_a_browser_shows_it_narrow_and_wide(text: str, tmp_path: Path, width: in
     assert found["over"] <= 0
     assert re.search(r"loss [\d.]+ .* at training compute [\d.e]+ FLOP", found["read"])
     assert found["zoomed"].startswith("matrix(2 0 0 2 ") and found["ticks"] > 4
+    assert found["pointed"] != found["read"] and " from " in found["pointed"].replace(
+        "(", " "
+    )  # the law, with interval
+    assert sorted(found["colors"]) == ["rgb(20, 24, 28)", "rgb(255, 255, 255)"]
     assert found["copy"] == text.count('class="copy"')
