@@ -89,7 +89,7 @@ def plot(
         )
     if not 0 <= level < 1:
         raise UsageError(f"level {level:g} is not a share between 0 and 1", hint="0.95 is 95 per cent")
-    with _lake_of(names or [], lake) as opened:
+    with lake_of(names or [], lake) as opened:
         figure = figure_of(opened, names or [], kind, where, x, to, level or None, held_out)
     if out is not None:
         from isoflop.cli.output import note
@@ -101,7 +101,7 @@ def plot(
 
 
 @contextlib.contextmanager
-def _lake_of(names: list[str], address: str | None) -> Iterator[Lakehouse]:
+def lake_of(names: list[str], address: str | None) -> Iterator[Lakehouse]:
     """The lake that is named, or an empty one where there is none for what needs none: laws of papers, the phases."""
     from isoflop.cli.existing import check_exists
     from isoflop.cli.options import open_lake
