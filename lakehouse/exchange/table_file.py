@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 from isoflop.lakehouse.errors import FileError
 from isoflop.lakehouse.exchange.guarded import DEEPEST, check_text, chunks_of, has_many_keys, is_deep_json
-from isoflop.lakehouse.exchange.keyed_records import keyed_unfolded
+from isoflop.lakehouse.exchange.keyed_records import columns_unfolded, keyed_unfolded
 from isoflop.lakehouse.exchange.line_ends import unread
 from isoflop.lakehouse.exchange.table_columns import RAW, Chosen, chosen, columns_of, typed
 from isoflop.lakehouse.exchange.table_shapes import (
@@ -116,7 +116,7 @@ def load(con: duckdb.DuckDBPyConnection, path: Path, mapping: Mapping[str, str])
         for name in found:
             if name.lower() == "rowid":  # DuckDB's own name for a row's place, which is needed here
                 con.execute(f"ALTER TABLE file RENAME {quoted(name)} TO row_id")
-        notes = [*records_unfolded(con), *keyed_unfolded(con), *charts_unfolded(con)]
+        notes = [*records_unfolded(con), *keyed_unfolded(con), *columns_unfolded(con, path), *charts_unfolded(con)]
         con.execute(f"CREATE TABLE raw AS SELECT *, {_raw(list(columns_of(con, 'file')))} AS {RAW} FROM file")
         con.execute("DROP TABLE file")
         con.execute("ALTER TABLE raw RENAME TO file")
