@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 from isoflop.lakehouse.errors import FileError
 from isoflop.lakehouse.exchange.guarded import DEEPEST, check_text, chunks_of, has_many_keys, is_deep_json
 from isoflop.lakehouse.exchange.keyed_records import columns_unfolded, keyed_unfolded
-from isoflop.lakehouse.exchange.line_ends import unread
+from isoflop.lakehouse.exchange.line_ends import alike, unread
 from isoflop.lakehouse.exchange.table_columns import RAW, Chosen, chosen, columns_of, typed
 from isoflop.lakehouse.exchange.table_shapes import (
     charts_unfolded,
@@ -109,7 +109,7 @@ def load(con: duckdb.DuckDBPyConnection, path: Path, mapping: Mapping[str, str])
             con.register("given", _arrow_file(path) if reader == "arrow_file" else _sheet(path))
             con.execute("CREATE TABLE file AS SELECT * FROM given")
         else:
-            con.execute(f"CREATE TABLE file AS SELECT * FROM {reader}", [str(path)])
+            _read_text(con, path, reader, kind)
         found = columns_of(con, "file")
         if len(found) > WIDEST:
             raise _too_wide(path, len(found))
@@ -138,6 +138,22 @@ def load(con: duckdb.DuckDBPyConnection, path: Path, mapping: Mapping[str, str])
     columns = columns_of(con, "rows")
     del columns[RAW]
     return TableFile(columns, Chosen(found_columns.columns, (*notes, *found_columns.notes), found_columns.taken))
+
+
+def _read_text(con: duckdb.DuckDBPyConnection, path: Path, reader: str, kind: str) -> None:
+    """Read a file with DuckDB's reader into the table `file`, a text table whatever the mixture of its line ends."""
+    import duckdb
+
+    statement = f"CREATE TABLE file AS SELECT * FROM {reader}"
+    try:
+        con.execute(statement, [str(path)])
+    except duckdb.Error:
+        if kind not in IS_CSV:
+            raise
+        with alike(path) as copy:
+            if copy is None:
+                raise
+            con.execute(statement, [str(copy)])
 
 
 def _raw(names: list[str]) -> str:
