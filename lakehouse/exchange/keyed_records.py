@@ -129,7 +129,7 @@ def _split(con: duckdb.DuckDBPyConnection) -> list[str]:
         f"to_json({part})" if part in given else "NULL" for part in ("columns", "data", "index", "index_names")
     )
     parts = con.execute(f"SELECT {told} FROM file").fetchone() or ()
-    names, data, keys, called = (None if part is None else json.loads(part) for part in parts)
+    names, data, keys, called = map(_told, parts)
     is_named = isinstance(names, list) and names and all(isinstance(name, str | int | float) for name in names)
     if not (is_named and isinstance(data, list) and data):
         return []
@@ -142,6 +142,10 @@ def _split(con: duckdb.DuckDBPyConnection) -> list[str]:
             rows = _named(zip(keys, rows, strict=True), {}, str(label or "name"))
     _replace(con, rows)
     return [f"the file is names of columns beside rows; {counted(len(data), 'row')}"]
+
+
+def _told(text: str | None) -> Any:
+    return None if text is None else json.loads(text)
 
 
 def _replace(con: duckdb.DuckDBPyConnection, rows: Sequence[Mapping[str, Any]]) -> None:
