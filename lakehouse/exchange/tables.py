@@ -31,6 +31,7 @@ from isoflop.lakehouse.exchange.table_runs import runs_of_points, runs_of_rows
 from isoflop.lakehouse.exchange.usable import check_usable, with_flops, without_loss, without_sizes
 from isoflop.lakehouse.exchange.workbook import MARK
 from isoflop.lakehouse.exchange.writing import land
+from isoflop.lakehouse.sql.quoting import quoted
 
 if TYPE_CHECKING:
     from isoflop.lakehouse.lake import Lakehouse
@@ -108,7 +109,11 @@ def read_table(
                 f"{path}: no rows to import ({num_rows} in the file, {num_bad} of them with impossible values)"
             )
         columns = make_numbers(con, columns)
-        first = con.execute(f"SELECT * EXCLUDE ({RAW}) FROM rows ORDER BY rowid LIMIT {SHOWN_ROWS}").to_arrow_table()
+        hidden = [name for name in table.columns if name in table.chosen.taken.values()]
+        left_out = ", ".join(map(quoted, (RAW, *hidden)))
+        first = con.execute(
+            f"SELECT * EXCLUDE ({left_out}) FROM rows ORDER BY rowid LIMIT {SHOWN_ROWS}"
+        ).to_arrow_table()
         landing = (
             runs_of_points(con, columns, path, label, family)
             if is_curve
@@ -123,7 +128,7 @@ def read_table(
     left = [name for name in table.columns if name not in table.chosen.taken]
     missing = [*without_loss(landing, typed, left), *without_sizes(landing, typed, left)]
     landing = replace(landing, notes=(*notes, *table.chosen.notes, *landing.notes, *missing))
-    chosen = {**{name: name for name in table.columns}, **table.chosen.taken, **given}
+    chosen = {**{name: name for name in table.columns if name not in hidden}, **table.chosen.taken, **given}
     return ReadTable(landing, num_rows, num_bad, chosen, tuple(table.columns), first)
 
 
