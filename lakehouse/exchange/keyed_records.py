@@ -75,30 +75,28 @@ def columns_unfolded(con: duckdb.DuckDBPyConnection, path: Path) -> list[str]:
     ------
     FileError : if a list of what laws are fitted to has another length
     """
-    kinds = columns_of(con, "file")
     (count,) = con.execute("SELECT count(*) FROM file").fetchone() or (0,)
-    if count == 1 and len(kinds) == 1 and (whole := next(iter(kinds))) and kinds[whole].startswith("STRUCT("):
-        inner = columns_of(con, f"(SELECT unnest({quoted(whole)}) FROM file)")
-        kinds = inner if _tells_runs_apart(inner) else kinds
-        opened = f"unnest({quoted(whole)})" if kinds is inner else "*"
-    else:
-        opened = "*"
-    key = _tells_runs_apart(kinds) if count == 1 else None
-    if key is None:
+    kinds, opened = _opened(con) if count == 1 else ({}, "*")
+    keys = _tell_runs_apart(kinds)
+    if not keys:
         return []
-    con.execute(f"CREATE TABLE whole AS SELECT {opened} FROM file")
     lists = [name for name, kind in kinds.items() if kind.endswith("[]")]
-    lengths = con.execute(f"SELECT {', '.join(f'len({quoted(name)})' for name in lists)} FROM whole").fetchone() or ()
+    sizes = ", ".join(f"len({quoted(name)})" for name in lists)
+    lengths = con.execute(f"SELECT {sizes} FROM (SELECT {opened} FROM file)").fetchone() or ()
     length_of = dict(zip(lists, lengths, strict=True))
+    known = [name for name in lists if _is_known(name, FITTED)]
+    key = next((name for name in keys if all(length_of[other] == length_of[name] for other in known)), keys[0])
     along = [name for name in lists if length_of[name] == length_of[key]]
-    if short := next((name for name in lists if name not in along and _is_known(name, FITTED)), None):
-        con.execute("DROP TABLE whole")
+    if short := next((name for name in known if name not in along), None):
+        if not _is_known(key, ("params",)):
+            return []  # texts are settings of one run then
         raise FileError(
             path, None,
             f"the lists {key} and {short} of one object have different lengths, "
             f"{length_of[key]} and {length_of[short]}",
             hint="a file of columns has a value for each run in every list; null where there is none",
         )  # fmt: skip
+    con.execute(f"CREATE TABLE whole AS SELECT {opened} FROM file")
     cells = ", ".join(f"unnest({quoted(name)}) AS {quoted(name)}" if name in along else quoted(name) for name in kinds)
     con.execute("DROP TABLE file")
     con.execute(f"CREATE TABLE file AS SELECT {cells} FROM whole")
@@ -106,15 +104,30 @@ def columns_unfolded(con: duckdb.DuckDBPyConnection, path: Path) -> list[str]:
     return [f"the file is one object of columns; {counted(int(length_of[key] or 0), 'row')}"]
 
 
-def _tells_runs_apart(kinds: Mapping[str, str]) -> str | None:
-    """Return the list that has a text or params for each of many runs; None where there is none."""
+def _opened(con: duckdb.DuckDBPyConnection) -> tuple[dict[str, str], str]:
+    """Return the columns of the one record of `file`, those within its only object of lists too, and their SQL."""
+    kinds = columns_of(con, "file")
+    for whole, kind in kinds.items():
+        if kind.startswith("STRUCT(") and kind.endswith(")"):
+            others = {name: other for name, other in kinds.items() if name != whole}
+            inner = columns_of(con, f"(SELECT unnest({quoted(whole)}) FROM file)")
+            has_lists = any(other.endswith("[]") for other in others.values())
+            is_apart = not has_lists and not {name.lower() for name in others} & {name.lower() for name in inner}
+            if is_apart and _tell_runs_apart(inner):
+                rest = "".join(f"{quoted(name)}, " for name in others)
+                return others | inner, f"{rest}unnest({quoted(whole)})"
+    return kinds, "*"
+
+
+def _tell_runs_apart(kinds: Mapping[str, str]) -> list[str]:
+    """Return the lists that may have params, or a text, for each of many runs; none where one run is described."""
     lists = [name for name, kind in kinds.items() if kind.endswith("[]")]
-    if not any(_is_known(name, FITTED) for name in lists):
-        return None
-    if any(_is_known(name, ("name", "params")) for name in kinds if name not in lists):
-        return None
+    is_of_one = any(_is_known(name, ("name", "params")) for name in kinds if name not in lists)
+    if is_of_one or not any(_is_known(name, FITTED) for name in lists):
+        return []
+    params = [name for name in lists if _is_known(name, ("params",))]
     texts = [name for name in lists if kinds[name] == "VARCHAR[]" and name.lower() not in NOT_OF_RUNS]
-    return next((name for name in lists if _is_known(name, ("params",))), texts[0] if texts else None)
+    return list(dict.fromkeys([*params, *texts]))
 
 
 def _is_known(name: str, wanted: Sequence[str]) -> bool:

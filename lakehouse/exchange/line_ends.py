@@ -28,7 +28,7 @@ def alike(path: Path) -> Iterator[Path | None]:
     """
     ends: set[bytes] = set()
     with tempfile.TemporaryDirectory() as folder:
-        copy = Path(folder) / f"alike{path.suffixes[0] if path.suffixes else ''}"
+        copy = Path(folder) / "alike.csv"
         with open(copy, "wb") as file, contextlib.closing(_pieces(path)) as pieces:
             for text, end in pieces:
                 file.write(text + (b"\n" if end else b""))

@@ -41,6 +41,7 @@ def imported(folder: Path, content: object) -> list[dict[str, Any]]:
         ({"name": ["a", "b"], **LISTS}, ["a", "b"]),
         ({"loss": LISTS["loss"], "tokens": LISTS["tokens"], "N": LISTS["params"], "betas": [0.9, 0.95, 1]}, None),
         ({"runs": {"name": ["a", "b"], **LISTS}}, ["a", "b"]),
+        ({"lab": "here", "about": {"seeds": 3}, "runs": {"name": ["a", "b"], **LISTS}}, ["a", "b"]),
         ({"seeds": 3, "run": ["a", "b"], **LISTS}, ["a", "b"]),
         ({"name": ["a", "b"], **LISTS, "loss": [3.1, "2.9"]}, ["a", "b"]),
     ],
@@ -91,10 +92,11 @@ def test_a_list_of_texts_is_a_setting_of_each_run(tmp_path: Path) -> None:
     [
         {"name": "a", "params": 7e7, "step": [1, 2, 3], "loss": [4.0, 3.5, 3.1]},
         {"params": 7e7, "step": [1, 2, 3], "loss": [4.0, 3.5, 3.1], "phase": ["warm", "main", "main"]},
+        {"tokens": [1e8, 2e8, 3e8], "loss": [4.0, 3.5, 3.1], "data": ["web", "books"]},
         {"tokens": [1e8, 2e8, 3e8], "loss": [4.0, 3.5, 3.1], "tags": ["x", "y", "z"]},
     ],
 )
-def test_lists_beside_a_name_or_params_are_curves_of_one_run(tmp_path: Path, one: dict[str, Any]) -> None:
+def test_lists_of_one_run_are_curves(tmp_path: Path, one: dict[str, Any]) -> None:
     (found,) = imported(tmp_path, one)
     assert (found["params"], found["loss"]) == (one.get("params"), 3.1)
 
