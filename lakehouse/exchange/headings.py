@@ -10,11 +10,13 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import Enum
+from functools import lru_cache
 from types import MappingProxyType
 
 from isoflop.lakehouse.models.counts import COUNTS
 
 AS_IT_IS = "{}"
+LONGEST_UNIT = 24  # characters behind a name, those of `billions of parameters` and more
 FACTORS = MappingProxyType(
     {"K": 1e3, "M": 1e6, "B": 1e9, "G": 1e9, "T": 1e12, "thousand": 1e3, "million": 1e6, "billion": 1e9,
      "trillion": 1e12, "mn": 1e6, "mio": 1e6, "bn": 1e9, "mrd": 1e9}
@@ -82,6 +84,7 @@ class Heading:
         return self.of is Of.LOSS
 
 
+@lru_cache(maxsize=4096)  # every column is looked at for each of ours
 def read_heading(heading: str) -> Heading | None:
     """Return what a heading says beside a name; None where it is a name and nothing else.
 
@@ -103,7 +106,7 @@ def read_heading(heading: str) -> Heading | None:
         return _with_unit(match["name"], unit.removeprefix("in ").strip(), is_apart=True)
     if match := BEFORE.fullmatch(text):
         return _with_unit(match["name"], match["unit"].removesuffix(" of"), is_apart=False)
-    for gap in re.finditer(r"[ _]", text):
+    for gap in re.compile(r"[ _]").finditer(text, max(0, len(text) - LONGEST_UNIT - 1)):
         name, unit = text[: gap.start()], text[gap.end() :].replace("_", " ")
         if found := _with_unit(name, unit, is_apart=False):
             return found
