@@ -124,6 +124,15 @@ def test_an_index_of_texts_beside_rows_is_their_names(tmp_path: Path, more: dict
     assert [row["name"] for row in found] == names and [row["loss"] for row in found] == [3.1, 2.9]
 
 
+def test_an_index_of_texts_beside_a_schema_is_names_and_the_schema_is_none(tmp_path: Path) -> None:
+    fields = [{"name": "index", "type": "string"}, *({"name": name, "type": "number"} for name in A)]
+    schema = {"fields": fields, "primaryKey": ["index"], "pandas_version": "1.4.0"}
+    found = imported(tmp_path, {"schema": schema, "data": [{"index": "a", **A}, {"index": "b", **B}]})
+    assert found == [{"name": "a", **A}, {"name": "b", **B}]
+    with Lakehouse(tmp_path / "lake.duckdb") as lake:
+        assert not [name for name in lake.query("SELECT * FROM runs").column_names if "schema" in name]
+
+
 def test_an_index_that_has_a_name_is_a_column_called_so(tmp_path: Path) -> None:
     frame = {"columns": ["params", "loss"], "data": [[7e7, 3.1], [1.7e8, 2.9]], "index": [64, 128]}
     (tmp_path / "given.json").write_text(json.dumps({**frame, "index_names": ["width"], "column_names": [None]}))
