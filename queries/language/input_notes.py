@@ -104,7 +104,7 @@ def _billions(name: str, values: Array) -> list[Note]:
     """Return the note on counts that are none: small, and with fractions."""
     if values.max() >= TINY or values.min() <= 0 or not (values != np.round(values)).any():
         return []
-    from isoflop.lakehouse.exchange.recognizing import factor_of, written
+    from isoflop.lakehouse.exchange.headings import factor_of, written
 
     heading = factor_of(name)  # such as that of "Params (M)"
     likely = heading or (1e9 if values.max() <= MOST_BILLIONS else None)
