@@ -7,7 +7,6 @@ from collections.abc import Sequence
 
 from isoflop.lakehouse.errors import StatementError, nearest
 from isoflop.lakehouse.sql.quoting import literal, quoted
-from isoflop.queries.language.input_notes import CALLED
 from isoflop.queries.language.question import Question
 from isoflop.queries.language.reading import source_pieces
 from isoflop.queries.language.syntax.nodes import Source, Span
@@ -59,7 +58,10 @@ def logged_instead(question: Question, source: Source, error: StatementError) ->
 
 def _meant(name: str, columns: Sequence[str]) -> str | None:
     """Return the column of runs that is meant: what tables call a count so, or one that is spelled alike."""
-    meant = next((count for count, names in CALLED.items() if name.lower() in names and count in columns), None)
+    from isoflop.lakehouse.exchange.naming import TABLE_NAMES, plain_name
+
+    word = plain_name(name)
+    meant = next((ours for ours, names in TABLE_NAMES.items() if word in names and ours in columns), None)
     return meant or nearest(name, columns)
 
 
