@@ -24,9 +24,9 @@ def import_(
         list[str],
         typer.Argument(
             metavar="PATH…",
-            help="Tables (.csv, .parquet, .arrow, .jsonl, .json, .xlsx; also .gz), a folder of them, a tracker's file "
-            "or folder, or published:NAME for the runs of a paper (laws of papers need no import: "
-            "isoflop laws --published).",
+            help="Tables (.csv, .parquet, .arrow, .jsonl, .json, .xlsx or a sheet of it, PATH.xlsx#SHEET; also .gz), a "
+            "folder of them, a tracker's file or folder, or published:NAME for the runs of a paper (laws of papers "
+            "need no import: isoflop laws --published).",
         ),
     ],
     format: Annotated[
@@ -116,15 +116,17 @@ def import_(
     from isoflop.lakehouse.errors import FileError, UsageError
     from isoflop.lakehouse.exchange import Replacing, import_path
     from isoflop.lakehouse.exchange.usable import NothingUsable
+    from isoflop.lakehouse.exchange.workbook import with_sheet
 
     mapping = parse_mapping(map or [])
     places = [
         _published_runs(path.removeprefix("published:")) if path.startswith("published:") else Path(path)
         for path in paths
     ]
-    for place in places:
-        if not place.exists():  # said before a lake is made for nothing
-            raise FileError(place, None, "no such file or folder")
+    files = [with_sheet(place)[0] for place in places]
+    for file in files:
+        if not file.exists():  # said before a lake is made for nothing
+            raise FileError(file, None, "no such file or folder")
     if in_place_of is not None and len(places) > 1:
         raise UsageError("--in-place-of takes one PATH", hint="import the others without it")
     replace = replace or in_place_of is not None
@@ -141,10 +143,10 @@ def import_(
     agreed = (lambda _: True) if yes else _may_remove
     rows: list[dict[str, object]] = []
     with _unmade_after_failure(lake), open_lake(lake) as opened:
-        for place in places:
+        for place, file in zip(places, files, strict=True):
             take = partial(
                 import_path, opened, place, format=format, source=source, family=family, skip_bad_rows=skip_bad_rows,
-                replacing=Replacing(place, agreed, is_dry=dry_run, former=former) if replace else None,
+                replacing=Replacing(file, agreed, is_dry=dry_run, former=former) if replace else None,
             )  # fmt: skip
             try:
                 done = take(mapping=mapping)
@@ -237,14 +239,17 @@ def _show_plan(place: Path, mapping: dict[str, str], skip_bad_rows: bool, form: 
     from isoflop.lakehouse.errors import UsageError
     from isoflop.lakehouse.exchange.formats import TABLE, found_format
     from isoflop.lakehouse.exchange.tables import files_of, read_table
+    from isoflop.lakehouse.exchange.workbook import with_sheet
 
+    place, sheet = with_sheet(place)
     name, _ = found_format(place)
     if name != TABLE:
         raise UsageError(
             f"{place} is a store of {name}, whose runs come with names of their own", hint="leave --dry-run"
         )
     for file in files_of(place):
-        table = read_table(file, mapping=mapping, label=f"import:{file.stem}", skip_bad_rows=skip_bad_rows)
+        label = f"import:{file.stem}"
+        table = read_table(file, mapping=mapping, label=label, skip_bad_rows=skip_bad_rows, sheet=sheet)
         columns = [{"column": theirs, "becomes": ours} for ours, theirs in table.mapping.items()]
         note(f"{file}: {table.rows} rows, {len(table.landing.runs)} runs, {len(table.landing.points)} curve points")
         show(Answer(pa.Table.from_pylist(columns)), form)

@@ -28,6 +28,7 @@ from isoflop.cli.optimize import optimize
 from isoflop.cli.optimum import optimum
 from isoflop.cli.plot.command import plot
 from isoflop.cli.predict import predict
+from isoflop.cli.report.command import report
 from isoflop.cli.residuals import residuals
 from isoflop.cli.runs import runs
 from isoflop.cli.shell import shell
@@ -76,7 +77,7 @@ SECTIONS = {
         laws,
         runs,
     ),
-    "see": (tui, plot),
+    "see": (tui, plot, report),
 }
 
 for functions in SECTIONS.values():

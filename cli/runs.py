@@ -12,6 +12,7 @@ COLUMNS = (
     "run_id, name, family, {settings}status, reason, source, params, tokens, flops, last_step, loss, validation_loss, "
     "step_seconds, started_at"
 )
+NEWEST = "coalesce(started_at, submitted_at) DESC NULLS LAST, {name}, run_id"
 MOST_SETTINGS = 5  # of those that differ between the runs, or of a single one, so that a row still fits a terminal
 SETTINGS = """
 SELECT key FROM (SELECT unnest(json_keys(config)) AS key, config FROM runs{condition})
@@ -30,8 +31,11 @@ def runs(
         typer.Option("--where", "-w", metavar="CONDITION", help='An SQL condition: "params >= 1B AND loss < 3".'),
     ] = None,
     order_by: Annotated[
-        str, typer.Option("--order-by", metavar="EXPRESSION", help="What to sort by.")
-    ] = "started_at DESC NULLS LAST, run_id",
+        str,
+        typer.Option(
+            "--order-by", metavar="EXPRESSION", help="What to sort by.", show_default="newest first, then by name"
+        ),
+    ] = "",
     columns: Annotated[
         str, typer.Option("--columns", "-c", help="Columns to show, or * for all.", show_default="the usual ones")
     ] = "",
@@ -46,10 +50,11 @@ def runs(
     """  # fmt: skip
     from isoflop.cli.options import chosen_format, open_lake
     from isoflop.cli.output import note, show
-    from isoflop.lakehouse.sql.quoting import quoted
+    from isoflop.lakehouse.sql.quoting import natural, quoted
     from isoflop.queries.language.syntax.sizes import with_sizes
 
     form = chosen_format(format, json)
+    order = order_by or NEWEST.format(name=natural("name"))
     condition = f" WHERE {with_sizes(where)}" if where else ""
     with open_lake(lake, makes=False) as opened:
         count = opened.sql(f"SELECT count(*) AS runs FROM runs{condition}").rows()[0][0]
@@ -57,7 +62,7 @@ def runs(
             varying = opened.query(SETTINGS.format(condition=condition, limit=MOST_SETTINGS)).column("key").to_pylist()
             columns = COLUMNS.format(settings="".join(f"{quoted(key)}, " for key in varying))
         answer = opened.sql(
-            f"SELECT {columns} FROM runs{condition} ORDER BY {order_by}" + (f" LIMIT {limit}" if limit else "")
+            f"SELECT {columns} FROM runs{condition} ORDER BY {order}" + (f" LIMIT {limit}" if limit else "")
         )
     show(answer, form)
     if count > len(answer):

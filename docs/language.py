@@ -54,6 +54,9 @@ are parameters anywhere in a statement, inside a verb or around it.
 In a verb a size may be written as people write it: `70B`, `1.4T`, `400M`, `2K` (also `G` and `P`) are `70e9`, `1.4e12`
 and so on, the letter right behind the number. A query in parentheses is plain SQL, where `SELECT 70B` is a 70 called B.
 
+A column may be named without `AS` by any word that is not reserved, also by those that DuckDB uses elsewhere:
+`SELECT min(loss) first, max(step) last`.
+
 An error is DuckDB's own, or looks like one: class, message, the line with a caret, a hint with the nearest name.
 
 This page is written by `python docs/build.py`, which runs its examples on `isoflop import published:chinchilla_epoch`

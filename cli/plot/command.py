@@ -11,6 +11,8 @@ from isoflop.cli.completing import complete_law_or_run
 from isoflop.cli.options import LakeOption, lake_or_empty, read_size
 
 if TYPE_CHECKING:
+    from contextlib import AbstractContextManager
+
     from isoflop.cli.plot.figure import Figure
     from isoflop.lakehouse import Lakehouse
 
@@ -86,7 +88,7 @@ def plot(
         )
     if not 0 <= level < 1:
         raise UsageError(f"level {level:g} is not a share between 0 and 1", hint="0.95 is 95 per cent")
-    with lake_or_empty(lake, lambda: _needs_no_lake(names or [])) as opened:
+    with lake_of(names or [], lake) as opened:
         figure = figure_of(opened, names or [], kind, where, x, to, level or None, held_out)
     if out is not None:
         from isoflop.cli.output import note
@@ -97,11 +99,11 @@ def plot(
         print_figure(figure, width, height, is_ascii=ascii)
 
 
-def _needs_no_lake(names: list[str]) -> bool:
-    """Return whether all that is to be drawn comes with the program: laws of papers, the phases."""
+def lake_of(names: list[str], address: str | None) -> AbstractContextManager[Lakehouse]:
+    """The lake that is named, or an empty one where there is none for what needs none: laws of papers, the phases."""
     from isoflop.cli.plot.law_card import is_published
 
-    return bool(names) and (names == ["phases"] or all(map(is_published, names)))
+    return lake_or_empty(address, lambda: bool(names) and (names == ["phases"] or all(map(is_published, names))))
 
 
 def figure_of(

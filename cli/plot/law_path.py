@@ -35,7 +35,8 @@ class Path:
     ----------
     law : whose inputs they are
     column : what the horizontal axis shows: an input, or `flops`
-    query : SELECT with a column for each input; `{low}` and `{step}` stand for decimal logarithms on the axis
+    query : SELECT with a column for each input; `{low}` and `{step}` stand for decimal logarithms on the axis,
+        `{places}` for how many there are
     phrase : what is shown over what, and how the other inputs are chosen
     """
 
@@ -57,10 +58,11 @@ class Path:
         """Whether the axis is the product of two inputs rather than one of them."""
         return self.column == COMPUTE and self.law.compute is not None
 
-    def statement(self, low: float, high: float, level: float) -> str:
-        """Return the statement that asks the law along the path, from `low` to `high` on the axis."""
-        step = (np.log10(high) - np.log10(low)) / (NUM_PLACES - 1)
+    def statement(self, low: float, high: float, level: float, places: int = NUM_PLACES) -> str:
+        """Return the statement that asks the law along the path, at `places` from `low` to `high` on the axis."""
+        step = (np.log10(high) - np.log10(low)) / (places - 1)
         query = self.query.replace("{low}", number(np.log10(low))).replace("{step}", number(step))
+        query = query.replace("{places}", str(places))
         return f"EXTRAPOLATE {self.law.sql_name} TO (\n{query}\n) WITH (level = {level:g})"
 
     def positions(self, columns: Columns) -> Array:
@@ -96,7 +98,7 @@ def choose_path(law: LawCard, rows: Columns, x: str | None = None, *, is_optimal
     others = [name for name in law.inputs if name != column]
     selected = [f"10 ** ({{low}} + {{step}} * i) AS {identifier(column)}"]
     selected += [f"{_follow(rows, name, column)} AS {identifier(name)}" for name in others]
-    query = "    SELECT " + ", ".join(selected) + f" FROM range({NUM_PLACES}) t(i)"
+    query = "    SELECT " + ", ".join(selected) + " FROM range({places}) t(i)"
     as_runs = f", {' and '.join(others)} as in the {law.row_word}" if others else ""
     return Path(law, column, query, f"{law.target} over {column}{as_runs}")
 
@@ -113,12 +115,12 @@ def path_to(law: LawCard, target: Mapping[str, float]) -> Path:
         query = (
             f"    SELECT sqrt(flops / (6 * {number(ratio)})) AS {identifier(size)},\n"
             f"        flops / (6 * {identifier(size)}) AS {identifier(amount)}{held}\n"
-            f"    FROM (SELECT 10 ** ({{low}} + {{step}} * i) AS flops FROM range({NUM_PLACES}) t(i))"
+            f"    FROM (SELECT 10 ** ({{low}} + {{step}} * i) AS flops FROM range({{places}}) t(i))"
         )
         return Path(law, COMPUTE, query, f"{law.target} at {amount} / {size} = {ratio:.3g}")
     column, *others = law.inputs
     held = "".join(f", {number(target[name])} AS {identifier(name)}" for name in others)
-    query = f"    SELECT 10 ** ({{low}} + {{step}} * i) AS {identifier(column)}{held} FROM range({NUM_PLACES}) t(i)"
+    query = f"    SELECT 10 ** ({{low}} + {{step}} * i) AS {identifier(column)}{held} FROM range({{places}}) t(i)"
     at = f" at {' and '.join(f'{name} = {target[name]:.3g}' for name in others)}" if others else ""
     return Path(law, column, query, f"{law.target} over {column}{at}")
 
@@ -158,7 +160,7 @@ def _along_best_sizes(law: LawCard, rows: Columns) -> Path:
     query = (
         f"    SELECT arg_min({size}, lowest) AS {size}, arg_min({amount}, lowest) AS {amount}{held} FROM (\n"
         f"        SELECT flops, {size}, flops / (6 * {size}) AS {amount}{held}, {law.sql_name}({arguments}) AS lowest\n"
-        f"        FROM (SELECT 10 ** ({{low}} + {{step}} * i) AS flops FROM range({NUM_PLACES}) t(i)),\n"
+        f"        FROM (SELECT 10 ** ({{low}} + {{step}} * i) AS flops FROM range({{places}}) t(i)),\n"
         f"             (SELECT 10 ** ({number(low - 3)} + j / {SIZES_PER_DECADE}) AS {size}\n"
         f"              FROM range({int((high - low + 9) * SIZES_PER_DECADE)}) t(j))\n"
         "    ) GROUP BY flops ORDER BY flops"
@@ -174,7 +176,7 @@ def _along_runs(law: LawCard, rows: Columns) -> Path:
     query = (
         f"    SELECT {_follow(compute, size, COMPUTE)} AS {identifier(size)},\n"
         f"        flops / (6 * {identifier(size)}) AS {identifier(amount)}{held_inputs(law, middles(rows))}\n"
-        f"    FROM (SELECT 10 ** ({{low}} + {{step}} * i) AS flops FROM range({NUM_PLACES}) t(i))"
+        f"    FROM (SELECT 10 ** ({{low}} + {{step}} * i) AS flops FROM range({{places}}) t(i))"
     )
     sizes = "usual sizes" if law.is_given else f"the sizes of the {law.row_word}"
     return Path(law, COMPUTE, query, f"{law.target} along {sizes}{_with_held(law)}")

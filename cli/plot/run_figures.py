@@ -99,13 +99,16 @@ def select_runs(lake: Lakehouse, condition: str) -> list[NamedRun]:
     return [_named(row) for row in rows]
 
 
-def curves_figure(lake: Lakehouse, runs: Sequence[NamedRun], *, x: str = "step") -> Figure:
+def curves_figure(
+    lake: Lakehouse, runs: Sequence[NamedRun], *, x: str = "step", most_points: int | None = None
+) -> Figure:
     """Return the loss curves of runs.
 
     Parameters
     ----------
     runs : at least one; of more than 60 the first 60 are drawn
     x : `step`, `tokens`, `flops` or `seconds`
+    most_points : of all curves together, 200,000 by default; beyond that every n-th is read
 
     Raises
     ------
@@ -121,7 +124,7 @@ def curves_figure(lake: Lakehouse, runs: Sequence[NamedRun], *, x: str = "step")
     total = int(
         lake.query(f"SELECT count(*) FROM metrics WHERE metric = 'loss' AND run_id IN ({ids})").column(0)[0].as_py()
     )
-    stride = -(-total // MOST_POINTS)
+    stride = -(-total // (most_points or MOST_POINTS))
     thinned = f"\nQUALIFY row_number() OVER (PARTITION BY run_id ORDER BY step) % {stride} = 0" if stride > 1 else ""
     statement = f"SELECT run_id, {x}, loss FROM curves\nWHERE run_id IN ({ids}){thinned}\nORDER BY run_id, step"
     table = lake.sql(statement).table

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from isoflop.lakehouse.sql.quoting import literal
+from isoflop.lakehouse.sql.quoting import literal, natural
 
 if TYPE_CHECKING:
     from isoflop.lakehouse import Lakehouse
@@ -21,7 +21,7 @@ SORTS = {
     "tokens": "tokens DESC NULLS LAST",
     "flops": "flops DESC NULLS LAST",
 }
-"""Orders a user can step through, each with its ORDER BY."""
+"""Orders a user can step through, each with its ORDER BY; ties are by name."""
 
 COLUMNS = "run_id, name, family, status, reason, attempt, loss, params, tokens, flops, last_step, steps, learning_rate"
 
@@ -64,7 +64,7 @@ class Board:
 def board_statement(condition: str = "", sort: str = "newest") -> str:
     """Return the statement behind the Runs view for a SQL condition and one of `SORTS`."""
     where = f"\nWHERE {condition}" if condition.strip() else ""
-    return f"SELECT {COLUMNS}\nFROM runs{where}\nORDER BY {SORTS[sort]}\nLIMIT {MOST_ROWS}"
+    return f"SELECT {COLUMNS}\nFROM runs{where}\nORDER BY {SORTS[sort]}, {natural('name')}\nLIMIT {MOST_ROWS}"
 
 
 def read_board(

@@ -22,6 +22,7 @@ from isoflop.lakehouse.exchange.tables import (
     suspicions,
     tables_below,
 )
+from isoflop.lakehouse.exchange.workbook import with_sheet
 from isoflop.lakehouse.exchange.writing import land
 
 if TYPE_CHECKING:
@@ -71,6 +72,7 @@ def import_path(
 
     Parameters
     ----------
+    path : PATH.xlsx#SHEET is a sheet of a workbook
     format : one of NAMES; found by the path's content when None
     mapping : our name -> a column, metric or setting there, or an SQL expression over them
     source : what `runs.source` says after `import:`; the file's name, for trackers the tracker's
@@ -84,6 +86,7 @@ def import_path(
     UsageError : if there is no such format
     RecordError : if what was found cannot be runs
     """
+    path, sheet = with_sheet(path)
     if not path.exists():
         raise FileError(path, None, "no such file or folder")
     name, others = (checked(format), ()) if format is not None else found_format(path)
@@ -95,7 +98,7 @@ def import_path(
     if name == TABLE:
         return import_table(
             lake, path, mapping=mapping, source=source, family=family or DEFAULT_FAMILY, skip_bad_rows=skip_bad_rows,
-            replacing=replacing,
+            replacing=replacing, sheet=sheet,
         )  # fmt: skip
     landing = told_apart(FORMATS[name].read(path))
     if not landing.runs:

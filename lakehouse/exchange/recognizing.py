@@ -1,7 +1,8 @@
 """Which columns of a table are ours, by the names and units that others give them.
 
 A name is compared as `naming.plain_name` has it. Behind a prefix, `model.n_params` or `throughput/total_tokens`,
-counts are known too, where one column alone is called so; a unit in a heading, `Tokens (B)` or `params_M`, is a factor.
+counts are known too, where one column alone is called so; a unit in a heading, `Tokens (B)` or `params_M`, is a factor
+(`headings`), and tokens per param are so many times the params.
 What is known only by a word that means other things elsewhere is looked at: `iter` is the step of a curve where it
 counts up within a run, `L` a loss where it is not whole.
 """
@@ -13,6 +14,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from isoflop.lakehouse.exchange.headings import AS_IT_IS, RATIO, Of, read_heading
 from isoflop.lakehouse.exchange.landing import MEASURED, PLACES
 from isoflop.lakehouse.exchange.naming import TABLE_NAMES, plain_name
 from isoflop.lakehouse.exchange.values import as_number, is_nothing
@@ -32,6 +34,7 @@ IS_TEXT = ("VARCHAR", "JSON")
 
 # Words that count the steps of a curve in a log, and in a table of runs the length of each.
 STEP_WORDS = ("iter", "iteration", "it", "training/iteration", "train/iter")
+LOSSES = ("loss", "validation_loss")
 LOSS_LETTERS = ("l",)  # beside N and D; where it is whole, it counts layers
 OF_EVALUATIONS = {"eval", "val", "valid", "validation", "test", "dev"}  # whose tokens are not those of the training
 # Names of two words or more, which mean the same behind any prefix.
@@ -39,12 +42,6 @@ BEHIND_A_PREFIX = {
     ours: tuple(name for name in (ours, *TABLE_NAMES[ours]) if "/" in name.strip("/") or name == ours)
     for ours in ("params", "tokens", "flops")
 }
-FACTORS = {"K": 1e3, "M": 1e6, "B": 1e9, "G": 1e9, "T": 1e12, "thousand": 1e3, "million": 1e6, "billion": 1e9,
-           "trillion": 1e12}  # fmt: skip
-HEADING = re.compile(
-    r"(?P<name>.*?\w)(?:\s*[(\[]\s*(?:in\s+)?(?P<bracketed>[KMBGT]|(?:thousand|million|billion|trillion)s?)\s*[)\]]"
-    r"|[ _](?P<behind>[KMBGT]|(?:thousand|million|billion|trillion)s?))"
-)
 FEWEST_POINTS = 4  # rows of every value from which text that no other column explains is taken for names of curves
 MOST = 0.8  # share of cells that are numbers from which a column of a known name is meant to be one
 LARGEST_IN_UNITS = 1e7  # a column of larger numbers is not in thousands or millions, whatever its heading says
@@ -89,47 +86,25 @@ def recognized(
         target = "loss" if ours == "perplexity" else ours
         if target not in parts and target not in search.targets:
             search.by_names(ours, target, others) or search.by_heading(ours, others) or search.behind_a_prefix(ours)
+    if "tokens" not in parts and "tokens" not in search.targets:
+        search.by_ratio(parts)
     search.by_curves(parts)
     if "step" not in parts and "step" not in search.targets:
         search.by_counting(parts)
     return search.found
 
 
-def factor_of(heading: str) -> float | None:
-    """Return the factor that a column's heading says its numbers are to be taken with; None where it says none.
-
-    Example
-    -------
-    >>> factor_of("Tokens (B)"), factor_of("params_M"), factor_of("size (in millions)"), factor_of("tokens")
-    (1000000000.0, 1000000.0, 1000000.0, None)
-    """
-    match = HEADING.fullmatch(heading)
-    if match is None:
-        return None
-    unit = match["bracketed"] or match["behind"]
-    return FACTORS[unit if len(unit) == 1 else unit.removesuffix("s")]
-
-
-def written(factor: float) -> str:
-    """Return a power of ten as it is typed.
-
-    Example
-    -------
-    >>> written(1e9)
-    '1e9'
-    """
-    return f"{factor:g}".replace("e+0", "e").replace("e+", "e")
-
-
 class _Search:
     def __init__(
         self, con: duckdb.DuckDBPyConnection, kinds: Mapping[str, str], has_commas: bool, plain: dict[str, str]
     ) -> None:
-        self.con, self.kinds, self.has_commas, self.plain = con, kinds, has_commas, plain
+        self.con, self.kinds, self.has_commas = con, kinds, has_commas
+        self.ratios = {name: word for name, word in plain.items() if RATIO.fullmatch(word)}
+        self.plain = {name: word for name, word in plain.items() if name not in self.ratios}
         self.found: list[Recognized] = []
         self.targets: set[str] = set()
         self.by_plain: dict[str, str] = {}
-        for name, word in plain.items():
+        for name, word in self.plain.items():
             self.by_plain.setdefault(word, name)
 
     def by_names(self, ours: str, target: str, others: tuple[str, ...]) -> bool:
@@ -146,15 +121,36 @@ class _Search:
         return False
 
     def by_heading(self, ours: str, others: tuple[str, ...]) -> bool:
-        """Take a count whose heading says in which unit it is."""
-        for theirs in self.plain if ours in COUNTS else ():
-            factor, match = factor_of(theirs), HEADING.fullmatch(theirs)
-            if factor is None or match is None or plain_name(match["name"]) not in (ours, *others):
+        """Take a count or a loss whose heading says in which unit it is; a logarithm is offered, and not taken."""
+        for theirs in self.plain if ours in (*COUNTS, *LOSSES) else ():
+            heading = read_heading(theirs)
+            if heading is None or heading.of is Of.LOGARITHM or not heading.can_be(ours):
                 continue
-            if self._is_numeric(theirs) and self._largest(theirs) < LARGEST_IN_UNITS:
-                expression = f"{quoted(theirs)} * {written(factor)}"
-                return self._take(Recognized(ours, theirs, expression, f"({self._number(theirs)} * {written(factor)})"))
+            if not {plain_name(name) for name in heading.names} & {ours, *others} or not self._is_numeric(theirs):
+                continue
+            if heading.made == AS_IT_IS:
+                return self._take(Recognized(ours, theirs))
+            if heading.of is Of.LOSS or self._largest(theirs) < LARGEST_IN_UNITS:
+                expression = heading.made.format(quoted(theirs))
+                return self._take(
+                    Recognized(ours, theirs, expression, f"({heading.made.format(self._number(theirs))})")
+                )
         return False
+
+    def by_ratio(self, parts: Mapping[str, str]) -> bool:
+        """Take tokens per param, times params, as tokens."""
+        params = self._known(parts).get("params")
+        theirs = next((name for name in self.ratios if self._is_numeric(name)), None)
+        if params is None or theirs is None:
+            return False
+        found = next((one for one in self.found if one.ours == "params"), None)
+        if found is None:
+            whose, sql = "params", f"TRY_CAST(({params})::VARCHAR AS DOUBLE)"
+        else:
+            whose, sql = found.expression or quoted(found.theirs), found.sql or self._number(found.theirs)
+        return self._take(
+            Recognized("tokens", theirs, f"{quoted(theirs)} * {whose}", f"({self._number(theirs)} * {sql})")
+        )
 
     def behind_a_prefix(self, ours: str) -> bool:
         """Take the one column whose last words are the name of a count."""
@@ -214,7 +210,7 @@ class _Search:
     def _take(self, column: Recognized) -> bool:
         self.found.append(column)
         self.targets.add(column.ours)
-        del self.by_plain[self.plain.pop(column.theirs)]
+        self.by_plain.pop(self.plain.pop(column.theirs, ""), None)
         return True
 
     def _number(self, name: str) -> str:

@@ -7,15 +7,17 @@ numbers in a record and the charts that Weights & Biases exports become rows of 
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from isoflop.lakehouse.errors import FileError
 from isoflop.lakehouse.exchange.guarded import DEEPEST, check_text, chunks_of, has_many_keys, is_deep_json
-from isoflop.lakehouse.exchange.keyed_records import keyed_unfolded
-from isoflop.lakehouse.exchange.line_ends import unread
+from isoflop.lakehouse.exchange.keyed_records import columns_unfolded, keyed_unfolded
+from isoflop.lakehouse.exchange.line_ends import alike, unread
+from isoflop.lakehouse.exchange.repeated import headings_before, headings_of_text, repeated, told_apart_names
 from isoflop.lakehouse.exchange.table_columns import RAW, Chosen, chosen, columns_of, typed
 from isoflop.lakehouse.exchange.table_shapes import (
     charts_unfolded,
@@ -24,10 +26,12 @@ from isoflop.lakehouse.exchange.table_shapes import (
     structs_opened,
     trials_renamed,
 )
+from isoflop.lakehouse.exchange.workbook import read_workbook
 from isoflop.lakehouse.sql.quoting import quoted
 
 if TYPE_CHECKING:
     import duckdb
+    import pyarrow as pa
 
 WIDEST = 4096  # columns of a table
 LONGEST_HEAD = 2**24  # bytes of a table's first line that are looked at
@@ -44,7 +48,7 @@ READERS = {
     ".json": "read_json(?)",
     ".arrow": "arrow_file",
     ".feather": "arrow_file",
-    ".xlsx": "sheet",
+    ".xlsx": "workbook",
 }
 COMPRESSED = (".gz", ".zst")
 IS_CSV = (".csv", ".tsv", ".txt")
@@ -88,8 +92,8 @@ def stem(path: Path) -> str:
     return inner.stem
 
 
-def load(con: duckdb.DuckDBPyConnection, path: Path, mapping: Mapping[str, str]) -> TableFile:
-    """Read a file into the table `rows` of `con`.
+def load(con: duckdb.DuckDBPyConnection, path: Path, mapping: Mapping[str, str], sheet: str | None = None) -> TableFile:
+    """Read a file, of a workbook the sheet, into the table `rows` of `con`.
 
     Raises
     ------
@@ -105,19 +109,15 @@ def load(con: duckdb.DuckDBPyConnection, path: Path, mapping: Mapping[str, str])
         raise FileError(path, None, f"'{path.suffix}' is not a table we read; give one of {', '.join(READERS)}")
     try:
         has_commas = _check_shape(path, kind)
-        if reader in ("arrow_file", "sheet"):
-            con.register("given", _arrow_file(path) if reader == "arrow_file" else _sheet(path))
-            con.execute("CREATE TABLE file AS SELECT * FROM given")
-        else:
-            con.execute(f"CREATE TABLE file AS SELECT * FROM {reader}", [str(path)])
+        notes, raw_of = _read(con, path, kind, sheet)
         found = columns_of(con, "file")
         if len(found) > WIDEST:
             raise _too_wide(path, len(found))
         for name in found:
             if name.lower() == "rowid":  # DuckDB's own name for a row's place, which is needed here
                 con.execute(f"ALTER TABLE file RENAME {quoted(name)} TO row_id")
-        notes = [*records_unfolded(con), *keyed_unfolded(con), *charts_unfolded(con)]
-        con.execute(f"CREATE TABLE raw AS SELECT *, {_raw(list(columns_of(con, 'file')))} AS {RAW} FROM file")
+        notes += [*records_unfolded(con), *keyed_unfolded(con), *columns_unfolded(con, path), *charts_unfolded(con)]
+        con.execute(f"CREATE TABLE raw AS SELECT *, {raw_of(list(columns_of(con, 'file')))} AS {RAW} FROM file")
         con.execute("DROP TABLE file")
         con.execute("ALTER TABLE raw RENAME TO file")
         structs_opened(con, mapping, WIDEST)
@@ -140,10 +140,60 @@ def load(con: duckdb.DuckDBPyConnection, path: Path, mapping: Mapping[str, str])
     return TableFile(columns, Chosen(found_columns.columns, (*notes, *found_columns.notes), found_columns.taken))
 
 
-def _raw(names: list[str]) -> str:
-    """Return the SQL of a checksum of everything that the file says in a row."""
-    cells = ", ".join(f"coalesce({quoted(name)}::VARCHAR, chr(1))" for name in names)
-    return f"md5(concat_ws(chr(31), {cells}))"
+def _read(
+    con: duckdb.DuckDBPyConnection, path: Path, kind: str, sheet: str | None
+) -> tuple[list[str], Callable[[list[str]], str]]:
+    """Read a file into the table `file`; returns notes on sheets and headings, and what makes the SQL of checksums."""
+    reader = READERS[kind]
+    if reader == "workbook":
+        book = read_workbook(path, sheet)
+        con.register("given", book.table)
+        con.execute("CREATE TABLE file AS SELECT * FROM given")
+        columns = book.table.column_names[: len(book.headings)]
+        title = book.table.column_names[-1] if len(columns) < book.table.num_columns else None
+        return [*book.notes, *repeated(book.headings, columns)], partial(_raw, title=title, first=book.first)
+    if reader == "arrow_file":
+        table = _arrow_file(path)
+        headings = list(table.column_names)
+        con.register("given", table.rename_columns(told_apart_names(headings)))
+        con.execute("CREATE TABLE file AS SELECT * FROM given")
+    else:
+        _read_text(con, path, reader, kind)
+        headings = []
+    columns = list(columns_of(con, "file"))
+    if kind in IS_CSV:
+        headings = headings_of_text(_first_line(path).decode(errors="replace"))
+    elif not headings:
+        headings = headings_before(columns)
+    return repeated(headings, columns), _raw
+
+
+def _read_text(con: duckdb.DuckDBPyConnection, path: Path, reader: str, kind: str) -> None:
+    """Read a file with DuckDB's reader into the table `file`, a text table whatever the mixture of its line ends."""
+    import duckdb
+
+    statement = f"CREATE TABLE file AS SELECT * FROM {reader}"
+    try:
+        con.execute(statement, [str(path)])
+    except duckdb.Error:
+        if kind not in IS_CSV:
+            raise
+        with alike(path) as copy:
+            if copy is None:
+                raise
+            con.execute(statement, [str(copy)])
+
+
+def _raw(names: list[str], title: str | None = None, first: str = "") -> str:
+    """Return the SQL of a checksum of everything that the file says in a row.
+
+    A row is the same whether the workbook's `first` sheet is read alone or with others, whose `title` is a column then.
+    """
+    cells = ", ".join(f"coalesce({quoted(name)}::VARCHAR, chr(1))" for name in names if name != title)
+    if title is None:
+        return f"md5(concat_ws(chr(31), {cells}))"
+    place = f"CASE WHEN {quoted(title)} <> '{first.replace(chr(39), chr(39) * 2)}' THEN {quoted(title)} END"
+    return f"md5(concat_ws(chr(31), {cells}, {place}))"  # concat_ws leaves NULL out
 
 
 def _check_shape(path: Path, kind: str) -> bool:
@@ -194,7 +244,7 @@ def _too_wide(path: Path, count: int) -> FileError:
     )
 
 
-def _arrow_file(path: Path) -> object:
+def _arrow_file(path: Path) -> pa.Table:
     import pyarrow as pa
 
     try:
@@ -202,33 +252,3 @@ def _arrow_file(path: Path) -> object:
             return pa.ipc.open_file(source).read_all()
     except pa.ArrowInvalid as error:
         raise FileError(path, None, f"cannot be read as an Arrow file: {error}") from error
-
-
-def _sheet(path: Path) -> object:
-    """Return the first sheet of a workbook: its first row names the columns."""
-    import pyarrow as pa
-
-    try:
-        import openpyxl  # type: ignore[import-untyped]
-    except ImportError as error:
-        raise FileError(
-            path, None, "reading Excel files needs openpyxl", hint="pip install 'isoflop[excel]', or save it as CSV"
-        ) from error
-    try:
-        sheet = openpyxl.load_workbook(path, read_only=True, data_only=True).worksheets[0]
-        rows = [row for row in sheet.iter_rows(values_only=True) if any(cell is not None for cell in row)]
-    except Exception as error:  # whatever a broken workbook makes of its reader
-        raise FileError(path, None, f"cannot be read as an Excel file: {error}") from error
-    if not rows:
-        raise FileError(path, None, "its first sheet is empty")
-    names = [str(name) if name is not None else f"column{place}" for place, name in enumerate(rows[0], 1)]
-    if len(set(names)) < len(names):
-        raise FileError(path, 1, "two columns of its first sheet have one name")
-    columns = {}
-    for place, name in enumerate(names):
-        cells = [row[place] if place < len(row) else None for row in rows[1:]]
-        try:
-            columns[name] = pa.array(cells)
-        except (pa.ArrowInvalid, pa.ArrowTypeError):
-            columns[name] = pa.array([None if cell is None else str(cell) for cell in cells], pa.string())
-    return pa.table(columns)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -38,12 +38,13 @@ LAKE_COLUMNS = ("source", "sweep_id", "attempt", "point_attempt", "last_step", "
 
 
 def runs_of_rows(
-    con: duckdb.DuckDBPyConnection, path: Path, label: str, family: str, recognized: Collection[str] = ()
+    con: duckdb.DuckDBPyConnection, path: Path, label: str, family: str, taken: Mapping[str, str]
 ) -> Landing:
     """Return a run for each row of the table `rows`; a row without an id is known by what the file says in it.
 
     What is made of a row does not count, so that another mapping of the same file changes its runs and adds none.
-    `recognized` are columns that were not in the file under our names.
+    `taken` are our columns that were not in the file, and what was taken for them; a column that was taken as it is
+    stays in the config, and is none of `runs`.
 
     Raises
     ------
@@ -63,7 +64,7 @@ def runs_of_rows(
                 hint="map the step of a curve with --map step=COLUMN, or give every run its own run_id",
             )
         twice += run_id in found
-        told = {} if given is not None else _jsonable({k: cell for k, cell in row.items() if k not in recognized})
+        told = {} if given is not None else _jsonable({k: cell for k, cell in row.items() if k not in taken})
         origin = Origin(
             place=place,
             part=run_id if given is not None else raw,
@@ -73,7 +74,11 @@ def runs_of_rows(
             is_unique=given is None,
             is_given=given is not None,
         )
-        found[run_id] = replace(found_run(run_id, row, family), origin=origin)
+        run = found_run(run_id, row, family)
+        hidden = run.record.config_only | {theirs.replace('"', "'") for theirs in taken.values()} & set(
+            run.record.extra
+        )
+        found[run_id] = replace(run, record=replace(run.record, config_only=hidden), origin=origin)
     notes = (f"{counted(twice, 'row')} left out, identical to another",) if twice else ()
     return Landing(tuple(found.values()), notes=notes)
 
@@ -228,8 +233,10 @@ def found_run(run_id: str, row: Mapping[str, Any], family: str) -> FoundRun:
     given = {name.replace('"', "'"): value for name, value in row.items() if name not in held and value is not None}
     extra = {name: _plain(value) for name, value in flat(given, ".").items() if value is not None}
     told = _json_cell(extra.get("config"))
+    config_only: frozenset[str] = frozenset()
     if isinstance(told, dict):
         del extra["config"]
+        config_only = frozenset(told).difference(row) if LAKE_MARKS <= set(row) else config_only
         extra = {**{name: value for name, value in told.items() if name not in held}, **extra}
     tags = row.get("tags") if not isinstance(row.get("tags"), str) else _json_cell(row["tags"])
     ended, is_ours = _ended(extra)
@@ -243,6 +250,7 @@ def found_run(run_id: str, row: Mapping[str, Any], family: str) -> FoundRun:
         name=_text(row.get("name", run_id)),
         tags=tuple(str(tag) for tag in tags) if isinstance(tags, list) else (),
         extra=extra,
+        config_only=config_only & set(extra),
         given_id=run_id,
         **counts,
     )

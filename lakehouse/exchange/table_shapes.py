@@ -102,14 +102,19 @@ def charts_unfolded(con: duckdb.DuckDBPyConnection) -> list[str]:
 
 
 def records_unfolded(con: duckdb.DuckDBPyConnection) -> list[str]:
-    """Give each record of the table `file` a row where the whole file is one object around a list of them."""
+    """Give each record of the table `file` a row where the whole file is one object around a list of them.
+
+    Where that is pandas's `orient="table"`, the schema beside it says nothing of a run, and an index of texts is names.
+    """
     kinds = columns_of(con, "file")
     lists = [name for name, kind in kinds.items() if kind.startswith("STRUCT(") and kind.endswith("[]")]
     (count,) = con.execute("SELECT count(*) FROM file").fetchone() or (0,)
     if count != 1 or len(lists) != 1:
         return []
     (records,) = lists
-    rest = "".join(f"{quoted(name)}, " for name in kinds if name != records and not kinds[name].endswith("]"))
+    is_frame = set(kinds) == {"schema", "data"} and "primaryKey" in kinds["schema"]
+    beside = [] if is_frame else [name for name in kinds if name != records and not kinds[name].endswith("]")]
+    rest = "".join(f"{quoted(name)}, " for name in beside)
     con.execute(f"CREATE TABLE records AS SELECT {rest}unnest({quoted(records)}) AS {quoted(records)} FROM file")
     names = [name for name, _ in _fields(con, "records", records)]
     taken = {name.lower() for name in kinds}
@@ -120,6 +125,9 @@ def records_unfolded(con: duckdb.DuckDBPyConnection) -> list[str]:
     con.execute("DROP TABLE file")
     con.execute(f"CREATE TABLE file AS SELECT {rest}{opened} FROM records")
     con.execute("DROP TABLE records")
+    columns = columns_of(con, "file")
+    if is_frame and columns.get("index") == "VARCHAR" and "name" not in {name.lower() for name in columns}:
+        con.execute("ALTER TABLE file RENAME index TO name")
     return [f"the file is one object; its list '{records}' was read, a row for each record"]
 
 

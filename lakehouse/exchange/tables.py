@@ -29,7 +29,9 @@ from isoflop.lakehouse.exchange.table_columns import RAW
 from isoflop.lakehouse.exchange.table_file import READERS, ending, load, stem
 from isoflop.lakehouse.exchange.table_runs import runs_of_points, runs_of_rows
 from isoflop.lakehouse.exchange.usable import check_usable, with_flops, without_loss, without_sizes
+from isoflop.lakehouse.exchange.workbook import MARK
 from isoflop.lakehouse.exchange.writing import land
+from isoflop.lakehouse.sql.quoting import quoted
 
 if TYPE_CHECKING:
     from isoflop.lakehouse.lake import Lakehouse
@@ -69,6 +71,7 @@ def read_table(
     label: str,
     family: str = "imported",
     skip_bad_rows: bool = False,
+    sheet: str | None = None,
 ) -> ReadTable:
     """Read the rows of a table file as runs or points, without writing anything.
 
@@ -77,6 +80,7 @@ def read_table(
     mapping : our column -> column of the file, or an SQL expression over its columns and what was mapped before
     label : what `runs.source` will say
     skip_bad_rows : leave rows with impossible values out instead of refusing the file
+    sheet : of a workbook; its first sheet of runs when None, and others with the same headings
 
     Raises
     ------
@@ -88,7 +92,7 @@ def read_table(
 
     given = mapping or {}
     with duckdb.connect() as con:
-        table = load(con, path, given)
+        table = load(con, path, given, sheet)
         columns = dict(table.columns)
         (num_rows,) = con.execute("SELECT count(*) FROM rows").fetchone() or (0,)
         is_curve = "step" in columns and bool(
@@ -105,21 +109,26 @@ def read_table(
                 f"{path}: no rows to import ({num_rows} in the file, {num_bad} of them with impossible values)"
             )
         columns = make_numbers(con, columns)
-        first = con.execute(f"SELECT * EXCLUDE ({RAW}) FROM rows ORDER BY rowid LIMIT {SHOWN_ROWS}").to_arrow_table()
+        hidden = [name for name in table.columns if name in table.chosen.taken.values()]
+        left_out = ", ".join(map(quoted, (RAW, *hidden)))
+        first = con.execute(
+            f"SELECT * EXCLUDE ({left_out}) FROM rows ORDER BY rowid LIMIT {SHOWN_ROWS}"
+        ).to_arrow_table()
         landing = (
             runs_of_points(con, columns, path, label, family)
             if is_curve
             else runs_of_rows(con, path, label, family, table.chosen.taken)
         )
     landing = with_flops(_with_hparams(landing, path).completed())
-    check_usable(landing, path, [name for name in table.columns if name not in table.chosen.taken], given)
+    typed = path if sheet is None else path.with_name(f"{path.name}{MARK}{sheet}")
+    check_usable(landing, typed, [name for name in table.columns if name not in table.chosen.taken], given)
     notes = [str(found) for found in bad]
     if more:
         notes.append(f"… and {more} more impossible values")
     left = [name for name in table.columns if name not in table.chosen.taken]
-    missing = [*without_loss(landing, path, left), *without_sizes(landing, path, left)]
+    missing = [*without_loss(landing, typed, left), *without_sizes(landing, typed, left)]
     landing = replace(landing, notes=(*notes, *table.chosen.notes, *landing.notes, *missing))
-    chosen = {**{name: name for name in table.columns}, **table.chosen.taken, **given}
+    chosen = {**{name: name for name in table.columns if name not in hidden}, **table.chosen.taken, **given}
     return ReadTable(landing, num_rows, num_bad, chosen, tuple(table.columns), first)
 
 
@@ -132,6 +141,7 @@ def import_table(
     family: str = "imported",
     skip_bad_rows: bool = False,
     replacing: Replacing | None = None,
+    sheet: str | None = None,
 ) -> Imported:
     """Take in the rows of a table file.
 
@@ -141,6 +151,7 @@ def import_table(
     source : what `runs.source` says after `import:`; the file's name without its ending by default
     skip_bad_rows : leave rows with impossible values out instead of refusing the file
     replacing : removes the runs that the file no longer has
+    sheet : of a workbook; its first sheet of runs when None, and others with the same headings
 
     Raises
     ------
@@ -149,7 +160,7 @@ def import_table(
     NothingUsable : if no column is known as loss, params or tokens
     """
     label = f"import:{source or stem(path)}"
-    table = read_table(path, mapping=mapping, label=label, family=family, skip_bad_rows=skip_bad_rows)
+    table = read_table(path, mapping=mapping, label=label, family=family, skip_bad_rows=skip_bad_rows, sheet=sheet)
     return _landed(lake, [table], label, is_source_given=source is not None, replacing=replacing)
 
 

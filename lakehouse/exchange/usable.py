@@ -9,10 +9,13 @@ from dataclasses import replace
 from pathlib import Path
 
 from isoflop.lakehouse.errors import RecordError, nearest
+from isoflop.lakehouse.exchange.headings import AS_IT_IS, RATIO, Of, read_heading
 from isoflop.lakehouse.exchange.landing import FoundRun, Landing
 from isoflop.lakehouse.exchange.naming import counted, plain_name
-from isoflop.lakehouse.exchange.recognizing import factor_of, written
+from isoflop.lakehouse.exchange.values import NOUNS
+from isoflop.lakehouse.models.counts import COUNTS
 from isoflop.lakehouse.sql.quoting import quoted
+from isoflop.lakehouse.units import read_size
 
 # Parts of a column's name that make it likely to be one of ours.
 PARTS = {
@@ -20,6 +23,12 @@ PARTS = {
     "params": ("param", "weights", "size", "model"),
     "tokens": ("token", "data", "sample"),
 }
+# Words of columns that say a size, and of those whose size is not the model's.
+SIZES = frozenset(("param", "params", "parameter", "parameters", "size", "sizes", "weights", "nparams"))
+OTHER_SIZES = frozenset(
+    ("batch", "vocab", "vocabulary", "hidden", "context", "ctx", "block", "sequence", "seq", "step", "window", "data",
+     "dataset", "corpus", "file", "head", "patch", "image", "population", "world", "group", "sample")
+)  # fmt: skip
 
 
 class NothingUsable(RecordError):
@@ -35,7 +44,12 @@ class NothingUsable(RecordError):
         listed = ", ".join(columns[:20]) + (", …" if len(columns) > 20 else "")
         super().__init__(
             f"{path}: no column is known as loss, params or tokens, so nothing could be fitted; it has {listed}",
-            hint=command(path, mapping) if mapping else "say which are: --map loss=…,params=…,tokens=…",
+            hint="; ".join(
+                (
+                    *in_bytes(columns),
+                    command(path, mapping) if mapping else "say which are: --map loss=…,params=…,tokens=…",
+                )
+            ),
         )
 
 
@@ -68,7 +82,7 @@ def check_usable(landing: Landing, path: Path, columns: Sequence[str], mapping: 
         measured = (run.measured.get("loss"), run.measured.get("validation_loss"))
         if any(value is not None for value in (*measured, run.record.params, run.record.tokens)):
             return
-    raise NothingUsable(path, columns, likely(columns))
+    raise NothingUsable(path, columns, likely(_of_numbers(landing, columns)))
 
 
 def without_loss(landing: Landing, path: Path, columns: Sequence[str]) -> list[str]:
@@ -86,8 +100,46 @@ def without_sizes(landing: Landing, path: Path, columns: Sequence[str]) -> list[
     if not any(run.measured.get(name) is not None for run in landing.runs for name in ("loss", "validation_loss")):
         return []
     missing = [name for name in ("params", "tokens") if all(getattr(run.record, name) is None for run in landing.runs)]
-    near = {ours: theirs for ours, theirs in likely(columns, missing).items() if ours in plain_name(theirs)}
-    return [f"no run has {' or '.join(missing)}; perhaps: {command(path, near)}"] if near else []
+    near = {
+        ours: theirs
+        for ours, theirs in likely(_of_numbers(landing, columns), missing).items()
+        if ours in plain_name(theirs) or (ours == "params" and SIZES & set(re.findall(r"[a-z]+", theirs.lower())))
+    }
+    what = f"no run has {' or '.join(missing)}"
+    if near:
+        return [f"{what}; perhaps: {command(path, near)}"]
+    return [f"{what}; {said}" for said in in_bytes(columns)] if "params" in missing else []
+
+
+def in_bytes(columns: Sequence[str]) -> list[str]:
+    """Return a sentence on a column that says how many bytes a model has, of which its params are not known.
+
+    Example
+    -------
+    >>> in_bytes(["model size (MB)", "memory (GB)"])
+    ["'model size (MB)' is in bytes, which are no params: --map params=… divides it by the bytes of each"]
+    """
+    found = [name for name in columns if any(part in name.lower() for part in PARTS["params"]) and _is_in_bytes(name)]
+    return [
+        f"'{name}' is in bytes, which are no params: --map params=… divides it by the bytes of each" for name in found
+    ]
+
+
+def _is_in_bytes(column: str) -> bool:
+    heading = read_heading(column)
+    return heading is not None and heading.of is Of.BYTES
+
+
+def _of_numbers(landing: Landing, columns: Sequence[str]) -> list[str]:
+    """Return the columns without those that are settings of text which says no number."""
+    text = {
+        name
+        for run in landing.runs
+        for name, value in run.record.extra.items()
+        if isinstance(value, str)
+        and read_size(re.sub(rf"\s*({NOUNS})$", "", value.replace(",", ""), flags=re.I)) is None
+    }
+    return [name for name in columns if name not in text]
 
 
 def likely(columns: Sequence[str], wanted: Sequence[str] = tuple(PARTS)) -> dict[str, str]:
@@ -105,7 +157,11 @@ def likely(columns: Sequence[str], wanted: Sequence[str] = tuple(PARTS)) -> dict
     found: dict[str, str] = {}
     taken: set[str] = set()
     for ours in wanted:
-        left = [name for name in columns if name not in taken]
+        left = [name for name in columns if name not in taken and _can_be(ours, name)]
+        ratio = next((name for name in columns if RATIO.fullmatch(plain_name(name))), None)
+        if ours == "tokens" and ratio is not None and "params" in found:
+            found[ours] = f"{_cell(ratio)} * params"
+            continue
         holds = [name for part in PARTS[ours] for name in left if part in name.lower()]
         near = nearest(ours, [plain_name(name) for name in left])
         by_plain = {plain_name(name): name for name in left}
@@ -116,21 +172,32 @@ def likely(columns: Sequence[str], wanted: Sequence[str] = tuple(PARTS)) -> dict
     return found
 
 
+def _can_be(ours: str, column: str) -> bool:
+    """Return whether a column's name leaves it open that it is ours: no ratio, no bytes, no logarithm of any base."""
+    heading = read_heading(column)
+    words = set(re.findall(r"[a-z]+", column.lower()))
+    if RATIO.fullmatch(plain_name(column)) or (ours == "params" and OTHER_SIZES & words):
+        return False
+    return heading is None or heading.can_be(ours) or (heading.of is Of.COUNT and ours not in COUNTS)
+
+
+def _cell(column: str) -> str:
+    return column if column.replace("_", "a").isalnum() and not column[0].isdigit() else quoted(column)
+
+
 def _in_our_unit(ours: str, column: str) -> str:
     """Return what --map makes of a column: a loss in bits becomes one in nats, millions become ones."""
-    cell = column if column.replace("_", "a").isalnum() and not column[0].isdigit() else quoted(column)
+    cell, lower = _cell(column), column.lower()
+    heading = read_heading(column)
+    if heading is None and ours in COUNTS:  # `params_b`, which is not taken for it unasked
+        heading = read_heading(re.sub(r"_([kmbt])$", lambda found: found[0].upper(), column))
+    if heading is not None and heading.can_be(ours) and heading.made != AS_IT_IS:
+        return heading.made.format(cell)
     if ours == "loss":
-        if logarithm := re.match(r"(log10|ln) *\(", column.lower()):
-            return f"10 ** {cell}" if logarithm[1] == "log10" else f"exp({cell})"
-        is_in_bits = re.search(r"bpb|bpc|bits", column.lower())
-        factor = "ln(2)" if is_in_bits else None
-        if re.search(r"ppl|perplex", column.lower()):
+        if re.search(r"bpb|bpc|bits", lower):
+            return f"{cell} * ln(2)"
+        if re.search(r"ppl|perplex", lower):
             return f"ln({cell})"
-    else:
-        size = factor_of(column) or factor_of(re.sub(r"_([kmbt])$", lambda found: found[0].upper(), column))
-        factor = None if size is None else written(size)
-    if factor is not None:
-        return f"{cell} * {factor}"
     return column if re.fullmatch(r"[\w ./()-]+", column) else cell
 
 

@@ -33,7 +33,7 @@ COSTS = (
     "loss(es)?", "n?nlls?", "errors?", "err", "mse", "rmse", "mae", "mape", "perplexity", "ppl", "regret", "latency",
     "seconds?", "secs?", "ms", "time", "duration", "cost", "distance", "divergence", "kl", "wer", "cer", "fid", "brier",
     "ece", "entropy", "bpb", "bpc", "bits", "penalty", "violations?", "false", "failures?", "toxicity", "memory",
-    "bytes", "miss(es)?", "gap", "std", "stdev", "stderr",
+    "bytes", "miss(es|ed)?", "gap", "std", "stdev", "stderr",
 )  # fmt: skip
 GAINS = (
     "accurac(y|ies)", "acc", "auc", "auroc", "auprc", "aupr", "recall", "precision", "sensitivity", "specificity",
@@ -78,6 +78,15 @@ def is_highest_by_name(metric: str = "metric") -> str:
     rest = rf"regexp_replace({words}, '\b{RATES}\b', '', 'g')"
     is_gain = f"(NOT {_has(rest, *COSTS)} AND ({_has(words, *GAINS)} OR {_has(words, RATES)}))"
     return f"({is_gain} <> {_has(words, NEGATED)})"
+
+
+def is_said(metric: str = "metric") -> str:
+    """Return the SQL of whether a user, or a word in the name of a metric, says which of its values is the best."""
+    words = _words(metric)
+    return (
+        f"({metric} IN (SELECT metric FROM store.metric_directions) OR {_has(words, *COSTS)} OR {_has(words, *GAINS)} "
+        f"OR {_has(words, RATES)})"
+    )
 
 
 def is_highest(metric: str = "metric") -> str:

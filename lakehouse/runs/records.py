@@ -87,6 +87,7 @@ class RunRecord:
     family : name of the trainable family, or the name of a user's own training code
     config : every setting that changes the result, without the seed; scalars become columns of `runs`
     extra : columns of `runs` that are not part of the run's identity (grid variables, imported columns)
+    config_only : of these, what `config` keeps and `runs` needs no column for, such as what a file calls our loss
     params, tokens, flops : counts [1]; memcpy_bytes : bytes moved by the whole run
     """
 
@@ -97,6 +98,7 @@ class RunRecord:
     source: str = "worker"
     tags: tuple[str, ...] = ()
     extra: Mapping[str, object] = field(default_factory=dict)
+    config_only: frozenset[str] = frozenset()
     params: float | None = None
     params_non_embedding: float | None = None
     tokens: float | None = None

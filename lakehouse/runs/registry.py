@@ -163,7 +163,7 @@ def _insertion(
     if not unique:
         return [], None
     types = _column_types(database)
-    settings = [_settings(run) for run in unique.values()]
+    settings = [_settings(run, types) for run in unique.values()]
     altered = _altered(types, settings)
     statements: list[Statement] = []
     if altered:
@@ -209,14 +209,19 @@ def _retyping(name: str, old: str, new: str, is_shared: bool) -> list[str]:
     ]
 
 
-def _settings(run: RunRecord) -> dict[str, Any]:
-    """Return the scalars of a run that become columns; a name that no column can have stays in `config` only."""
+def _settings(run: RunRecord, types: Mapping[str, str]) -> dict[str, Any]:
+    """Return the scalars of a run that become columns; a name that no column can have stays in `config` only.
+
+    So does what the run needs no column for, in a lake that has none for it.
+    """
     both = {**run.config, **run.extra}
+    known = {name.lower() for name in types} if run.config_only else set()
     return {
         name: value.item() if hasattr(value, "item") else value
         for name, value in both.items()
         if name
         and name.lower() not in RESERVED
+        and (name not in run.config_only or name.lower() in known)
         and (hasattr(value, "item") or isinstance(value, bool | int | float | str))
     }
 

@@ -44,10 +44,15 @@ def fit_data(law: Law, data: Data, options: FitOptions) -> Fit:
     FitError : if nothing is free to fit
     UsageError : if the options name a coefficient the law does not have
     """
-    found = mixing.run(law, data, options)
+    return checked_forward(mixing.run(law, data, options))
+
+
+def checked_forward(found: Fit) -> Fit:
+    """Return a fit of `mixing.run` with its forward check, where its options ask for one and it has coefficients."""
+    options = found.options
     if not options.checks_forward or not np.isfinite(found.coefficients).all():
         return found
-    return replace(found, forward=forward_check(found.law, data, _of_cuts(found, options)))
+    return replace(found, forward=forward_check(found.law, found.data, _of_cuts(found, options)))
 
 
 def _of_cuts(fit: Fit, options: FitOptions) -> FitOptions:

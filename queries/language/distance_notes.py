@@ -14,6 +14,7 @@ from isoflop.queries.language.question import Question
 from isoflop.queries.language.records import LawRecord
 
 Array = NDArray[np.float64]
+FAR_BELOW = 10.0  # smallest value of the rows over what is asked [1] from which it is said
 WIDEST = 3.0  # upper over lower end of an interval of use [1], or its width in robust spreads of the target
 FORWARD_NOTES = ("intervals_widened", "intervals_hold", "no_forward_check")  # what the forward check may have said
 
@@ -26,8 +27,22 @@ def note_distance(question: Question, record: LawRecord, found: Prediction, usab
     if note_ratios(question, ratios, usable, record.title):
         for message in forward_messages(record):
             question.note(message)
+    _note_below(question, record, ratios, usable)
     for message in (*_unknown_inputs(record, found, usable), *_useless(record, found, usable)):
         question.note(message)
+
+
+def _note_below(question: Question, record: LawRecord, ratios: Mapping[str, Array], usable: NDArray[np.bool_]) -> None:
+    """Say how far below the rows of a law its predictions go, where that is far: as for millions in place of ones."""
+    below = []
+    for given, (lowest, largest) in zip(record.law.inputs, record.fitted.support.tolist(), strict=True):
+        if given.name in ratios and 0 < lowest <= largest:
+            values = ratios[given.name][usable] * largest
+            factor = float(np.max(lowest / values[values > 0], initial=0.0))
+            if factor >= FAR_BELOW:
+                below.append(f"{factor:.3g}x below the smallest {given.name}")
+    if below:
+        question.note(f"extrapolates {' and '.join(below)} of the rows behind {record.title}")
 
 
 def _unknown_inputs(record: LawRecord, found: Prediction, usable: NDArray[np.bool_]) -> list[str]:

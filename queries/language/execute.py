@@ -136,7 +136,8 @@ def _said_of_size(text: str, error: Exception) -> QuerySyntaxError | None:
     """Return what to say in the place of a syntax error, or None where no size has to do with it."""
     if "syntax error at" not in str(error) or getattr(error, "hint", None) is not None:
         return None
-    place = error.start if isinstance(error, QuerySyntaxError) else place_of(error, text)
+    place = place_of(error, text) if not isinstance(error, QuerySyntaxError) else error.start
+    text = error.text if isinstance(error, QuerySyntaxError) else text
     size = None if place is None else misread_size(text, place)
     if size is None:
         return None
@@ -163,6 +164,18 @@ def _laws_in_errors(typed: Text, lake: Asked) -> Iterator[None]:
         raise said from error
 
 
+@contextlib.contextmanager
+def _places_as_typed(services: Services) -> Iterator[None]:
+    """Have errors of a clause that is asked in other words show where they stand in the text as it was typed."""
+    try:
+        yield
+    except StatementError as error:
+        reworded = services.reworded.get(error.text)
+        if reworded is None:
+            raise
+        raise reworded.as_typed(error) from error
+
+
 def _answer_statement(
     question: Question, session: Session, first: int, last: int, clauses: Sequence[Clause]
 ) -> pa.Table:
@@ -181,7 +194,8 @@ def _answer_statement(
         with _verbs_in_errors(question.typed):
             return question.run_statement(first, last)
 
-    with _sizes_in_errors(question.text), _laws_in_errors(question.typed, session):
+    errors = _laws_in_errors(question.typed, session)
+    with _sizes_in_errors(question.text), errors, _places_as_typed(question.services):
         table = session.at_once(answer) if clauses else answer()
     if not is_clause:
         question.units.clear()

@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from isoflop.lakehouse.errors import EmptySelection, FitError, StatementError, UsageError
+from isoflop.queries.fitting import mixing
 from isoflop.queries.fitting.data import usable_rows
-from isoflop.queries.fitting.fit import fit_data
+from isoflop.queries.fitting.fit import checked_forward, fit_data
 from isoflop.queries.fitting.mistakes import notes_on_curves
 from isoflop.queries.fitting.note import Note
 from isoflop.queries.fitting.record import Fit as FitRecord
@@ -31,6 +32,7 @@ from isoflop.queries.language.shared_fits import check_sharing, labels_of, share
 from isoflop.queries.language.syntax.nodes import Expression, FitClause
 from isoflop.queries.language.syntax.tokens import quote_name
 from isoflop.queries.language.verb import Steps
+from isoflop.queries.laws.form_mixture import FormMixture
 from isoflop.queries.planning.informative import notes_on_informative_run
 
 if TYPE_CHECKING:
@@ -202,9 +204,11 @@ def fit_rows(question: Question, bound: Bound, rows: Rows, options: ClauseOption
     try:
         groups = groups_of(rows, options)
         data = usable_rows(bound.law, rows.inputs, rows.target, rows.weight, groups, rows.name, options.objective)
-        found = fit_data(bound.law, data, options)
+        found = mixing.run(bound.law, data, options)
         together = together_of(bound, rows, found, options)
-        if together is not None:
+        if together is None:
+            found = checked_forward(found)
+        else:
             found = fit_data(bound.law, together.data, together.options)
             found = found.without(together.instead_of).noting([together.note])
         found = found.noting(notes_on_informative_run(found))
@@ -283,9 +287,13 @@ def record_of(
     """
     fitted, own = found.fitted, None
     if outer is not None:
-        own = OwnInputs(own_law(bound), arguments_of(question, bound), fitted.support, fitted.edge, fitted.widening)
+        by_itself = own_law(bound, found.law)
+        law = outer.law
+        if isinstance(law, FormMixture) and isinstance(by_itself, FormMixture):
+            law = law.of_forms(by_itself.titles)
+        own = OwnInputs(by_itself, arguments_of(question, bound), fitted.support, fitted.edge, fitted.widening)
         widening = None if fitted.widening is None else fitted.widening.over(outer.hull)
-        fitted = replace(fitted, law=outer.law, support=outer.support, edge=outer.edge, widening=widening)
+        fitted = replace(fitted, law=law, support=outer.support, edge=outer.edge, widening=widening)
     return LawRecord(
         name=None,
         version=None,

@@ -29,7 +29,13 @@ def logged_instead(question: Question, source: Source, error: StatementError) ->
     name = found["name"].replace('""', '"')
     metrics: list[str] = question.lake.query("SELECT DISTINCT metric FROM finals").column("metric").to_pylist()
     by_lower = {metric.lower(): metric for metric in metrics}
-    metric = by_lower.get(name.lower()) or nearest(name, metrics)
+    metric = by_lower.get(name.lower())
+    if metric is None:
+        columns = question.lake.query("SELECT * FROM runs LIMIT 0").column_names
+        if (meant := _meant(name, columns)) is not None:
+            message = f"'{name}' is no column of runs"
+            return question.error(error.kind, message, Span(error.start, error.end), f"did you mean '{meant}'?")
+        metric = nearest(name, metrics)
     if metric is None:
         return None
     column = metric if metric.isidentifier() and metric.isascii() else quoted(metric)
@@ -48,6 +54,15 @@ def logged_instead(question: Question, source: Source, error: StatementError) ->
         message = f"'{name}' is no column of runs; '{metric}' is a metric that they have logged"
     hint = f"its last value in each run is in finals, its curve in metric_curves: {shown}"
     return question.error(error.kind, message, Span(error.start, error.end), hint)
+
+
+def _meant(name: str, columns: Sequence[str]) -> str | None:
+    """Return the column of runs that is meant: what tables call a count so, or one that is spelled alike."""
+    from isoflop.lakehouse.exchange.naming import TABLE_NAMES, plain_name
+
+    word = plain_name(name)
+    meant = next((ours for ours, names in TABLE_NAMES.items() if word in names and ours in columns), None)
+    return meant or nearest(name, columns)
 
 
 def other_loss(question: Question, source: Source, reasons: Sequence[str]) -> str | None:

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from isoflop.queries.language.bind import is_plain, tidy
 from isoflop.queries.language.options import OPTIMUM_KEYS
 from isoflop.queries.language.question import Question
+from isoflop.queries.language.scaled import scaled_column
 from isoflop.queries.language.syntax.nodes import Option
 from isoflop.queries.language.syntax.optimum import CreateOptimum, OptimumClause
 from isoflop.queries.language.syntax.tokens import quote_name
@@ -53,6 +54,24 @@ def written(name: str) -> str:
     return name if is_plain(name) else quote_name(name)
 
 
+def columns_of(clause: OptimumClause) -> tuple[list[str], list[str]]:
+    """Return what a law through the cells is a law of, and the SQL of those columns that the cells do not have.
+
+    A cell of `params / 1e6` is one of params: whoever asks the law says params.
+    """
+    named = [cell.name for cell in clause.cells]
+    columns: list[str] = []
+    counted: list[str] = []
+    for cell in clause.cells:
+        found = None if cell.alias else scaled_column(cell.expression)
+        if found is None or found[1] == 1 or found[0] in (*named, *columns):
+            columns.append(cell.name)
+            continue
+        columns.append(found[0])
+        counted.append(f"{quote_name(cell.name)} / {found[1]!r} AS {quote_name(found[0])}")
+    return columns, counted
+
+
 def form_of(clause: OptimumClause) -> str | None:
     """Return the built-in form that the law is, or None where there is none."""
     names = tuple(cell.name for cell in clause.cells)
@@ -74,7 +93,7 @@ def split_options(options: Sequence[Option]) -> tuple[tuple[Option, ...], tuple[
 def as_fit(question: Question, node: CreateOptimum) -> str:
     """Return the statement that keeps the law: a FIT of the cells, weighted."""
     clause = node.optimum
-    columns = [cell.name for cell in clause.cells]
+    columns, counted = columns_of(clause)
     swept = written(clause.swept.name)
     form = form_of(clause)
     if form is not None:
@@ -90,6 +109,8 @@ def as_fit(question: Question, node: CreateOptimum) -> str:
     inner = question.text[clause.start : clause.source.end]
     if cells:
         inner += f" WITH ({', '.join(_option(question, option) for option in cells)})"
+    if counted:
+        inner = f"SELECT *, {', '.join(counted)} FROM ({inner})"
     head = "CREATE OR REPLACE LAW" if node.or_replace else "CREATE LAW"
     head += " IF NOT EXISTS" if node.if_not_exists else ""
     return (

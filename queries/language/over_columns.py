@@ -6,7 +6,7 @@ formula over `params` and `tokens`, with the same coefficients, so that every ve
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -23,6 +23,11 @@ from isoflop.queries.language.reading import Piece, columns_needed, read_as_numb
 from isoflop.queries.language.syntax.nodes import Expression, Source
 from isoflop.queries.language.syntax.tokens import quote_name, tokenize
 from isoflop.queries.laws import Formula, FormulaError, Law, Objective, find_law, parse_formula
+from isoflop.queries.laws.algebra.expression import symbols_of
+from isoflop.queries.laws.algebra.parser import parse_expression
+from isoflop.queries.laws.form_mixture import FormMixture
+from isoflop.queries.laws.law import Input, input_names
+from isoflop.queries.laws.over_inputs import OverInputs
 
 Array = NDArray[np.float64]
 
@@ -40,7 +45,7 @@ class OverColumns:
     hull : where those rows lie, or None where that is not known
     """
 
-    law: Formula
+    law: Law
     arguments: tuple[str, ...]
     support: Array
     edge: tuple[float, float] | None
@@ -78,14 +83,14 @@ def over_columns(
     return OverColumns(law, names, support, edge, hull_of(law, rows) if np.isfinite(rows).all() else None)
 
 
-def law_over_columns(question: Question, bound: Bound) -> tuple[Formula, dict[str, Expression]] | None:
+def law_over_columns(question: Question, bound: Bound) -> tuple[Law, dict[str, Expression]] | None:
     """Return a law over the columns that its arguments read; None where it reads columns only, or is no formula.
 
     Returns
     -------
     the law, and the column of each of its inputs in their order, with where it stands
     """
-    if not has_expressions(bound) or bound.law.text is None:
+    if not has_expressions(bound):
         return None
     columns: dict[str, Expression] = {}
     for argument in bound.columns:
@@ -93,14 +98,12 @@ def law_over_columns(question: Question, bound: Bound) -> tuple[Formula, dict[st
             for name, place in names_in(question, argument, ()).items():
                 columns.setdefault(name, place)
     called = _apart(columns, bound.law)
-    texts = {
-        given.name: f"({renamed(tidy(question, argument), called)})"
-        if isinstance(argument, Expression)
-        else argument.text
-        for given, argument in zip(bound.law.inputs, bound.columns, strict=True)
-    }
+    texts = [
+        f"({renamed(tidy(question, argument), called)})" if isinstance(argument, Expression) else argument.text
+        for argument in bound.columns
+    ]
     try:
-        law = rewritten(bound.law, texts, list(called.values()))
+        law = law_over(bound.law, texts, list(called.values()))
     except (FormulaError, RecursionError):
         return None
     names = {name: column for column, name in called.items()}
@@ -125,14 +128,43 @@ def _apart(columns: Iterable[str], law: Law) -> dict[str, str]:
     return called
 
 
-def own_law(bound: Bound) -> Law:
-    """Return a built-in law with the inputs that its form has, but those read from a column called as that is."""
-    own = find_law(bound.form).inputs
+def own_law(bound: Bound, fitted: Law | None = None) -> Law:
+    """Return a built-in law with the inputs that its form has, but those read from a column called as that is.
+
+    Parameters
+    ----------
+    fitted : what came of its fit, which of a mixture has fewer forms; None for the law as it is named
+    """
+    law = fitted if isinstance(fitted, FormMixture) else bound.law
+    own = law.forms[0].inputs if isinstance(law, FormMixture) else find_law(bound.form).inputs
     names = [
         argument.column if isinstance(argument, Expression) and argument.column else input_.name
         for argument, input_ in zip(bound.columns, own, strict=True)
     ]
-    return with_names(bound.law, names, bound.target_name)
+    return with_names(law, names, bound.target_name)
+
+
+def law_over(law: Law, texts: Sequence[str], columns: list[str]) -> Law:
+    """Return a law, or a mixture of several, with its inputs replaced by expressions over columns.
+
+    Parameters
+    ----------
+    texts : expression of each of the P inputs
+    columns : names that the expressions may have
+
+    Raises
+    ------
+    FormulaError : when an expression is no formula, or a column is called as a coefficient is
+    """
+    if isinstance(law, FormMixture):
+        made = FormMixture(law.name, [law_over(form, texts, columns) for form in law.forms], law.titles)
+        made.target, made.unit = law.target, law.unit
+        return made
+    if law.text is not None:
+        return rewritten(law, dict(zip(input_names(law), texts, strict=True)), columns)
+    trees = [parse_expression(text, columns) for text in texts]
+    read = list(dict.fromkeys(name for tree in trees for name in symbols_of(tree)))
+    return OverInputs(law, texts, trees, [Input(name, UNITS.get(name, ""), positive=False) for name in read])
 
 
 def rewritten(law: Law, texts: dict[str, str], columns: list[str]) -> Formula:

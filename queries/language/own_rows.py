@@ -8,6 +8,7 @@ from isoflop.queries.language.parse import parse_clause
 from isoflop.queries.language.provenance import statement_of
 from isoflop.queries.language.question import Question
 from isoflop.queries.language.records import LawRecord, load_law
+from isoflop.queries.language.services import Reworded
 from isoflop.queries.language.syntax.nodes import Name, Span
 from isoflop.queries.language.syntax.tokens import Kind
 
@@ -40,6 +41,8 @@ def with_own_rows(question: Question, node: Node, names: list[Name], verb: str, 
             message = f"{records[0].title} was fitted {said[0]}, and {record.title} {shown}; {verb} takes one FROM"
             raise question.error("Binder", message, name, f"say which rows: {verb} … {said[0]}")
     text = f"{question.text[node.start : end]} {' '.join(sources[0])}{question.text[end : node.end]}"
+    kept, added = end - node.start, len(text) - (node.end - node.start)
+    question.services.reworded[text] = Reworded(question.text, node.start, kept, added, (names[0].start, names[-1].end))
     asking = question.rewritten(text, question.values_in(node.start, node.end))
     question.note(f"the rows are those of {records[0].title}: {said[0]}")
     clause = parse_clause(asking.text, asking.tokens, 0, len(asking.tokens) - 1, asking.typed.words)

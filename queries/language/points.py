@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from isoflop.queries.language.bind import is_plain
 from isoflop.queries.language.clause_options import IntervalOptions
 from isoflop.queries.language.describe import distance_steps, interval_step, usable_steps
 from isoflop.queries.language.distance_notes import note_distances
@@ -116,11 +117,11 @@ def target_points(question: Question, node: Extrapolate | ExtrapolateAverage) ->
 
 
 def assigned_points(question: Question, assignments: Sequence[Assignment]) -> pa.Table:
-    """Return the points of `column = value, …`: lists make a row for each value, later values see earlier columns."""
+    """Return the points of `column = value, …`: lists make a row for each value, values see the other columns."""
     import pyarrow as pa
 
     table: pa.Table | None = None
-    for assignment in assignments:
+    for assignment in _in_order(question, assignments):
         name, value = quote_name(assignment.column.text), assignment.value
         known = SourceColumns({}) if table is None else SourceColumns.of_table(table)
         read = read_as_number(question, value, known)
@@ -140,7 +141,34 @@ def assigned_points(question: Question, assignments: Sequence[Assignment]) -> pa
         if not table.num_rows:
             raise question.error("Data", f"'{assignment.column.text}' has no values", value)
     assert table is not None
-    return table
+    return table.select([assignment.column.text for assignment in assignments])
+
+
+def _in_order(question: Question, assignments: Sequence[Assignment]) -> list[Assignment]:
+    """Return assignments so that each value follows what it is computed from, as typed where that is no matter.
+
+    Raises
+    ------
+    StatementError : when values are computed from each other
+    """
+    left, found = list(assignments), []
+    names = [assignment.column.text.lower() for assignment in left]
+    while left:
+        waiting = {assignment.column.text.lower() for assignment in left}
+        ready = next(
+            (each for each in left if not _read(question, each) & (waiting - {each.column.text.lower()})), None
+        )
+        if ready is None:
+            raise question.error("Binder", f"'{left[0].column.text}' is computed from itself", left[0].value)
+        left.remove(ready)
+        found.append(ready)
+    return list(assignments) if len(set(names)) < len(names) else found
+
+
+def _read(question: Question, assignment: Assignment) -> set[str]:
+    """Return the names in a value, in small letters."""
+    tokens = question.tokens[assignment.value.first : assignment.value.last]
+    return {token.name.lower() for token in tokens if token.is_name}
 
 
 def _without_decimals(table: pa.Table) -> pa.Table:
@@ -207,6 +235,6 @@ def columns_for(
     if missing:
         wanted = ", ".join(input_.name for input_ in law.inputs)
         message = f"{title} needs {wanted}, and TO gives {', '.join(targets.column_names)}"
-        example = ", ".join(f"{name} = …" for name in missing)
+        example = ", ".join(f"{name if is_plain(name) else quote_name(name)} = …" for name in missing)
         raise question.error("Binder", message, place, f"add {example}")
     return found

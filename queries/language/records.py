@@ -20,13 +20,15 @@ from isoflop.queries.fitting.scatter import Scatter
 from isoflop.queries.fitting.widening import Widening, from_range, kept_widening
 from isoflop.queries.language.bind import unknown_law, with_names
 from isoflop.queries.language.mixtures import saved_form
+from isoflop.queries.language.over_columns import law_over
 from isoflop.queries.language.own_inputs import OwnInputs, is_column
 from isoflop.queries.language.question import Question
 from isoflop.queries.language.syntax.nodes import Name
 from isoflop.queries.language.syntax.parts import PUBLISHED
 from isoflop.queries.language.syntax.tokens import quote_name
-from isoflop.queries.laws import Coefficient, Law, Objective, find_law, find_objective, parse_formula
+from isoflop.queries.laws import Coefficient, Law, Objective, find_objective, parse_formula
 from isoflop.queries.laws.atlas import ATLAS, find_published_law
+from isoflop.queries.laws.form_mixture import FormMixture
 
 if TYPE_CHECKING:
     from isoflop.lakehouse import Asked
@@ -275,7 +277,7 @@ def _record(row: Mapping[str, Any]) -> LawRecord:
     penalty = find_objective(options["objective"], options["delta"])
     law: Law
     if options["kind"] == REWRITTEN:
-        law = _rewritten(row, coefficients, penalty)
+        law = _rewritten(row, options, coefficients, penalty)
     elif options["kind"] == BUILT_IN:
         # An earlier version called an input after the law's own, also where it was read from an expression.
         pairs = zip(row["inputs"], options["arguments"], strict=True)
@@ -345,7 +347,7 @@ def _edge(kept: Sequence[float] | None) -> tuple[float, float] | None:
 def _own(row: Mapping[str, Any], options: Mapping[str, Any], law: Law, growth: Growth) -> OwnInputs | None:
     """Return a law by itself, where it was fitted on expressions."""
     if options["kind"] == REWRITTEN and (kept := options.get("own")):
-        form = with_names(find_law(row["form"]), kept["inputs"], row["target"])
+        form = with_names(saved_form(row["form"], options), kept["inputs"], row["target"])
         edge = _edge(kept["edge"])
         support = np.array(kept["support"], dtype=np.float64).reshape(-1, 2)
         return OwnInputs(
@@ -358,9 +360,14 @@ def _own(row: Mapping[str, Any], options: Mapping[str, Any], law: Law, growth: G
     return None
 
 
-def _rewritten(row: Mapping[str, Any], coefficients: Sequence[Coefficient], penalty: Objective) -> Law:
+def _rewritten(
+    row: Mapping[str, Any], options: Mapping[str, Any], coefficients: Sequence[Coefficient], penalty: Objective
+) -> Law:
     """Return a built-in law over the columns of the expressions that it was fitted on."""
-    form = find_law(row["form"])
+    form = saved_form(row["form"], options)
+    if isinstance(form, FormMixture) or form.text is None:
+        made = law_over(form, [f"({text})" for text in options["own"]["arguments"]], list(row["inputs"]))
+        return with_names(made, row["inputs"], row["target"])
     roles = {coefficient.name: coefficient.role for coefficient in form.coefficients}
     kept = [replace(coefficient, role=roles[coefficient.name]) for coefficient in coefficients]
     law = parse_formula(row["formula"], kept, row["inputs"], name=form.name, target=row["target"], objective=penalty)

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from isoflop.lakehouse.errors import StatementError
 from isoflop.queries.language.rewrite import Composed
 from isoflop.queries.language.staleness import Staleness
 
@@ -24,6 +25,36 @@ class Sent:
     seconds: float
 
 
+@dataclass(frozen=True)
+class Reworded:
+    """A clause asked in other words than it was typed in, with its rows' FROM written into it.
+
+    Parameters
+    ----------
+    typed : the text as it was typed
+    start : where the clause begins in it
+    kept : characters of the clause before what was written in
+    added : characters that were written in
+    stands_for : start and end of what an error among these is shown at
+    """
+
+    typed: str
+    start: int
+    kept: int
+    added: int
+    stands_for: tuple[int, int]
+
+    def as_typed(self, error: StatementError) -> StatementError:
+        """Return an error of the other words with its place in the text as it was typed."""
+        message = error.message.partition("\n\n")[0].removeprefix(f"{error.kind} Error: ")
+        start, end = self.stands_for
+        if not self.kept <= error.start < self.kept + self.added:
+            start, end = (
+                self.start + place - (self.added if place > self.kept else 0) for place in (error.start, error.end)
+            )
+        return type(error)(error.kind, message, self.typed, start, max(end, start + 1), hint=error.hint)
+
+
 @dataclass
 class Services:
     """A lake, and what its answers are told with.
@@ -39,6 +70,7 @@ class Services:
     sent : what DuckDB got
     looked : which laws are stale, by name, version and how many rows may be read to tell
     keeps_forecasts : whether FORECAST keeps what it says; not where DuckDB only explains the query around it
+    reworded : clauses that are asked in other words, by these
     """
 
     lake: Asked
@@ -50,6 +82,7 @@ class Services:
     sent: list[Sent] = field(default_factory=list)
     looked: dict[tuple[str, int, int], Staleness] = field(default_factory=dict)
     keeps_forecasts: bool = True
+    reworded: dict[str, Reworded] = field(default_factory=dict)
 
     def note(self, text: str) -> None:
         """Add a note, once."""

@@ -19,6 +19,7 @@ from isoflop.lakehouse.schema.views import ATTEMPT_COLUMNS
 from isoflop.lakehouse.units import UNITS
 from isoflop.queries.fitting.note import Note
 from isoflop.queries.language.bind import Bound, Column
+from isoflop.queries.language.column_effects import with_effect
 from isoflop.queries.language.question import Own, Question
 from isoflop.queries.language.reading import Piece, read_as_number, source_pieces, tokens_of
 from isoflop.queries.language.syntax.nodes import Source
@@ -38,7 +39,18 @@ NO_SETTING = frozenset(
 SEED = "seed"
 # Settings whose every value may be another one, as rates that are tried around a size's best: not measured, but chosen.
 CHOSEN = frozenset(
-    ("learning_rate", "batch_size", "batch_tokens", "weight_decay", "warmup_steps", "width", "depth", "heads")
+    (
+        "learning_rate",
+        "optimizer",
+        "schedule",
+        "batch_size",
+        "batch_tokens",
+        "weight_decay",
+        "warmup_steps",
+        "width",
+        "depth",
+        "heads",
+    )
 )
 
 
@@ -82,7 +94,7 @@ def look_together(
     notes, unit = _apart(question, bound, source, known, named, usable)
     repeats = []
     if _has_repeats(inputs):
-        repeats = _repeats(question, bound, source, known, named, usable, is_clustered=is_clustered)
+        repeats = _repeats(question, bound, source, known, named, usable, any_sign=any_sign, is_clustered=is_clustered)
     return Together((*notes, *_one_rate(question, bound, source, known, named, usable), *repeats), unit)
 
 
@@ -219,6 +231,7 @@ def _repeats(
     named: set[str],
     usable: list[Piece],
     *,
+    any_sign: bool,
     is_clustered: bool,
 ) -> list[Note]:
     """Return a note on the settings, or the seed, in which rows with the same inputs differ."""
@@ -238,6 +251,10 @@ def _repeats(
         (row,) = table.to_pylist()
         differing = [name for k, name in enumerate(settings) if row[f"_v{k}"]]
         used = _settings(question, source, differing, usable)
+        labels = [name for name in used if name.lower() not in CHOSEN and name != SEED and name not in APART]
+        if labels:
+            telling = with_effect(question, source, usable, keys, labels, any_sign=any_sign)
+            used = [name for name in used if name not in labels or name in telling]
     except StatementError:
         return []
     again = int(row["again"] or 0)

@@ -10,6 +10,7 @@ from typer.testing import CliRunner
 
 import isoflop
 from isoflop.cli.main import app
+from isoflop.cli.tui.board import board_statement
 
 
 @pytest.fixture
@@ -38,3 +39,26 @@ def test_runs_have_their_names_and_what_differs_between_them(lake: str) -> None:
 def test_a_single_run_has_all_its_settings(lake: str) -> None:
     (row,) = shown(lake, "--where", "size = 12")
     assert (row["recipe"], row["size"]) == ("mup", 12)
+
+
+@pytest.fixture
+def imported(tmp_path: Path) -> str:
+    rows = "".join(f"lr-{k},{k}e6,2e8,3.5\n" for k in (10, 2, 33, 1, 100))
+    (tmp_path / "runs.csv").write_text(f"name,params,tokens,loss\n{rows}")
+    lake = str(tmp_path / "imported.duckdb")
+    assert CliRunner().invoke(app, ["import", str(tmp_path / "runs.csv"), "--lake", lake]).exit_code == 0
+    return lake
+
+
+def test_runs_of_one_import_are_listed_by_name_with_numbers_in_their_order(imported: str) -> None:
+    assert [row["name"] for row in shown(imported)] == ["lr-1", "lr-2", "lr-10", "lr-33", "lr-100"]
+    with isoflop.open(imported) as opened:
+        for sort in ("newest", "loss"):
+            rows = opened.sql(board_statement(sort=sort)).records()
+            assert [row["name"] for row in rows] == ["lr-1", "lr-2", "lr-10", "lr-33", "lr-100"]
+
+
+def test_a_later_import_comes_first(imported: str, tmp_path: Path) -> None:
+    (tmp_path / "more.csv").write_text("name,params,tokens,loss\nlr-5,5e6,2e8,3.5\n")
+    assert CliRunner().invoke(app, ["import", str(tmp_path / "more.csv"), "--lake", imported]).exit_code == 0
+    assert [row["name"] for row in shown(imported)][:2] == ["lr-5", "lr-1"]

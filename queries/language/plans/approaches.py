@@ -34,6 +34,7 @@ from isoflop.queries.language.question import Own, Question
 from isoflop.queries.language.records import known
 from isoflop.queries.language.row_groups import group_rows
 from isoflop.queries.language.rows import Rows, column_of, describe_dropped, faults_of, no_rows, read_rows
+from isoflop.queries.language.scaled import scaled_column
 from isoflop.queries.language.syntax.nodes import CompareApproaches, Span
 from isoflop.queries.language.verb import Steps
 from isoflop.queries.laws import CHINCHILLA, known_laws
@@ -143,7 +144,7 @@ def approach_rows(
         extra[_FLOPS] = flops
     if options.curves is not None:
         extra[_CURVES] = options.curves
-    rows = read_rows(question, bound, node.source, extra)
+    rows = _as_counts(read_rows(question, bound, node.source, extra), question, bound)
     if flops is None:
         question.note("there is no column flops: compute is 6 params tokens")
     else:
@@ -152,6 +153,24 @@ def approach_rows(
     if not len(rows.kept):
         raise no_rows(question, "COMPARE APPROACHES", node.source, rows)
     return rows, list(groups)
+
+
+def _as_counts(rows: Rows, question: Question, bound: Bound) -> Rows:
+    """Return the rows with params and tokens as counts, where the law takes columns of them in another unit.
+
+    Raises
+    ------
+    StatementError : for a coefficient that is given in that unit
+    """
+    found = [scaled_column(column) for column in bound.columns]
+    factors = [1.0 if each is None else each[1] for each in found]
+    if all(factor == 1 for factor in factors):
+        return rows
+    if bound.law.coefficients != known_laws()[bound.form].coefficients:
+        names = ", ".join("…" if each is None else each[0] for each in found)
+        message = "approaches are compared in counts, and PARAMETERS are for inputs in another unit"
+        raise question.error("Binder", message, bound.span, f"{bound.form}({names}) with PARAMETERS for counts")
+    return replace(rows, law_inputs=rows.law_inputs / factors)
 
 
 def wanted_budgets(question: Question, node: CompareApproaches) -> list[float] | None:

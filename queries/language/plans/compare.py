@@ -121,7 +121,7 @@ class ComparePlan:
             row: dict[str, Any] = {"law": name, "k": free, "cv_mape": None, "cv_coverage": None}
             if isinstance(bound.law, ScoredLaw):
                 aicc, folds = score(bound, own, splits, options)
-                row |= {"status": bound.law.status, "aicc": known(aicc)}
+                row |= {"status": bound.law.status, "aicc": known(aicc if np.isfinite(aicc) else np.nan)}
             else:
                 found = fit_rows(question, bound, own, replace(options, resamples=0))
                 row |= {"status": found.status, "aicc": known(found.criteria.aicc)}

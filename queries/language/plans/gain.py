@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from isoflop.queries.language.bind import is_plain
 from isoflop.queries.language.distance_notes import note_ratios
 from isoflop.queries.language.gain_pairs import Groups, NamedLaws
 from isoflop.queries.language.numbers import numbers
@@ -16,6 +17,7 @@ from isoflop.queries.language.prediction import ChosenLaws, beside, distinct_nam
 from isoflop.queries.language.question import Question
 from isoflop.queries.language.records import LawRecord, known
 from isoflop.queries.language.syntax.nodes import CompareGain, Span
+from isoflop.queries.language.syntax.tokens import quote_name
 from isoflop.queries.language.verb import Steps
 from isoflop.queries.planning.gain import PER_TOKEN, SUPPORT_ROUNDING, Gain, Recipe, compute_gain, largest_budget
 
@@ -103,8 +105,9 @@ class GainPlan:
         if self._axis.lower() in given:
             return self._positive(given[self._axis.lower()], self._axis), None
         wanted = f"{self._axis}, or params and tokens" if has_sizes else self._axis
+        named = self._axis if is_plain(self._axis) else quote_name(self._axis)
         message = f"{VERB} takes {wanted}, and AT gives {', '.join(points.column_names)}"
-        raise question.error("Binder", message, node.at, f"AT {self._axis} = [1e21, 1e23]")
+        raise question.error("Binder", message, node.at, f"AT {named} = [1e21, 1e23]")
 
     def _check_one_budget(self, given: set[str]) -> None:
         """Check that AT does not say a budget twice.
@@ -190,7 +193,8 @@ class GainPlan:
         if self._points is None:
             return table
         given = {name.lower() for name in self._points.column_names}
-        table = table.select([name for name in table.column_names if name.lower() not in given & {axis, *SIZES}])
+        twice = given & {axis.lower(), *SIZES}
+        table = table.select([name for name in table.column_names if name.lower() not in twice])
         return distinct_names(beside(question, self._points, table, self._node.at, VERB))
 
 

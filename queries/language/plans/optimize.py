@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from isoflop.lakehouse.runs.metrics import is_highest
+from isoflop.lakehouse.runs.metrics import is_highest, is_said
 from isoflop.queries.language.choices import check_used, title_of, variable_of
 from isoflop.queries.language.clause_options import PlanOptions
 from isoflop.queries.language.describe import interval_step, over_steps
@@ -50,7 +50,9 @@ class OptimizePlan:
         self._variables = tuple(variable_of(question, over) for over in node.ranges)
         self._values = _each_values(question, node)
         _check_names(question, node, self._laws.target)
-        self._maximize = _is_highest(question, self._laws.target) if node.maximize is None else node.maximize
+        self._maximize, self._is_said = node.maximize, True
+        if node.maximize is None:
+            self._maximize, self._is_said = _best(question, self._laws.target)
 
     def steps(self) -> Steps:
         """Return what is chosen, within which ranges and under which conditions."""
@@ -87,6 +89,9 @@ class OptimizePlan:
         import pyarrow as pa
 
         question, node = self._question, replace(self._node, maximize=self._maximize)
+        if not self._is_said:
+            target = self._laws.target
+            question.note(f"{target} is taken to be best where it is least; MAXIMIZE {target} asks for the most of it")
         keys, records = self._laws.read()
         for said in dict.fromkeys(note for record in records for note in record.notes if note.startswith("rounded: ")):
             question.note(said)
@@ -97,10 +102,11 @@ class OptimizePlan:
         return pa.concat_tables([with_keys(keys, position, table) for position, table in enumerate(found)])
 
 
-def _is_highest(question: Question, target: str) -> bool:
-    """Return whether the largest value of what a law predicts is the best one."""
-    asked = question.lake.query(f"SELECT {is_highest('metric')} AS is_highest FROM (SELECT ? AS metric)", [target])
-    return bool(asked.column("is_highest")[0].as_py())
+def _best(question: Question, target: str) -> tuple[bool, bool]:
+    """Return whether the largest value of what a law predicts is the best one, and whether its name says so."""
+    columns = f"{is_highest('metric')} AS is_highest, {is_said('metric')} AS is_said"
+    (row,) = question.lake.query(f"SELECT {columns} FROM (SELECT ? AS metric)", [target]).to_pylist()
+    return bool(row["is_highest"]), bool(row["is_said"])
 
 
 def _each_values(question: Question, node: Optimize) -> list[float]:

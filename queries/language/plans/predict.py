@@ -33,14 +33,14 @@ class PredictPlan:
     """A law, and the rows that its prediction is to stand beside."""
 
     def __init__(self, question: Question, node: Predict) -> None:
-        source = node.source
+        source, is_given = node.source, node.source is not None
         if source is None and isinstance(node.law, FitClause):
             source = node.law.source
         elif source is None and isinstance(node.law, Name):
             question, node = with_own_rows(question, node, [node.law], "PREDICT", node.law.end)
             source = node.source
         assert source is not None
-        self._question, self._source = question, source
+        self._question, self._source, self._is_own = question, source, isinstance(node.law, Name) and not is_given
         self._options = read_interval_options(question, node.options, "PREDICT")
         self._laws = one_law(question, node.law, "PREDICT")
         self._rows, self._columns = read_beside(question, self._laws, source, needs_target=False)
@@ -63,7 +63,12 @@ class PredictPlan:
             reasons = ", ".join(dict.fromkeys(fault[~usable].tolist()))
             question.note(f"{np.count_nonzero(~usable)} of {len(fault)} rows have no prediction: {reasons}")
         note_distance(question, record, prediction, usable)
-        return beside(question, self._rows, table, place, "PREDICT")
+        rows = self._rows
+        twice = set(map(str.lower, table.column_names)) & set(map(str.lower, rows.column_names))
+        if self._is_own and twice:
+            rows = rows.select([name for name in rows.column_names if name.lower() not in twice])
+            question.note(f"{', '.join(sorted(twice))} of the rows themselves are left out")
+        return beside(question, rows, table, place, "PREDICT")
 
 
 class ResidualsPlan:

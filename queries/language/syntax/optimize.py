@@ -37,6 +37,8 @@ def read_optimize(reader: TokenReader) -> Optimize:
         objective = reader.expression(
             "what to make small", "OVER", "SUBJECT TO", "FOR EACH", OPTIONS, hint=OPTIMIZE_USAGE
         )
+    elif reader.at("SUBJECT TO", "FOR EACH", OPTIONS) or reader.at_end:
+        raise reader.expected("OVER", OPTIMIZE_USAGE, words=("OVER",))
     elif not reader.at("OVER"):
         raise reader.expected("MINIMIZE or MAXIMIZE", OPTIMIZE_USAGE, words=words)
     over, values = read_over(reader, "SUBJECT TO", "FOR EACH")

@@ -44,7 +44,10 @@ def read_subject(reader: TokenReader, *stops: str) -> Name | Candidate:
     if at_published(reader):
         return read_law_name(reader, "a law")
     behind = reader.index + 1
-    words = {stop.split(" ")[0] for stop in stops}  # KFOLD, LEAVE and HOLDOUT as well, where FROM may be left out
+    words = {
+        "WITH",
+        *(stop.split(" ")[0] for stop in stops),
+    }  # KFOLD, LEAVE and HOLDOUT as well, where FROM may be left out
     if reader.current.is_name and (behind >= reader.last or reader.tokens[behind].upper in words):
         return read_law_name(reader, "a law")
     return read_candidate(reader, *stops)

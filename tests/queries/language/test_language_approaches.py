@@ -166,3 +166,13 @@ def test_flops_that_are_null_under_other_names_are_told_from_params_and_tokens(l
     bad = source.replace("THEN NULL", "THEN -1")
     dropped = lake.sql(f"COMPARE APPROACHES (y ~ chinchilla(n, d)) FROM {bad} WITH (flops = c, resamples = 0)")
     assert any(note.startswith("dropped ") and "flops is" in note for note in dropped.notes)
+
+
+@pytest.mark.parametrize("flops", ["", ", flops = 6 * n * d"])
+def test_columns_in_another_unit_are_compared_in_counts(lake: Lakehouse, flops: str) -> None:
+    rest = f"FROM planted AT flops = 1e21 WITH (resamples = 0, tolerance = 0.2{flops})"
+    right = lake.sql(f"COMPARE APPROACHES (y ~ chinchilla(n, d)) {rest}").records()
+    found = lake.sql(f"COMPARE APPROACHES (y ~ chinchilla(n / 1e6, 1e-9 * d)) {rest}").records()
+    for one, other in zip(found, right, strict=True):
+        for name in ("params_exponent", "params_coefficient", "optimal_params", "optimal_tokens"):
+            assert one[name] == pytest.approx(other[name], rel=1e-5), (one["approach"], name)

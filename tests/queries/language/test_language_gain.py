@@ -143,3 +143,14 @@ def test_groups_of_no_rows_are_refused_at_the_rows(lake: Lakehouse) -> None:
     with pytest.raises(StatementError, match="no row matched") as caught:
         lake.sql(f"COMPARE GAIN OF 'a' OVER 'b' IN ({fit}) AT flops = 1e21")
     assert caught.value.text[caught.value.start :].startswith("false")
+
+
+@pytest.mark.parametrize("name", ["C", "Compute", "C (PF-days)"])
+def test_an_input_may_be_called_anything(lake: Lakehouse, name: str) -> None:
+    rows = f'(SELECT loss, 6 * params * tokens AS "{name}" FROM points)'
+    lake.sql(f'CREATE OR REPLACE LAW odd AS FIT loss ~ power("{name}") FROM {rows} WITH (resamples = 20)')
+    (row,) = lake.sql(f'COMPARE GAIN OF odd OVER odd AT "{name}" = 1e21').records()
+    assert row["gain"] == pytest.approx(1) and row[name] == 1e21
+    with pytest.raises(StatementError) as failed:
+        lake.sql("COMPARE GAIN OF odd OVER odd AT steps = 1e21")
+    assert str(failed.value.hint).startswith("AT C" if name.isidentifier() else f'AT "{name}"')

@@ -89,3 +89,13 @@ def test_predictions_that_are_not_finite_are_counted(lake: Lakehouse) -> None:
     assert note.endswith(f"those of run {wild[0]}: the theory has the run diverge there")
     calm = lake.sql("PREDICT RUNS BY volterra_plrf FROM (FROM runs WHERE learning_rate < 1)").notes
     assert not [note for note in calm if "no finite value" in note]
+
+
+@pytest.mark.parametrize(
+    ("typed", "meant"), [("token", "tokens"), ("N", "params"), ('"Final Loss"', "loss"), ("compute", "flops")]
+)
+def test_a_name_that_tables_give_a_column_is_offered_as_ours(lake: Lakehouse, typed: str, meant: str) -> None:
+    formula = f"{typed} ~ power(flops)" if meant == "loss" else f"loss ~ power({typed})"
+    with pytest.raises(StatementError) as failed:
+        lake.sql(f"FIT {formula} FROM runs")
+    assert failed.value.hint == f"did you mean '{meant}'?"

@@ -94,6 +94,16 @@ def test_runs_that_were_repeated_with_another_seed_or_setting(lake: Lakehouse) -
     assert "GROUP BY optimizer" in notes and "repeat" not in notes
 
 
+@pytest.mark.parametrize("effect", [0.0, 0.01])
+def test_labels_without_an_effect_are_no_unused_columns(lake: Lakehouse, effect: float) -> None:
+    rows = (
+        f"(SELECT 10.0 ** (6 + i) AS params, (2 + 100 / params ^ 0.3) * (1 + 0.005 * sin(77 * i + 31 * k) "
+        f"+ {effect} * (k % 2)) AS loss, concat('n', k % 2) AS node FROM range(6) a(i), range(8) b(k))"
+    )
+    notes = said(lake, f"FIT loss ~ power(params) FROM {rows} {QUICK}")
+    assert ("another node, which the law does not use" in notes) is (effect > 0)
+
+
 def test_the_answer_of_that_note_is_taken(lake: Lakehouse) -> None:
     seeds = "(SELECT params, tokens, loss, seed FROM mixed WHERE family = 'net')"
     fit = f"FIT loss ~ chinchilla(params, tokens) FROM {seeds} WITH (resamples = 20, cluster = (params, tokens))"
@@ -161,3 +171,12 @@ def test_what_only_some_candidates_do_not_use_is_said_of_them(lake: Lakehouse) -
     alike = "(loss ~ power(params)), (loss ~ plain_power(params))"
     (note,) = [each for each in lake.sql(f"COMPARE {alike} FROM grid {QUICK}").notes if "does not use" in each]
     assert note.startswith("15 rows have the same params")
+
+
+@pytest.mark.parametrize(("params", "tokens"), [("params / 1e9", "tokens / 1e9"), ("1e-6 * params", "tokens * 1e-9")])
+def test_columns_are_seen_through_their_units(lake: Lakehouse, params: str, tokens: str) -> None:
+    rows = "FROM mixed WHERE family = 'net'"
+    notes = said(lake, f"FIT loss ~ chinchilla({tokens}, {params}) {rows} {QUICK}")
+    assert f"its params are read from tokens: chinchilla({params}, {tokens})" in notes
+    assert "read from" not in said(lake, f"FIT loss ~ chinchilla({params}, {tokens}) {rows} {QUICK}")
+    assert "is it the column meant?" in said(lake, f"FIT loss ~ overtraining({params}, {tokens}) {rows} {QUICK}")

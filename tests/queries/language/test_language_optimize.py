@@ -229,3 +229,23 @@ def test_money_and_bits_are_conditions_like_any_other(planted: Lakehouse) -> Non
     assert isinstance(row["bits"], int) and row["status"] == "optimal" and len(row["binding"]) == 1
     money = 6 * row["params"] * row["tokens"] * row["bits"] / 16 / 4e14 * 2.5 / 3600
     assert money == pytest.approx(1000)
+
+
+@pytest.mark.parametrize(
+    ("target", "best", "is_said"), [("mmlu", 1e18, False), ("accuracy", 1e24, True), ("eval_loss", 1e18, True)]
+)
+def test_a_direction_that_no_name_says_is_said(planted: Lakehouse, target: str, best: float, is_said: bool) -> None:
+    planted.sql(
+        f"CREATE OR REPLACE LAW quality AS {target} ~ a - b / flops ^ c WITH COEFFICIENTS (a = 1, b = 3, c = 0.2)"
+    )
+    answer = planted.sql("OPTIMIZE quality OVER flops IN [1e18, 1e24] LOG")
+    assert answer.records()[0]["flops"] == pytest.approx(best)
+    assert any(f"MAXIMIZE {target} asks for the most of it" in note for note in answer.notes) is not is_said
+    assert not [note for note in planted.sql(f"OPTIMIZE quality MINIMIZE {target} OVER flops IN [1e18, 1e24] LOG").notes
+                if "MAXIMIZE" in note]  # fmt: skip
+
+
+@pytest.mark.parametrize("rest", ["SUBJECT TO flops <= 1e21", "FOR EACH b IN [1, 2]", "", "WITH (level = 0.5)"])
+def test_what_is_missing_without_over_is_over(planted: Lakehouse, rest: str) -> None:
+    with pytest.raises(StatementError, match="expected OVER"):
+        planted.sql(f"OPTIMIZE chin {rest}")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
@@ -230,3 +231,22 @@ def test_mistakes_have_one_clear_error(lake: Lakehouse, text: str, message: str,
 def test_a_table_called_optimum_stays_a_table(lake: Lakehouse) -> None:
     lake.sql("CREATE OR REPLACE TABLE optimum AS SELECT 1 AS of")
     assert lake.sql("SELECT o.of FROM (FROM optimum) o, optimum WHERE optimum.of = 1").rows() == [(1,)]
+
+
+def test_a_law_of_cells_in_another_unit_is_one_of_counts(tmp_path: Path) -> None:
+    with open_here(str(tmp_path / "lake.duckdb")) as lake:
+        lake.sql(
+            "CREATE TABLE lr AS SELECT n AS params, d AS tokens, k * 3 * n ^ -0.7 * d ^ 0.3 AS learning_rate, "
+            "(1.7 + 400 / n ^ 0.34 + 410 / d ^ 0.28) * (1 + 0.02 * ln(k) ^ 2) AS loss FROM "
+            "(SELECT unnest([1e7, 1e8, 1e9]) n), (SELECT unnest([1e9, 1e10, 1e11]) d), "
+            "(SELECT unnest([0.25, 0.5, 0.8, 1, 1.3, 2, 4]) k)"
+        )
+        for name, by in (("plain", "params, tokens"), ("scaled", "params / 1e6, tokens / 1e9")):
+            lake.sql(f"CREATE LAW {name} AS OPTIMUM OF learning_rate BY ({by}) FROM lr WITH (resamples = 50)")
+        right = lake.sql("EXTRAPOLATE plain TO params = 1e10, tokens = 1e12").records()[0]
+        found = lake.sql("EXTRAPOLATE scaled TO params = 1e10, tokens = 1e12").records()[0]
+        assert found["predicted_learning_rate"] == pytest.approx(right["predicted_learning_rate"], rel=1e-9)
+        assert lake.sql("SELECT scaled(1e10, 1e12)").rows()[0][0] == pytest.approx(3 * 1e10**-0.7 * 1e12**0.3, rel=1e-3)
+        assert lake.sql("REFIT LAW scaled").records()[0]["bit_equal"] is True
+        own = lake.sql("PREDICT plain")
+        assert len(own) == 9 and "lower, upper of the rows themselves are left out" in own.notes

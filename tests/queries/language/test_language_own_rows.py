@@ -91,3 +91,18 @@ def test_a_law_whose_rows_are_gone_says_what_is_missing(laws: Lakehouse) -> None
     laws.sql(f"CREATE LAW orphan AS FIT loss ~ power(flops) FROM brief {QUICK}; DROP TABLE brief")
     with pytest.raises(StatementError, match="Table with name brief does not exist"):
         laws.sql("PREDICT orphan")
+
+
+@pytest.mark.parametrize(
+    ("text", "place"),
+    [
+        ("CROSS VALIDATE chin LEAVE ONE OUT BY nothing", "nothing"),
+        ("SELECT 1; CROSS VALIDATE chin LEAVE ONE OUT WITH (levl = 3)", "levl"),
+        ("PREDICT chin WITH (levl = 2)", "levl"),
+        ("SELECT * FROM (COMPARE chin, (loss ~ powr(params)))", "powr"),
+    ],
+)
+def test_errors_point_into_what_was_typed(planted: Lakehouse, text: str, place: str) -> None:
+    with pytest.raises(StatementError) as failed:
+        planted.sql(text)
+    assert failed.value.text == text and text[failed.value.start : failed.value.end] == place

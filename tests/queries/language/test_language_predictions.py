@@ -50,7 +50,8 @@ def test_ranges_and_list_expressions_are_lists(planted: Lakehouse) -> None:
 def test_support_says_where_the_rows_are(planted: Lakehouse) -> None:
     answer = planted.sql("EXTRAPOLATE chin TO params = [1e6, 1e9, 1e12], tokens = 1e10")
     assert [row["in_support"] for row in answer.records()] == [False, True, False]
-    beyond, forward = answer.notes
+    beyond, forward, below = answer.notes
+    assert below == "extrapolates 10x below the smallest params of the rows behind law 'chin'"
     assert beyond == "extrapolates 100x beyond the largest params of the rows behind law 'chin'"
     assert re.fullmatch(
         r"trained on the small runs, the 95% interval held \d+% of the large ones; "
@@ -154,3 +155,12 @@ def test_a_correlation_over_residuals(planted: Lakehouse) -> None:
 def test_a_column_of_the_answer_is_never_overwritten(planted: Lakehouse) -> None:
     with pytest.raises(StatementError, match="there is one already"):
         planted.sql("EXTRAPOLATE chin TO params = 1e9, tokens = 1e10, lower = 3")
+
+
+def test_values_of_to_see_each_other_in_any_order(planted: Lakehouse) -> None:
+    early = planted.sql("EXTRAPOLATE chin TO tokens = 20 * params, params = [1e9, 1e10]")
+    late = planted.sql("EXTRAPOLATE chin TO params = [1e9, 1e10], tokens = 20 * params")
+    assert early.columns[:2] == ["tokens", "params"]
+    assert [row["predicted_loss"] for row in early.records()] == [row["predicted_loss"] for row in late.records()]
+    with pytest.raises(StatementError, match="'tokens' is computed from itself"):
+        planted.sql("EXTRAPOLATE chin TO tokens = 20 * params, params = tokens / 20")

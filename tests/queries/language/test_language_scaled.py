@@ -15,7 +15,8 @@ from tests.lakes import open_here
 POINTS = (
     "CREATE TABLE points AS SELECT p AS params, d AS tokens, 6 * p * d AS flops, "
     "1.8 + 480 / p ^ 0.35 + 2000 / d ^ 0.37 AS loss, 2.5 + 300 / (6 * p * d) ^ 0.15 AS l2, "
-    "2 + 100 / p ^ 0.3 + 5 / (d / p) ^ 0.4 AS l3 FROM (SELECT unnest([1e7, 3e7, 1e8, 3e8, 1e9, 3e9]) p), "
+    "2 + 100 / p ^ 0.3 + 5 / (d / p) ^ 0.4 AS l3, "
+    "2 + 2.4 / (6 * p * d / 1e18 + 1.2) AS l4 FROM (SELECT unnest([1e7, 3e7, 1e8, 3e8, 1e9, 3e9]) p), "
     "(SELECT unnest([1e9, 3e9, 1e10, 3e10, 1e11]) d)"
 )
 # name, how it is fitted, and what is right at params = 7e10, tokens = 1.4e12
@@ -24,6 +25,9 @@ LAWS = {
     "scaled": ("loss ~ chinchilla(params / 1e6, tokens / 1e9)", 1.8 + 480 / 7e10**0.35 + 2000 / 1.4e12**0.37),
     "halved": ("loss ~ chinchilla(params, flops / (6 * params))", 1.8 + 480 / 7e10**0.35 + 2000 / 1.4e12**0.37),
     "by_flops": ("l2 ~ power(6 * params * tokens)", 2.5 + 300 / (6 * 7e10 * 1.4e12) ** 0.15),
+    "averaged": ("loss ~ auto(params / 1e6, tokens / 1e9)", 1.8 + 480 / 7e10**0.35 + 2000 / 1.4e12**0.37),
+    "averaged_by_flops": ("l2 ~ auto(6 * params * tokens / 1e18)", 2.5 + 300 / (6 * 7e10 * 1.4e12) ** 0.15),
+    "bounded": ("l4 ~ bounded_power(flops / 1e18)", 2.0),
     "ratio": ("l3 ~ chinchilla(params, tokens / params)", 2 + 100 / 7e10**0.3 + 5 / 20**0.4),
 }
 EXPRESSIONS = [name for name in LAWS if name != "plain"]
