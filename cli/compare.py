@@ -67,8 +67,7 @@ def compare(
 
       isoflop compare --approaches --where "corpus = 'web'" --with budgets=1e19,1e20,1e21 --with tolerance=0.2
     """
-    from isoflop.cli.options import chosen_format, open_lake
-    from isoflop.cli.output import note, show
+    from isoflop.cli.options import answer_statement, chosen_format
     from isoflop.lakehouse.errors import UsageError
 
     form = chosen_format(format, json)
@@ -87,10 +86,7 @@ def compare(
         candidates or [], from_, approaches=approaches, where=where, group_by=group_by, holdout=holdout, at=at,
         options=with_ or [],
     )  # fmt: skip
-    note(statement)
-    with open_lake(lake, makes=from_.strip().lower() != "runs") as opened:
-        answer = opened.sql(statement)
-    show(answer, form)
+    answer_statement(statement, lake, form, makes=from_.strip().lower() != "runs")
 
 
 def gain_statement(

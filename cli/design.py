@@ -57,8 +57,7 @@ def design(
 
       isoflop sweep next.yaml --dry-run
     """
-    from isoflop.cli.options import chosen_format, open_lake
-    from isoflop.cli.output import note, show
+    from isoflop.cli.options import answer_statement, chosen_format
     from isoflop.lakehouse.errors import UsageError
 
     form = chosen_format(format, json)
@@ -67,12 +66,9 @@ def design(
     if family and like:
         raise UsageError("--like says the family already; give one of the two")
     statement = design_statement(runs, law, to, over, subject_to=subject_to, options=with_)
-    note(statement)
-    with open_lake(lake, makes=False) as opened:
-        answer = opened.sql(statement)
+    answer = answer_statement(statement, lake, form)
     if sweep_file is not None:
         write_sweep(_planned(answer), sweep_file, family or "transformer", like)
-    show(answer, form)
 
 
 def design_statement(

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from isoflop.lakehouse.units import format_seconds
 from isoflop.workers.budget import AttemptCost, Cost, Spending, attempt_costs, how_many_fit, said
+from isoflop.workers.expansion import settings_of, varied
 from isoflop.workers.host_memory import MemoryNeed, host_memory_bytes, too_large
 
 if TYPE_CHECKING:
@@ -75,8 +76,9 @@ def describe_plans(sweeps: Sequence[Sweep], address: str | None) -> Answer:
             costs = attempt_costs(lake, run_ids) if any(sweep.budget for sweep in sweeps) else []
     rows: list[dict[str, Any]] = []
     notes: list[str] = []
+    names = _varied(plans)
     for sweep, plan in plans:
-        described = _rows(sweep, plan, law, statuses, is_named=len(plans) > 1)
+        described = _rows(plan, law, statuses, names, sweep.name if len(plans) > 1 else None)
         rows += described
         own = set(_ids(plan))
         limits = _limits(sweep, described, [cost for cost in costs if cost.run_id in own])
@@ -95,8 +97,8 @@ def describe_plans(sweeps: Sequence[Sweep], address: str | None) -> Answer:
         )
     sizes = dict.fromkeys(name for _, plan in plans for run in plan.runs for name in run.shown())
     first = dict.fromkeys(name for row in rows for name in row if name not in (*sizes, *_LAST_COLUMNS))
-    names = (*first, *sizes, *_LAST_COLUMNS)
-    table = pa.table({name: _column([row.get(name) for row in rows]) for name in names})
+    columns = (*first, *sizes, *_LAST_COLUMNS)
+    table = pa.table({name: _column([row.get(name) for row in rows]) for name in columns})
     return Answer(table, notes=tuple(notes))
 
 
@@ -131,24 +133,36 @@ def _statuses(lake: Lakehouse, run_ids: Sequence[str]) -> dict[str, str]:
     }
 
 
+def _varied(plans: Sequence[tuple[Sweep, SweepPlan]]) -> list[str]:
+    """Return the names that a file sets for its runs and in which they differ, in one sweep of it or between them."""
+    shown = {name for _, plan in plans for run in plan.runs for name in run.shown()}
+    differing = set(varied([record for _, plan in plans for record in plan.records])) - {*shown, *_LAST_COLUMNS}
+    names = dict.fromkeys(name for sweep, _ in plans for name in sweep.variables)
+    return [name for name in names if name in differing]
+
+
 def _rows(
-    sweep: Sweep, plan: SweepPlan, law: StepTime | None, statuses: Mapping[str, str], *, is_named: bool
+    plan: SweepPlan, law: StepTime | None, statuses: Mapping[str, str], names: Sequence[str], sweep: str | None
 ) -> list[dict[str, Any]]:
+    """Return a row for each run of a plan: what varies in the file, what its family shows, what it costs.
+
+    Parameters
+    ----------
+    names : of the settings that are shown
+    sweep : name of the sweep, where the file has several
+    """
     rows: list[dict[str, Any]] = []
-    differing = set(plan.varied())
-    shown = {name for run in plan.runs for name in run.shown()}
-    varied = [name for name in sweep.variables if name in differing and name not in (*shown, *_LAST_COLUMNS)]
     for family, record, needs in zip(plan.runs, plan.records, plan.resources, strict=True):
-        settings = {**record.config, **record.extra, "seed": record.seed}
+        settings = settings_of(record)
         counts = family.counts()
         seconds = law.seconds(record, counts.depth) if law is not None else None
         if seconds is None and record.flops is not None:
             seconds = record.flops / (ASSUMED_FLOPS * max(1.0, needs.cpus))
         rows.append(
             {
-                **({"sweep": sweep.name} if is_named else {}),
+                **({} if sweep is None else {"sweep": sweep}),
                 "run_id": record.run_id,
-                **{name: settings.get(name) for name in varied},
+                **{name: settings.get(name) for name in names},
                 **{name: getattr(record, name, value) for name, value in family.shown().items()},
                 "seconds": None if seconds is None else float(f"{seconds:.3g}"),
                 "memory_bytes": counts.memory_bytes or None,

@@ -21,6 +21,16 @@ def only_reads(address: str | None) -> bool:
     return True
 
 
+def is_missing(address: str | None) -> bool:
+    """Return whether no lake is named, and at the usual place there is none, and no batches for one."""
+    from isoflop.lakehouse.address import FileAddress, parse_address, spool_of
+
+    place = parse_address(address)
+    if address is not None or not isinstance(place, FileAddress) or place.path.exists():
+        return False
+    return not any(spool_of(place.path).glob("*.parquet"))
+
+
 def check_exists(address: str | None, makes: bool = False) -> None:
     """Refuse the address of a file that is not there, unless batches wait for it and it is to be made of them.
 

@@ -48,17 +48,13 @@ def extrapolate(
 
       isoflop extrapolate chin flops=6e23 "params=sqrt(flops / 120)" "tokens=20 * params"
     """
-    from isoflop.cli.options import chosen_format, open_lake
-    from isoflop.cli.output import note, show
+    from isoflop.cli.options import answer_statement, chosen_format
 
     form = chosen_format(format, json)
     statement = extrapolate_statement(
         law, to, level=level, confidence=confidence, average_with=average_with, through=through
     )
-    note(statement)
-    with open_lake(lake, makes=False) as opened:
-        answer = opened.sql(statement)
-    show(answer, form)
+    answer_statement(statement, lake, form)
 
 
 def extrapolate_statement(

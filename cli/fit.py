@@ -63,18 +63,14 @@ def fit(
 
       isoflop fit "loss ~ A / tokens ^ b" --parameters "A > 0, b > 0"
     """
-    from isoflop.cli.options import chosen_format, open_lake
-    from isoflop.cli.output import note, show
+    from isoflop.cli.options import answer_statement, chosen_format
 
     form = chosen_format(format, json)
     statement = fit_statement(
         formula, from_, where=where, parameters=parameters, group_by=group_by, sharing=sharing, weight_by=weight_by,
         name=name, replace=replace, options=with_ or [],
     )  # fmt: skip
-    note(statement)
-    with open_lake(lake, makes=from_.strip().lower() != "runs") as opened:
-        answer = opened.sql(statement)
-    show(answer, form)
+    answer_statement(statement, lake, form, makes=from_.strip().lower() != "runs")
 
 
 def fit_statement(

@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
 from isoflop.cli.completing import complete_law
 from isoflop.cli.options import FormatOption, JsonOption, LakeOption
-
-if TYPE_CHECKING:
-    from isoflop.lakehouse import Lakehouse
 
 
 def laws(
@@ -39,11 +36,8 @@ def laws(
 
       isoflop laws published:besiroglu_2024
     """
-    import contextlib
-    import tempfile
-
     from isoflop.cli.fit import law_in_statement
-    from isoflop.cli.options import chosen_format, open_lake
+    from isoflop.cli.options import chosen_format, lake_for
     from isoflop.cli.output import note, show
     from isoflop.lakehouse.errors import UsageError
 
@@ -57,20 +51,8 @@ def laws(
         statement = "SHOW LAW FORMS" if forms else "SHOW PUBLISHED LAWS"
     else:
         statement = "SHOW LAWS" if name is None else f"DESCRIBE LAW {law_in_statement(name)}"
-    with tempfile.TemporaryDirectory() if forms or published else contextlib.nullcontext() as folder:
-        # Forms and published laws are the program's, so that an empty lake does where there is none.
-        with open_lake(lake, makes=False) if folder is None else empty_lake(folder) as opened:
-            answer = opened.sql(statement)
+    with lake_for(statement, lake) as opened:
+        answer = opened.sql(statement)
     show(answer, form)
     if not len(answer) and not forms and not published:
         note('no laws yet: isoflop fit "loss ~ chinchilla(params, tokens)" --name chin')
-
-
-def empty_lake(folder: str) -> Lakehouse:
-    """Return an empty lake in a folder."""
-    from pathlib import Path
-
-    from isoflop.lakehouse import Lakehouse
-    from isoflop.queries.language import execute
-
-    return Lakehouse(Path(folder) / "empty.duckdb", language=execute)

@@ -122,7 +122,7 @@ def optimize_statement(
 
 
 def best_points(answer: Answer, over: list[str]) -> list[dict[str, float]]:
-    """Return what OPTIMIZE chose in each row that has an optimum, by the names of OVER.
+    """Return what OPTIMIZE chose in each row that has an optimum, by the names of OVER, and its FLOPs where known.
 
     Raises
     ------
@@ -132,11 +132,13 @@ def best_points(answer: Answer, over: list[str]) -> list[dict[str, float]]:
     from isoflop.queries.language.syntax.tokens import tokenize
 
     names = {tokenize(each)[0].name for each in over}
-    found = [
-        {name: value for name, value in row.items() if name in names and isinstance(value, int | float)}
-        for row in answer.records()
-        if row["status"] != "infeasible"
-    ]
+    found: list[dict[str, float]] = []
+    for row in answer.records():
+        if row["status"] != "infeasible":
+            point = {name: value for name, value in row.items() if name in names and isinstance(value, int | float)}
+            if "flops" not in point and {"params", "tokens"} <= point.keys():
+                point["flops"] = 6 * point["params"] * point["tokens"]  # as OPTIMIZE counts them
+            found.append(point)
     if not found:
         raise UsageError("no point satisfies the conditions, so that there is nothing to train")
     return found

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -88,23 +90,69 @@ def read_size(text: str) -> float:
         raise UsageError(f"'{text}' is not a number", hint="a number like 1e24, 70B or 1.4T") from None
 
 
-def answer_statement(statement: str, lake: str | None, form: str) -> Answer:
+def answer_statement(statement: str, lake: str | None, form: str, *, makes: bool = False) -> Answer:
     """Print a statement on stderr and its answer on stdout; returns the answer.
 
     Parameters
     ----------
     statement : what a command stands for
-    lake : of `--lake`; one that is not there is not made
+    lake : of `--lake`
     form : of the answer
+    makes : whether a lake that is not there is made
     """
     from isoflop.cli.output import note, show
     from isoflop.cli.waiting import waiting
 
     note(statement)
-    with open_lake(lake, makes=False) as opened, opened.session() as session, waiting() as progress:
+    with lake_for(statement, lake, makes=makes) as opened, opened.session() as session, waiting() as progress:
         answer = session.sql(statement, progress=progress)
     show(answer, form)
     return answer
+
+
+def lake_for(
+    text: str, lake: str | None, *, makes: bool = False, read_only: bool = False
+) -> contextlib.AbstractContextManager[Lakehouse]:
+    """Open the lake that a text is asked of; the other parameters, and what it raises, are those of `lake_or_empty`."""
+    from isoflop.queries.language.verbs import words
+    from isoflop.queries.language.without_lake import needs_no_lake
+
+    return lake_or_empty(lake, lambda: needs_no_lake(text, words()), makes=makes, read_only=read_only)
+
+
+@contextlib.contextmanager
+def lake_or_empty(
+    lake: str | None, needs_none: Callable[[], bool], *, makes: bool = False, read_only: bool = False
+) -> Iterator[Lakehouse]:
+    """Open the lake that `--lake` names, or an empty one that is gone afterwards, for what needs none.
+
+    Parameters
+    ----------
+    lake : of `--lake`; one that is named is the one that is asked
+    needs_none : whether what is asked needs no lake; asked only where there is none
+    makes, read_only : as `open_lake` takes them
+
+    Raises
+    ------
+    StoreError : as `open_lake`
+    """
+    from isoflop.cli.existing import is_missing
+
+    if not (is_missing(lake) and needs_none()):
+        with open_lake(lake, makes=makes, read_only=read_only) as opened:
+            yield opened
+        return
+    import tempfile
+
+    from isoflop.lakehouse import Lakehouse
+    from isoflop.queries.language import execute
+
+    with tempfile.TemporaryDirectory() as folder:
+        address = f"{folder}/empty.duckdb"
+        if read_only:
+            Lakehouse(address).close()  # which makes it
+        with Lakehouse(address, language=execute, read_only=read_only) as opened:
+            yield opened
 
 
 def open_lake(lake: str | None = None, hold: bool = False, read_only: bool = False, *, makes: bool = True) -> Lakehouse:

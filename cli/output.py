@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 
     from isoflop.lakehouse import Answer
 
+FOR_PROGRAMS = ("json", "csv", "arrow")  # formats that hold an answer's own rows and nothing beside them
 MAX_TABLE_ROWS = 200  # of a table on a terminal; a note counts the rest
 
 
@@ -71,7 +72,10 @@ def _console() -> type[Console]:
 
 
 def show(answer: Answer, format: str | None = None, *, title: str | None = None, is_paged: bool = False) -> None:
-    """Print an answer on stdout in `format`, its notes on stderr; page by page where it is longer than a terminal."""
+    """Print an answer on stdout in `format`, its notes on stderr; page by page where it is longer than a terminal.
+
+    What stands beside an answer follows it in the formats that people read.
+    """
     match format or "table":
         case "json":
             print(json.dumps(_objects(answer.arrow()), indent=2, ensure_ascii=False))
@@ -85,6 +89,9 @@ def show(answer: Answer, format: str | None = None, *, title: str | None = None,
             print(_markdown(answer))
         case _:
             _print_table(answer, title, is_paged)
+    if answer.beside is not None and format not in FOR_PROGRAMS:
+        print()
+        show(type(answer)(answer.beside), "markdown" if format == "markdown" else "table", is_paged=is_paged)
     for line in answer.notes:
         warn(line)
 

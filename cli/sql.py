@@ -49,14 +49,15 @@ def sql(
 
       isoflop sql --read-only --file from-somebody.sql
     """
-    from isoflop.cli.options import chosen_format, open_lake
+    from isoflop.cli.options import chosen_format, lake_for
     from isoflop.cli.output import show
     from isoflop.cli.waiting import waiting
 
     form = chosen_format(format, json)
     text = read_statement(statement, file)
     parameters = read_parameters(param or []) or None
-    with open_lake(lake, read_only=read_only) as opened, opened.session() as session, waiting() as progress:
+    opening = lake_for(text, lake, makes=True, read_only=read_only)
+    with opening as opened, opened.session() as session, waiting() as progress:
         answer = session.sql(text, parameters, progress=progress)
     show(answer, form)
 

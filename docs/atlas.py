@@ -7,8 +7,10 @@ from isoflop.queries.laws.atlas import ATLAS, PublishedLaw
 HEAD = """# Atlas of published laws
 
 Laws of papers with the numbers that the papers give. `published:` and a name stand where the name of a saved law does,
-with no lake to prepare and nothing to fit. What is kept of a law, such as a `FORECAST`, and averages take saved laws:
-`CREATE LAW paper AS published:…` saves one.
+with nothing to fit. On the command line no lake need be there, and none is made: `isoflop extrapolate
+published:hoffmann_2022 params=70B tokens=1.4T` answers in an empty folder, and so do `optimize`, `compare --gain`,
+`laws`, `plot` and `sql` as long as what they ask reads no table and keeps nothing. What is kept of a law, such as a
+`FORECAST`, and averages take saved laws: `CREATE LAW paper AS published:…` saves one.
 
 ```sql
 EXTRAPOLATE published:besiroglu_2024 TO params = 7e10, tokens = 1.4e12;

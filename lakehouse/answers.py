@@ -35,12 +35,14 @@ class Answer:
     statement : the text that was asked
     notes : sentences for the user: rows dropped and why, how far beyond the data a forecast goes
     units : unit of a column where it is known
+    beside : a second table, which people are shown under the first: of FIT each coefficient with its interval
     """
 
     table: pa.Table
     statement: str = ""
     notes: tuple[str, ...] = ()
     units: Mapping[str, str] = field(default_factory=dict)
+    beside: pa.Table | None = None
 
     @property
     def columns(self) -> list[str]:
@@ -188,24 +190,29 @@ def answer_html(answer: Answer) -> str:
     if title:
         cut = title if len(title) <= LONGEST_TITLE else title[: LONGEST_TITLE - 1] + "…"
         parts.append(f'<div style="{_QUIET}"><code title="{escape(title)}">{escape(cut)}</code></div>')
-    styles = [_NUMBER if _is_number(field.type) else _TEXT for field in table.schema]
     if table.num_columns:
-        head = "".join(
-            f'<th style="{style}">{escape(name)}{_unit(answer, name)}</th>'
-            for name, style in zip(table.column_names, styles, strict=True)
-        )
-        first = Answer(table.slice(0, SHOWN_ROWS)).rows()
-        rows = "".join(_row(list(row), styles) for row in first)
-        parts.append(f"<table><thead><tr>{head}</tr></thead><tbody>{rows}</tbody></table>")
+        parts.append(_table(table, answer.units))
     counted = f"{len(answer)} row{'s' * (len(answer) != 1)}"
     more = f", {SHOWN_ROWS} shown" if len(answer) > SHOWN_ROWS else ""
     parts.append(f'<div style="{_QUIET}">{counted}{more}</div>')
+    if answer.beside is not None:
+        parts.append(_table(answer.beside, {}))
     parts += [f"<div>⚠ {escape(note)}</div>" for note in answer.notes]
     return "".join([*parts, "</div>"])
 
 
-def _unit(answer: Answer, name: str) -> str:
-    unit = answer.units.get(name)
+def _table(table: pa.Table, units: Mapping[str, str]) -> str:
+    """Return the first rows of a table as HTML."""
+    styles = [_NUMBER if _is_number(field.type) else _TEXT for field in table.schema]
+    head = "".join(
+        f'<th style="{style}">{escape(name)}{_unit(units.get(name))}</th>'
+        for name, style in zip(table.column_names, styles, strict=True)
+    )
+    rows = "".join(_row(list(row), styles) for row in Answer(table.slice(0, SHOWN_ROWS)).rows())
+    return f"<table><thead><tr>{head}</tr></thead><tbody>{rows}</tbody></table>"
+
+
+def _unit(unit: str | None) -> str:
     return f'<br><span style="{_QUIET}">{escape(unit)}</span>' if unit else ""
 
 

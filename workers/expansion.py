@@ -46,11 +46,17 @@ class SweepPlan:
     def __len__(self) -> int:
         return len(self.runs)
 
-    def varied(self) -> list[str]:
-        """Return the settings and grid variables in which the runs differ."""
-        rows = [{**record.config, **record.extra, "seed": record.seed} for record in self.records]
-        names = dict.fromkeys(name for row in rows for name in row)
-        return [name for name in names if any(row.get(name) != rows[0].get(name) for row in rows)]
+
+def settings_of(record: RunRecord) -> dict[str, Any]:
+    """Return what a run is told: its settings, the grid's own variables, its seed."""
+    return {**record.config, **record.extra, "seed": record.seed}
+
+
+def varied(records: Sequence[RunRecord]) -> list[str]:
+    """Return the settings and grid variables in which runs differ."""
+    rows = [settings_of(record) for record in records]
+    names = dict.fromkeys(name for row in rows for name in row)
+    return [name for name in names if any(row.get(name) != rows[0].get(name) for row in rows)]
 
 
 def expand(keys: SweepKeys, family: type[Experiment], document: Document) -> SweepPlan:

@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-import contextlib
-import tempfile
-from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from isoflop.cli.completing import complete_law_or_run
-from isoflop.cli.options import LakeOption, read_size
+from isoflop.cli.options import LakeOption, lake_or_empty, read_size
 
 if TYPE_CHECKING:
+    from contextlib import AbstractContextManager
+
     from isoflop.cli.plot.figure import Figure
     from isoflop.lakehouse import Lakehouse
 
@@ -100,28 +99,11 @@ def plot(
         print_figure(figure, width, height, is_ascii=ascii)
 
 
-@contextlib.contextmanager
-def lake_of(names: list[str], address: str | None) -> Iterator[Lakehouse]:
+def lake_of(names: list[str], address: str | None) -> AbstractContextManager[Lakehouse]:
     """The lake that is named, or an empty one where there is none for what needs none: laws of papers, the phases."""
-    from isoflop.cli.existing import check_exists
-    from isoflop.cli.options import open_lake
     from isoflop.cli.plot.law_card import is_published
-    from isoflop.lakehouse.errors import StoreError
 
-    is_there = True
-    if address is None and names and (names == ["phases"] or all(map(is_published, names))):
-        try:
-            check_exists(address)
-        except StoreError:
-            is_there = False
-    if is_there:
-        with open_lake(address, makes=False) as opened:
-            yield opened
-        return
-    import isoflop
-
-    with tempfile.TemporaryDirectory() as folder, isoflop.open(f"{folder}/empty.duckdb") as opened:
-        yield opened
+    return lake_or_empty(address, lambda: bool(names) and (names == ["phases"] or all(map(is_published, names))))
 
 
 def figure_of(

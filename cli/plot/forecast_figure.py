@@ -105,7 +105,7 @@ def forecast(lake: Lakehouse, law: LawCard, targets: Mapping[str, str], *, level
     fan_statement = path.statement(low / 1.5, high * 2, level)
     fan = numbers(lake.sql(fan_statement), law)
     along = path.positions(fan)
-    runs = [] if law.is_given else [PointMarks(path.positions(seen), seen[law.target], "runs")]
+    runs = [] if law.is_given else [PointMarks(path.positions(seen), seen[law.target], law.row_word)]
     is_sure = bool(np.isfinite(fan["lower"]).any())
     marks: list[Mark] = [
         *runs,

@@ -6,7 +6,6 @@ matplotlib. No global state of pyplot is touched, so a thread may draw while ano
 
 from __future__ import annotations
 
-import math
 import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -14,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from isoflop.cli.plot.figure import Axis, Band, Figure, Floor, Line, PointMarks, split_at
+from isoflop.cli.plot.labels import beside, spread
 from isoflop.cli.plot.ticks import ticks
 from isoflop.lakehouse.errors import UsageError
 
@@ -33,8 +33,8 @@ LAW = "#0b5d7a"
 FLOOR = "#7a4fb5"
 GROUND = "#f4f6f8"
 
-LABEL_HEIGHT = 0.028
-"""Share of the plot's height that the name of a line takes; one that would cover another is left out."""
+LABEL_HEIGHT, LABEL_WIDTH = 0.034, 0.07
+"""Shares of the plot's height and width that the name of a line takes, with the room around it."""
 
 SETTINGS: Any = {
     "svg.hashsalt": "isoflop",
@@ -193,22 +193,27 @@ def _draw_points(axes: Axes, points: PointMarks, colors: Colormap) -> None:
 
 
 def _label_thin_lines(axes: Axes, figure: Figure, colors: Colormap) -> None:
-    """Write the name of each thin line beside its last visible position."""
+    """Write the name of each thin line beside its last visible position, apart from the names beside it."""
+    from matplotlib.patheffects import withStroke
+
+    rim = withStroke(linewidth=2.0, foreground="white")  # [point] so that a name is read over a line
     (x_low, x_high), (y_low, y_high) = figure.limits()
-    first, last = figure.y.forward([y_low, y_high])
-    taken: list[tuple[float, float]] = []
+    (left, right), (first, last) = figure.x.forward([x_low, x_high]), figure.y.forward([y_low, y_high])
+    ends: list[tuple[Line, float, float]] = []  # each with the share of the plot's width and height where it ends
     for line in figure.of(Line):
         seen = np.flatnonzero((line.x >= x_low) & (line.x <= x_high) & (line.y >= y_low) & (line.y <= y_high))
-        if not (line.is_thin and line.label and seen.size):
-            continue
-        place = (float(line.x[seen[-1]]), float((figure.y.forward(line.y[seen[-1:]])[0] - first) / (last - first)))
-        if any(math.isclose(place[0], x, rel_tol=0.05) and abs(place[1] - y) < LABEL_HEIGHT for x, y in taken):
-            continue
-        taken.append(place)
-        axes.annotate(
-            _mathtext(line.label), (line.x[seen[-1]], line.y[seen[-1]]), xytext=(4, 0), textcoords="offset points",
-            color=FAINT if line.tone is None else colors(line.tone), fontsize=8, va="center", zorder=7,
-        )  # fmt: skip
+        if line.is_thin and line.label and seen.size:
+            across = float((figure.x.forward(line.x[seen[-1:]])[0] - left) / (right - left))
+            ends.append((line, across, float((figure.y.forward(line.y[seen[-1:]])[0] - first) / (last - first))))
+    for column in beside([across for _, across, _ in ends], LABEL_WIDTH):
+        heights = spread([ends[number][2] for number in column], LABEL_HEIGHT, 0.0, 1.0 - LABEL_HEIGHT)
+        for number, height in zip(column, heights, strict=True):
+            line, across, _ = ends[number]
+            axes.annotate(
+                _mathtext(line.label), (across, height), xycoords="axes fraction", xytext=(4, 0),
+                textcoords="offset points", color=FAINT if line.tone is None else colors(line.tone), fontsize=8,
+                va="center", zorder=7, path_effects=[rim],
+            )  # fmt: skip
 
 
 def _finish(sheet: Sheet, axes: Axes, figure: Figure, colors: Colormap) -> None:

@@ -110,6 +110,21 @@ class LawCard:
         return self.size, self.amount
 
     @property
+    def is_of_cells(self) -> bool:
+        """Whether its rows are the cells of an OPTIMUM, each of several runs."""
+        return " OPTIMUM OF " in f" {' '.join(self.statement.upper().split())} ".replace("(", " ")
+
+    @property
+    def is_of_optima(self) -> bool:
+        """Whether it predicts the best value of a setting, which no size makes as low as can be."""
+        return self.is_of_cells or self.form.startswith("optimal_")
+
+    @property
+    def row_word(self) -> str:
+        """What its rows are called."""
+        return "cells" if self.is_of_cells else "runs"
+
+    @property
     def is_converged(self) -> bool:
         """Whether the coefficients may be trusted at all."""
         return self.status in ("converged", GIVEN)

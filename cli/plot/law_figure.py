@@ -71,7 +71,7 @@ def law_figure(
     order = np.argsort(places)
 
     tone, scale = _by_size(path, rows)
-    marks: list[Mark] = [] if law.is_given else [PointMarks(across, rows[law.target], "runs", tone=tone)]
+    marks: list[Mark] = [] if law.is_given else [PointMarks(across, rows[law.target], law.row_word, tone=tone)]
     statements = [statement] if law.is_given else [statement, seen_statement]
     if path.is_compute and not law.is_given:
         size_statement, lines = _size_lines(lake, law, rows, first, last)

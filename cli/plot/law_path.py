@@ -80,7 +80,8 @@ def choose_path(law: LawCard, rows: Columns, x: str | None = None, *, is_optimal
     ----------
     rows : columns of the runs that the law was fitted to
     x : one of the law's inputs, or `flops` for a law of params and tokens; None takes the usual one
-    is_optimal : over compute, take the best size for every budget rather than the runs' own line
+    is_optimal : over compute, take the best size for every budget rather than the runs' own line, where the law
+        predicts what is to be low
 
     Raises
     ------
@@ -92,12 +93,13 @@ def choose_path(law: LawCard, rows: Columns, x: str | None = None, *, is_optimal
         hint = did_you_mean(column, choices, f"choose {', '.join(choices)}")
         raise UsageError(f"law '{law.name}' cannot be drawn over '{column}'", hint=hint)
     if column == COMPUTE and law.compute is not None:
-        return _along_best_sizes(law, rows) if is_optimal else _along_runs(law, rows)
+        is_lowest = is_optimal and not law.is_of_optima
+        return _along_best_sizes(law, rows) if is_lowest else _along_runs(law, rows)
     others = [name for name in law.inputs if name != column]
     selected = [f"10 ** ({{low}} + {{step}} * i) AS {identifier(column)}"]
     selected += [f"{_follow(rows, name, column)} AS {identifier(name)}" for name in others]
     query = "    SELECT " + ", ".join(selected) + " FROM range({places}) t(i)"
-    as_runs = f", {' and '.join(others)} as in the runs" if others else ""
+    as_runs = f", {' and '.join(others)} as in the {law.row_word}" if others else ""
     return Path(law, column, query, f"{law.target} over {column}{as_runs}")
 
 
@@ -176,7 +178,8 @@ def _along_runs(law: LawCard, rows: Columns) -> Path:
         f"        flops / (6 * {identifier(size)}) AS {identifier(amount)}{held_inputs(law, middles(rows))}\n"
         f"    FROM (SELECT 10 ** ({{low}} + {{step}} * i) AS flops FROM range({{places}}) t(i))"
     )
-    return Path(law, COMPUTE, query, f"{law.target} along the sizes of the runs{_with_held(law)}")
+    sizes = "usual sizes" if law.is_given else f"the sizes of the {law.row_word}"
+    return Path(law, COMPUTE, query, f"{law.target} along {sizes}{_with_held(law)}")
 
 
 def _with_held(law: LawCard) -> str:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import functools
 import locale
+import math
 import os
 import sys
 from collections.abc import Mapping
@@ -18,6 +19,7 @@ import numpy as np
 
 from isoflop.cli.plot.canvas import Canvas, Ink
 from isoflop.cli.plot.figure import Array, Axis, Band, Figure, Floor, Line, PointMarks, split_at
+from isoflop.cli.plot.labels import beside, spread
 from isoflop.cli.plot.ticks import Tick, ticks, write_number
 
 if TYPE_CHECKING:
@@ -160,8 +162,7 @@ def _paint(figure: Figure, canvas: Canvas, x: Scale, y: Scale) -> None:
             for group, members in points.by_tone(len(TONES)):
                 ink = DATA if group is None else Ink(TONES[group], DATA.glyph)
                 canvas.blocks(x.at(members.x), y.at(members.y), ink)
-    for line in thin:
-        _label_line(line, canvas, x, y)
+    _label_lines(thin, canvas, x, y)
 
 
 def _paint_beyond(data_end: float, canvas: Canvas, x: Scale) -> None:
@@ -185,8 +186,8 @@ def _paint_floor(floor: Floor, canvas: Canvas, y: Scale) -> None:
         return
     canvas.line(np.array([0.0, canvas.width - 1.0]), np.full(2, level), FLOOR, dash=1 if canvas.is_ascii else 2)
     row = round(level) // canvas.upright
-    for beside in (row - 1, row + 1):
-        if canvas.write(1, beside, floor.label, Ink(FLOOR.style, "?")):
+    for near in (row - 1, row + 1):
+        if canvas.write(1, near, floor.label, Ink(FLOOR.style, "?")):
             return
 
 
@@ -200,18 +201,22 @@ def _paint_line(line: Line, data_end: float | None, canvas: Canvas, x: Scale, y:
         canvas.line(x.at(beyond.x), y.at(beyond.y), ink, dash=1 if canvas.is_ascii else DASH)
 
 
-def _label_line(line: Line, canvas: Canvas, x: Scale, y: Scale) -> None:
-    """Write the name of a thin line after its last visible position, or before it at the border."""
-    i, j = x.at(line.x), y.at(line.y)
-    seen = np.flatnonzero((i >= 0) & (i < canvas.width) & (j >= 0) & (j < canvas.height))
-    if not seen.size or not line.label:
-        return
-    column, row = round(float(i[seen[-1]])) // canvas.across, round(float(j[seen[-1]])) // canvas.upright
-    ink = Ink(_toned(LAW, line.tone).style, "?")
-    for at in (column + 2, column - len(line.label)):
-        for beside in (row, row - 1, row + 1):
-            if canvas.write(at, beside, line.label, ink):
-                return
+def _label_lines(lines: list[Line], canvas: Canvas, x: Scale, y: Scale) -> None:
+    """Write the names of thin lines after their last visible positions, or before them at the border, one a row."""
+    ends: list[tuple[Line, int, float]] = []
+    for line in lines:
+        i, j = x.at(line.x), y.at(line.y)
+        seen = np.flatnonzero((i >= 0) & (i < canvas.width) & (j >= 0) & (j < canvas.height))
+        if seen.size and line.label:
+            column = round(float(i[seen[-1]])) // canvas.across
+            at = column + 2 if column + 2 + len(line.label) <= canvas.columns else column - len(line.label)
+            ends.append((line, at, round(float(j[seen[-1]])) / canvas.upright))
+    widest = max((len(line.label) for line, _, _ in ends), default=0) + 1
+    for column_of in beside([at for _, at, _ in ends], widest):
+        rows = spread([ends[number][2] for number in column_of], 1.0, 0.0, canvas.rows - 1.0)
+        for number, row in zip(column_of, rows, strict=True):
+            line, at, _ = ends[number]
+            canvas.write(at, math.floor(row), line.label, Ink(_toned(LAW, line.tone).style, "?"))
 
 
 def _open_ended(values: Array, end: float) -> Array:

@@ -7,6 +7,7 @@ from typing import NamedTuple
 
 SUFFIXES = ((1e12, "T"), (1e9, "B"), (1e6, "M"), (1e3, "k"))
 MANTISSAS = ((1.0,), (1.0, 3.0), (1.0, 2.0, 5.0))
+SMALLEST_PLAIN = 1e-4  # below which `0.00002` is harder to read than `2e-5`
 NICE_STEPS = (1.0, 2.0, 2.5, 5.0, 10.0)
 
 
@@ -61,11 +62,34 @@ def ticks(low: float, high: float, *, is_log: bool, most: int, notation: str = "
     ['1M', '100M', '10B', '1T']
     >>> [tick.label for tick in ticks(1.7, 5.1, is_log=True, most=6)]
     ['2', '3', '4', '5']
+    >>> [tick.label for tick in ticks(2e-4, 5e-3, is_log=True, most=5)]
+    ['0.0003', '0.001', '0.003']
     """
     most = max(2, most)
     values = _decades(low, high, most) if is_log else None
     values = _even(low, high, most) if values is None else values
-    return [Tick(value, write_number(value, notation, digits=_digits(values))) for value in values]
+    digits = _digits(values)
+    labels = [write_number(value, notation, digits=digits) for value in values]
+    are_powers = ["e-" in label for label, value in zip(labels, values, strict=True) if value]
+    if any(are_powers) and not all(are_powers):
+        labels = [_small(value, digits, is_plain=_are_plain(values)) for value in values]
+    return [Tick(value, label) for value, label in zip(values, labels, strict=True)]
+
+
+def _are_plain(values: list[float]) -> bool:
+    """Return whether the numbers of an axis that goes below a thousandth are short enough without powers of ten."""
+    return min(abs(value) for value in values if value) >= SMALLEST_PLAIN
+
+
+def _small(value: float, digits: int, *, is_plain: bool) -> str:
+    """Return a number of an axis that goes below a thousandth, in the one way in which all of them are written."""
+    if value == 0:
+        return "0"
+    if is_plain:
+        return f"{float(f'{value:.{digits - 1}e}'):.12f}".rstrip("0").rstrip(".")
+    mantissa, power = f"{value:.{digits - 1}e}".split("e")
+    mantissa = mantissa.rstrip("0").rstrip(".") if "." in mantissa else mantissa
+    return f"{mantissa}e{int(power)}" if int(power) else mantissa
 
 
 def _decades(low: float, high: float, most: int) -> list[float] | None:

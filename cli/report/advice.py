@@ -62,6 +62,8 @@ ADVICE = {
     "law_left_out": "its own `FIT` says more",
     "sharing": "without `SHARING` where they speak against it",
     "fitted_as": "nothing",
+    "repeats": "nothing: a sweep file gives each a seed of its own (why)",
+    "rounded": "`OPTIMIZE` the law that the note names",
 }
 """Kind of a note to what a reader can do about it, with `code` in backquotes."""
 

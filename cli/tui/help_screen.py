@@ -46,5 +46,7 @@ def write_keys(sections: list[tuple[str, list[Binding]]]) -> Table:
         table.add_row(Text(title, "bold"), "")
         for binding in bindings:
             keys = "  ".join(KEY_NAMES.get(key, key) for key in binding.key.split(","))
-            table.add_row(Text(keys, "cyan"), binding.tooltip or binding.description)
+            table.add_row(
+                Text(keys, "cyan"), Text(binding.tooltip or binding.description)
+            )  # in which [list] is no markup
     return table

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 LEVELS: tuple[float | None, ...] = (0.95, 0.5, 0.8, None)
 SETTLE = 0.12  # seconds the cursor must rest on a law before its picture is asked for
-WIDTHS = {"law": 12, "form": 10, "runs": 4}
+WIDTHS = {"law": 12, "form": 10, "rows": 6}
 GUTTER = 7  # columns of the vertical scale, so that picture and residuals stand below each other
 
 NOTHING_YET = """\
@@ -59,7 +59,7 @@ class LawsView(View):
     MODE = "Laws"
     DEFAULT_CSS = """
     LawsView #nothing { padding: 2 4; height: 1fr; display: none; }
-    LawsView #list { width: 33; border-right: solid $panel; }
+    LawsView #list { width: 35; border-right: solid $panel; }
     LawsView #middle { width: 1fr; }
     LawsView #residuals { height: 9; border-top: solid $panel; border-title-color: $text-muted; }
     LawsView #coefficients { width: 36; border-left: solid $panel; padding: 0 1; }
@@ -70,7 +70,7 @@ class LawsView(View):
     LawsView.-medium #coefficients { display: none; }
     LawsView.details #middle { display: none; }
     LawsView.details #list, LawsView.details #coefficients { display: block; }
-    LawsView.details.-narrow #list { width: 33; height: 1fr; }
+    LawsView.details.-narrow #list { width: 35; height: 1fr; }
     LawsView.details #coefficients { width: 1fr; }
     """
     BINDINGS: ClassVar[list[BindingType]] = [
@@ -109,7 +109,7 @@ class LawsView(View):
         with Horizontal(id="laws"):
             table: DataTable[Text] = DataTable(cursor_type="row", id="list")
             for name, width in WIDTHS.items():
-                table.add_column(Text(name, justify="right" if name == "runs" else "left"), width=width, key=name)
+                table.add_column(Text(name, justify="right" if name == "rows" else "left"), width=width, key=name)
             yield table
             with Vertical(id="middle"):
                 yield Plot(is_ascii=self.interface.is_ascii, gutter=GUTTER, id="picture")
@@ -246,7 +246,7 @@ def write_card(law: LawCard) -> Text:
     if not law.is_given:
         text.append(f"\n{law.level:.0%} intervals\n", "dim")
         dropped = f", {law.dropped:,} dropped" if law.dropped else ""
-        text.append(f"{law.rows:,} runs{dropped}\n")
+        text.append(f"{law.rows:,} {law.row_word}{dropped}\n")
     if law.objective is not None:
         text.append(f"objective {law.objective:.6g}\n")
     text.append(f"{visible(law.status.replace('_', ' '))}\n", "green" if law.is_converged else "bold red")

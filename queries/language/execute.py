@@ -14,13 +14,14 @@ from typing import TYPE_CHECKING, Any
 from isoflop.lakehouse.answers import Answer
 from isoflop.lakehouse.errors import QuerySyntaxError, StatementError
 from isoflop.lakehouse.session import Session
-from isoflop.lakehouse.sql.execution import check_encodable
+from isoflop.lakehouse.sql.execution import check_encodable, place_of
 from isoflop.lakehouse.sql.read_only_guard import MEND
 from isoflop.queries.language.called_laws import may_call, note_called_laws
 from isoflop.queries.language.misplaced import hinted, refuse_kept, restated
 from isoflop.queries.language.question import Question
 from isoflop.queries.language.services import Services
 from isoflop.queries.language.syntax.clauses import Clause, split_statements
+from isoflop.queries.language.syntax.sizes import misread_size
 from isoflop.queries.language.syntax.tokens import tokenize
 from isoflop.queries.language.text import Text
 from isoflop.queries.language.verbs import words
@@ -77,7 +78,7 @@ def execute(
         if called := may_call(text, session):
             note_called_laws(question, _is_in(typed), called)
     assert table is not None
-    return Answer(table, statement=text, notes=services.said, units=dict(services.units))
+    return Answer(table, statement=text, notes=services.said, units=dict(services.units), beside=services.beside)
 
 
 def _is_in(typed: Text) -> Callable[[int], bool]:
@@ -99,7 +100,7 @@ def _asked(
     duckdb.Error : as DuckDB words it
     StatementError : where a verb stands in the text that cannot stand there
     """
-    with _verbs_in_errors(typed), _laws_in_errors(typed, lake):
+    with _sizes_in_errors(typed.text), _verbs_in_errors(typed), _laws_in_errors(typed, lake):
         return lake.query(typed.text, parameters, relations)
 
 
@@ -115,6 +116,34 @@ def _verbs_in_errors(typed: Text) -> Iterator[None]:
         if said is None:
             raise
         raise said from error
+
+
+@contextlib.contextmanager
+def _sizes_in_errors(text: str) -> Iterator[None]:
+    """Have DuckDB's syntax errors name the size, such as 5B, that it cannot read outside verbs."""
+    import duckdb
+
+    try:
+        yield
+    except (duckdb.ParserException, QuerySyntaxError) as error:
+        said = _said_of_size(text, error)
+        if said is None:
+            raise
+        raise said from error
+
+
+def _said_of_size(text: str, error: Exception) -> QuerySyntaxError | None:
+    """Return what to say in the place of a syntax error, or None where no size has to do with it."""
+    if "syntax error at" not in str(error) or getattr(error, "hint", None) is not None:
+        return None
+    place = place_of(error, text) if not isinstance(error, QuerySyntaxError) else error.start
+    text = error.text if isinstance(error, QuerySyntaxError) else text
+    size = None if place is None else misread_size(text, place)
+    if size is None:
+        return None
+    typed = text[size.start : size.end]
+    hint = f"sizes such as {typed} are read in verbs only; in SQL write {size.text}"
+    return QuerySyntaxError("Parser", f'syntax error at or near "{typed}"', text, size.start, size.end, hint=hint)
 
 
 @contextlib.contextmanager
@@ -159,15 +188,18 @@ def _answer_statement(
 
     def answer() -> pa.Table:
         question.begin(first)
+        question.services.beside = None
         if is_clause:
             return question.answer_clause(first, last)
         with _verbs_in_errors(question.typed):
             return question.run_statement(first, last)
 
-    with _laws_in_errors(question.typed, session), _places_as_typed(question.services):
+    errors = _laws_in_errors(question.typed, session)
+    with _sizes_in_errors(question.text), errors, _places_as_typed(question.services):
         table = session.at_once(answer) if clauses else answer()
     if not is_clause:
         question.units.clear()
+        question.services.beside = None
     return table
 
 

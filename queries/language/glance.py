@@ -13,6 +13,7 @@ from isoflop.queries.language.group_notes import note_health
 from isoflop.queries.language.question import Question
 from isoflop.queries.language.records import LawRecord, known
 from isoflop.queries.language.rows import Rows
+from isoflop.queries.language.saved_laws import coefficient_rows
 from isoflop.queries.laws import Law
 
 if TYPE_CHECKING:
@@ -22,7 +23,8 @@ if TYPE_CHECKING:
 def glance(question: Question, fitted: Fitted, name: str | None) -> pa.Table:
     """Return one row for each fit of a clause, as FIT answers it.
 
-    Where the clause names a bootstrap or intervals, further columns show which were taken and what they give.
+    Where the clause names a bootstrap or intervals, further columns show which were taken and what they give. The
+    coefficients with their intervals are set beside the answer, for who reads it.
 
     Parameters
     ----------
@@ -40,10 +42,32 @@ def glance(question: Question, fitted: Fitted, name: str | None) -> pa.Table:
     schema = pa.schema(types)
     rows = [_glance_row(fitted, part, found, name) for part, found in fitted.parts]
     note_health(question, fitted)
+    question.services.beside = _how_sure(fitted)
     table = pa.Table.from_pylist(rows, schema=schema)
     for position, column in enumerate(fitted.keys.column_names):
         table = table.add_column(position, column, fitted.keys.column(column))
     return table
+
+
+def _how_sure(fitted: Fitted) -> pa.Table | None:
+    """Return a row for each coefficient of each fit, with its interval; None where nothing says how sure they are."""
+    import pyarrow as pa
+
+    number = pa.float64()
+    columns = {
+        "coefficient": pa.string(),
+        **dict.fromkeys(("estimate", "std_error", "lower", "upper", "level"), number),
+    }
+    if fitted.labels:
+        columns = {"group": pa.string(), **columns}
+    rows = [
+        {**row, "group": record.group, "level": record.level}
+        for record in fitted.records
+        if record is not None and np.isfinite(record.std_errors).any()
+        for row in coefficient_rows(record)
+    ]
+    schema = pa.schema({**columns, "at_bound": pa.bool_()})
+    return pa.Table.from_pylist(rows, schema=schema) if rows else None
 
 
 def given_glance(record: LawRecord) -> pa.Table:

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from isoflop.lakehouse.errors import IsoflopError, UnknownName
 from isoflop.lakehouse.units import UNITS
+from isoflop.queries.fitting.note import Note
 from isoflop.queries.fitting.record import FittedLaw
 from isoflop.queries.fitting.scatter import Scatter
 from isoflop.queries.fitting.widening import Widening, from_range, kept_widening
@@ -35,6 +36,7 @@ if TYPE_CHECKING:
 Array = NDArray[np.float64]
 Growth = Callable[[Any, Law, Array, "tuple[float, float] | None"], Widening | None]
 BUILT_IN, TYPED, REWRITTEN = "law", "formula", "rewritten"  # what a saved law is made of again
+_ROUNDED = "the paper prints these coefficients rounded, and the best sizes hang on the digits that are left away"
 GIVEN = "given"  # status of a law whose coefficients were said, not fitted
 
 _NEWEST = """
@@ -206,6 +208,8 @@ def published_record(question: Question, name: Name) -> LawRecord:
     law = entry.law
     fitted = FittedLaw(law, entry.values, np.empty((0, len(entry.coefficients))), np.nan, no_rows_behind(law))
     notes = [f"source: {entry.source}", f"about: {entry.about}"]
+    if entry.unrounded:
+        notes.append(str(Note("rounded", f"{_ROUNDED}: published:{entry.unrounded} has them")))
     if entry.std_errors:
         notes.append(
             "no_interval: the paper states how sure each coefficient is, not how they move together, which the "

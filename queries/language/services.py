@@ -66,6 +66,7 @@ class Services:
     notes : sentences for the user, in order
     asides : sentences on the rows that were read, which follow what is said of the answer
     units : of the columns of the answer
+    beside : a table that people are shown under the answer, and programs are not
     sent : what DuckDB got
     looked : which laws are stale, by name, version and how many rows may be read to tell
     keeps_forecasts : whether FORECAST keeps what it says; not where DuckDB only explains the query around it
@@ -77,6 +78,7 @@ class Services:
     notes: list[str] = field(default_factory=list)
     asides: list[str] = field(default_factory=list)
     units: dict[str, str] = field(default_factory=dict)
+    beside: pa.Table | None = None
     sent: list[Sent] = field(default_factory=list)
     looked: dict[tuple[str, int, int], Staleness] = field(default_factory=dict)
     keeps_forecasts: bool = True

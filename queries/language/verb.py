@@ -92,6 +92,7 @@ class Verb(Spelled, Generic[N]):
     briefs : what the shell says, and what is completed
     clauses : keywords of its own that are completed, with what they mean
     changes : whether it writes into the lake, which one that is open for reading only refuses
+    is_of_program : whether it lists what comes with the program, whatever a lake holds
     """
 
     rule: str
@@ -102,3 +103,4 @@ class Verb(Spelled, Generic[N]):
     briefs: tuple[Brief, ...]
     clauses: Mapping[str, str] = field(default_factory=dict)
     changes: bool = False
+    is_of_program: bool = False

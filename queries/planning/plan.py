@@ -12,6 +12,7 @@ from isoflop.queries.planning.design import Choices, choose
 from isoflop.queries.planning.optimum import grid
 from isoflop.queries.planning.posterior import Posterior
 from isoflop.queries.planning.problem import TOLERANCE, Array, Condition, Function, Variable, call
+from isoflop.queries.planning.repeats import merged
 
 CANDIDATES, SLOW_CANDIDATES = 2000, 400  # on the grid; of laws that are slow to compute
 NEARBY = 150  # further candidates around each chosen one
@@ -105,6 +106,13 @@ def plan_runs(
         points = np.concatenate([points[chosen], around])
         choices = _choices(posterior, inputs, targets, points, budgets, per)
         chosen = choose(choices, count, seed=seed, start=range(count)) or list(range(count))
+    points, choices, chosen = merged(
+        points[chosen],
+        variables,
+        lambda places: _possible(places, inputs, conditions, budgets),
+        lambda places: _choices(posterior, inputs, targets, places, budgets, per),
+        seed,
+    )
     narrowing = np.sqrt([choices.variances(chosen[:k]) for k in range(count + 1)])
     return RunPlan(points[chosen], narrowing, considered)
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import csv
+import io
 import sys
 from pathlib import Path
 
@@ -37,7 +39,22 @@ def test_a_design_becomes_a_sweep_file_that_a_dry_run_takes(
     assert "next.yaml: 3 runs" in err and '"width_after"' in out
     code, out, err = ask(monkeypatch, capfd, "sweep", "next.yaml", "--dry-run", "--format", "csv")
     assert code == 0 and len(out.splitlines()) == 4 and "to train" in err
+    assert sum(float(row["flops"]) for row in csv.DictReader(io.StringIO(out))) <= 1e16
     code, _, err = ask(monkeypatch, capfd, "design", *target, *OVER, *budget, "--sweep-file", "next.yaml")
     assert code == 2 and "next.yaml exists" in err
     code, _, err = ask(monkeypatch, capfd, "design", *target, *OVER, "--family", "plrf")
     assert code == 2 and "--family and --like are about a sweep file" in err
+
+
+def test_the_sweep_file_of_an_optimum_keeps_to_its_budget(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("ISOFLOP_LAKE", raising=False)
+    each = ("--subject-to", "flops <= b", "--for-each", "b=1e19,1e20", "--sweep-file", "best.yaml")
+    wide = ("--over", "params IN [1e6, 1e11] LOG", "--over", "tokens IN [1e8, 1e12] LOG")
+    code, _, err = ask(monkeypatch, capfd, "optimize", "published:besiroglu_2024", *wide, *each)
+    assert code == 0 and "fewer tokens than planned" in err
+    code, out, _ = ask(monkeypatch, capfd, "sweep", "best.yaml", "--dry-run", "--format", "csv")
+    flops = sorted(float(row["flops"]) for row in csv.DictReader(io.StringIO(out)))
+    assert code == 0 and flops[0] <= 1e19 and flops[1] <= 1e20 and flops[0] > 0.99e19

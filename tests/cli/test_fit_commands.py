@@ -108,7 +108,7 @@ def test_groups_and_formulas(run: Run) -> None:
 
 def test_a_lake_without_laws_says_how_to_make_one(run: Run) -> None:
     assert run("laws")[0] == 3  # a command that reads makes no lake
-    run("sql", "SELECT 1")
+    run("sql", "SHOW LAWS")
     code, _, err = run("laws")
     assert code == 0 and "isoflop fit" in err
     assert "chinchilla" in run("laws", "--forms")[1]
@@ -131,7 +131,7 @@ def test_the_forms_need_no_lake(run: Run, tmp_path: Path) -> None:
     ],
 )
 def test_errors_show_the_statement_and_the_caret(run: Run, arguments: tuple[str, ...], code: int, word: str) -> None:
-    run("sql", "SELECT 1")  # which makes the lake
+    run("sql", "SHOW LAWS")  # which makes the lake
     found, out, err = run(*arguments)
     assert (found, out) == (code, "") and word in err and "Traceback" not in err
 
@@ -171,3 +171,26 @@ def test_an_average_is_spelled_by_its_laws(run: Run) -> None:
         run("fit", f"loss ~ {form}", "--from", "points.csv", "--name", name, "--with", "resamples=20")
     code, out, err = run("extrapolate", "one", "params=1e10", "--average-with", "two", "--json")
     assert code == 0 and len(json.loads(out)) == 1 and "EXTRAPOLATE AVERAGE OF one, two TO params = 1e10" in err
+
+
+@pytest.mark.parametrize("form", ["table", "lines", "markdown"])
+def test_people_see_each_coefficient_with_its_interval(run: Run, form: str) -> None:
+    code, out, _ = run("fit", "loss ~ power(params)", "--from", "points.csv", "--name", "size", "--with", "seed=3")
+    shown = run("sql", "FIT loss ~ power(params) FROM 'points.csv' WITH (seed = 3)", "--format", form)[1]
+    told = run("sql", "SELECT * EXCLUDE (unit, stale) FROM (DESCRIBE LAW size)", "--json")[1]
+    coefficients = json.loads(told)
+    assert code == 0 and [row["coefficient"] for row in coefficients] == ["E", "A", "alpha"]
+    for text in (out, shown):
+        for row in coefficients:
+            (line,) = [line for line in text.splitlines() if line.strip("| ").startswith(f"{row['coefficient']} ")]
+            numbers = [f"{row[key]:.6g}" for key in ("estimate", "std_error", "lower", "upper", "level")]
+            assert line.replace("|", " ").split() == [row["coefficient"], *numbers, "false"]
+
+
+def test_programs_get_the_rows_of_a_fit_and_nothing_beside_them(run: Run) -> None:
+    fit = "FIT loss ~ power(params) FROM 'points.csv'"
+    (row,) = json.loads(run("sql", fit, "--json")[1])
+    assert "std_error" not in row and set(row["coefficients"]) == {"E", "A", "alpha"}
+    assert len(run("sql", fit, "--format", "csv")[1].splitlines()) == 2
+    for others in (f"SELECT status FROM ({fit})", f"{fit} WITH (resamples = 0)", f"{fit}; SELECT 1"):
+        assert "std_error" not in run("sql", others)[1]

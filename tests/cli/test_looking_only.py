@@ -55,6 +55,48 @@ def test_a_reading_command_makes_no_lake(
     assert sorted(path.name for path in tmp_path.iterdir()) == ["laws.duckdb"]
 
 
+OVER = ("--over", "params IN [1M, 10T] LOG", "--over", "tokens IN [1M, 1000T] LOG", "--subject-to", "flops <= 1e22")
+NEEDS_NO_LAKE = (
+    ("extrapolate", "published:hoffmann_2022", "params=70B", "tokens=1.4T"),
+    ("optimize", "published:hoffmann_2022_unrounded", *OVER),
+    ("compare", "--gain", "published:hoffmann_2022", "published:besiroglu_2024", "--at", "1e21"),
+    ("laws", "published:hoffmann_2022"), ("laws", "--forms"), ("plot", "published:hoffmann_2022"),
+    ("sql", "SELECT law FROM (EXTRAPOLATE published:kaplan_2020_params TO params = 7B), (SHOW PUBLISHED LAWS)"),
+    ("sql", "SELECT $x + 1", "-p", "x=2"), ("sql", "--read-only", "SHOW PUBLISHED LAWS"),
+    ("fit", "loss ~ power(params)", "--from", "points.csv"),
+    ("predict", "published:kaplan_2020_params", "--from", "points.csv"),
+)  # fmt: skip
+
+
+@pytest.mark.parametrize("command", NEEDS_NO_LAKE, ids=" ".join)
+def test_what_needs_no_lake_is_answered_without_one_and_makes_none(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, command_line: Run, command: tuple[str, ...]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("ISOFLOP_LAKE", raising=False)
+    rows = "\n".join(f"{10**k},{2 + 3 / k}" for k in range(5, 12))
+    (tmp_path / "points.csv").write_text(f"params,loss\n{rows}\n")
+    code, out, err = command_line(*command)
+    assert code == 0 and out.strip() and "made a new lake" not in err, err
+    assert [path.name for path in tmp_path.iterdir()] == ["points.csv"]
+
+
+def test_what_needs_a_lake_still_says_that_there_is_none_or_makes_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, command_line: Run
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("ISOFLOP_LAKE", raising=False)
+    for command in (
+        ("extrapolate", "chin", "params=7B"), ("laws",), ("compare", "published:hoffmann_2022", "chin"),
+        ("extrapolate", "published:hoffmann_2022", "params=7B", "tokens=1T", "-l", "lawz.duckdb"),
+    ):  # fmt: skip
+        code, out, err = command_line(*command)
+        assert code == 3 and out == "" and "there is no lake at" in err
+    assert not list(tmp_path.iterdir())
+    code, _, err = command_line("sql", "CREATE LAW paper AS published:hoffmann_2022")
+    assert code == 0 and "made a new lake" in err and (tmp_path / "isoflop.duckdb").exists()
+
+
 def test_a_fit_to_a_file_may_make_the_lake_that_keeps_it(run: Run, tmp_path: Path) -> None:
     rows = "\n".join(f"{10**k},{2 + 3 / k}" for k in range(5, 12))
     (tmp_path / "points.csv").write_text(f"params,loss\n{rows}\n")

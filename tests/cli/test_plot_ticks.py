@@ -50,6 +50,21 @@ def test_a_linear_axis_through_zero_marks_zero() -> None:
     assert [tick.label for tick in ticks(-0.03, 0.03, is_log=False, most=4)] == ["-0.02", "0", "0.02"]
 
 
+@pytest.mark.parametrize(
+    ("low", "high", "labels"),
+    [
+        (2e-4, 6e-3, ["0.0002", "0.0005", "0.001", "0.002", "0.005"]),
+        (2e-5, 2e-3, ["3e-5", "1e-4", "3e-4", "1e-3"]),
+        (1e-8, 2.0, ["1e-8", "1e-6", "1e-4", "1e-2", "1"]),
+        (2e-5, 2e-4, ["2e-5", "5e-5", "1e-4", "2e-4"]),
+    ],
+)
+def test_small_numbers_of_an_axis_are_all_written_in_one_way(low: float, high: float, labels: list[str]) -> None:
+    marked = ticks(low, high, is_log=True, most=5)
+    assert [tick.label for tick in marked] == labels
+    assert all(float(tick.label) == pytest.approx(tick.value) for tick in marked)
+
+
 @pytest.mark.parametrize("span", [(1e-12, 1e-11), (1.0, 1e30), (5.0, 5.0001), (0.9, 1.1)])
 @pytest.mark.parametrize("is_log", [True, False])
 def test_marks_lie_inside_the_axis_and_never_exceed_the_room(span: tuple[float, float], is_log: bool) -> None:

@@ -66,6 +66,21 @@ def test_a_dry_run_prints_runs_and_costs_and_makes_no_lake(
     assert not list(folder.glob("*.duckdb"))
 
 
+def test_a_dry_run_shows_what_differs_in_every_sweep_of_a_file(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    one = "grid: {width: 32, depth: 1, sequence_length: 16, batch_size: 2, steps: 9}\nseeds: [1]\n"
+    two = "points: [{width: 32, depth: 1, steps: 9}, {width: 64, depth: 2, steps: 9}]\n"
+    family = "family: transformer\ncorpus: {source: text}\n"
+    (folder / "both.yaml").write_text(f"name: two\n{family}{two}---\nname: one\n{family}{one}")
+    assert isoflop(monkeypatch, "sweep", "both.yaml", "--dry-run", "--json") == 0
+    rows = json.loads(capsys.readouterr().out)
+    assert [(row["sweep"], row["width"], row["depth"], row["seed"]) for row in rows] == [
+        ("two", 32, 1, 0), ("two", 64, 2, 0), ("one", 32, 1, 1),
+    ]  # fmt: skip
+    assert all(row["batch_size"] is not None for row in rows)
+
+
 def test_a_dry_run_knows_what_is_done_and_uses_a_fitted_time_law(
     folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -37,6 +37,25 @@ async def test_a_law_is_shown_with_list_picture_coefficients_and_residuals(laws_
         assert "EXTRAPOLATE chin TO" in laws_view(app).statement
 
 
+async def test_the_list_has_room_for_thousands_of_rows(laws_lake: Lakehouse) -> None:
+    laws_lake.sql(
+        "CREATE TABLE many AS SELECT 1e6 + 1e4 * i AS params, 2 + (1e6 + 1e4 * i) ** -0.1 AS loss FROM range(2001) t(i)"
+    )
+    laws_lake.sql("CREATE LAW wide AS FIT loss ~ power(params) FROM many WITH (resamples = 0)")
+    app = IsoflopApp(laws_lake)
+    async with app.run_test(size=WIDE) as pilot:
+        await show_law(pilot, "wide")
+        assert " 2,001 " in screen_text(app)
+
+
+async def test_help_shows_what_stands_in_brackets(laws_lake: Lakehouse) -> None:
+    app = IsoflopApp(laws_lake)
+    async with app.run_test(size=WIDE) as pilot:
+        await show_law(pilot, "chin")
+        await press(pilot, "x", "question_mark")
+        assert "each is a SQL value or a [list]" in " ".join(screen_text(app).replace("│", " ").split())
+
+
 async def test_choosing_another_law_changes_the_picture(laws_lake: Lakehouse) -> None:
     app = IsoflopApp(laws_lake)
     async with app.run_test(size=WIDE) as pilot:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -99,9 +100,13 @@ def test_the_best_points_become_a_sweep(run: Run, tmp_path: Path) -> None:
     code, out, err = run("optimize", "chin", *OVER, *budget, "--json")
     text = (tmp_path / "best.yaml").read_text()
     assert code == 0 and "best.yaml: 2 runs" in err and text.count("width") == 2
-    for row in json.loads(out):
-        tokens = int(float(f"{row['tokens']:.6g}"))  # a sweep file has the six digits that matter
-        assert f"tokens: {tokens}," in text
+    planned = {row["b"]: row["tokens"] for row in json.loads(out)}
+    written = [int(tokens) for tokens in re.findall(r"tokens: (\d+),", text)]
+    for (most, tokens), found in zip(planned.items(), written, strict=True):  # fewer, for attention costs FLOPs too
+        assert 0.9 * tokens < found <= tokens and most in (1e18, 1e19)
+    counted = json.loads(run("sweep", "best.yaml", "--dry-run", "--json")[1])
+    assert [row["tokens"] for row in counted] == written
+    assert all(0.99 * most < row["flops"] <= most for row, most in zip(counted, planned, strict=True))
     assert run("optimize", "chin", *OVER, *budget)[0] == 2  # a plan is not written over another
 
 

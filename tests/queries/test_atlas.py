@@ -49,6 +49,29 @@ def test_names_are_different_and_found_in_any_case() -> None:
         entry("hofmann_2022")
 
 
+@pytest.mark.parametrize(
+    ("called", "meant"),
+    [
+        ("chinchilla", "hoffmann_2022"), ("Chinchilla-Epoch", "besiroglu_2024"), ("kaplan", "kaplan_2020"),
+        ("llama3", "llama_2024_tokens"), ("gemstones", "mcleish_2025"), ("hoffmann", "hoffmann_2022"),
+    ],
+)  # fmt: skip
+def test_what_people_call_a_law_is_guessed(called: str, meant: str) -> None:
+    with pytest.raises(UnknownName, match=rf"did you mean published:{meant}\?$"):
+        entry(called)
+
+
+def test_an_author_of_several_laws_names_them_all() -> None:
+    with pytest.raises(UnknownName) as raised:
+        entry("clark")
+    assert all(f"published:clark_2022_{routing}" in str(raised.value) for routing in ("s_base", "rl_r", "hash"))
+    for law in ATLAS:
+        assert all(
+            re.fullmatch("[a-z0-9]+", each) and each not in {other.name for other in ATLAS} for each in law.known_as
+        )
+        assert not law.unrounded or entry(law.unrounded).form == law.form
+
+
 def test_hoffmann_foresees_the_loss_of_chinchilla() -> None:
     assert value("hoffmann_2022", 70e9, 1.4e12) == pytest.approx(1.69 + 406.4 / 70e9**0.34 + 410.7 / 1.4e12**0.28)
     assert value("hoffmann_2022", 70e9, 1.4e12) == pytest.approx(1.9366, abs=5e-5)

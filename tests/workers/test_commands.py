@@ -23,7 +23,7 @@ from isoflop.workers.commands.guard import descendants
 from isoflop.workers.commands.process import CommandProcess
 from isoflop.workers.commands.saying import MetricsFile, point_of
 from isoflop.workers.commands.words import command_text, command_words, filled, places
-from isoflop.workers.expansion import SweepPlan
+from isoflop.workers.expansion import SweepPlan, varied
 from isoflop.workers.sweep import checked_sweeps, load_sweep
 from isoflop.workers.sweep_file import parse_documents
 
@@ -103,7 +103,7 @@ def test_a_sweep_of_a_script_is_planned() -> None:
     }  # fmt: skip
     params = 12 * 64**2 * 4
     assert (first.params, first.tokens, first.flops) == (params, 1e6, 6 * params * 1e6)
-    assert plan.varied() == ["width", "learning_rate", "seed"]
+    assert varied(plan.records) == ["width", "learning_rate", "seed"]
 
 
 def test_the_identity_is_the_command_and_its_settings() -> None:

@@ -15,6 +15,7 @@ from isoflop.workers.components import Parametrization, Scaling, Sgd, Shape, Sta
 from isoflop.workers.components.optimizers import set_learning_rate, weight_groups
 from isoflop.workers.components.scalings import Role, Rule
 from isoflop.workers.devices import Cpu
+from isoflop.workers.expansion import varied
 from isoflop.workers.families import ConfigError
 from isoflop.workers.sweep import SweepPlan, checked_sweeps
 from isoflop.workers.sweep_file import parse_documents
@@ -159,7 +160,7 @@ def test_lists_inside_a_component_are_axes_and_expressions_read_its_settings() -
     assert [run.optimizer.learning_rate for run in plan.runs] == [0.1, 0.3, 0.1, 0.3]  # type: ignore[attr-defined]
     assert [record.config["weight_decay"] for record in plan.records] == pytest.approx([0.01, 0.03] * 2)
     assert {record.config["optimizer"] for record in plan.records} == {"sgd"}
-    assert {"width", "learning_rate", "weight_decay"} <= set(plan.varied())
+    assert {"width", "learning_rate", "weight_decay"} <= set(varied(plan.records))
     assert plan.records[1].name == "width=16 learning_rate=0.3"
     kinds = plan_of("{kind: [adamw, sgd]}")
     assert [record.config["optimizer"] or record.extra["optimizer"] for record in kinds.records] == ["adamw", "sgd"] * 2

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import numpy as np
@@ -72,3 +73,33 @@ def test_a_plan_for_random_features_is_trained_as_it_is() -> None:
 def test_runs_without_a_setting_of_the_family_are_refused() -> None:
     with pytest.raises(UsageError, match="name no setting of the family 'plrf'"):
         planned_sweep([{"params": 1e6}], name="rf", family="plrf")
+
+
+def test_a_file_keeps_to_the_flops_of_its_plan_in_whole_steps() -> None:
+    sizes = [(2.1e6, 4e7), (3.3e5, 1e8), (2.1e6, 4e7), (4.16e7, 2.2e9)]
+    points = [{"params": params, "tokens": tokens, "flops": 6 * params * tokens} for params, tokens in sizes]
+    text = planned_sweep(points, name="next")
+    plans = [sweep.expand() for sweep in checked_sweeps(parse_documents(text))]
+    records = [record for plan in plans for record in plan.records]
+    assert sorted(record.seed for record in records) == [0, 0, 0, 1]
+    by_size = sorted(records, key=lambda record: record.params or 0)
+    for record, point in zip(by_size, sorted(points, key=lambda point: point["params"]), strict=True):
+        assert record.flops is not None and record.steps is not None and record.tokens is not None
+        assert record.flops <= point["flops"] * (1 + 1e-9)
+        each_step = record.flops / record.steps  # one step more would be too much, or more than was asked for
+        one_more = record.tokens * (1 + 1 / record.steps)
+        assert record.flops + each_step > point["flops"] or one_more > point["tokens"]
+    (note,) = check_plan(text, "next.yaml", points)
+    assert "fewer tokens than planned" in note
+    unlimited = [{key: value for key, value in point.items() if key != "flops"} for point in points]
+    plain = planned_sweep(unlimited, name="next")
+    assert check_plan(plain, "next.yaml", unlimited) == []
+    (exceeds,) = check_plan(plain, "next.yaml", points)
+    assert re.search(r"the file takes \S+ FLOPs, \d+\.\d% more than the plan", exceeds)
+
+
+def test_runs_are_not_cut_short_where_a_family_counts_flops_otherwise() -> None:
+    points = [{"width": 100.0, "steps": 500.0, "spectrum_exponent": 1.2, "target_exponent": 0.7, "flops": 1e3}]
+    text = planned_sweep(points, name="rf", family="plrf")
+    (record,) = checked_sweeps(parse_documents(text))[0].expand().records
+    assert record.steps == 500 and any("more than the plan" in note for note in check_plan(text, "rf.yaml", points))

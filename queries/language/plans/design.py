@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from isoflop.queries.fitting.intervals import Prediction, predict
+from isoflop.queries.fitting.note import Note
 from isoflop.queries.fitting.record import FittedLaw
 from isoflop.queries.language.choices import check_used, title_of, variable_of
 from isoflop.queries.language.describe import interval_step, over_steps
@@ -146,10 +147,19 @@ class DesignPlan:
             )
         if note is not None:
             question.note(note)
+        _note_repeats(question, plan)
         level = record.level if options.level is None else options.level
         now = predict(fitted, forecast, level=level, kind=options.interval)
         counted = per or (budgets[0].cost if budgets else None)
         return _table(record, scope, variables, plan, now, counted)
+
+
+def _note_repeats(question: Question, plan: RunPlan) -> None:
+    """Say that runs repeat others, which is what the budget is best spent on."""
+    repeats = len(plan.points) - len(np.unique(plan.points, axis=0))
+    if repeats:
+        said = f"{repeats} of the {len(plan.points)} runs repeat another, and are trained with seeds of their own"
+        question.note(str(Note("repeats", f"{said}: what they tell is worth more than one run's scatter lets through")))
 
 
 def _check_given(question: Question, node: Design, record: LawRecord) -> None:

@@ -93,6 +93,8 @@ class OptimizePlan:
             target = self._laws.target
             question.note(f"{target} is taken to be best where it is least; MAXIMIZE {target} asks for the most of it")
         keys, records = self._laws.read()
+        for said in dict.fromkeys(note for record in records for note in record.notes if note.startswith("rounded: ")):
+            question.note(said)
         found = [
             _solved(question, node, record, self._time_law, self._variables, self._values, self._options)
             for record in records

@@ -26,6 +26,11 @@ class Name(Span):
 
 
 @dataclass(frozen=True)
+class LawName(Name):
+    """The name of a law: of a saved one, or `published:` and that of a paper's."""
+
+
+@dataclass(frozen=True)
 class Expression(Span):
     """A slice that DuckDB evaluates.
 

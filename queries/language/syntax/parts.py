@@ -11,6 +11,7 @@ from isoflop.queries.language.syntax.nodes import (
     Form,
     FormulaForm,
     LawForm,
+    LawName,
     LawReference,
     Let,
     Name,
@@ -48,7 +49,7 @@ def read_subject(reader: TokenReader, *stops: str) -> Name | Candidate:
         *(stop.split(" ")[0] for stop in stops),
     }  # KFOLD, LEAVE and HOLDOUT as well, where FROM may be left out
     if reader.current.is_name and (behind >= reader.last or reader.tokens[behind].upper in words):
-        return reader.name("a law")
+        return read_law_name(reader, "a law")
     return read_candidate(reader, *stops)
 
 
@@ -306,13 +307,14 @@ def at_published(reader: TokenReader) -> bool:
     return reader.at("PUBLISHED :")
 
 
-def read_law_name(reader: TokenReader, what: str, usage: str | None = None) -> Name:
+def read_law_name(reader: TokenReader, what: str, usage: str | None = None) -> LawName:
     """Read the name of a saved law, or `published:name`, which is the name of a law of a paper."""
     if not at_published(reader):
-        return reader.name(what, usage)
+        name = reader.name(what, usage)
+        return LawName(name.start, name.end, name.text)
     start = reader.begin("PUBLISHED :")
     name = reader.name("the name of a published law", "SHOW PUBLISHED LAWS lists them")
-    return Name(start, name.end, PUBLISHED + name.text)
+    return LawName(start, name.end, PUBLISHED + name.text)
 
 
 def read_law(reader: TokenReader, usage: str) -> LawReference:

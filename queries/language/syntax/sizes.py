@@ -82,6 +82,27 @@ def with_sizes(expression: str) -> str:
     return "".join((*parts, expression[position:]))
 
 
+def misread_size(text: str, place: int) -> Token | None:
+    """Return the size as one number that DuckDB has read as a number and a name, by where it stumbled over it.
+
+    Parameters
+    ----------
+    place : the character that it points at: the letter, or what follows
+
+    Example
+    -------
+    >>> misread_size("SELECT chin(5B, 1)", 13).text, misread_size("SELECT 5B * 2", 10).text
+    ('5e9', '5e9')
+    >>> misread_size("SELECT 5 B * 2", 11) is None
+    True
+    """
+    tokens = tokenize(text)
+    for index in range(len(tokens) - 1):
+        if _is_size(tokens, index) and place in (each.start for each in tokens[index + 1 : index + 3]):
+            return _joined(tokens[index : index + 2], (0,))[0]
+    return None
+
+
 def _joined(tokens: Sequence[Token], inside: Iterable[int]) -> list[Token]:
     places = set(inside)
     found: list[Token] = []

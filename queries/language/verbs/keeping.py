@@ -121,6 +121,7 @@ def _show_law_forms_plan(question: Question, node: Show) -> Plan:
 
 SHOW_LAW_FORMS = Verb(
     words="SHOW LAW FORMS",
+    is_of_program=True,
     rule="SHOW LAW FORMS [ LIKE text ]",
     node=Show,
     parse=lambda reader: read_pattern(reader, "SHOW LAW FORMS"),

@@ -171,6 +171,7 @@ def _show_theories(question: Question, node: Show) -> Plan:
 
 SHOW_THEORIES = Verb(
     words="SHOW THEORIES",
+    is_of_program=True,
     rule="SHOW THEORIES [ LIKE text ]",
     node=Show,
     parse=lambda reader: read_pattern(reader, "SHOW THEORIES"),

@@ -56,6 +56,7 @@ def _plan(question: Question, node: Show) -> Plan:
 
 SHOW_PUBLISHED_LAWS = Verb(
     words="SHOW PUBLISHED LAWS",
+    is_of_program=True,
     rule="SHOW PUBLISHED LAWS [ LIKE text ]",
     node=Show,
     parse=lambda reader: read_pattern(reader, "SHOW PUBLISHED LAWS"),

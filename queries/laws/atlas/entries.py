@@ -20,14 +20,15 @@ _DEEPSEEK_ABOUT = "Fitted to budgets of 1e17 to 2e19 FLOP; flops are tokens time
 def _gadre(data: str, title: str, E: float, a: float, c: float, b: float) -> PublishedLaw:
     """Return the law of one training set: E + a N^b + c 6^(b/2) (M N)^b with b < 0, as its code writes it."""
     coefficients = {"E": E, "A": a, "B": c * 6 ** (b / 2), "alpha": -b}
-    return PublishedLaw(f"gadre_2024_{data}", "overtraining", coefficients, _GADRE, _GADRE_ABOUT.format(data=title))
+    about = _GADRE_ABOUT.format(data=title)
+    return PublishedLaw(f"gadre_2024_{data}", "overtraining", coefficients, _GADRE, about, known_as=("overtraining",))
 
 
 def _clark(routing: str, title: str, values: tuple[float, ...]) -> PublishedLaw:
     """Return the law of one way of routing."""
     coefficients = dict(zip(("a", "b", "c", "d", "E_start", "E_max"), values, strict=True))
     about = f"Routed by {title}, all on 1.3e11 tokens, 15M to 1.3B params of the dense base, up to 512 experts"
-    return PublishedLaw(f"clark_2022_{routing}", "moe", coefficients, _CLARK, about)
+    return PublishedLaw(f"clark_2022_{routing}", "moe", coefficients, _CLARK, about, known_as=("moe",))
 
 
 ATLAS: tuple[PublishedLaw, ...] = (
@@ -37,6 +38,7 @@ ATLAS: tuple[PublishedLaw, ...] = (
         coefficients={"N_c": 6.4e13, "D_c": 1.8e13, "alpha_N": 0.076, "alpha_D": 0.103},
         source="Kaplan et al. 2020 (arXiv:2001.08361), eq. 4.1 and table 2",
         about="WebText2, stopped early, up to 1.5B params without embeddings and 2.2e10 tokens",
+        known_as=("kaplan", "openai"),
     ),
     PublishedLaw(
         name="kaplan_2020_params",
@@ -67,6 +69,7 @@ ATLAS: tuple[PublishedLaw, ...] = (
         coefficients={"k": 1.9e4, "alpha": 0.18, "beta": 0.38},
         source="Hernandez et al. 2021 (arXiv:2102.01293), eq. 1.1, from text to Python",
         about="WebText2 to Python; both amounts are characters, and params leave embeddings out",
+        known_as=("transfer",),
     ),
     PublishedLaw(
         name="hoffmann_2022",
@@ -74,6 +77,8 @@ ATLAS: tuple[PublishedLaw, ...] = (
         coefficients={"E": 1.69, "A": 406.4, "B": 410.7, "alpha": 0.34, "beta": 0.28},
         source="Hoffmann et al. 2022 (arXiv:2203.15556), approach 3, eq. 10",
         about="MassiveText, 70M to 16B params, 5e9 to 5e11 tokens; coefficients as printed, which is rounded",
+        known_as=("chinchilla", "hoffmann", "deepmind"),
+        unrounded="hoffmann_2022_unrounded",
     ),
     PublishedLaw(
         name="hoffmann_2022_unrounded",
@@ -94,6 +99,7 @@ ATLAS: tuple[PublishedLaw, ...] = (
         },
         source="Muennighoff et al. 2023 (arXiv:2305.16264), appendix A",
         about="C4, 7M to 9B params, up to 9e11 tokens and 1,500 epochs, with dropout",
+        known_as=("dataconstrained", "muennighoff"),
     ),
     PublishedLaw(
         name="deepseek_2024_learning_rate",
@@ -141,6 +147,7 @@ ATLAS: tuple[PublishedLaw, ...] = (
         coefficients={"c": 0.47, "a": 18.1, "g": 2.1, "b": 30.8, "alpha": 0.115, "beta": 0.147, "gamma": 0.58},
         source="Krajewski et al. 2024 (arXiv:2402.07871), eq. 9 and table 1",
         about="C4, 129M to 3.7B params without embeddings, 64 times a dense model's experts, 1.6e10 to 1.3e11 tokens",
+        known_as=("granularity", "moegranularity"),
     ),
     PublishedLaw(
         name="krajewski_2024_dense",
@@ -159,6 +166,7 @@ ATLAS: tuple[PublishedLaw, ...] = (
         std_errors={"E": 0.03, "A": 124.58, "B": 1293.23, "alpha": 0.02, "beta": 0.02},
         source="Besiroglu et al. 2024 (arXiv:2404.10102), table 1",
         about="240 runs read off figure 4 of Hoffmann et al. 2022; import published:chinchilla_epoch has them",
+        known_as=("epoch", "epochai", "chinchillaepoch", "chinchillareplication"),
     ),
     PublishedLaw(
         name="llama_2024_tokens",
@@ -167,6 +175,7 @@ ATLAS: tuple[PublishedLaw, ...] = (
         source="Llama team 2024 (arXiv:2407.21783), section 3.2.1",
         about="IsoFLOP budgets of 6e18 to 1e22; as printed, which gives 1.05e13 tokens at 3.8e25 FLOP where the "
         "paper says 1.655e13",
+        known_as=("llama", "llama3"),
     ),
     PublishedLaw(
         name="kumar_2024",
@@ -177,6 +186,7 @@ ATLAS: tuple[PublishedLaw, ...] = (
         },
         source="Kumar et al. 2024 (arXiv:2411.04330), appendix K, table 2",
         about="Dolma, 30M to 220M params without embeddings, 1.5e9 to 2.6e10 tokens, 3 to 16 bits of integers",
+        known_as=("precision", "kumar"),
     ),
     PublishedLaw(
         name="mcleish_2025",
@@ -184,6 +194,7 @@ ATLAS: tuple[PublishedLaw, ...] = (
         coefficients={"E": 2.2059, "A": 343.14, "B": 1.6353e6, "alpha": 0.32547, "beta": 0.65126},
         source="McLeish et al. 2025 (arXiv:2502.06857), fit to the learning-rate ablation with delta 1e-3",
         about="20 models of 256 to 3,072 wide, checkpoints up to 1e11 tokens without decay; params with embeddings",
+        known_as=("gemstones",),
     ),
     PublishedLaw(
         name="step_law_2025_learning_rate",
@@ -191,6 +202,7 @@ ATLAS: tuple[PublishedLaw, ...] = (
         coefficients={"k": 1.79, "a": -0.713, "b": 0.307},
         source="Li et al. 2025, Step Law (arXiv:2503.04715), eq. 1",
         about=_STEP_ABOUT,
+        known_as=("steplaw",),
     ),
     PublishedLaw(
         name="step_law_2025_batch",
@@ -198,6 +210,7 @@ ATLAS: tuple[PublishedLaw, ...] = (
         coefficients={"k": 0.58, "b": 0.571},
         source="Li et al. 2025, Step Law (arXiv:2503.04715), eq. 1",
         about=_STEP_ABOUT,
+        known_as=("steplaw",),
     ),
     PublishedLaw(
         name="li_2026",
@@ -208,5 +221,6 @@ ATLAS: tuple[PublishedLaw, ...] = (
         },
         source="Li and Maddison 2026 (arXiv:2605.09154), the fit of its published code",
         about="OpenWebText2, up to 2B params, sequences of 128 tokens, Adam with a cosine schedule",
+        known_as=("nqs", "noisyquadratic"),
     ),
 )  # fmt: skip

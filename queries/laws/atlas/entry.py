@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
@@ -28,6 +29,8 @@ class PublishedLaw:
     about : what is to be known before it is used: what was trained, how far, what the inputs count
     std_errors : by name, where the paper states them
     inputs, target, unit : of a formula; a built-in law has its own. Inputs are pairs of name and unit
+    known_as : what people call it, in letters and digits alone; by these it is not found but guessed
+    unrounded : the law of the same fit with the digits that the paper leaves away, where there is one
     """
 
     name: str
@@ -39,6 +42,8 @@ class PublishedLaw:
     inputs: tuple[str, ...] = ()
     target: str = "loss"
     unit: str = "nat/token"
+    known_as: tuple[str, ...] = ()
+    unrounded: str = ""
 
     @property
     def is_built_in(self) -> bool:
@@ -72,6 +77,17 @@ def find_published_law(laws: Iterable[PublishedLaw], name: str) -> PublishedLaw:
     """
     known = {law.name: law for law in laws}
     if name.lower() not in known:
-        hint = did_you_mean(name, known, "SHOW PUBLISHED LAWS lists them")
+        hint = _meant(known, name) or did_you_mean(name, known, "SHOW PUBLISHED LAWS lists them")
         raise UnknownName("Catalog", f"published law '{name}' does not exist", name, 0, len(name), hint=hint)
     return known[name.lower()]
+
+
+def _meant(known: Mapping[str, PublishedLaw], name: str) -> str | None:
+    """Return the hint for what people call a law, such as chinchilla, and for an author alone."""
+    parts = re.findall("[a-z0-9]+", name.lower())
+    found = [law.name for law in known.values() if "".join(parts) in law.known_as]
+    found = found or [each for each in known if parts and each.startswith(f"{'_'.join(parts)}_")]
+    if not found:
+        return None
+    first = f"did you mean published:{found[0]}?"
+    return first if len(found) == 1 else f"{first} There is also {', '.join(f'published:{each}' for each in found[1:])}"

@@ -107,3 +107,34 @@ def test_a_whole_size_is_a_whole_number() -> None:
     numbers = [number_of(token) for token in tokens if token.text[:1].isdigit()]
     assert numbers == [2000, 15_500_000, 64] and all(isinstance(number, int) for number in numbers)
     assert len(tokenize("2K")) == 3
+
+
+@pytest.mark.parametrize(
+    ("text", "typed", "written"),
+    [
+        ("SELECT chin(5B, 100B)", "5B", "5e9"),
+        ("SELECT chin(5e9, 1.4T)", "1.4T", "1.4e12"),
+        ("FROM points WHERE params > 7b", "7b", "7e9"),
+        ("SELECT 5B * 2", "5B", "5e9"),
+        ("SELECT 1; SELECT params FROM points WHERE params > 1K AND true", "1K", "1e3"),
+        ("FROM (EXTRAPOLATE chin TO params = 7B, tokens = 1T) WHERE params > 1M", "1M", "1e6"),
+        (
+            "FIT loss ~ power(params) FROM points WHERE params IN (FROM points SELECT params WHERE params > 3M)",
+            "3M",
+            "3e6",
+        ),
+    ],
+)
+def test_a_size_where_only_sql_reads_is_said_to_be_one(planted: Lakehouse, text: str, typed: str, written: str) -> None:
+    with pytest.raises(StatementError) as raised:
+        planted.sql(text)
+    error = raised.value
+    assert error.text[error.start : error.end] == typed and error.text == text
+    assert error.hint == f"sizes such as {typed} are read in verbs only; in SQL write {written}"
+
+
+@pytest.mark.parametrize("text", ["SELECT chin(5 B, 100)", "SELEC 5B", "SELECT '7B' FORM points"])
+def test_other_syntax_errors_speak_of_no_size(planted: Lakehouse, text: str) -> None:
+    with pytest.raises(Exception, match="Parser Error") as raised:
+        planted.sql(text)
+    assert "sizes such as" not in str(raised.value)
