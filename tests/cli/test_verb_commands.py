@@ -128,7 +128,7 @@ def test_conditions_of_commands_take_sizes(run: Run) -> None:
         (("optimum", "params"), 2, ("--by",)),
         (("optimum", "params", "--by", "flops", "--replace"), 2, ("--replace needs --name",)),
         (("optimum", "loss", "--by", "flops", "--minimize", "a", "--maximize", "b"), 2, ("one column is to be",)),
-        (("optimum", "params", "--by", "flop"), 1, ('"flop" not found', "^")),
+        (("optimum", "params", "--by", "flop"), 1, ("'flop' is no column of runs", "did you mean 'flops'", "^")),
         (("crossval", "chin", "--holdout", "LARGST 2 BY flops"), 1, ("expected LARGEST", "^")),
     ],
 )
