@@ -186,6 +186,8 @@ def _limits(sweep: Sweep, rows: Sequence[Mapping[str, Any]], costs: Sequence[Att
     words = []
     if sweep.max_concurrent is not None:
         words.append(f"at most {sweep.max_concurrent} of the runs train at once")
+    if sweep.is_timed_alone:
+        words.append("timing: exclusive, each run alone on its machine, or on its GPUs")
     if sweep.budget is not None:
         to_do = _to_train(rows)
         spending = Spending(costs)

@@ -52,6 +52,10 @@ COMMON = {
     "irreducible_loss": "the entropy of the data, where it is known, in the same unit",
     "corpus_hash": "checksum of the training data",
     "step_seconds": "median time of a step [s]",
+    "step_seconds_min": "time of the fastest step [s]",
+    "contention": "share of the steps' wall time in which the training thread had no processor; NULL where its clock "
+    "is not CPU time [1]",
+    "host_load": "processors that other work kept busy meanwhile, on average; NULL where the system does not say [1]",
     "train_seconds": "time that was trained [s]",
     "compile_seconds": "time before the first step [s]",
     "peak_memory_bytes": "most memory of the device [byte]",
@@ -103,7 +107,7 @@ OWN = {
     "logs": {"logged_at": "when", "level": "`info`, `warning`, `error`", "message": "the line"},
     "timings": {
         "phase": "what was timed", "count": "repetitions [count]", "p10": "a tenth took less [s]",
-        "p50": "the median [s]", "p90": "nine tenths took less [s]", "total": "of all [s]",
+        "p50": "the median [s]", "p90": "nine tenths took less [s]", "total": "of all [s]", "lowest": "the fastest [s]",
     },
     "sweeps": {
         "created_at": "when it was planned", "runs": "runs it has [count]", "queued": "not begun yet [count]",

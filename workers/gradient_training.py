@@ -18,6 +18,7 @@ from isoflop.workers.checkpoint import load_tensors, save_tensors
 from isoflop.workers.components.optimizers import set_learning_rate, weight_groups
 from isoflop.workers.curve import CLOCK_DIGITS, LossCurve, log_interval
 from isoflop.workers.devices import TorchDevice, find_device
+from isoflop.workers.host_load import HostLoad, note_neighbors
 from isoflop.workers.moving_average import MovingAverage
 from isoflop.workers.outcome import Outcome, TrainOptions
 from isoflop.workers.timing import StepClock, summarize
@@ -188,6 +189,7 @@ class _Run:
             self.curve.restore(saved["curve"])
         if self.family.compile:
             self.clock.add("compile", warmup_seconds)
+        load = HostLoad()
         try:
             reason = self._steps(trainer, corpus)
         except Exception:
@@ -195,7 +197,7 @@ class _Run:
                 self.curve.read()
             self.clock.report(self.spool)
             raise
-        return self._record(trainer, corpus, reason, warmup_seconds)
+        return self._record(trainer, corpus, reason, warmup_seconds, load.processors())
 
     def _steps(self, trainer: Trainer, corpus: Corpus) -> str | None:
         """Take every step that is left; return why it ended early, or None."""
@@ -231,7 +233,9 @@ class _Run:
         save_tensors(self.path, {"trainer": trainer.state(), "curve": self.curve.state()})
         self.clock.add("checkpoint", time.perf_counter() - began)
 
-    def _record(self, trainer: Trainer, corpus: Corpus, reason: str | None, warmup_seconds: float) -> Outcome:
+    def _record(
+        self, trainer: Trainer, corpus: Corpus, reason: str | None, warmup_seconds: float, load: float | None
+    ) -> Outcome:
         """Evaluate, summarize the times, and write the end of the attempt."""
         loss = validation_loss = None
         began = time.perf_counter()
@@ -243,6 +247,8 @@ class _Run:
                 self.spool.log(self.family.steps, seconds=round(self.curve.seconds, CLOCK_DIGITS), **measured)
         evaluation_seconds = time.perf_counter() - began
         self.clock.report(self.spool)
+        contention = self.clock.contention()
+        note_neighbors(self.spool, contention, load, sum(self.clock.wall_seconds))
         status = "finished" if reason is None else "failed"
         self.spool.ended(
             status,
@@ -252,6 +258,9 @@ class _Run:
             irreducible_loss=self._irreducible_loss(corpus),
             corpus_hash=corpus.content_hash,
             step_seconds=self.clock.median("step"),
+            step_seconds_min=min(self.clock.phases.get("step", ()), default=None),
+            contention=contention,
+            host_load=load,
             train_seconds=self.curve.seconds,
             compile_seconds=warmup_seconds if self.family.compile else None,
             peak_memory_bytes=self.device.peak_memory_bytes(),

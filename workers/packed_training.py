@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
+from dataclasses import asdict
 from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -13,8 +14,9 @@ from numpy.typing import NDArray
 
 from isoflop.lakehouse.runs.provenance import host_name
 from isoflop.workers.checkpoint import load_arrays, save_arrays
+from isoflop.workers.host_load import HostLoad, note_neighbors
 from isoflop.workers.outcome import Outcome, TrainOptions
-from isoflop.workers.timing import summarize
+from isoflop.workers.timing import summarize, without_processor
 
 if TYPE_CHECKING:
     from isoflop.lakehouse.ingest.spool import Spool
@@ -83,13 +85,20 @@ class _Pack:
         self.setup_seconds = (device.seconds() - began) / len(runs)
         self.limits = _limits(self.program.measure())  # (R,) for each metric that is watched
         self.peak_memory_bytes: float | None = None
+        self.load: float | None = None
+        self.contention: float | None = None
         self.step_seconds: list[float] = []  # a run's share of one step, block by block
+        self.cpu_seconds = self.wall_seconds = 0.0  # of all blocks
         if runs[0].step:
             self.program.restore(runs[0].step, [run.saved for run in runs if run.saved is not None])
 
     def train(self) -> dict[str, Outcome]:
         """Go to the last step, or until every run has diverged or a stop is asked for, and record every run."""
+        load = HostLoad()
         is_stopped = self._steps()
+        self.load = load.processors()
+        counts_cpu = self.device.counts_cpu_time()
+        self.contention = without_processor(self.cpu_seconds, self.wall_seconds) if counts_cpu else None
         self.peak_memory_bytes = self.device.peak_memory_bytes()
         return {
             run.run_id: self._record(number, "diverged" if run.is_diverged else "stopped" if is_stopped else None)
@@ -117,9 +126,12 @@ class _Pack:
         return False
 
     def _advance(self, num_steps: int) -> None:
-        began = self.device.seconds()
+        began, wall = self.device.seconds(), time.perf_counter()
         self.program.advance(num_steps)
-        share = (self.device.seconds() - began) / len(self.runs)
+        seconds = self.device.seconds() - began
+        self.cpu_seconds += seconds
+        self.wall_seconds += time.perf_counter() - wall
+        share = seconds / len(self.runs)
         self.step_seconds.append(share / num_steps)
         for run in self.runs:
             run.step += num_steps
@@ -145,12 +157,16 @@ class _Pack:
         status = "finished" if reason is None else "failed"
         if self.step_seconds:
             steps = summarize(self.step_seconds)
-            run.spool.timing("step", count=run.step, p10=steps.p10, p50=steps.p50, p90=steps.p90, total=run.seconds)
+            run.spool.timing("step", **{**asdict(steps), "count": run.step, "total": run.seconds})
+        note_neighbors(run.spool, self.contention, self.load, self.wall_seconds)
         run.spool.ended(
             status,
             reason,
             loss=loss,
             step_seconds=run.seconds / run.step if run.step else None,
+            step_seconds_min=min(self.step_seconds, default=None),
+            contention=self.contention,
+            host_load=self.load,
             train_seconds=run.seconds,
             peak_memory_bytes=self.peak_memory_bytes,
             setup_seconds=self.setup_seconds,

@@ -13,6 +13,7 @@ Pure functions from text to records; nothing here trains, opens a store or knows
     retries: {crash: 1}
     timeout: 20 min
     max_concurrent: 2                                                # runs at once
+    timing: exclusive                                                # each alone on its machine, or on its GPUs
     budget: {flops: 1e15}                                            # of all runs; or seconds, or dollars with a price
 
 A grid variable that is no setting of the family, like `budget`, is a column of the runs but no part
@@ -73,6 +74,11 @@ class Sweep:
     def max_concurrent(self) -> int | None:
         """How many runs may train at once; None for as many as there is room for."""
         return self.keys.max_concurrent
+
+    @property
+    def is_timed_alone(self) -> bool:
+        """Whether a run has its machine, or its GPUs, to itself."""
+        return self.keys.timing == "exclusive"
 
     @property
     def stop_when(self) -> StopWhen | None:

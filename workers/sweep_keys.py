@@ -129,6 +129,7 @@ class SweepKeys(_Section):
     timeout: Annotated[float, BeforeValidator(seconds_of)] | None = None
     on_failure: Literal["continue", "stop"] = "continue"
     max_concurrent: Annotated[int, Field(ge=1)] | None = None
+    timing: Literal["shared", "exclusive"] = "shared"
     budget: BudgetKeys | None = None
     stop_when: StopKeys | None = None
     price: Annotated[float, Field(gt=0, allow_inf_nan=False)] | None = None

@@ -15,7 +15,8 @@ LEADING = ("run_id", "name", "family", "source", "seed", "tags", "config")
 HIDDEN = ("created_at",)
 ATTEMPT_COLUMNS = (
     "attempt", "reason", "host", "device", "started_at", "heartbeat_at", "finished_at", "validation_loss",
-    "irreducible_loss", "corpus_hash", "step_seconds", "train_seconds", "compile_seconds", "peak_memory_bytes",
+    "irreducible_loss", "corpus_hash", "step_seconds", "step_seconds_min", "contention", "host_load", "train_seconds",
+    "compile_seconds", "peak_memory_bytes",
     "hardware", "results", "error", "code_version",
 )  # fmt: skip
 # A config key with one of these names stays in `config` only: the view has the name already.

@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from isoflop.lakehouse.errors import StatementError
+from isoflop.lakehouse.models.contended import CONTENDED, CROWDED, said_of_contention
 from isoflop.lakehouse.models.one_rate import STANDARD, said_of_one_rate
 from isoflop.lakehouse.schema.views import ATTEMPT_COLUMNS
 from isoflop.lakehouse.units import UNITS
@@ -83,7 +84,9 @@ def look_together(
     repeats = []
     if _has_repeats(inputs):
         repeats = _repeats(question, bound, source, known, named, usable, is_clustered=is_clustered)
-    return Together((*notes, *_one_rate(question, bound, source, known, named, usable), *repeats), unit)
+    notes += _one_rate(question, bound, source, known, named, usable)
+    notes += _contended(question, bound, source, known, named, usable)
+    return Together((*notes, *repeats), unit)
 
 
 def _named(question: Question, bound: Bound, source: Source, extra: Mapping[str, Column]) -> set[str]:
@@ -202,6 +205,30 @@ def _one_rate(
     except (StatementError, TypeError):  # a name that two joined tables have, or a column of text
         return []
     return [Note("one_rate", text) for text in said if text is not None]
+
+
+# Times of machines that were shared
+
+NEIGHBORS = ("contention", "host_load")  # columns of runs that say what else their machine did
+
+
+def _contended(
+    question: Question, bound: Bound, source: Source, known: SourceColumns, named: set[str], usable: list[Piece]
+) -> list[Note]:
+    """Return a note where a law of step times has rows of runs alone and of others."""
+    if _target(bound) != "step_seconds" or named & {*NEIGHBORS} or not all(name in known for name in NEIGHBORS):
+        return []
+    contended = f"coalesce(contention >= {CONTENDED}, false)"
+    try:
+        table = question.run(
+            f"SELECT count(*) AS n, count_if({contended}) AS contended, "
+            f"count_if(NOT {contended} AND host_load >= {CROWDED}) AS crowded FROM ", *usable, place=source.relation,
+        )  # fmt: skip
+    except StatementError:  # a name that two joined tables have, or a column of text
+        return []
+    (row,) = table.to_pylist()
+    said = said_of_contention(row["n"], row["contended"], row["crowded"])
+    return [] if said is None else [Note("contended_times", said)]
 
 
 # Rows with the same inputs

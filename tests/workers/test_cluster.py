@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import os
 import signal
 import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -131,6 +133,16 @@ def test_only_runs_that_are_missing_are_trained(
     state = run_sweep(lakehouse, sweep_of(FEATURES, "seeds=3"), session=ray_session)
     assert (state.total, state.skipped, state.finished) == (6, 2, 4)
     assert {row["attempt"] for row in attempts_of(lakehouse)} == {1}
+
+
+def test_exclusive_runs_train_one_after_another_on_one_machine(
+    lakehouse: Lakehouse, sweep_of: Callable[..., Sweep], ray_session: RaySession
+) -> None:
+    state = run_sweep(lakehouse, sweep_of(FEATURES, "timing=exclusive", "seeds=2"), session=ray_session)
+    assert state.finished == 4
+    attempts = lakehouse.query("SELECT started_at, finished_at, results FROM attempts ORDER BY started_at").to_pylist()
+    assert all(json.loads(attempt["results"])["packed_runs"] == 1 for attempt in attempts)
+    assert all(earlier["finished_at"] <= later["started_at"] for earlier, later in pairwise(attempts))
 
 
 def test_a_diverged_run_is_a_result(
