@@ -29,6 +29,7 @@ TABLES = {
     "timings": "A timed phase of an attempt: quantiles over its repetitions.",
     "sweeps": "Runs that were planned together, and how many of them are where.",
     "predictions": "What a theory says of a run at a step.",
+    "calibrations": "What a machine was measured to do by `isoflop calibrate`, by quantity, dtype and size.",
     "laws": "A version of a saved law; `name, version` is the key.",
     "forecasts": "A prediction that was kept before its run existed, and the run that answered it.",
 }
@@ -117,6 +118,15 @@ OWN = {
     "predictions": {
         "theory": "its name", "version": "of the theory; it changes whenever its predictions do",
         "value": "expected value, in the metric's unit", "deviation": "standard deviation of one run about it",
+    },
+    "calibrations": {
+        "threads": "of the processor that computed, or that kept a GPU busy", "measured_at": "when, in all rows of one",
+        "quantity": "`copy`: an array copied; `matrix`: a product of square matrices; `launch`: a smallest kernel; "
+        "`step`: an update of a small decoder", "dtype": "of the numbers; of a step its precision",
+        "size": "copy: bytes; matrix: rows; launch: numbers; step: weights",
+        "value": "of the fastest repetition, in `unit`", "typical": "of the median one, in `unit`",
+        "unit": "byte/s (read and written), FLOP/s, or s", "repeats": "repetitions that were timed [count]",
+        "flops": "of a step [FLOP]", "memcpy_bytes": "moved by a step [byte]", "depth": "layers of a step",
     },
     "laws": {
         "name": "of the law; upper and lower case are one", "form": "the built-in law, or the formula as typed",

@@ -122,7 +122,7 @@ SELECT run_id, step, metric, value, seconds, attempt AS point_attempt FROM ({RES
 
 METRICS = f"""CREATE OR REPLACE VIEW main.metrics AS
 SELECT run_id, attempt, metric, step, {VALUE} AS value, seconds FROM store.metrics"""
-PLAIN = ("finals", "timings", "logs", "predictions")
+PLAIN = ("finals", "timings", "logs", "predictions", "calibrations")
 VIEWS = frozenset((*PLAIN, "metrics", "metric_curves", "attempts", "laws", "forecasts", "runs", "curves", "sweeps"))
 ATTEMPTS = f"""CREATE OR REPLACE VIEW main.attempts AS
 SELECT * EXCLUDE (token) REPLACE ({STATUS} AS status) FROM store.attempts"""
