@@ -21,6 +21,7 @@ from isoflop.workers.devices import TorchDevice, find_device
 from isoflop.workers.host_load import HostLoad, note_neighbors
 from isoflop.workers.moving_average import MovingAverage
 from isoflop.workers.outcome import Outcome, TrainOptions
+from isoflop.workers.saving import Saver, opened, tensor_bytes
 from isoflop.workers.timing import StepClock, summarize
 
 if TYPE_CHECKING:
@@ -37,13 +38,11 @@ def train_gradient(family: GradientFamily, spool: Spool, options: TrainOptions) 
     with arithmetic(options.threads):
         device = find_device(options.device)
         path = options.checkpoint_folder / f"{run_id}.pt" if options.checkpoint_folder else None
-        saved = load_tensors(path) if path else None
+        saved = opened(path, load_tensors, spool)
         resumed_step = int(saved["curve"]["step"]) if saved else None
         spool.started(host=host_name(), device=device.name, hardware=device.hardware(), resumed_step=resumed_step)
         if saved:
             spool.note(f"continues after step {resumed_step} from {path}")
-        elif path and path.exists():
-            spool.note(f"begins anew: {path} is not a checkpoint that can be continued", level="warning")
         with _random_numbers(family.seed, device):
             return _Run(family, spool, options, device, path, run_id).train(saved)
 
@@ -203,7 +202,7 @@ class _Run:
         """Take every step that is left; return why it ended early, or None."""
         family, clock, curve, stop = self.family, self.clock, self.curve, self.options.stop
         batches = family.batches(corpus, first_step=curve.step)
-        last_checkpoint = time.perf_counter()
+        saver = Saver(self.options.saving, curve.step)
         for step in range(curve.step, family.steps):
             clock.begin_step()
             batch = self.device.put(next(batches))
@@ -214,24 +213,38 @@ class _Run:
             if curve.is_diverged:
                 return "diverged"
             is_stopped = stop is not None and step + 1 < family.steps and stop()
-            is_due = time.perf_counter() - last_checkpoint >= self.options.checkpoint_seconds
-            if self.path and (is_due or is_stopped):
-                self._checkpoint(trainer)
-                last_checkpoint = time.perf_counter()
+            if self.path and (saver.is_due(step + 1) or is_stopped):
+                self._checkpoint(trainer, saver)
             if is_stopped:
                 curve.read()
                 return "stopped"
         curve.read()
         return "diverged" if curve.is_diverged else None
 
-    def _checkpoint(self, trainer: Trainer) -> None:
+    def _checkpoint(self, trainer: Trainer, saver: Saver) -> None:
         """Save the run; the curve up to here is durable first, so a resumed run leaves no gap in it."""
-        assert self.path is not None
+        path = self.path
+        assert path is not None
         began = time.perf_counter()
         self.curve.read()
         self.spool.flush()
-        save_tensors(self.path, {"trainer": trainer.state(), "curve": self.curve.state()})
+        state = {"trainer": trainer.state(), "curve": self.curve.state()}
+        saver.write(self.curve.step, self.spool, path, tensor_bytes(state), lambda: save_tensors(path, state))
         self.clock.add("checkpoint", time.perf_counter() - began)
+
+    def _keep_weights(self, trainer: Trainer) -> str | None:
+        """Write the final weights where they are to be kept, and return the file."""
+        folder = self.options.saving.weights_folder
+        if folder is None:
+            return None
+        path, state = folder / f"{self.run_id}.pt", trainer.state()
+        kept: dict[str, Any] = {name: state[name] for name in ("model", "average") if name in state}
+        saver = Saver(self.options.saving, self.curve.step)
+        is_there = saver.write(
+            self.curve.step, self.spool, path, tensor_bytes(kept),
+            lambda: save_tensors(path, {**kept, "step": self.curve.step}),
+        )  # fmt: skip
+        return str(path) if is_there else None
 
     def _record(
         self, trainer: Trainer, corpus: Corpus, reason: str | None, warmup_seconds: float, load: float | None
@@ -256,6 +269,7 @@ class _Run:
             loss=loss,
             validation_loss=validation_loss,
             irreducible_loss=self._irreducible_loss(corpus),
+            weights_file=self._keep_weights(trainer) if reason is None else None,
             corpus_hash=corpus.content_hash,
             step_seconds=self.clock.median("step"),
             step_seconds_min=min(self.clock.phases.get("step", ()), default=None),

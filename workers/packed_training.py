@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from itertools import pairwise
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,6 +16,7 @@ from isoflop.lakehouse.runs.provenance import host_name
 from isoflop.workers.checkpoint import load_arrays, save_arrays
 from isoflop.workers.host_load import HostLoad, note_neighbors
 from isoflop.workers.outcome import Outcome, TrainOptions
+from isoflop.workers.saving import Saver, opened, tensor_bytes
 from isoflop.workers.timing import summarize, without_processor
 
 if TYPE_CHECKING:
@@ -66,7 +67,8 @@ class _PackedRun:
         self.family, self.spool = family, spool
         self.run_id = family.record().run_id
         self.path: Path | None = options.checkpoint_folder / f"{self.run_id}.npz" if options.checkpoint_folder else None
-        self.saved = load_arrays(self.path) if self.path else None
+        self.saved = opened(self.path, load_arrays, spool)
+        self.saver = Saver(options.saving, int(self.saved["step"]) if self.saved else 0)
         self.step = int(self.saved["step"]) if self.saved else 0
         self.seconds = float(self.saved["seconds"]) if self.saved else 0.0
         self.is_diverged = False
@@ -109,16 +111,13 @@ class _Pack:
         """Take every step that is left; return whether a stop was asked for."""
         num_steps = self.runs[0].family.length
         first = self.runs[0].step
-        last_checkpoint = time.perf_counter()
         for before, mark in pairwise([first, *(step for step in log_steps(num_steps) if step > first)]):
             for block in _blocks(mark - before):
                 self._advance(block)
                 if self.runs[0].step == mark:
                     self._log(self.program.measure())
                 is_stopped = self.options.stop is not None and self.runs[0].step < num_steps and self.options.stop()
-                if is_stopped or time.perf_counter() - last_checkpoint >= self.options.checkpoint_seconds:
-                    self._checkpoint()
-                    last_checkpoint = time.perf_counter()
+                self._checkpoint(is_stopped=is_stopped)
                 if is_stopped:
                     return True
             if all(run.is_diverged for run in self.runs):
@@ -144,11 +143,16 @@ class _Pack:
                 run.spool.log(run.step, seconds=run.seconds, **values)
                 run.is_diverged = any(not values[name] <= most[number] for name, most in self.limits.items())  # NaN too
 
-    def _checkpoint(self) -> None:
+    def _checkpoint(self, *, is_stopped: bool) -> None:
+        """Save every run whose checkpoint is due, or all of them before an end."""
         for number, run in enumerate(self.runs):
-            if run.path and not run.is_diverged:
+            if run.path and not run.is_diverged and (is_stopped or run.saver.is_due(run.step)):
                 run.spool.flush()
-                save_arrays(run.path, {"step": run.step, "seconds": run.seconds}, self.program.state(number))
+                self._save(run, run.path, self.program.state(number))
+
+    def _save(self, run: _PackedRun, path: Path, state: Mapping[str, NDArray[Any]]) -> None:
+        values = {"step": run.step, "seconds": run.seconds}
+        run.saver.write(run.step, run.spool, path, tensor_bytes(state), lambda: save_arrays(path, values, state))
 
     def _record(self, number: int, reason: str | None) -> Outcome:
         run = self.runs[number]

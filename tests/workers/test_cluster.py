@@ -174,6 +174,25 @@ def test_a_killed_worker_is_tried_again(
     assert points == [{"n": 4000, "steps": 4000, "last": 4000}]
 
 
+def test_a_worker_that_is_to_go_saves_its_run_which_goes_on(
+    lakehouse: Lakehouse, sweep_of: Callable[..., Sweep], ray_session: RaySession
+) -> None:
+    def terminate() -> None:
+        [pid] = processes_training("small")
+        deadline = time.monotonic() + 60
+        while not lakehouse.query("SELECT 1 FROM curves LIMIT 1").num_rows and time.monotonic() < deadline:
+            lakehouse.drain()
+            time.sleep(0.1)
+        os.kill(pid, signal.SIGTERM)
+
+    watch = OnceTraining(terminate)
+    state = run_sweep(lakehouse, sweep_of(TRANSFORMER, "grid.steps=6000"), session=ray_session, watch=watch)
+    assert (state.finished, state.retried) == (1, 1)
+    first, second = attempts_of(lakehouse)
+    assert (first["status"], first["reason"]) == ("failed", "preempted")
+    assert second["status"] == "finished" and int(second["resumed_step"] or 0) > 0  # type: ignore[call-overload]
+
+
 def test_a_run_over_its_time_limit_goes_on_from_its_checkpoint(
     lakehouse: Lakehouse, sweep_of: Callable[..., Sweep], ray_session: RaySession
 ) -> None:

@@ -20,7 +20,7 @@ from isoflop.workers.cluster.allowance import Allowance
 from isoflop.workers.cluster.board import Board
 from isoflop.workers.cluster.capacity import Capacity
 from isoflop.workers.cluster.deaths import DRIVER_LEFT, OUT_OF_TIME, Death, death_of
-from isoflop.workers.cluster.folders import checkpoint_folder, forget_checkpoints, output_folder
+from isoflop.workers.cluster.folders import checkpoint_folder, forget_checkpoints, output_folder, weights_folder
 from isoflop.workers.cluster.halving import Halver, halver_of
 from isoflop.workers.cluster.interrupt import Interrupt
 from isoflop.workers.cluster.packs import Job, Pack, PackQueue, alone, jobs_of, packed, retried
@@ -254,6 +254,7 @@ class _Driver:
             cpus=need.cpus,
             gpus=need.gpus or 0.0,
             timeout_seconds=self._sweep.timeout_seconds,
+            saving=self._sweep.saving(weights_folder(self._lake)),
             diverged=None if self._sweep.stop_when is None else self._sweep.stop_when.diverged,
         )
         machine = self._placement.machine(self._capacity, need, self._held())
