@@ -87,7 +87,10 @@ OWN = {
         "width": "of a layer", "depth": "layers", "heads": "attention heads", "vocabulary": "tokens there are",
         "sequence_length": "of one sequence [tokens]", "batch_tokens": "of one step [tokens]",
         "learning_rate": "peak of the schedule", "parametrization": "how widths are scaled",
-        "precision": "of the arithmetic", "corpus": "what was trained on", "attempt": "the newest one",
+        "precision": "of the arithmetic",
+        "unique_tokens": "different tokens that the run trains on [count]",
+        "epochs": "how often it sees each, on average [1]",
+        "corpus": "what was trained on", "attempt": "the newest one",
     },
     "curves": {
         "tokens": "up to this step; those logged, else in proportion to the steps [count]",

@@ -18,6 +18,7 @@ from isoflop.workers.checkpoint import load_tensors, save_tensors
 from isoflop.workers.components.optimizers import set_learning_rate, weight_groups
 from isoflop.workers.curve import CLOCK_DIGITS, LossCurve, log_interval
 from isoflop.workers.devices import TorchDevice, find_device
+from isoflop.workers.families.repeats import said_of_epochs
 from isoflop.workers.host_load import HostLoad, note_neighbors
 from isoflop.workers.moving_average import MovingAverage
 from isoflop.workers.outcome import Outcome, TrainOptions
@@ -180,6 +181,7 @@ class _Run:
         """Go from the saved state, or from the beginning, to an end and record it."""
         corpus = self.family.open_corpus()
         self.held_out = self.family.held_out(corpus)
+        self.unique_tokens = self._count_unique(corpus)
         self.device.reset_peak_memory()
         trainer = Trainer(self.family, self.device)
         warmup_seconds = trainer.warm_up(self.device.put(next(self.family.batches(corpus))))
@@ -269,6 +271,8 @@ class _Run:
             loss=loss,
             validation_loss=validation_loss,
             irreducible_loss=self._irreducible_loss(corpus),
+            unique_tokens=self.unique_tokens,
+            epochs=self.family.tokens / self.unique_tokens if self.unique_tokens else None,
             weights_file=self._keep_weights(trainer) if reason is None else None,
             corpus_hash=corpus.content_hash,
             step_seconds=self.clock.median("step"),
@@ -292,6 +296,18 @@ class _Run:
             validation_loss=validation_loss,
             seconds=self.curve.seconds,
         )
+
+    def _count_unique(self, corpus: Corpus) -> int | None:
+        """Return the different tokens of the run, and say where they are seen again."""
+        unique = self.family.unique_tokens(corpus)
+        said = (
+            said_of_epochs(str(self.family.config().get("corpus")), unique, self.family.tokens / unique)
+            if unique
+            else None
+        )
+        if said is not None:
+            self.spool.note(said, level="warning")
+        return unique
 
     def _evaluate(self, trainer: Trainer) -> dict[str, float]:
         """Return the losses on all that is held out [nat/token], also in bits per byte where tokens have bytes."""

@@ -27,7 +27,7 @@ ATTEMPT_FIELDS = {
 }  # fmt: skip
 RUN_FIELDS = {
     "params": "DOUBLE", "params_non_embedding": "DOUBLE", "tokens": "DOUBLE", "steps": "BIGINT", "flops": "DOUBLE",
-    "memcpy_bytes": "DOUBLE",
+    "memcpy_bytes": "DOUBLE", "unique_tokens": "DOUBLE", "epochs": "DOUBLE",
 }  # fmt: skip
 QUANTILES = ("p10", "p50", "p90", "total", "lowest")
 LONGEST_SHOWN = 1000  # characters of an event that makes no sense in the line about it

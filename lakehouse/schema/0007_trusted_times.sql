@@ -5,6 +5,9 @@ ALTER TABLE store.attempts ADD COLUMN contention DOUBLE;
 ALTER TABLE store.attempts ADD COLUMN host_load DOUBLE;
 -- The fastest repetition of a phase.
 ALTER TABLE store.timings ADD COLUMN lowest DOUBLE;
+-- Different tokens of a run, and how often it saw each on average. Imports may have made columns of these names before.
+ALTER TABLE store.runs ADD COLUMN IF NOT EXISTS unique_tokens DOUBLE;
+ALTER TABLE store.runs ADD COLUMN IF NOT EXISTS epochs DOUBLE;
 
 -- What a machine was measured to do, without any run.
 CREATE TABLE store.calibrations (

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from isoflop.lakehouse.errors import StatementError
 from isoflop.lakehouse.models.contended import CONTENDED, CROWDED, said_of_contention
 from isoflop.lakehouse.models.one_rate import STANDARD, said_of_one_rate
+from isoflop.lakehouse.models.repeats import FEW_EPOCHS
 from isoflop.lakehouse.schema.views import ATTEMPT_COLUMNS
 from isoflop.lakehouse.units import UNITS
 from isoflop.queries.fitting.note import Note
@@ -86,6 +87,7 @@ def look_together(
         repeats = _repeats(question, bound, source, known, named, usable, is_clustered=is_clustered)
     notes += _one_rate(question, bound, source, known, named, usable)
     notes += _contended(question, bound, source, known, named, usable)
+    notes += _repeated_data(question, bound, source, known, named, usable)
     return Together((*notes, *repeats), unit)
 
 
@@ -221,14 +223,44 @@ def _contended(
     contended = f"coalesce(contention >= {CONTENDED}, false)"
     try:
         table = question.run(
-            f"SELECT count(*) AS n, count_if({contended}) AS contended, "
-            f"count_if(NOT {contended} AND host_load >= {CROWDED}) AS crowded FROM ", *usable, place=source.relation,
+            f"SELECT count(*) AS n, count(*) FILTER ({contended}) AS contended, "
+            f"count(*) FILTER (NOT {contended} AND host_load >= {CROWDED}) AS crowded FROM ", *usable,
+            place=source.relation,
         )  # fmt: skip
     except StatementError:  # a name that two joined tables have, or a column of text
         return []
     (row,) = table.to_pylist()
     said = said_of_contention(row["n"], row["contended"], row["crowded"])
     return [] if said is None else [Note("contended_times", said)]
+
+
+# Data that were seen again
+
+EPOCHS, UNIQUE = "epochs", "unique_tokens"
+
+
+def _repeated_data(
+    question: Question, bound: Bound, source: Source, known: SourceColumns, named: set[str], usable: list[Piece]
+) -> list[Note]:
+    """Return a note where a law that knows no epochs has rows of many epochs among others."""
+    if not _is_loss(bound) or named & {EPOCHS, UNIQUE} or not (EPOCHS in known and known.is_plain(EPOCHS)):
+        return []
+    try:
+        table = question.run(
+            f"SELECT count(*) AS n, count(*) FILTER ({EPOCHS} > {FEW_EPOCHS}) AS many, max({EPOCHS}) AS most FROM ",
+            *usable, place=source.relation,
+        )  # fmt: skip
+    except StatementError:  # a name that two joined tables have, or a column of text
+        return []
+    (row,) = table.to_pylist()
+    if not 0 < row["many"] < row["n"]:
+        return []
+    message = (
+        f"{row['many']} of {row['n']} rows have seen their data more than {FEW_EPOCHS:g} times, up to "
+        f"{row['most']:.3g}; repeated tokens are worth less than new ones, for which this law takes them: WHERE "
+        f"{EPOCHS} <= {FEW_EPOCHS:g}, or data_constrained(params, {UNIQUE}, {EPOCHS})"
+    )
+    return [Note("repeated_data", message)]
 
 
 # Rows with the same inputs

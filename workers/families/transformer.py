@@ -170,6 +170,11 @@ class Transformer(GradientFamily):
         """Return the corpus, opened."""
         return self.corpus.open()
 
+    def unique_tokens(self, corpus: Corpus) -> int:
+        """Return the tokens of the run, or those of the corpus where these are fewer."""
+        there = corpus.unique_tokens(self.sequence_length)
+        return self.tokens if there is None else min(self.tokens, there)
+
     def build(self, device: TorchDevice, generator: torch.Generator) -> torch.nn.Module:
         """Return the decoder on `device` with the parametrization's initial weights."""
         from isoflop.workers.families.decoder import Decoder, DecoderShape
