@@ -17,6 +17,7 @@ from isoflop.lakehouse.errors import StatementError
 from isoflop.lakehouse.models.contended import CONTENDED, CROWDED, said_of_contention
 from isoflop.lakehouse.models.one_rate import STANDARD, said_of_one_rate
 from isoflop.lakehouse.models.repeats import FEW_EPOCHS
+from isoflop.lakehouse.models.work import WORK_COLUMNS
 from isoflop.lakehouse.schema.views import ATTEMPT_COLUMNS
 from isoflop.lakehouse.units import UNITS
 from isoflop.queries.fitting.note import Note
@@ -35,7 +36,7 @@ SHOWN = 4  # values of a column that a note names
 # Who a run is, when and where it was trained, and what came out: none of it is a setting that a law could use.
 NO_SETTING = frozenset(
     (*ATTEMPT_COLUMNS, "run_id", "name", "source", "config", "tags", "sweep_id", "status", "submitted_at", "last_step",
-     "attempt", "point_attempt", "seconds", "id", "run", "memcpy_bytes", "params_non_embedding", "loss")
+     "attempt", "point_attempt", "seconds", "id", "run", "memcpy_bytes", "params_non_embedding", "loss", *WORK_COLUMNS)
 )  # fmt: skip
 SEED = "seed"
 # Settings whose every value may be another one, as rates that are tried around a size's best: not measured, but chosen.

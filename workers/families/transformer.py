@@ -141,6 +141,7 @@ class Transformer(GradientFamily):
             has_qk_norm=self.qk_norm,
             has_logit_cap=self.logit_cap is not None,
             positions=self.positions,
+            norm=self.norm,
             checkpointing=self.checkpointing,
             vocabulary=self.vocabulary,
             sequence_length=self.sequence_length,
@@ -161,6 +162,11 @@ class Transformer(GradientFamily):
         for name, corpus in self.also_validate.items():
             own |= corpus.flat(f"also_validate_{name}")
         return own
+
+    def extra(self) -> dict[str, Scalar]:
+        """Return the columns that follow from the config, operations by class among them."""
+        work = self.counts().work
+        return {**super().extra(), **({} if work is None else work.columns(self.steps))}
 
     def usual(self) -> dict[str, Scalar]:
         """Return the later settings that have their usual value; as many heads of keys as heads are usual."""
