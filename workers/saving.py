@@ -73,10 +73,11 @@ class Saver:
                 spool.note(f"no checkpoint: {about}; an interrupted run begins anew", level="warning")
             self._is_too_large = True
             return False
+        room = _free(path)  # of before: what is half written may hold it for a while
         try:
             write()
         except (OSError, RuntimeError) as error:  # the latter is torch's for a disk that is full
-            self._failed(spool, path, size, error)
+            self._failed(spool, size, room, error)
             is_written = False
         else:
             if self._slower > 1:
@@ -85,11 +86,11 @@ class Saver:
         self._step, self._wrote_at = step, time.perf_counter()
         return is_written
 
-    def _failed(self, spool: Spool, path: Path, size: float, error: Exception) -> None:
+    def _failed(self, spool: Spool, size: float, room: str, error: Exception) -> None:
         if self._slower == 1:
             said = str(error).partition("\n")[0]
             spool.note(
-                f"checkpoint not written: {said} ({format_bytes(size)} needed{_free(path)}); training goes on, and an "
+                f"checkpoint not written: {said} ({format_bytes(size)} needed{room}); training goes on, and an "
                 "older checkpoint stays",
                 level="warning",
             )
@@ -98,7 +99,8 @@ class Saver:
 
 def _free(path: Path) -> str:
     with contextlib.suppress(OSError):
-        return f", {format_bytes(shutil.disk_usage(path.parent).free)} free"
+        there = next(folder for folder in path.parents if folder.exists())
+        return f", {format_bytes(shutil.disk_usage(there).free)} free"
     return ""
 
 
