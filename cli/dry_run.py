@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from isoflop.lakehouse.units import format_seconds
@@ -14,46 +13,12 @@ from isoflop.workers.host_memory import MemoryNeed, host_memory_bytes, too_large
 if TYPE_CHECKING:
     import pyarrow as pa
 
+    from isoflop.cli.step_estimates import StepTime
     from isoflop.lakehouse import Answer, Lakehouse
-    from isoflop.lakehouse.runs.records import RunRecord
     from isoflop.workers.sweep import Sweep, SweepPlan
 
-ASSUMED_FLOPS = 2e10  # FLOP/s of one CPU core in float32 training; a guess until a time law is fitted
 RESULTS = ("finished", "diverged", "stopped_early")  # what a run that is done may be
-TIME_LAW = "step_time"
-FIT_TIME_LAW = f"FIT step_seconds ~ {TIME_LAW}(flops / steps, memcpy_bytes / steps, depth) FROM runs"
 _LAST_COLUMNS = ("seconds", "memory_bytes", "cpus", "gpus", "status")  # after the sizes that the family shows
-
-
-@dataclass(frozen=True)
-class StepTime:
-    """What a training step costs on the machine whose runs were fitted.
-
-    Parameters
-    ----------
-    name : of the saved law
-    prices : coefficient of the law `step_time` to price
-    """
-
-    name: str
-    prices: Mapping[str, float]
-
-    def seconds(self, record: RunRecord, depth: int | None) -> float | None:
-        """Return the predicted time of a run of so many layers [s], None where the law's inputs are not known."""
-        import numpy as np
-
-        from isoflop.queries.laws.step_time import STEP_TIME
-
-        if depth is None or not record.steps or record.flops is None:
-            return None
-        given = {
-            "flops": record.flops / record.steps,
-            "memcpy_bytes": (record.memcpy_bytes or 0.0) / record.steps,
-            "depth": depth,
-        }
-        prices = np.array([self.prices.get(price.name, 0.0) for price in STEP_TIME.coefficients])
-        inputs = np.array([[given[column.name] for column in STEP_TIME.inputs]])
-        return float(record.steps * STEP_TIME.predict(prices, inputs)[0])
 
 
 def describe_plans(sweeps: Sequence[Sweep], address: str | None) -> Answer:
@@ -64,6 +29,7 @@ def describe_plans(sweeps: Sequence[Sweep], address: str | None) -> Answer:
     import pyarrow as pa
 
     from isoflop.cli.options import open_lake
+    from isoflop.cli.step_estimates import known_step_time
     from isoflop.lakehouse import Answer
     from isoflop.lakehouse.backends.catalog import resolve
 
@@ -72,7 +38,7 @@ def describe_plans(sweeps: Sequence[Sweep], address: str | None) -> Answer:
     law, statuses, costs = None, {}, []
     if resolve(address).exists():
         with open_lake(address) as lake:
-            law, statuses = fitted_step_time(lake), _statuses(lake, run_ids)
+            law, statuses = known_step_time(lake), _statuses(lake, run_ids)
             costs = attempt_costs(lake, run_ids) if any(sweep.budget for sweep in sweeps) else []
     rows: list[dict[str, Any]] = []
     notes: list[str] = []
@@ -86,15 +52,7 @@ def describe_plans(sweeps: Sequence[Sweep], address: str | None) -> Answer:
             _note(sweep, plan, described),
             *(f"{sweep.name}: {note}" for note in (*limits, *_too_large(described, plan), *plan.notes)),
         ]
-    if law is not None:
-        notes.append(
-            f"times by the law '{law.name}' of this lake, where it applies; else {ASSUMED_FLOPS:g} FLOP/s a core"
-        )
-    else:
-        notes.append(
-            f"times assume {ASSUMED_FLOPS:g} FLOP/s a core; after a sweep, "
-            f'isoflop sql "CREATE LAW step AS {FIT_TIME_LAW}" makes them measured'
-        )
+    notes += _times(law, rows)
     sizes = dict.fromkeys(name for _, plan in plans for run in plan.runs for name in run.shown())
     first = dict.fromkeys(name for row in rows for name in row if name not in (*sizes, *_LAST_COLUMNS))
     columns = (*first, *sizes, *_LAST_COLUMNS)
@@ -109,17 +67,6 @@ def _column(values: Sequence[Any]) -> pa.Array:
     if any(isinstance(value, int) and abs(value) >= 2**63 for value in values):
         values = [None if value is None else float(value) for value in values]
     return pa.array(values)
-
-
-def fitted_step_time(lake: Lakehouse) -> StepTime | None:
-    """Return the newest fitted time law of a lake, None when it has none."""
-    rows = lake.query(
-        "SELECT name, coefficients FROM laws WHERE form = ? AND status = 'converged' ORDER BY created_at DESC LIMIT 1",
-        [TIME_LAW],
-    ).to_pylist()
-    if not rows:
-        return None
-    return StepTime(rows[0]["name"], {each["coefficient"]: each["estimate"] for each in rows[0]["coefficients"]})
 
 
 def _statuses(lake: Lakehouse, run_ids: Sequence[str]) -> dict[str, str]:
@@ -156,8 +103,6 @@ def _rows(
         settings = settings_of(record)
         counts = family.counts()
         seconds = law.seconds(record, counts.depth) if law is not None else None
-        if seconds is None and record.flops is not None:
-            seconds = record.flops / (ASSUMED_FLOPS * max(1.0, needs.cpus))
         rows.append(
             {
                 **({} if sweep is None else {"sweep": sweep}),
@@ -200,6 +145,8 @@ def _limits(sweep: Sweep, rows: Sequence[Mapping[str, Any]], costs: Sequence[Att
     words = []
     if sweep.max_concurrent is not None:
         words.append(f"at most {sweep.max_concurrent} of the runs train at once")
+    if sweep.is_timed_alone:
+        words.append("timing: exclusive, each run alone on its machine, or on its GPUs")
     if sweep.budget is not None:
         to_do = _to_train(rows)
         spending = Spending(costs)
@@ -230,6 +177,24 @@ def _note(sweep: Sweep, plan: SweepPlan, rows: Sequence[Mapping[str, Any]]) -> s
     if plan.repeated:
         parts.append(f"{plan.repeated} rows of the grid repeat another")
     flops = sum(row["flops"] or 0.0 for row in to_do)
-    seconds = sum(row["seconds"] or 0.0 for row in to_do)
-    about = format_seconds(round(seconds))
-    return f"{sweep.name}: {', '.join(parts)}; {flops:.3g} FLOPs, about {about} if one run trains at a time"
+    known = [row["seconds"] for row in to_do if row["seconds"] is not None]
+    whose = "" if len(known) == len(to_do) else f" for the {len(known)} whose time is known"
+    about = f", about {format_seconds(round(sum(known)))}{whose} if one run trains at a time" if known else ""
+    return f"{sweep.name}: {', '.join(parts)}; {flops:.3g} FLOPs{about}"
+
+
+def _times(law: StepTime | None, rows: Sequence[Mapping[str, Any]]) -> list[str]:
+    """Return where the times of the runs are from, and what makes those known that are not."""
+    from isoflop.cli.step_estimates import FIT_TIME_LAW
+
+    known = sum(row["seconds"] is not None for row in rows)
+    words = [f"times by {law.said}"] if law is not None and known else []
+    if known == len(rows):
+        return words
+    if law is not None:
+        whose = "no estimate of the time" if not known else f"no estimate of the time of {len(rows) - known} runs"
+        return [*words, f"{whose}: {law.said} says nothing of runs of their family or precision"]
+    return [
+        "no estimate of the time: the lake has neither a law of step times nor a calibration of this machine; isoflop "
+        f'calibrate measures one for decoders, after a sweep isoflop sql "CREATE LAW step AS {FIT_TIME_LAW}" does'
+    ]

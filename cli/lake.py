@@ -169,15 +169,19 @@ def gc(
         int | None,
         typer.Option("--thin", metavar="POINTS", help="Keep about so many points of each curve, log-spaced."),
     ] = None,
+    checkpoints: Annotated[
+        bool, typer.Option("--checkpoints", help="Remove the checkpoints of runs that do not train now.")
+    ] = False,
     dry_run: DryRunOption = False,
     yes: Annotated[bool, typer.Option("--yes", "-y", help="Delete runs without asking.")] = False,
     lake: LakeOption = None,
     format: FormatOption = None,
     json: JsonOption = False,
 ) -> None:
-    """Delete runs for good, drop old attempts' points, or thin curves; in one transaction each.
+    """Delete runs for good, drop old attempts' points, or thin curves, in one transaction each; or remove checkpoints.
 
-    With --old-attempts or --thin, --where says of which runs; without them it says which runs go.
+    With --old-attempts, --thin or --checkpoints, --where says of which runs; without them it says which runs go. Runs
+    without a checkpoint begin anew when they are trained again; final weights that were kept stay.
     """
     from isoflop.cli.options import chosen_format
     from isoflop.cli.output import note, show
@@ -185,8 +189,10 @@ def gc(
     from isoflop.lakehouse.maintenance import chosen_runs, delete_runs, drop_old_attempts, thin_curves
     from isoflop.queries.language.syntax.sizes import with_sizes
 
-    if where is None and not old_attempts and thin is None:
-        raise UsageError("nothing to remove", hint="--where CONDITION deletes runs; --old-attempts, --thin POINTS")
+    is_partial = old_attempts or checkpoints or thin is not None
+    if where is None and not is_partial:
+        hint = "--where CONDITION deletes runs; --old-attempts, --thin POINTS, --checkpoints"
+        raise UsageError("nothing to remove", hint=hint)
     where = None if where is None else with_sizes(where)
     verb = "would remove" if dry_run else "removed"
     removed: list[dict[str, Any]] = []
@@ -204,7 +210,9 @@ def gc(
         if thin is not None:
             done = thin_curves(opened, where or "true", thin, dry_run=dry_run)
             say("points between", done, f"{_many(done.points, 'point')} of {_many(done.runs, 'run')}")
-        if where is not None and not old_attempts and thin is None:
+        if checkpoints:
+            removed.append(_remove_checkpoints(opened, where, verb, dry_run=dry_run))
+        if where is not None and not is_partial:
             if dry_run and not (format or json):
                 show(chosen_runs(opened, where))
             if not (dry_run or yes):
@@ -215,8 +223,23 @@ def gc(
                 note(f"left {_many(done.running, 'run')} alone, in training now")
     if format or json:
         show(_answer(removed), chosen_format(format, json))
-    if not dry_run:
+    if not dry_run and (old_attempts or thin is not None or not is_partial):
         note("isoflop lake compact gives the room back to the disk")
+
+
+def _remove_checkpoints(lake: Lakehouse, where: str | None, verb: str, *, dry_run: bool) -> dict[str, Any]:
+    """Remove checkpoints, say so, and return the row that does."""
+    from isoflop.cli.output import note
+    from isoflop.lakehouse.maintenance import remove_checkpoints
+    from isoflop.lakehouse.units import format_bytes
+    from isoflop.workers.cluster.folders import checkpoint_folder
+
+    done = remove_checkpoints(lake, checkpoint_folder(lake), where, dry_run=dry_run)
+    note(f"{verb} {_many(done.files, 'checkpoint')} of {_many(done.runs, 'run')}, {format_bytes(done.bytes)}")
+    if done.running:
+        note(f"left those of {_many(done.running, 'run')} alone, in training now")
+    counts = {"runs": done.runs, "points": 0, "in_training": done.running}
+    return {"what": "checkpoints", **counts, "files": done.files, "bytes": done.bytes, "dry_run": dry_run}
 
 
 def _ask_to_delete(chosen: Removed) -> None:
@@ -341,7 +364,8 @@ def _answer(rows: list[dict[str, Any]]) -> Answer:
 
     from isoflop.lakehouse import Answer
 
-    return Answer(pa.Table.from_pylist(rows))
+    names = dict.fromkeys(name for row in rows for name in row)
+    return Answer(pa.Table.from_pylist([{**dict.fromkeys(names), **row} for row in rows]))
 
 
 def _many(number: int, what: str) -> str:

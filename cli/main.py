@@ -11,6 +11,7 @@ from typing import Annotated
 
 import typer
 
+from isoflop.cli.calibrate import calibrate
 from isoflop.cli.compare import compare
 from isoflop.cli.coordcheck import coordcheck
 from isoflop.cli.crossval import crossval
@@ -60,7 +61,7 @@ app = typer.Typer(
 )  # fmt: skip
 
 SECTIONS = {
-    "train": (demo, sweep, submit, status, logs, stop, coordcheck),
+    "train": (demo, sweep, submit, status, logs, stop, calibrate, coordcheck),
     "ask": (
         sql,
         shell,

@@ -29,6 +29,7 @@ TABLES = {
     "timings": "A timed phase of an attempt: quantiles over its repetitions.",
     "sweeps": "Runs that were planned together, and how many of them are where.",
     "predictions": "What a theory says of a run at a step.",
+    "calibrations": "What a machine was measured to do by `isoflop calibrate`, by quantity, dtype and size.",
     "laws": "A version of a saved law; `name, version` is the key.",
     "forecasts": "A prediction that was kept before its run existed, and the run that answered it.",
 }
@@ -52,6 +53,10 @@ COMMON = {
     "irreducible_loss": "the entropy of the data, where it is known, in the same unit",
     "corpus_hash": "checksum of the training data",
     "step_seconds": "median time of a step [s]",
+    "step_seconds_min": "time of the fastest step [s]",
+    "contention": "share of the steps' wall time in which the training thread had no processor; NULL where its clock "
+    "is not CPU time [1]",
+    "host_load": "processors that other work kept busy meanwhile, on average; NULL where the system does not say [1]",
     "train_seconds": "time that was trained [s]",
     "compile_seconds": "time before the first step [s]",
     "peak_memory_bytes": "most memory of the device [byte]",
@@ -82,7 +87,10 @@ OWN = {
         "width": "of a layer", "depth": "layers", "heads": "attention heads", "vocabulary": "tokens there are",
         "sequence_length": "of one sequence [tokens]", "batch_tokens": "of one step [tokens]",
         "learning_rate": "peak of the schedule", "parametrization": "how widths are scaled",
-        "precision": "of the arithmetic", "corpus": "what was trained on", "attempt": "the newest one",
+        "precision": "of the arithmetic",
+        "unique_tokens": "different tokens that the run trains on [count]",
+        "epochs": "how often it sees each, on average [1]",
+        "corpus": "what was trained on", "attempt": "the newest one",
     },
     "curves": {
         "tokens": "up to this step; those logged, else in proportion to the steps [count]",
@@ -103,7 +111,7 @@ OWN = {
     "logs": {"logged_at": "when", "level": "`info`, `warning`, `error`", "message": "the line"},
     "timings": {
         "phase": "what was timed", "count": "repetitions [count]", "p10": "a tenth took less [s]",
-        "p50": "the median [s]", "p90": "nine tenths took less [s]", "total": "of all [s]",
+        "p50": "the median [s]", "p90": "nine tenths took less [s]", "total": "of all [s]", "lowest": "the fastest [s]",
     },
     "sweeps": {
         "created_at": "when it was planned", "runs": "runs it has [count]", "queued": "not begun yet [count]",
@@ -113,6 +121,15 @@ OWN = {
     "predictions": {
         "theory": "its name", "version": "of the theory; it changes whenever its predictions do",
         "value": "expected value, in the metric's unit", "deviation": "standard deviation of one run about it",
+    },
+    "calibrations": {
+        "threads": "of the processor that computed, or that kept a GPU busy", "measured_at": "when, in all rows of one",
+        "quantity": "`copy`: an array copied; `matrix`: a product of square matrices; `launch`: a smallest kernel; "
+        "`step`: an update of a small decoder", "dtype": "of the numbers; of a step its precision",
+        "size": "copy: bytes; matrix: rows; launch: numbers; step: weights",
+        "value": "of the fastest repetition, in `unit`", "typical": "of the median one, in `unit`",
+        "unit": "byte/s (read and written), FLOP/s, or s", "repeats": "repetitions that were timed [count]",
+        "flops": "of a step [FLOP]", "memcpy_bytes": "moved by a step [byte]", "depth": "layers of a step",
     },
     "laws": {
         "name": "of the law; upper and lower case are one", "form": "the built-in law, or the formula as typed",

@@ -12,9 +12,11 @@ SIZES = {"k": 1e3, "m": 1e6, "b": 1e9, "g": 1e9, "t": 1e12, "p": 1e15}
 
 UNITS = {
     "params": "count", "params_non_embedding": "count", "tokens": "count", "steps": "count", "flops": "FLOP",
-    "memcpy_bytes": "byte", "loss": "nat/token", "validation_loss": "nat/token", "irreducible_loss": "nat/token",
+    "memcpy_bytes": "byte", "unique_tokens": "count",
+    "loss": "nat/token", "validation_loss": "nat/token", "irreducible_loss": "nat/token",
     "ema_validation_loss": "nat/token", "bits_per_byte": "bit/byte", "ema_bits_per_byte": "bit/byte",
-    "step_seconds": "s", "train_seconds": "s", "compile_seconds": "s", "seconds": "s", "peak_memory_bytes": "byte",
+    "step_seconds": "s", "step_seconds_min": "s", "train_seconds": "s",
+    "compile_seconds": "s", "seconds": "s", "peak_memory_bytes": "byte",
 }  # fmt: skip
 
 

@@ -18,7 +18,7 @@ WIDE = {
     *("cli/crossval.py:crossval", "cli/optimize.py:optimize", "cli/extrapolate.py:extrapolate"),
     *("cli/compare.py:compare", "cli/design.py:design", "cli/fit.py:fit", "cli/fit.py:fit_statement"),
     *("cli/import_.py:import_", "cli/optimum.py:optimum", "cli/plot/command.py:plot", "cli/submit.py:submit"),
-    *("cli/sweep.py:sweep", "cli/coordcheck.py:coordcheck"),
+    *("cli/sweep.py:sweep", "cli/coordcheck.py:coordcheck", "cli/lake.py:gc"),
     "lakehouse/models/counts.py:transformer_counts",
     *("queries/planning/isoflop.py:compare_approaches", "queries/planning/plan.py:plan_runs"),
 }

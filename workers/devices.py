@@ -41,6 +41,10 @@ class Device(ABC):
         """Return a reading of the clock that times this device's work, which is done by then [s]."""
 
     @abstractmethod
+    def counts_cpu_time(self) -> bool:
+        """Return whether that clock is the CPU time of the one thread that works."""
+
+    @abstractmethod
     def reset_peak_memory(self) -> None:
         """Forget the peak so far."""
 
@@ -61,6 +65,10 @@ class Processor(Device):
     def seconds(self) -> float:
         """Return the CPU time of this thread."""
         return time.thread_time()
+
+    def counts_cpu_time(self) -> bool:
+        """Return that it is."""
+        return True
 
     def reset_peak_memory(self) -> None:
         """Begin a new peak, where the kernel lets a process do that."""
@@ -115,15 +123,17 @@ class Cpu(TorchDevice):
 
     def clock(self) -> StepClock:
         """Return a clock of the thread's CPU time where torch uses one thread, of wall time with more."""
-        import torch
-
-        return HostClock(is_cpu_time=torch.get_num_threads() == 1)
+        return HostClock(is_cpu_time=self.counts_cpu_time())
 
     def seconds(self) -> float:
         """Return the thread's CPU time where torch uses one thread, wall time with more."""
+        return time.thread_time() if self.counts_cpu_time() else time.perf_counter()
+
+    def counts_cpu_time(self) -> bool:
+        """Return whether torch uses one thread."""
         import torch
 
-        return time.thread_time() if torch.get_num_threads() == 1 else time.perf_counter()
+        return torch.get_num_threads() == 1
 
     def put(self, batch: NDArray[np.int64]) -> torch.Tensor:
         """Return the array as a tensor over the same memory."""
@@ -174,6 +184,10 @@ class Cuda(TorchDevice):
         """Return wall time, once every stream has done its work."""
         self.synchronize()
         return time.perf_counter()
+
+    def counts_cpu_time(self) -> bool:
+        """Return that it is not."""
+        return False
 
     def put(self, batch: NDArray[np.int64]) -> torch.Tensor:
         """Return the array on the device, copied from pinned memory while the host goes on."""

@@ -18,8 +18,11 @@ from isoflop.workers.checkpoint import load_tensors, save_tensors
 from isoflop.workers.components.optimizers import set_learning_rate, weight_groups
 from isoflop.workers.curve import CLOCK_DIGITS, LossCurve, log_interval
 from isoflop.workers.devices import TorchDevice, find_device
+from isoflop.workers.families.repeats import said_of_epochs
+from isoflop.workers.host_load import HostLoad, note_neighbors
 from isoflop.workers.moving_average import MovingAverage
 from isoflop.workers.outcome import Outcome, TrainOptions
+from isoflop.workers.saving import Saver, opened, tensor_bytes
 from isoflop.workers.timing import StepClock, summarize
 
 if TYPE_CHECKING:
@@ -36,13 +39,11 @@ def train_gradient(family: GradientFamily, spool: Spool, options: TrainOptions) 
     with arithmetic(options.threads):
         device = find_device(options.device)
         path = options.checkpoint_folder / f"{run_id}.pt" if options.checkpoint_folder else None
-        saved = load_tensors(path) if path else None
+        saved = opened(path, load_tensors, spool)
         resumed_step = int(saved["curve"]["step"]) if saved else None
         spool.started(host=host_name(), device=device.name, hardware=device.hardware(), resumed_step=resumed_step)
         if saved:
             spool.note(f"continues after step {resumed_step} from {path}")
-        elif path and path.exists():
-            spool.note(f"begins anew: {path} is not a checkpoint that can be continued", level="warning")
         with _random_numbers(family.seed, device):
             return _Run(family, spool, options, device, path, run_id).train(saved)
 
@@ -180,6 +181,7 @@ class _Run:
         """Go from the saved state, or from the beginning, to an end and record it."""
         corpus = self.family.open_corpus()
         self.held_out = self.family.held_out(corpus)
+        self.unique_tokens = self._count_unique(corpus)
         self.device.reset_peak_memory()
         trainer = Trainer(self.family, self.device)
         warmup_seconds = trainer.warm_up(self.device.put(next(self.family.batches(corpus))))
@@ -188,6 +190,7 @@ class _Run:
             self.curve.restore(saved["curve"])
         if self.family.compile:
             self.clock.add("compile", warmup_seconds)
+        load = HostLoad()
         try:
             reason = self._steps(trainer, corpus)
         except Exception:
@@ -195,13 +198,13 @@ class _Run:
                 self.curve.read()
             self.clock.report(self.spool)
             raise
-        return self._record(trainer, corpus, reason, warmup_seconds)
+        return self._record(trainer, corpus, reason, warmup_seconds, load.processors())
 
     def _steps(self, trainer: Trainer, corpus: Corpus) -> str | None:
         """Take every step that is left; return why it ended early, or None."""
         family, clock, curve, stop = self.family, self.clock, self.curve, self.options.stop
         batches = family.batches(corpus, first_step=curve.step)
-        last_checkpoint = time.perf_counter()
+        saver = Saver(self.options.saving, curve.step)
         for step in range(curve.step, family.steps):
             clock.begin_step()
             batch = self.device.put(next(batches))
@@ -212,26 +215,42 @@ class _Run:
             if curve.is_diverged:
                 return "diverged"
             is_stopped = stop is not None and step + 1 < family.steps and stop()
-            is_due = time.perf_counter() - last_checkpoint >= self.options.checkpoint_seconds
-            if self.path and (is_due or is_stopped):
-                self._checkpoint(trainer)
-                last_checkpoint = time.perf_counter()
+            if self.path and (saver.is_due(step + 1) or is_stopped):
+                self._checkpoint(trainer, saver)
             if is_stopped:
                 curve.read()
                 return "stopped"
         curve.read()
         return "diverged" if curve.is_diverged else None
 
-    def _checkpoint(self, trainer: Trainer) -> None:
+    def _checkpoint(self, trainer: Trainer, saver: Saver) -> None:
         """Save the run; the curve up to here is durable first, so a resumed run leaves no gap in it."""
-        assert self.path is not None
+        path = self.path
+        assert path is not None
         began = time.perf_counter()
         self.curve.read()
         self.spool.flush()
-        save_tensors(self.path, {"trainer": trainer.state(), "curve": self.curve.state()})
+        state = {"trainer": trainer.state(), "curve": self.curve.state()}
+        saver.write(self.curve.step, self.spool, path, tensor_bytes(state), lambda: save_tensors(path, state))
         self.clock.add("checkpoint", time.perf_counter() - began)
 
-    def _record(self, trainer: Trainer, corpus: Corpus, reason: str | None, warmup_seconds: float) -> Outcome:
+    def _keep_weights(self, trainer: Trainer) -> str | None:
+        """Write the final weights where they are to be kept, and return the file."""
+        folder = self.options.saving.weights_folder
+        if folder is None:
+            return None
+        path, state = folder / f"{self.run_id}.pt", trainer.state()
+        kept: dict[str, Any] = {name: state[name] for name in ("model", "average") if name in state}
+        saver = Saver(self.options.saving, self.curve.step)
+        is_there = saver.write(
+            self.curve.step, self.spool, path, tensor_bytes(kept),
+            lambda: save_tensors(path, {**kept, "step": self.curve.step}),
+        )  # fmt: skip
+        return str(path) if is_there else None
+
+    def _record(
+        self, trainer: Trainer, corpus: Corpus, reason: str | None, warmup_seconds: float, load: float | None
+    ) -> Outcome:
         """Evaluate, summarize the times, and write the end of the attempt."""
         loss = validation_loss = None
         began = time.perf_counter()
@@ -243,6 +262,8 @@ class _Run:
                 self.spool.log(self.family.steps, seconds=round(self.curve.seconds, CLOCK_DIGITS), **measured)
         evaluation_seconds = time.perf_counter() - began
         self.clock.report(self.spool)
+        contention = self.clock.contention()
+        note_neighbors(self.spool, contention, load, sum(self.clock.wall_seconds))
         status = "finished" if reason is None else "failed"
         self.spool.ended(
             status,
@@ -250,8 +271,14 @@ class _Run:
             loss=loss,
             validation_loss=validation_loss,
             irreducible_loss=self._irreducible_loss(corpus),
+            unique_tokens=self.unique_tokens,
+            epochs=self.family.tokens / self.unique_tokens if self.unique_tokens else None,
+            weights_file=self._keep_weights(trainer) if reason is None else None,
             corpus_hash=corpus.content_hash,
             step_seconds=self.clock.median("step"),
+            step_seconds_min=min(self.clock.phases.get("step", ()), default=None),
+            contention=contention,
+            host_load=load,
             train_seconds=self.curve.seconds,
             compile_seconds=warmup_seconds if self.family.compile else None,
             peak_memory_bytes=self.device.peak_memory_bytes(),
@@ -269,6 +296,18 @@ class _Run:
             validation_loss=validation_loss,
             seconds=self.curve.seconds,
         )
+
+    def _count_unique(self, corpus: Corpus) -> int | None:
+        """Return the different tokens of the run, and say where they are seen again."""
+        unique = self.family.unique_tokens(corpus)
+        said = (
+            said_of_epochs(str(self.family.config().get("corpus")), unique, self.family.tokens / unique)
+            if unique
+            else None
+        )
+        if said is not None:
+            self.spool.note(said, level="warning")
+        return unique
 
     def _evaluate(self, trainer: Trainer) -> dict[str, float]:
         """Return the losses on all that is held out [nat/token], also in bits per byte where tokens have bytes."""

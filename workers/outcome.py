@@ -6,6 +6,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+from isoflop.workers.saving import USUAL, Saving
+
 
 @dataclass(frozen=True, kw_only=True)
 class TrainOptions:
@@ -18,7 +20,7 @@ class TrainOptions:
     checkpoint_folder : where checkpoints are kept and found again; None for none
     folder : where a command runs; by default, and where a machine does not have it, that of the process
     output_folder : has a folder for each run of a command, which stays; by default beside `checkpoint_folder`
-    checkpoint_seconds : wall time between checkpoints [s]
+    saving : how often a checkpoint is written, and what is kept
     log_every : steps a logged point stands for; by default 1, more for runs of over 10,000 steps
     stop : asked after every step; once it says True the run saves a checkpoint and ends with reason `stopped`
     """
@@ -28,7 +30,7 @@ class TrainOptions:
     checkpoint_folder: Path | None = None
     folder: Path | None = None
     output_folder: Path | None = None
-    checkpoint_seconds: float = 30.0
+    saving: Saving = USUAL
     log_every: int | None = None
     stop: Callable[[], bool] | None = None
 

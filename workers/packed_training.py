@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 from itertools import pairwise
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from isoflop.lakehouse.runs.provenance import host_name
 from isoflop.workers.checkpoint import load_arrays, save_arrays
+from isoflop.workers.host_load import HostLoad, note_neighbors
 from isoflop.workers.outcome import Outcome, TrainOptions
-from isoflop.workers.timing import summarize
+from isoflop.workers.saving import Saver, opened, tensor_bytes
+from isoflop.workers.timing import summarize, without_processor
 
 if TYPE_CHECKING:
     from isoflop.lakehouse.ingest.spool import Spool
@@ -64,7 +67,8 @@ class _PackedRun:
         self.family, self.spool = family, spool
         self.run_id = family.record().run_id
         self.path: Path | None = options.checkpoint_folder / f"{self.run_id}.npz" if options.checkpoint_folder else None
-        self.saved = load_arrays(self.path) if self.path else None
+        self.saved = opened(self.path, load_arrays, spool)
+        self.saver = Saver(options.saving, int(self.saved["step"]) if self.saved else 0)
         self.step = int(self.saved["step"]) if self.saved else 0
         self.seconds = float(self.saved["seconds"]) if self.saved else 0.0
         self.is_diverged = False
@@ -83,13 +87,20 @@ class _Pack:
         self.setup_seconds = (device.seconds() - began) / len(runs)
         self.limits = _limits(self.program.measure())  # (R,) for each metric that is watched
         self.peak_memory_bytes: float | None = None
+        self.load: float | None = None
+        self.contention: float | None = None
         self.step_seconds: list[float] = []  # a run's share of one step, block by block
+        self.cpu_seconds = self.wall_seconds = 0.0  # of all blocks
         if runs[0].step:
             self.program.restore(runs[0].step, [run.saved for run in runs if run.saved is not None])
 
     def train(self) -> dict[str, Outcome]:
         """Go to the last step, or until every run has diverged or a stop is asked for, and record every run."""
+        load = HostLoad()
         is_stopped = self._steps()
+        self.load = load.processors()
+        counts_cpu = self.device.counts_cpu_time()
+        self.contention = without_processor(self.cpu_seconds, self.wall_seconds) if counts_cpu else None
         self.peak_memory_bytes = self.device.peak_memory_bytes()
         return {
             run.run_id: self._record(number, "diverged" if run.is_diverged else "stopped" if is_stopped else None)
@@ -100,16 +111,13 @@ class _Pack:
         """Take every step that is left; return whether a stop was asked for."""
         num_steps = self.runs[0].family.length
         first = self.runs[0].step
-        last_checkpoint = time.perf_counter()
         for before, mark in pairwise([first, *(step for step in log_steps(num_steps) if step > first)]):
             for block in _blocks(mark - before):
                 self._advance(block)
                 if self.runs[0].step == mark:
                     self._log(self.program.measure())
                 is_stopped = self.options.stop is not None and self.runs[0].step < num_steps and self.options.stop()
-                if is_stopped or time.perf_counter() - last_checkpoint >= self.options.checkpoint_seconds:
-                    self._checkpoint()
-                    last_checkpoint = time.perf_counter()
+                self._checkpoint(is_stopped=is_stopped)
                 if is_stopped:
                     return True
             if all(run.is_diverged for run in self.runs):
@@ -117,9 +125,12 @@ class _Pack:
         return False
 
     def _advance(self, num_steps: int) -> None:
-        began = self.device.seconds()
+        began, wall = self.device.seconds(), time.perf_counter()
         self.program.advance(num_steps)
-        share = (self.device.seconds() - began) / len(self.runs)
+        seconds = self.device.seconds() - began
+        self.cpu_seconds += seconds
+        self.wall_seconds += time.perf_counter() - wall
+        share = seconds / len(self.runs)
         self.step_seconds.append(share / num_steps)
         for run in self.runs:
             run.step += num_steps
@@ -132,11 +143,16 @@ class _Pack:
                 run.spool.log(run.step, seconds=run.seconds, **values)
                 run.is_diverged = any(not values[name] <= most[number] for name, most in self.limits.items())  # NaN too
 
-    def _checkpoint(self) -> None:
+    def _checkpoint(self, *, is_stopped: bool) -> None:
+        """Save every run whose checkpoint is due, or all of them before an end."""
         for number, run in enumerate(self.runs):
-            if run.path and not run.is_diverged:
+            if run.path and not run.is_diverged and (is_stopped or run.saver.is_due(run.step)):
                 run.spool.flush()
-                save_arrays(run.path, {"step": run.step, "seconds": run.seconds}, self.program.state(number))
+                self._save(run, run.path, self.program.state(number))
+
+    def _save(self, run: _PackedRun, path: Path, state: Mapping[str, NDArray[Any]]) -> None:
+        values = {"step": run.step, "seconds": run.seconds}
+        run.saver.write(run.step, run.spool, path, tensor_bytes(state), lambda: save_arrays(path, values, state))
 
     def _record(self, number: int, reason: str | None) -> Outcome:
         run = self.runs[number]
@@ -145,12 +161,16 @@ class _Pack:
         status = "finished" if reason is None else "failed"
         if self.step_seconds:
             steps = summarize(self.step_seconds)
-            run.spool.timing("step", count=run.step, p10=steps.p10, p50=steps.p50, p90=steps.p90, total=run.seconds)
+            run.spool.timing("step", **{**asdict(steps), "count": run.step, "total": run.seconds})
+        note_neighbors(run.spool, self.contention, self.load, self.wall_seconds)
         run.spool.ended(
             status,
             reason,
             loss=loss,
             step_seconds=run.seconds / run.step if run.step else None,
+            step_seconds_min=min(self.step_seconds, default=None),
+            contention=self.contention,
+            host_load=self.load,
             train_seconds=run.seconds,
             peak_memory_bytes=self.peak_memory_bytes,
             setup_seconds=self.setup_seconds,

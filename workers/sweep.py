@@ -13,6 +13,8 @@ Pure functions from text to records; nothing here trains, opens a store or knows
     retries: {crash: 1}
     timeout: 20 min
     max_concurrent: 2                                                # runs at once
+    timing: exclusive                                                # each alone on its machine, or on its GPUs
+    checkpoint: {every: 5 min, at_most: 4 GiB, keep_final: true}     # or every: 1000 steps
     budget: {flops: 1e15}                                            # of all runs; or seconds, or dollars with a price
 
 A grid variable that is no setting of the family, like `budget`, is a column of the runs but no part
@@ -30,9 +32,10 @@ from isoflop.lakehouse.errors import FileError, did_you_mean
 from isoflop.lakehouse.models.counts import COUNTS, SHAPE_OUTPUTS
 from isoflop.workers.budget import Budget
 from isoflop.workers.expansion import SweepPlan, expand
-from isoflop.workers.families import FAMILIES, Experiment, known_families
+from isoflop.workers.families import FAMILIES, Experiment, GradientFamily, known_families
 from isoflop.workers.grid_rows import settings_in
 from isoflop.workers.resources import Resources
+from isoflop.workers.saving import Saving
 from isoflop.workers.stop_rules import StopWhen
 from isoflop.workers.sweep_file import Document, Keys, override, read_documents
 from isoflop.workers.sweep_keys import SweepKeys, parse_keys
@@ -75,9 +78,18 @@ class Sweep:
         return self.keys.max_concurrent
 
     @property
+    def is_timed_alone(self) -> bool:
+        """Whether a run has its machine, or its GPUs, to itself."""
+        return self.keys.timing == "exclusive"
+
+    @property
     def stop_when(self) -> StopWhen | None:
         """When a run is ended before its last step; None for never."""
         return self.keys.rules()
+
+    def saving(self, weights: Path) -> Saving:
+        """Return when runs write checkpoints, and what of them is kept in the folder `weights`."""
+        return self.keys.saving(weights)
 
     @property
     def budget(self) -> Budget | None:
@@ -162,7 +174,22 @@ def _checked(document: Document) -> Sweep:
         hint = did_you_mean(keys.family, families, f"families: {', '.join(sorted(families))}")
         raise document.error(("family",), f"there is no family '{keys.family}'", hint)
     _refuse_clashes(document, keys, family)
+    _refuse_checkpoints(document, keys, family)
     return Sweep(keys.name, family, document, keys)
+
+
+def _refuse_checkpoints(document: Document, keys: SweepKeys, family: type[Experiment]) -> None:
+    """Refuse what a family does not save: a script its own state, a solvable family weights."""
+    if keys.checkpoint is None:
+        return
+    if family.open_settings:
+        raise document.error(
+            ("checkpoint",), f"a run of '{family.name}' writes checkpoints of its own", "into its folder, {output}"
+        )
+    if keys.checkpoint.keep_final and not issubclass(family, GradientFamily):
+        raise document.error(
+            ("checkpoint", "keep_final"), f"a run of '{family.name}' has no weights to keep", "take keep_final out"
+        )
 
 
 def _refuse_clashes(document: Document, keys: SweepKeys, family: type[Experiment]) -> None:

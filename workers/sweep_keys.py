@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
+from pathlib import Path
 from types import NoneType
 from typing import Annotated, Any, Literal, get_args
 
@@ -11,8 +13,9 @@ from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Fie
 from isoflop.lakehouse.errors import FileError, did_you_mean
 from isoflop.lakehouse.runs.records import LARGEST_WHOLE
 from isoflop.workers.budget import Budget
-from isoflop.workers.resources import seconds_of
+from isoflop.workers.resources import bytes_of, seconds_of
 from isoflop.workers.sampling import MOST_SAMPLES, sampled
+from isoflop.workers.saving import USUAL_SECONDS, Saving
 from isoflop.workers.stop_rules import Halving, StopWhen
 from isoflop.workers.sweep_file import Document, Keys
 
@@ -85,6 +88,31 @@ class BudgetKeys(_Section):
     dollars: Annotated[float, Field(gt=0, allow_inf_nan=False)] | None = None
 
 
+def _as_interval(value: object) -> object:
+    """Return a number of steps, or a duration in seconds."""
+    steps = re.fullmatch(r"\s*(\d+)\s*steps?\s*", value) if isinstance(value, str) else None
+    if steps is None:
+        return seconds_of(value)
+    if int(steps.group(1)) < 1:
+        raise ValueError("expected at least 1 step")
+    return int(steps.group(1))
+
+
+def _as_bytes(value: object) -> object:
+    size = bytes_of(value) if isinstance(value, str) else None
+    if not size:
+        raise ValueError("expected an amount of memory with a unit, for example 2 GiB or 500 MB")
+    return size
+
+
+class CheckpointKeys(_Section):
+    """How often a run saves what it needs to go on, how large that may be, and whether its weights are kept."""
+
+    every: Annotated[int | float, BeforeValidator(_as_interval)] = USUAL_SECONDS
+    at_most: Annotated[int, BeforeValidator(_as_bytes)] | None = None
+    keep_final: bool = False
+
+
 class HalvingKeys(_Section):
     """Asynchronous successive halving."""
 
@@ -129,13 +157,26 @@ class SweepKeys(_Section):
     timeout: Annotated[float, BeforeValidator(seconds_of)] | None = None
     on_failure: Literal["continue", "stop"] = "continue"
     max_concurrent: Annotated[int, Field(ge=1)] | None = None
+    timing: Literal["shared", "exclusive"] = "shared"
     budget: BudgetKeys | None = None
     stop_when: StopKeys | None = None
+    checkpoint: CheckpointKeys | None = None
     price: Annotated[float, Field(gt=0, allow_inf_nan=False)] | None = None
 
     def limits(self) -> Budget | None:
         """Return what all runs may take together; None for no limit."""
         return None if self.budget is None else Budget(**self.budget.model_dump(), price=self.price)
+
+    def saving(self, weights: Path) -> Saving:
+        """Return when runs write checkpoints, and the folder of their final weights where these are kept."""
+        keys = self.checkpoint or CheckpointKeys()
+        is_steps = isinstance(keys.every, int)
+        return Saving(
+            seconds=USUAL_SECONDS if is_steps else keys.every,
+            steps=int(keys.every) if is_steps else None,
+            most_bytes=keys.at_most,
+            weights_folder=weights if keys.keep_final else None,
+        )
 
     def rules(self) -> StopWhen | None:
         """Return when a run is ended before its last step; None for never."""

@@ -8,7 +8,9 @@ Rules, because a number without its clock means nothing:
   time by any factor while the work stays the same; so does the process's own writing to the store.
 - CPU, several threads: wall time, since the CPU time of a team does not say how long it took.
 
-Wall time is kept beside it in both CPU cases. `step_seconds` of a run is the median step.
+Wall time is kept beside it in both CPU cases. `step_seconds` of a run is the median step, `step_seconds_min` the
+fastest one, which neighbors have slowed down least. `contention` is the share of the wall time of all steps in which
+the training thread had no processor; only the CPU time of one thread says it.
 """
 
 from __future__ import annotations
@@ -17,7 +19,7 @@ import time
 from abc import ABC, abstractmethod
 from array import array
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from itertools import pairwise
 from typing import TYPE_CHECKING
 
@@ -32,6 +34,7 @@ class PhaseSummary:
     """Durations of one phase over the steps [s]."""
 
     count: int
+    lowest: float
     p10: float
     p50: float
     p90: float
@@ -50,7 +53,18 @@ def summarize(durations: Sequence[float]) -> PhaseSummary:
 
     values = np.asarray(durations, np.float64)
     low, middle, high = (float(value) for value in np.percentile(values, (10, 50, 90)))
-    return PhaseSummary(len(values), low, middle, high, float(values.sum()))
+    return PhaseSummary(len(values), float(values.min()), low, middle, high, float(values.sum()))
+
+
+def without_processor(cpu_seconds: float, wall_seconds: float) -> float | None:
+    """Return the share of wall time in which a thread that always had work did not compute [1].
+
+    Example
+    -------
+    >>> without_processor(3.0, 4.0)
+    0.25
+    """
+    return max(0.0, 1 - cpu_seconds / wall_seconds) if wall_seconds else None
 
 
 class StepClock(ABC):
@@ -92,9 +106,11 @@ class StepClock(ABC):
         """Write a summary of every phase to the run's spool."""
         for phase, durations in self.phases.items():
             summary = summarize(durations)
-            spool.timing(
-                phase, count=summary.count, p10=summary.p10, p50=summary.p50, p90=summary.p90, total=summary.total
-            )
+            spool.timing(phase, **asdict(summary))
+
+    def contention(self) -> float | None:
+        """Return the share of the steps' wall time without a processor [1], None where the clock cannot say."""
+        return None
 
 
 class HostClock(StepClock):
@@ -103,6 +119,7 @@ class HostClock(StepClock):
     def __init__(self, *, is_cpu_time: bool) -> None:
         super().__init__()
         self._now = time.thread_time if is_cpu_time else time.perf_counter
+        self._is_cpu_time = is_cpu_time
         self._laps: dict[str, float] = {}
         self._unread: list[float] = []
         self._began = self._last = self._wall = 0.0
@@ -132,6 +149,12 @@ class HostClock(StepClock):
         """Return the steps since the last read."""
         unread, self._unread = self._unread, []
         return unread
+
+    def contention(self) -> float | None:
+        """Return what wall time has beyond the CPU time of one thread, as a share of it."""
+        return (
+            without_processor(sum(self.phases.get("step", ())), sum(self.wall_seconds)) if self._is_cpu_time else None
+        )
 
 
 class DeviceClock(StepClock):

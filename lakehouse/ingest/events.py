@@ -21,14 +21,15 @@ ATTEMPT_FIELDS = {
     "status": "VARCHAR", "reason": "VARCHAR", "host": "VARCHAR", "device": "VARCHAR", "hardware": "VARCHAR",
     "code_version": "VARCHAR", "started_at": "TIMESTAMP", "finished_at": "TIMESTAMP", "resumed_step": "BIGINT",
     "loss": "DOUBLE", "validation_loss": "DOUBLE", "irreducible_loss": "DOUBLE", "corpus_hash": "VARCHAR",
-    "step_seconds": "DOUBLE", "train_seconds": "DOUBLE", "compile_seconds": "DOUBLE", "peak_memory_bytes": "DOUBLE",
+    "step_seconds": "DOUBLE", "step_seconds_min": "DOUBLE", "contention": "DOUBLE", "host_load": "DOUBLE",
+    "train_seconds": "DOUBLE", "compile_seconds": "DOUBLE", "peak_memory_bytes": "DOUBLE",
     "error": "VARCHAR", "traceback": "VARCHAR",
 }  # fmt: skip
 RUN_FIELDS = {
     "params": "DOUBLE", "params_non_embedding": "DOUBLE", "tokens": "DOUBLE", "steps": "BIGINT", "flops": "DOUBLE",
-    "memcpy_bytes": "DOUBLE",
+    "memcpy_bytes": "DOUBLE", "unique_tokens": "DOUBLE", "epochs": "DOUBLE",
 }  # fmt: skip
-QUANTILES = ("p10", "p50", "p90", "total")
+QUANTILES = ("p10", "p50", "p90", "total", "lowest")
 LONGEST_SHOWN = 1000  # characters of an event that makes no sense in the line about it
 KEY = {"run_id": "VARCHAR", "attempt": "INTEGER"}
 LOG_COLUMNS = {**KEY, "logged_at": "TIMESTAMP", "level": "VARCHAR", "message": "VARCHAR"}

@@ -221,9 +221,9 @@ class Spool:
         """Say after which step the attempt goes on."""
         self._event("resumed", resumed_step=step)
 
-    def timing(self, phase: str, *, count: int, p10: float, p50: float, p90: float, total: float) -> None:
-        """Record a timed phase of the run [s]."""
-        self._event("timing", phase=phase, count=count, p10=p10, p50=p50, p90=p90, total=total)
+    def timing(self, phase: str, *, count: int, **seconds: float) -> None:
+        """Record a timed phase of the run: how often it came, and p10, p50, p90, total and lowest of its times [s]."""
+        self._event("timing", phase=phase, count=count, **seconds)
 
     def ended(self, status: str, reason: str | None = None, **fields: object) -> None:
         """Say how the attempt ended; `fields` are columns of `attempts`, anything else goes to its `results`."""

@@ -1,5 +1,6 @@
 """Looking after a lake: what it holds, whether it is whole, and making it smaller, older or another one."""
 
+from isoflop.lakehouse.maintenance.checkpoints import remove_checkpoints
 from isoflop.lakehouse.maintenance.checks import describe, find_problems
 from isoflop.lakehouse.maintenance.copying import Copied, copy_lake
 from isoflop.lakehouse.maintenance.labels import note_runs, tag_runs
@@ -15,6 +16,7 @@ __all__ = [
     "drop_old_attempts",
     "find_problems",
     "note_runs",
+    "remove_checkpoints",
     "tag_runs",
     "thin_curves",
 ]

@@ -20,6 +20,14 @@ from dataclasses import dataclass, field
 
 from isoflop.lakehouse.models.layer_costs import Layer, Moved, product
 from isoflop.lakehouse.models.update_costs import optimizer_costs
+from isoflop.lakehouse.models.work import (
+    MEAN_OF_WEIGHTS,
+    UPDATES,
+    Work,
+    elementwise_beside,
+    layer_elementwise,
+    products,
+)
 
 BYTES_PER_ELEMENT = {"float64": 8, "float32": 4, "bfloat16": 2}  # of activations and matrix operands
 MASTER_BYTES = 4  # weights, gradients and optimizer state stay float32 whatever the activations are
@@ -67,6 +75,7 @@ class Counts:
     traffic : elements moved a step, by class
     memory_bytes : predicted peak of weights, gradients, optimizer state and activations
     depth : layers that work one after another, each of which costs a step time of its own
+    work : operations of a step, by class; None where they are not told apart
     """
 
     params: int | None = None
@@ -77,6 +86,7 @@ class Counts:
     traffic: Traffic = field(default_factory=Traffic)
     memory_bytes: float | None = None
     depth: int | None = None
+    work: Work | None = None
 
     def outputs(self) -> dict[str, float | None]:
         """Return the counts by the names of `SHAPE_OUTPUTS`."""
@@ -147,6 +157,7 @@ def transformer_counts(
     has_qk_norm: bool = False,
     has_logit_cap: bool = False,
     positions: str = "rotary",
+    norm: str = "layer",
     tied: bool = False,
     micro_batches: int = 1,
     attention: str = "fused",
@@ -168,6 +179,7 @@ def transformer_counts(
     is_gated : whether the feed-forward is gated, with a matrix more
     has_qk_norm, has_logit_cap : whether queries and keys are normalized, and logits kept below a cap
     positions : 'rotary', 'learned' (a table of s*d more weights) or 'none'
+    norm : 'layer' or 'rms'
     tied : whether the head is the embedding table
     micro_batches : m; a step is m forward and backward passes of b/m sequences and one update
     attention : 'fused' never writes the s x s scores, 'plain' writes and reads them
@@ -226,20 +238,30 @@ def transformer_counts(
     moved += MASTER_BYTES * (head_rest + traffic.optimizer)
     if size < MASTER_BYTES:  # each pass reads every float32 matrix once and writes it small
         moved += micro_batches * (MASTER_BYTES + size) * (depth * layer.params + vocabulary * width)
-    flops = 3 * depth * layer.forward_flops(tokens, batch_size, sequence_length) + 6 * tokens * vocabulary * width
-    if checkpointing:
-        flops += depth * layer.again_flops(tokens, batch_size, sequence_length)
+    gemm, attended = products(layer, tokens, batch_size, sequence_length, is_again=checkpointing)
+    elementwise = depth * layer_elementwise(layer, tokens, scores, norm=norm, is_again=checkpointing)
+    elementwise += elementwise_beside(
+        tokens, width, vocabulary, norm=norm, has_logit_cap=has_logit_cap, has_places=positions == "learned"
+    )
+    work = Work(
+        gemm=depth * gemm,
+        attention=depth * attended,
+        head=6 * tokens * vocabulary * width,
+        elementwise=elementwise,
+        optimizer=UPDATES[optimizer] * params + (MEAN_OF_WEIGHTS * params if has_ema else 0) + update.flops,
+    )
     kept = activation_bytes(layer, depth, batch_size // micro_batches, sequence_length, size, is_again=checkpointing)
     head = MASTER_BYTES * (tokens // micro_batches) * (2 * width + (4 if has_logit_cap else 3) * vocabulary)
     return Counts(
         params=params,
         params_non_embedding=depth * layer.params,
-        flops_per_step=flops + update.flops,
+        flops_per_step=work.gemm + work.attention + work.head + update.flops,
         memcpy_bytes_per_step=moved,
         tokens_per_step=tokens,
         traffic=traffic,
         memory_bytes=MASTER_BYTES * update.kept + kept + head,
         depth=depth,
+        work=work,
     )
 
 

@@ -90,10 +90,6 @@ class Layer:
         """Return the operations of a forward pass: 2*n a weight, and 4*k for each pair of each head."""
         return 2 * tokens * self.params + 4 * sequences * self.pairs(sequence_length) * self.attended
 
-    def again_flops(self, tokens: int, sequences: int, sequence_length: int) -> int:
-        """Return the operations of computing activations again: all of a forward pass but its last product."""
-        return self.forward_flops(tokens, sequences, sequence_length) - 2 * tokens * self.hidden * self.width
-
     def again_moved(self, tokens: int, scores: int, micro_batches: int) -> Moved:
         """Return what computing activations again moves: a forward pass without its last product and residual."""
         forward = self.forward_moved(tokens, scores, micro_batches)

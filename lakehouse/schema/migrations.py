@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -151,8 +151,21 @@ def migrate(
             con.execute(NOTE, [number, path.stem, code_version()])
         if 0 < version < 4:
             con.execute(recomputed(TURNED, WAS_HIGHEST))
+        if 0 < version < 7:
+            _widen(con, ("unique_tokens", "epochs"))
         create_views(con)
     return True
+
+
+def _widen(con: duckdb.DuckDBPyConnection, names: Sequence[str]) -> None:
+    """Let columns of runs hold fractions that came as whole numbers, inside the caller's transaction."""
+    rows = con.execute(
+        "SELECT column_name FROM duckdb_columns() WHERE database_name = current_database() AND schema_name = 'store' "
+        "AND table_name = 'runs' AND data_type = 'BIGINT' AND column_name IN (SELECT unnest(?))",
+        [list(names)],
+    ).fetchall()
+    for (name,) in rows:
+        con.execute(f"ALTER TABLE store.runs ALTER COLUMN {name} TYPE DOUBLE")
 
 
 def backup_schema(version: int) -> str:

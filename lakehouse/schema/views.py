@@ -15,7 +15,8 @@ LEADING = ("run_id", "name", "family", "source", "seed", "tags", "config")
 HIDDEN = ("created_at",)
 ATTEMPT_COLUMNS = (
     "attempt", "reason", "host", "device", "started_at", "heartbeat_at", "finished_at", "validation_loss",
-    "irreducible_loss", "corpus_hash", "step_seconds", "train_seconds", "compile_seconds", "peak_memory_bytes",
+    "irreducible_loss", "corpus_hash", "step_seconds", "step_seconds_min", "contention", "host_load", "train_seconds",
+    "compile_seconds", "peak_memory_bytes",
     "hardware", "results", "error", "code_version",
 )  # fmt: skip
 # A config key with one of these names stays in `config` only: the view has the name already.
@@ -121,7 +122,7 @@ SELECT run_id, step, metric, value, seconds, attempt AS point_attempt FROM ({RES
 
 METRICS = f"""CREATE OR REPLACE VIEW main.metrics AS
 SELECT run_id, attempt, metric, step, {VALUE} AS value, seconds FROM store.metrics"""
-PLAIN = ("finals", "timings", "logs", "predictions")
+PLAIN = ("finals", "timings", "logs", "predictions", "calibrations")
 VIEWS = frozenset((*PLAIN, "metrics", "metric_curves", "attempts", "laws", "forecasts", "runs", "curves", "sweeps"))
 ATTEMPTS = f"""CREATE OR REPLACE VIEW main.attempts AS
 SELECT * EXCLUDE (token) REPLACE ({STATUS} AS status) FROM store.attempts"""

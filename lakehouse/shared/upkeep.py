@@ -26,7 +26,7 @@ KEEP_SECONDS = 3600  # a reader sees the lake as it was when it asked for at lea
 SORTED = {"metrics": POINT_ORDER, "finals": "run_id, attempt, metric", "predictions": "run_id, theory, metric, step"}
 TABLES = (  # never `lease`, on which commits meet
     "metrics", "finals", "attempts", "batches", "runs", "logs", "timings", "sweeps", "sweep_runs", "laws", "forecasts",
-    "metric_directions", "predictions",
+    "metric_directions", "predictions", "calibrations",
 )  # fmt: skip
 FORGET_WRITES = (
     "DELETE FROM store.batches WHERE run_id IS NULL "

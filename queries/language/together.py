@@ -14,7 +14,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from isoflop.lakehouse.errors import StatementError
+from isoflop.lakehouse.models.contended import CONTENDED, CROWDED, said_of_contention
 from isoflop.lakehouse.models.one_rate import STANDARD, said_of_one_rate
+from isoflop.lakehouse.models.repeats import FEW_EPOCHS
+from isoflop.lakehouse.models.work import WORK_COLUMNS
 from isoflop.lakehouse.schema.views import ATTEMPT_COLUMNS
 from isoflop.lakehouse.units import UNITS
 from isoflop.queries.fitting.note import Note
@@ -34,7 +37,7 @@ SHOWN = 4  # values of a column that a note names
 # Who a run is, when and where it was trained, and what came out: none of it is a setting that a law could use.
 NO_SETTING = frozenset(
     (*ATTEMPT_COLUMNS, "run_id", "name", "source", "config", "tags", "sweep_id", "status", "submitted_at", "last_step",
-     "attempt", "point_attempt", "seconds", "id", "run", "memcpy_bytes", "params_non_embedding", "loss")
+     "attempt", "point_attempt", "seconds", "id", "run", "memcpy_bytes", "params_non_embedding", "loss", *WORK_COLUMNS)
 )  # fmt: skip
 SEED = "seed"
 # Settings whose every value may be another one, as rates that are tried around a size's best: not measured, but chosen.
@@ -95,7 +98,10 @@ def look_together(
     repeats = []
     if _has_repeats(inputs):
         repeats = _repeats(question, bound, source, known, named, usable, any_sign=any_sign, is_clustered=is_clustered)
-    return Together((*notes, *_one_rate(question, bound, source, known, named, usable), *repeats), unit)
+    notes += _one_rate(question, bound, source, known, named, usable)
+    notes += _contended(question, bound, source, known, named, usable)
+    notes += _repeated_data(question, bound, source, known, named, usable)
+    return Together((*notes, *repeats), unit)
 
 
 def _named(question: Question, bound: Bound, source: Source, extra: Mapping[str, Column]) -> set[str]:
@@ -214,6 +220,60 @@ def _one_rate(
     except (StatementError, TypeError):  # a name that two joined tables have, or a column of text
         return []
     return [Note("one_rate", text) for text in said if text is not None]
+
+
+# Times of machines that were shared
+
+NEIGHBORS = ("contention", "host_load")  # columns of runs that say what else their machine did
+
+
+def _contended(
+    question: Question, bound: Bound, source: Source, known: SourceColumns, named: set[str], usable: list[Piece]
+) -> list[Note]:
+    """Return a note where a law of step times has rows of runs alone and of others."""
+    if _target(bound) != "step_seconds" or named & {*NEIGHBORS} or not all(name in known for name in NEIGHBORS):
+        return []
+    contended = f"coalesce(contention >= {CONTENDED}, false)"
+    try:
+        table = question.run(
+            f"SELECT count(*) AS n, count(*) FILTER ({contended}) AS contended, "
+            f"count(*) FILTER (NOT {contended} AND host_load >= {CROWDED}) AS crowded FROM ", *usable,
+            place=source.relation,
+        )  # fmt: skip
+    except StatementError:  # a name that two joined tables have, or a column of text
+        return []
+    (row,) = table.to_pylist()
+    said = said_of_contention(row["n"], row["contended"], row["crowded"])
+    return [] if said is None else [Note("contended_times", said)]
+
+
+# Data that were seen again
+
+EPOCHS, UNIQUE = "epochs", "unique_tokens"
+
+
+def _repeated_data(
+    question: Question, bound: Bound, source: Source, known: SourceColumns, named: set[str], usable: list[Piece]
+) -> list[Note]:
+    """Return a note where a law that knows no epochs has rows of many epochs among others."""
+    if not _is_loss(bound) or named & {EPOCHS, UNIQUE} or not (EPOCHS in known and known.is_plain(EPOCHS)):
+        return []
+    try:
+        table = question.run(
+            f"SELECT count(*) AS n, count(*) FILTER ({EPOCHS} > {FEW_EPOCHS}) AS many, max({EPOCHS}) AS most FROM ",
+            *usable, place=source.relation,
+        )  # fmt: skip
+    except StatementError:  # a name that two joined tables have, or a column of text
+        return []
+    (row,) = table.to_pylist()
+    if not 0 < row["many"] < row["n"]:
+        return []
+    message = (
+        f"{row['many']} of {row['n']} rows have seen their data more than {FEW_EPOCHS:g} times, up to "
+        f"{row['most']:.3g}; repeated tokens are worth less than new ones, for which this law takes them: WHERE "
+        f"{EPOCHS} <= {FEW_EPOCHS:g}, or data_constrained(params, {UNIQUE}, {EPOCHS})"
+    )
+    return [Note("repeated_data", message)]
 
 
 # Rows with the same inputs

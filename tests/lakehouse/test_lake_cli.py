@@ -44,6 +44,11 @@ def test_the_round_of_looking_after_a_lake(lake_path: Path, tmp_path: Path) -> N
     assert "removed 1 run with 100 points" in typed("gc", "--where", "list_contains(tags, 'small')", "--yes").stderr
     assert "removed 0 points" in typed("gc", "--old-attempts").stderr
     assert "of 2 runs" in typed("gc", "--thin", 10).stderr
+    saved = lake_path.with_name(f"{lake_path.name}.checkpoints")
+    saved.mkdir()
+    (saved / "somerun.pt").write_bytes(b"x" * 10)
+    assert "would remove 1 checkpoint of 1 run, 10 B" in typed("gc", "--checkpoints", "--dry-run").stderr
+    assert "removed 1 checkpoint of 1 run, 10 B" in typed("gc", "--checkpoints").stderr and not list(saved.iterdir())
     assert "before" in typed("compact").stderr
     assert typed("snapshot", tmp_path / "copy.duckdb").exit_code == 0
     assert "tables" in typed("copy", lake_path, tmp_path / "other.duckdb").stderr

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import os
 import signal
 import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -133,6 +135,16 @@ def test_only_runs_that_are_missing_are_trained(
     assert {row["attempt"] for row in attempts_of(lakehouse)} == {1}
 
 
+def test_exclusive_runs_train_one_after_another_on_one_machine(
+    lakehouse: Lakehouse, sweep_of: Callable[..., Sweep], ray_session: RaySession
+) -> None:
+    state = run_sweep(lakehouse, sweep_of(FEATURES, "timing=exclusive", "seeds=2"), session=ray_session)
+    assert state.finished == 4
+    attempts = lakehouse.query("SELECT started_at, finished_at, results FROM attempts ORDER BY started_at").to_pylist()
+    assert all(json.loads(attempt["results"])["packed_runs"] == 1 for attempt in attempts)
+    assert all(earlier["finished_at"] <= later["started_at"] for earlier, later in pairwise(attempts))
+
+
 def test_a_diverged_run_is_a_result(
     lakehouse: Lakehouse, sweep_of: Callable[..., Sweep], ray_session: RaySession
 ) -> None:
@@ -160,6 +172,25 @@ def test_a_killed_worker_is_tried_again(
         "SELECT count(*) AS n, count(DISTINCT step) AS steps, max(step) AS last FROM curves"
     ).to_pylist()
     assert points == [{"n": 4000, "steps": 4000, "last": 4000}]
+
+
+def test_a_worker_that_is_to_go_saves_its_run_which_goes_on(
+    lakehouse: Lakehouse, sweep_of: Callable[..., Sweep], ray_session: RaySession
+) -> None:
+    def terminate() -> None:
+        [pid] = processes_training("small")
+        deadline = time.monotonic() + 60
+        while not lakehouse.query("SELECT 1 FROM curves LIMIT 1").num_rows and time.monotonic() < deadline:
+            lakehouse.drain()
+            time.sleep(0.1)
+        os.kill(pid, signal.SIGTERM)
+
+    watch = OnceTraining(terminate)
+    state = run_sweep(lakehouse, sweep_of(TRANSFORMER, "grid.steps=6000"), session=ray_session, watch=watch)
+    assert (state.finished, state.retried) == (1, 1)
+    first, second = attempts_of(lakehouse)
+    assert (first["status"], first["reason"]) == ("failed", "preempted")
+    assert second["status"] == "finished" and int(second["resumed_step"] or 0) > 0  # type: ignore[call-overload]
 
 
 def test_a_run_over_its_time_limit_goes_on_from_its_checkpoint(

@@ -6,9 +6,11 @@ from pathlib import Path
 
 import pytest
 
+from isoflop.lakehouse.errors import RunFailed
 from isoflop.workers.cluster.board import Board
 from isoflop.workers.cluster.capacity import Capacity, Node
 from isoflop.workers.cluster.packs import MAX_PACK, Job, PackQueue, packed, retried
+from isoflop.workers.cluster.placement import Held, Placement
 from isoflop.workers.resources import Resources
 from isoflop.workers.sweep import load_sweep
 
@@ -113,3 +115,26 @@ def test_the_board_counts_every_run_once(jobs: list[Job]) -> None:
     assert [event.level for event in state.events] == ["info", "info", "error", "warning"]
     assert "ValueError: no" in state.events[2].message and "more" not in state.events[2].message
     assert state.remaining_seconds is not None
+
+
+def test_exclusive_runs_get_a_machine_each_and_all_its_processors() -> None:
+    nodes = [Node("1" * 56, "a", {"CPU": 2.0}), Node("2" * 56, "b", {"CPU": 8.0})]
+    capacity, need, placement = Capacity(nodes), Resources(cpus=1), Placement(is_exclusive=True)
+    first = placement.machine(capacity, need, [])
+    assert first == nodes[0] and placement.options(need, first)["num_cpus"] == 2.0
+    second = placement.machine(capacity, need, [Held(need, nodes[0].node_id)])
+    assert second == nodes[1] and placement.options(need, second)["num_cpus"] == 8.0
+    both = [Held(need, nodes[0].node_id), Held(need, nodes[1].node_id)]
+    assert not placement.has_room(capacity, need, both) and not placement.may_wait(2, 10)
+    assert Placement().has_room(capacity, need, both) and Placement().machine(capacity, need, []) is None
+    assert placement.machine(capacity, Resources(cpus=4), []) == nodes[1]
+
+
+def test_exclusive_runs_on_gpus_have_whole_ones() -> None:
+    capacity, placement = Capacity([Node("one", "a", {"CPU": 8.0, "GPU": 2.0})]), Placement(is_exclusive=True)
+    on_one = Resources(cpus=1, gpus=1)
+    assert placement.machine(capacity, on_one, []) is None
+    assert placement.has_room(capacity, on_one, [Held(on_one)])
+    assert not placement.has_room(capacity, on_one, [Held(on_one)] * 2)
+    with pytest.raises(RunFailed, match=r"a run asks for 0.5 GPUs, and timing: exclusive gives it none to share"):
+        placement.has_room(capacity, Resources(cpus=1, gpus=0.5), [])

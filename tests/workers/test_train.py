@@ -14,10 +14,11 @@ import torch
 from isoflop.lakehouse import Lakehouse, Spool
 from isoflop.lakehouse.errors import UsageError
 from isoflop.workers import Family, Outcome, Plrf, TrainOptions, Transformer, train, train_packed
-from isoflop.workers.checkpoint import load_arrays, load_tensors, replacing, save_arrays, save_tensors
+from isoflop.workers.checkpoint import BrokenCheckpoint, load_arrays, load_tensors, replacing, save_arrays, save_tensors
 from isoflop.workers.curve import LossCurve, log_interval
 from isoflop.workers.devices import Cpu
 from isoflop.workers.gradient_training import Trainer
+from isoflop.workers.saving import Saving
 from isoflop.workers.timing import HostClock
 
 OPTIONS = TrainOptions(device="cpu", threads=1)
@@ -147,7 +148,7 @@ def test_an_interrupted_run_continues_to_the_same_bits(lake: Lakehouse, tmp_path
 
 def test_checkpoints_are_made_as_training_goes_and_cost_no_bits(lake: Lakehouse, tmp_path: Path) -> None:
     plain = trained(lake, small())
-    saved = trained(lake, small(), checkpoint_folder=tmp_path / "checkpoints", checkpoint_seconds=0)
+    saved = trained(lake, small(), checkpoint_folder=tmp_path / "checkpoints", saving=Saving(seconds=0))
     assert saved.loss == plain.loss
     timed = lake.query("SELECT count FROM timings WHERE phase = 'checkpoint' AND attempt = 2").to_pylist()
     assert timed == [{"count": 30}]
@@ -319,7 +320,8 @@ def test_checkpoints_give_back_what_was_saved(tmp_path: Path) -> None:
     assert arrays is not None and arrays["step"] == 5 and arrays["m"].tolist() == [0, 1]
     assert load_tensors(tmp_path / "none") is None and load_arrays(tmp_path / "none") is None
     (tmp_path / "b.npz").write_bytes(b"torn")
-    assert load_arrays(tmp_path / "b.npz") is None
+    with pytest.raises(BrokenCheckpoint, match="has no checksum"):
+        load_arrays(tmp_path / "b.npz")
 
 
 def test_runs_that_do_not_belong_together_are_refused(tmp_path: Path) -> None:

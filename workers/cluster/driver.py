@@ -20,10 +20,11 @@ from isoflop.workers.cluster.allowance import Allowance
 from isoflop.workers.cluster.board import Board
 from isoflop.workers.cluster.capacity import Capacity
 from isoflop.workers.cluster.deaths import DRIVER_LEFT, OUT_OF_TIME, Death, death_of
-from isoflop.workers.cluster.folders import checkpoint_folder, forget_checkpoints, output_folder
+from isoflop.workers.cluster.folders import checkpoint_folder, forget_checkpoints, output_folder, weights_folder
 from isoflop.workers.cluster.halving import Halver, halver_of
 from isoflop.workers.cluster.interrupt import Interrupt
-from isoflop.workers.cluster.packs import Job, Pack, PackQueue, alone, packed, retried
+from isoflop.workers.cluster.packs import Job, Pack, PackQueue, alone, jobs_of, packed, retried
+from isoflop.workers.cluster.placement import Held, Placement
 from isoflop.workers.cluster.preflight import check_memory
 from isoflop.workers.cluster.session import RaySession
 from isoflop.workers.cluster.state import SweepState
@@ -33,7 +34,7 @@ from isoflop.workers.resources import Resources
 
 if TYPE_CHECKING:
     from isoflop.lakehouse.lake import Lakehouse
-    from isoflop.workers.sweep import Sweep, SweepPlan
+    from isoflop.workers.sweep import Sweep
 
 TICK_SECONDS = 0.25  # between pictures for the watcher
 LOOK_SECONDS = 1.0  # between looks into the lake and at the cluster's size
@@ -82,7 +83,7 @@ def run_sweep(
     refuse_second_driver(lake, sweep.name, run_ids)
     sweep_id = lake.record_sweep(name=sweep.name, spec=sweep.text, runs=plan.records)
     done = ledger.done_runs(lake, run_ids)
-    jobs = _jobs(plan, done)
+    jobs = jobs_of(plan, done)
     if only_failed:
         failed = ledger.failed_runs(lake, run_ids)
         jobs = [job for job in jobs if job.run_id in failed]
@@ -117,20 +118,13 @@ def run_sweep(
     return state
 
 
-def _jobs(plan: SweepPlan, done: set[str]) -> list[Job]:
-    return [
-        Job(family, record, resources)
-        for family, record, resources in zip(plan.runs, plan.records, plan.resources, strict=True)
-        if record.run_id not in done
-    ]
-
-
 @dataclass
 class _Flight:
     """A pack that is with Ray, and the attempt of each of its runs."""
 
     pack: Pack
     attempts: dict[str, int]
+    held: Held
     is_out_of_time: bool = False
     why_early: str | None = None  # it is asked to end before its last step
 
@@ -162,7 +156,7 @@ class _Driver:
         self._train = ray.remote(task.train_pack)
         self._is_done, self._ticket = task.is_done, task.Ticket
         self._home = session.home()
-        self._capacity = Capacity()
+        self._capacity, self._placement = Capacity(), Placement(sweep.is_timed_alone)
         self._inbox: Any = None
         self._queue = PackQueue(())
         self._flights: dict[Any, _Flight] = {}
@@ -180,7 +174,8 @@ class _Driver:
                     for said in check_memory(jobs, self._capacity, self._sweep.max_concurrent, force=self._force):
                         self._board.say(said, "warning")
                 together = packed(jobs, self._capacity.slots, self._sweep.max_concurrent)
-                self._queue.put(together if self._sweep.stop_when is None else alone(jobs))
+                is_apart = self._sweep.stop_when is not None or self._sweep.is_timed_alone
+                self._queue.put(alone(jobs) if is_apart else together)
                 while self._queue or self._flights:
                     is_asked = interrupt.is_asked or driven.is_asked_to_stop()
                     if is_asked and not self._board.is_interrupted:
@@ -229,10 +224,12 @@ class _Driver:
         slots = self._capacity.slots(need)
         if slots == 0:
             self._too_large(need)
-        if self._capacity.has_room(need, (flight.pack.resources for flight in self._flights.values())):
+        if self._placement.has_room(self._capacity, need, self._held()):
             return True
-        # A cluster that grows by itself grows when tasks wait: half as many again as it holds may.
-        return not self._session.is_embedded and len(self._flights) < 1.5 * max(1, slots)
+        return not self._session.is_embedded and self._placement.may_wait(len(self._flights), slots)
+
+    def _held(self) -> list[Held]:
+        return [flight.held for flight in self._flights.values()]
 
     def _too_large(self, need: Resources) -> None:
         """Refuse a run that fits no machine, or wait for a larger machine of a cluster that may grow."""
@@ -257,15 +254,15 @@ class _Driver:
             cpus=need.cpus,
             gpus=need.gpus or 0.0,
             timeout_seconds=self._sweep.timeout_seconds,
+            saving=self._sweep.saving(weights_folder(self._lake)),
             diverged=None if self._sweep.stop_when is None else self._sweep.stop_when.diverged,
         )
-        memory = {"memory": need.memory} if need.memory else {}
-        task = self._train.options(
-            name=pack.jobs[0].label, num_cpus=need.cpus, num_gpus=need.gpus or 0.0, max_retries=0, **memory
-        )
+        machine = self._placement.machine(self._capacity, need, self._held())
+        asked = self._placement.options(need, machine)
+        task = self._train.options(name=pack.jobs[0].label, max_retries=0, **asked)
         families = [job.family for job in pack.jobs]
         reference = task.remote(families, [attempts[job.run_id] for job in pack.jobs], ticket)
-        self._flights[reference] = _Flight(pack, attempts)
+        self._flights[reference] = _Flight(pack, attempts, Held(need, machine.node_id if machine else None))
         for job in pack.jobs:
             self._board.begun(job, attempts[job.run_id])
 

@@ -14,6 +14,11 @@ def checkpoint_folder(lake: Lakehouse) -> Path:
     return lake.path.with_name(lake.path.name + ".checkpoints")
 
 
+def weights_folder(lake: Lakehouse) -> Path:
+    """Return the folder beside the lake that keeps the final weights of runs, a file for each."""
+    return lake.path.with_name(lake.path.name + ".weights")
+
+
 def output_folder(lake: Lakehouse) -> Path:
     """Return the folder beside the lake that holds what commands write, a folder for each run."""
     return lake.path.with_name(lake.path.name + ".outputs")

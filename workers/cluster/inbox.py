@@ -8,7 +8,9 @@ a name that no reader matches, fsynced, renamed. Handing the same file over twic
 from __future__ import annotations
 
 import re
+import threading
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -56,8 +58,16 @@ def delivery(inbox: Any, home: str) -> Deliver | None:
     if inbox is None or ray.get_runtime_context().get_node_id() == home:
         return None
 
-    def deliver(name: str, content: bytes) -> None:
-        # No time limit: after one, it is not known whether the file arrived. Only the spool's thread waits.
+    def hand_over(name: str, content: bytes) -> None:
+        # No time limit: after one, it is not known whether the file arrived.
         ray.get(inbox.put.remote(name, content))
+
+    def deliver(name: str, content: bytes) -> None:
+        if threading.current_thread() is not threading.main_thread():
+            hand_over(name, content)
+            return
+        # A task whose main thread waits for Ray lends its CPUs, and the next run would train on them beside this one.
+        with ThreadPoolExecutor(max_workers=1, thread_name_prefix="deliver") as beside:
+            beside.submit(hand_over, name, content).result()
 
     return deliver

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field, replace
 
 from isoflop.lakehouse.runs.records import RunRecord
 from isoflop.workers.families import Experiment
-from isoflop.workers.sweep import Resources
+from isoflop.workers.sweep import Resources, SweepPlan
 
 MAX_PACK = 1024  # runs trained in one program; more would make one failure expensive
 CAUSES = ("crash", "out_of_memory", "preempted", "timeout")
@@ -69,6 +69,15 @@ class Pack:
         """Return the pack in two parts, so that a run that kills its process is soon alone."""
         middle = math.ceil(len(self.jobs) / 2)
         return tuple(Pack(part) for part in (self.jobs[:middle], self.jobs[middle:]) if part)
+
+
+def jobs_of(plan: SweepPlan, done: set[str]) -> list[Job]:
+    """Return the runs of a plan that have no result yet, in its order."""
+    return [
+        Job(family, record, resources)
+        for family, record, resources in zip(plan.runs, plan.records, plan.resources, strict=True)
+        if record.run_id not in done
+    ]
 
 
 def packed(jobs: Sequence[Job], slots: Callable[[Resources], int], most: int | None = None) -> list[Pack]:

@@ -18,6 +18,7 @@ from isoflop.lakehouse.ingest.spool import Spool
 from isoflop.workers.cluster.inbox import Deliver, delivery
 from isoflop.workers.cluster.ledger import EARLY
 from isoflop.workers.families import Experiment
+from isoflop.workers.saving import USUAL, Saving
 from isoflop.workers.stop_rules import CurveWatch
 from isoflop.workers.train import Outcome, TrainOptions, train_packed
 
@@ -37,6 +38,7 @@ class Ticket:
     cpus : threads the run may use
     gpus : accelerators it was given; 0 trains on the CPU
     timeout_seconds : how long a run of the pack may train [s]; None for no limit
+    saving : how often a run writes a checkpoint, and what is kept
     diverged : times its best loss at which a run is ended; its pack then holds no other
     """
 
@@ -49,19 +51,21 @@ class Ticket:
     cpus: float
     gpus: float
     timeout_seconds: float | None = None
+    saving: Saving = USUAL
     diverged: float | None = None
 
 
 class Stop:
     """Whether training should end early, and why.
 
-    Ray cancels a task by interrupting its main thread. Here that interrupt is a wish, which training
-    honours at the end of a step with a checkpoint, instead of an exception in the middle of one.
+    Ray cancels a task by interrupting its main thread, and a machine that is taken away says SIGTERM first. Here
+    both are wishes, which training honours at the end of a step with a checkpoint, instead of an exception in the
+    middle of one; after SIGTERM the run is preempted, to be tried again.
     """
 
     def __init__(self, timeout_seconds: float | None) -> None:
         self._deadline = None if timeout_seconds is None else time.monotonic() + timeout_seconds
-        self._is_asked = False
+        self._is_asked = self._is_terminated = False
         self.reason: str | None = None
         self.why: str | None = None  # what the curve says, where it is what ended the run
 
@@ -70,7 +74,7 @@ class Stop:
         if self.reason is None and self.why is not None:
             self.reason = "diverged"
         if self.reason is None and self._is_asked:
-            self.reason = "stopped"
+            self.reason = "preempted" if self._is_terminated else "stopped"
         if self.reason is None and self._deadline is not None and time.monotonic() > self._deadline:
             self.reason = "timeout"
         return self.reason is not None
@@ -78,18 +82,20 @@ class Stop:
     def ask(self, number: int, frame: FrameType | None) -> None:
         """Ask for the end; a signal handler."""
         self._is_asked = True
+        self._is_terminated = number == signal.SIGTERM
 
     @contextlib.contextmanager
     def on_interrupt(self) -> Iterator[None]:
-        """Take interrupts as wishes while the block runs."""
+        """Take interrupts and SIGTERM as wishes while the block runs."""
         if threading.current_thread() is not threading.main_thread():
             yield
             return
-        before = signal.signal(signal.SIGINT, self.ask)
+        before = {number: signal.signal(number, self.ask) for number in (signal.SIGINT, signal.SIGTERM)}
         try:
             yield
         finally:
-            signal.signal(signal.SIGINT, before)
+            for number, handler in before.items():
+                signal.signal(number, handler)
 
 
 class AttemptSpool(Spool):
@@ -134,6 +140,7 @@ def train_pack(families: Sequence[Experiment], attempts: Sequence[int], ticket: 
             device="auto" if ticket.gpus else "cpu",
             threads=max(1, round(ticket.cpus)),
             checkpoint_folder=writable(ticket.checkpoint_folder),
+            saving=_writable(ticket.saving),
             folder=ticket.folder,
             output_folder=writable(ticket.output_folder) if families[0].open_settings else None,
             stop=stop,
@@ -144,6 +151,11 @@ def train_pack(families: Sequence[Experiment], attempts: Sequence[int], ticket: 
                 for saved in writable(ticket.checkpoint_folder).glob(f"{outcome.run_id}.*"):
                     saved.unlink(missing_ok=True)
     return [replace(outcome, reason=stop.reason) if outcome.reason == "stopped" else outcome for outcome in outcomes]
+
+
+def _writable(saving: Saving) -> Saving:
+    """Return the same with a folder for weights that this machine can write."""
+    return saving if saving.weights_folder is None else replace(saving, weights_folder=writable(saving.weights_folder))
 
 
 def is_done(status: str | None, reason: str | None) -> bool:

@@ -176,7 +176,7 @@ class _CommandRun:
             if now - looked >= LOOK_SECONDS:
                 looked = now
                 self._take_files(lines, metrics)
-            if now - saved >= self.options.checkpoint_seconds:
+            if now - saved >= self.options.saving.seconds:
                 saved = now
                 self._save()
         return is_stopped

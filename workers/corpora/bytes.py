@@ -65,6 +65,14 @@ class BytesSpec(CorpusSpec):
         """Every token is a byte."""
         return 1.0
 
+    def about_tokens(self) -> float | None:
+        """Return the bytes of all files without the part that is held out."""
+        try:
+            _, files = _list_files(self.source)
+        except (OSError, RecordError):  # the machine that trains may have them
+            return None
+        return (1 - self.validation_fraction) * sum(status.st_size for _, status in files)
+
     def open(self) -> ByteCorpus:
         """Return the corpus; read once a process, and once a machine while the files stay the same.
 
@@ -87,8 +95,14 @@ class ByteCorpus(Corpus):
 
     def batches(self, *, batch_size: int, sequence_length: int, seed: int, first_step: int = 0) -> Iterator[Tokens]:
         """Yield batches of windows; see `Corpus.batches`."""
-        windows = Windows([self.train_tokens], sequence_length, f"corpus {self._label}")
-        return windows.batches(batch_size=batch_size, seed=seed, first_step=first_step)
+        return self._windows(sequence_length).batches(batch_size=batch_size, seed=seed, first_step=first_step)
+
+    def unique_tokens(self, sequence_length: int) -> int:
+        """Return the tokens of all windows."""
+        return len(self._windows(sequence_length)) * sequence_length
+
+    def _windows(self, sequence_length: int) -> Windows:
+        return Windows([self.train_tokens], sequence_length, f"corpus {self._label}")
 
     def validation(self, *, num_sequences: int, sequence_length: int) -> Tokens:
         """Return held-out windows; see `Corpus.validation`."""

@@ -40,6 +40,10 @@ class Corpus(ABC):
     def validation(self, *, num_sequences: int, sequence_length: int) -> Tokens:
         """Return held-out sequences (at most num_sequences, sequence_length + 1), the same for every run."""
 
+    def unique_tokens(self, sequence_length: int) -> int | None:
+        """Return the tokens that are predicted once an epoch, None for a corpus without end."""
+        return None
+
     def irreducible_loss(self, sequence_length: int) -> float | None:
         """Return the loss of the best possible predictor [nat/token], or None where it is not known."""
         return None
@@ -63,6 +67,10 @@ class CorpusSpec(BaseModel, ABC):
     @property
     def known_bytes_per_token(self) -> float | None:
         """The bytes of text that a token stands for on average, where they are known."""
+        return None
+
+    def about_tokens(self) -> float | None:
+        """Return about how many tokens there are to train on, from the sizes of files; None where none say so."""
         return None
 
     @abstractmethod

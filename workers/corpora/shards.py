@@ -52,6 +52,20 @@ class ShardsSpec(CorpusSpec):
         """What the description says: the files hold no text."""
         return self.bytes_per_token
 
+    def about_tokens(self) -> float | None:
+        """Return the ids that the sizes of all files make room for, without those that are held out."""
+        try:
+            sizes = [path.stat().st_size / self._id_bytes(path) for path in _find_shards(self.source)]
+        except (OSError, ValueError, RecordError):  # the machine that trains may have them
+            return None
+        return sum(sizes[:-1]) + (1 - _held_out(self.validation_fraction, len(sizes))) * sizes[-1]
+
+    def _id_bytes(self, path: Path) -> int:
+        is_array = path.suffix == ".npy"
+        return int(
+            np.load(path, mmap_mode="r", allow_pickle=False).itemsize if is_array else np.dtype(self.dtype).itemsize
+        )
+
     def open(self) -> ShardCorpus:
         """Return the corpus with every shard mapped.
 
@@ -74,19 +88,22 @@ class ShardCorpus(Corpus):
         self._label = spec.label
         self.content_hash = _fingerprint(paths)
         *whole, last = shards
-        fraction = spec.validation_fraction
-        if fraction is None:
-            fraction = 1.0 if whole else DEFAULT_VALIDATION_FRACTION
-        cut = len(last) - int(fraction * len(last))
+        cut = len(last) - int(_held_out(spec.validation_fraction, len(shards)) * len(last))
         self._train: list[TokenArray] = [*whole, last[:cut]]
         self._validation: list[TokenArray] = [last[cut:]]
 
     def batches(self, *, batch_size: int, sequence_length: int, seed: int, first_step: int = 0) -> Iterator[Tokens]:
         """Yield batches of windows; see `Corpus.batches`."""
-        windows = Windows(self._train, sequence_length, f"corpus {self._label}")
-        for batch in windows.batches(batch_size=batch_size, seed=seed, first_step=first_step):
+        for batch in self._windows(sequence_length).batches(batch_size=batch_size, seed=seed, first_step=first_step):
             self._check(None, batch)
             yield batch
+
+    def unique_tokens(self, sequence_length: int) -> int:
+        """Return the tokens of all windows."""
+        return len(self._windows(sequence_length)) * sequence_length
+
+    def _windows(self, sequence_length: int) -> Windows:
+        return Windows(self._train, sequence_length, f"corpus {self._label}")
 
     def validation(self, *, num_sequences: int, sequence_length: int) -> Tokens:
         """Return held-out windows; see `Corpus.validation`."""
@@ -103,6 +120,13 @@ class ShardCorpus(Corpus):
                 f"{self.vocabulary - 1}",
                 hint="give the vocabulary of the tokeniser, and for .bin files check dtype",
             )
+
+
+def _held_out(fraction: float | None, num_shards: int) -> float:
+    """Return the share of the last shard that is held out: all of it where nothing is said and there are others."""
+    if fraction is not None:
+        return fraction
+    return 1.0 if num_shards > 1 else DEFAULT_VALIDATION_FRACTION
 
 
 @lru_cache(maxsize=8)

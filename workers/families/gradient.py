@@ -17,6 +17,7 @@ from isoflop.workers.components import AdamW, AnyOptimizer, AnyParametrization, 
 from isoflop.workers.families.experiment import Experiment
 from isoflop.workers.families.family import Family
 from isoflop.workers.families.refusal import divides
+from isoflop.workers.families.repeats import repeated_data
 
 if TYPE_CHECKING:
     import torch
@@ -79,7 +80,11 @@ class GradientFamily(Family):
 
     @classmethod
     def notes(cls, runs: Sequence[Experiment], read: frozenset[str]) -> list[str]:
-        """Say what one learning rate does to the widths that it is for."""
+        """Say what one learning rate does to the widths that it is for, and where data repeat."""
+        return [*cls._one_rate(runs), *repeated_data(runs)]
+
+    @classmethod
+    def _one_rate(cls, runs: Sequence[Experiment]) -> list[str]:
         settings = [run.values() for run in runs if isinstance(run, GradientFamily)]
         rated = [each for each in settings if "width" in each]
         rates = {each["learning_rate"] for each in rated}
@@ -97,6 +102,10 @@ class GradientFamily(Family):
     @abstractmethod
     def open_corpus(self) -> Corpus:
         """Return the data, opened."""
+
+    def unique_tokens(self, corpus: Corpus) -> int | None:
+        """Return the different tokens that the run trains on: all, or as many as the corpus has."""
+        return None
 
     @abstractmethod
     def build(self, device: TorchDevice, generator: torch.Generator) -> torch.nn.Module:

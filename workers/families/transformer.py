@@ -141,6 +141,7 @@ class Transformer(GradientFamily):
             has_qk_norm=self.qk_norm,
             has_logit_cap=self.logit_cap is not None,
             positions=self.positions,
+            norm=self.norm,
             checkpointing=self.checkpointing,
             vocabulary=self.vocabulary,
             sequence_length=self.sequence_length,
@@ -162,6 +163,11 @@ class Transformer(GradientFamily):
             own |= corpus.flat(f"also_validate_{name}")
         return own
 
+    def extra(self) -> dict[str, Scalar]:
+        """Return the columns that follow from the config, operations by class among them."""
+        work = self.counts().work
+        return {**super().extra(), **({} if work is None else work.columns(self.steps))}
+
     def usual(self) -> dict[str, Scalar]:
         """Return the later settings that have their usual value; as many heads of keys as heads are usual."""
         return {**super().usual(), **({"kv_heads": self.kv_heads} if self.kv_heads == self.heads else {})}
@@ -169,6 +175,11 @@ class Transformer(GradientFamily):
     def open_corpus(self) -> Corpus:
         """Return the corpus, opened."""
         return self.corpus.open()
+
+    def unique_tokens(self, corpus: Corpus) -> int:
+        """Return the tokens of the run, or those of the corpus where these are fewer."""
+        there = corpus.unique_tokens(self.sequence_length)
+        return self.tokens if there is None else min(self.tokens, there)
 
     def build(self, device: TorchDevice, generator: torch.Generator) -> torch.nn.Module:
         """Return the decoder on `device` with the parametrization's initial weights."""
