@@ -18,8 +18,8 @@ ADVICE = {
     "several_tokenizers": "`WHERE tokenizer = …` or `GROUP BY tokenizer`",
     "several_loss_units": "`WHERE loss_unit = …`, or bring them to one unit",
     "one_rate": "sweep the rate for each width and fit the best, or train with `mup` (parametrizations)",
-    "contended_times": "`WHERE contention < 0.05 AND host_load < 0.5`, `step_seconds_min` as the target, or `timing: exclusive` "
-    "in the sweep file (timing)",
+    "contended_times": "`WHERE contention < 0.05 AND host_load < 0.5`, `step_seconds_min` as the target, or "
+    "`timing: exclusive` in the sweep file (timing)",
     "repeated_data": "`WHERE epochs <= 4`, or `data_constrained(params, unique_tokens, epochs)`",
     "several_sources": "`WHERE source = …` or `GROUP BY source`, or a law of what sets them apart",
     "swapped_inputs": "the order that the note types",
