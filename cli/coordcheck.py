@@ -153,9 +153,33 @@ def _of_function(
     for seed in range(seeds):
         for size in sizes:
             torch.manual_seed(seed)
-            trained = of_function(make(**{axis: size}), learning_rate=learning_rate, seed=seed)
+            trained = of_function(_made(make, place, axis, size), learning_rate=learning_rate, seed=seed)
             measured.append(measure(trained, size, steps=steps, by_kind=axis == "depth"))
     return measured
+
+
+def _made(make: Callable[..., object], place: str, axis: str, size: int) -> object:
+    """Return what a function of the user's makes of a size.
+
+    Raises
+    ------
+    UsageError : when it does not take the size, takes more than that, or fails
+    """
+    import inspect
+
+    from isoflop.lakehouse.errors import UsageError
+
+    try:
+        inspect.signature(make).bind(**{axis: size})
+    except TypeError as error:
+        raise UsageError(
+            f"'{place}' is called as {make.__name__}({axis}={size}), and {error}",
+            hint=f"def {make.__name__}({axis}): …, with defaults for the rest",
+        ) from error
+    try:
+        return make(**{axis: size})
+    except Exception as error:
+        raise UsageError(f"{make.__name__}({axis}={size}) has failed: {type(error).__name__}: {error}") from error
 
 
 def _function(place: str) -> Callable[..., object]:

@@ -176,11 +176,13 @@ def _note(sweep: Sweep, plan: SweepPlan, rows: Sequence[Mapping[str, Any]]) -> s
         parts.append(f"{plan.excluded} excluded")
     if plan.repeated:
         parts.append(f"{plan.repeated} rows of the grid repeat another")
-    flops = sum(row["flops"] or 0.0 for row in to_do)
+    counted = [row["flops"] for row in to_do if row["flops"] is not None]
+    of = "" if len(counted) == len(to_do) else f" for the {len(counted)} whose compute is known"
+    compute = f"{sum(counted):.3g} FLOPs{of}" if counted or not to_do else "compute not known"
     known = [row["seconds"] for row in to_do if row["seconds"] is not None]
     whose = "" if len(known) == len(to_do) else f" for the {len(known)} whose time is known"
     about = f", about {format_seconds(round(sum(known)))}{whose} if one run trains at a time" if known else ""
-    return f"{sweep.name}: {', '.join(parts)}; {flops:.3g} FLOPs{about}"
+    return f"{sweep.name}: {', '.join(parts)}; {compute}{about}"
 
 
 def _times(law: StepTime | None, rows: Sequence[Mapping[str, Any]]) -> list[str]:

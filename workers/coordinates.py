@@ -141,12 +141,12 @@ def _exponent(sizes: NDArray[np.float64], values: NDArray[np.float64]) -> tuple[
 
 def _verdict(scale: tuple[float, float], change: tuple[float, float], may_shrink: float) -> str:
     """Return what the exponents say: outputs may shrink, as first logits do; changes by `may_shrink` and no more."""
-    if np.isnan(change[0]):
+    if not np.isfinite([change[0], scale[1], change[1]]).all():  # two points leave no error to judge by
         return "unsure"
     for slope, error in (scale, change):
-        if slope - SURE * np.nan_to_num(error) > FLAT:
+        if slope - SURE * error > FLAT:
             return "grows"
-    if change[0] + SURE * np.nan_to_num(change[1]) < -FLAT - may_shrink:
+    if change[0] + SURE * change[1] < -FLAT - may_shrink:
         return "shrinks"
     return "pass" if -FLAT - may_shrink <= change[0] <= FLAT and scale[0] <= FLAT else "unsure"
 

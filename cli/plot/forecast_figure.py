@@ -116,7 +116,7 @@ def forecast(lake: Lakehouse, law: LawCard, targets: Mapping[str, str], *, level
     ]
     shown = (seen[law.target], places[law.predicted], *(fan[name] for name in (law.predicted, "lower", "upper")))
     figure = Figure(
-        f"{law.name} · {path.phrase}", path.axis, target_axis(law.target, *shown), tuple(marks),
+        f"{law.name} · {path.phrase}", path.axis, target_axis(law, *shown), tuple(marks),
         tuple(filter(None, (statement, fan_statement, seen_statement))), data_end=None if law.is_given else last,
     )  # fmt: skip
     result = ShownForecast(law, statement, tuple(answer.records()), answer.notes, figure)

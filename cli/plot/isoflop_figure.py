@@ -17,6 +17,7 @@ from isoflop.cli.plot.law_path import held_inputs, middles
 from isoflop.cli.plot.run_figures import identifier, number
 from isoflop.cli.plot.ticks import write_number
 from isoflop.lakehouse.errors import EmptySelection, FitError, UsageError
+from isoflop.lakehouse.units import UNITS
 from isoflop.queries.planning.isoflop import compare_approaches
 from isoflop.queries.planning.profiles import Profiles, assumed_compute, isoflop_profiles, no_minimum
 
@@ -76,9 +77,10 @@ def isoflop_figure(lake: Lakehouse, law: LawCard | None = None, *, condition: st
     inside = np.isfinite(best[0])
     if np.count_nonzero(inside) > 1:
         marks.append(Line(best[0][inside], best[1][inside], "best size of a budget"))
+    axis = target_axis(law) if law is not None else Axis(target, UNITS.get(target))
     title = f"{law.name} · {target} at equal compute" if law is not None else "loss at equal compute"
     return Figure(
-        title, Axis(size), target_axis(target), tuple(marks), tuple(statements), notes,
+        title, Axis(size), axis, tuple(marks), tuple(statements), notes,
         scale=ToneScale("training compute [FLOP]", float(budgets.min()), float(budgets.max())),
     )  # fmt: skip
 

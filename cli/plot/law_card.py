@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from isoflop.cli.plot.run_figures import identifier
 from isoflop.lakehouse.errors import UsageError, did_you_mean
 from isoflop.lakehouse.sql.quoting import literal
+from isoflop.lakehouse.units import UNITS
 
 if TYPE_CHECKING:
     from isoflop.lakehouse import Lakehouse
@@ -64,6 +66,7 @@ class LawCard:
         coefficients, what it is drawn over
     level : of the coefficients' intervals
     status : `converged`, `given`, or why the fit has none
+    unit : of the target; None where it is not known
     """
 
     name: str
@@ -81,6 +84,7 @@ class LawCard:
     dropped: int
     status: str
     notes: tuple[str, ...]
+    unit: str | None = None
 
     @property
     def sql_name(self) -> str:
@@ -195,7 +199,7 @@ def _published_card(name: str) -> LawCard:
         name=PUBLISHED + entry.name, version=1, form=entry.form, formula=str(law.formula), target=law.target,
         inputs=inputs, statement="", coefficients=coefficients, level=0.95,
         support={each: USUAL.get(each.lower(), ANYTHING) for each in inputs}, objective=None, rows=0, dropped=0,
-        status=GIVEN, notes=(f"source: {entry.source}", f"about: {entry.about}"),
+        status=GIVEN, notes=(f"source: {entry.source}", f"about: {entry.about}"), unit=UNITS.get(law.target),
     )  # fmt: skip
 
 
@@ -220,5 +224,11 @@ def _card(row: dict[str, Any]) -> LawCard:
         target=row["target"], inputs=tuple(row["inputs"] or support), statement=row["statement"] or "",
         coefficients=coefficients, level=row["level"] or 0.95, support=support, objective=row["objective"],
         rows=row["rows"] or 0, dropped=row["dropped"] or 0, status=row["status"] or "unknown",
-        notes=tuple(row["notes"] or ()),
+        notes=tuple(row["notes"] or ()), unit=_unit(row),
     )  # fmt: skip
+
+
+def _unit(row: dict[str, Any]) -> str | None:
+    """Return the unit of what a law predicts: that of the rows it was fitted to, if it is known."""
+    said = json.loads(row["options"] or "{}").get("unit")
+    return (UNITS.get(row["target"]) if said is None else said) or None

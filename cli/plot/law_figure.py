@@ -12,7 +12,6 @@ from isoflop.cli.plot.law_path import COMPUTE, Path, choose_path, held_inputs, m
 from isoflop.cli.plot.run_figures import identifier, number
 from isoflop.cli.plot.ticks import write_number
 from isoflop.lakehouse.errors import EmptySelection, StatementError
-from isoflop.lakehouse.units import UNITS
 
 if TYPE_CHECKING:
     from isoflop.lakehouse import Answer, Lakehouse
@@ -88,7 +87,7 @@ def law_figure(
         if seen:
             notes.append(f"{seen} run{'s' * (seen != 1)} of --held-out left out: {law.name} was fitted to them")
     marks.extend(floor_marks(law, float(np.nanmin(predicted))))
-    axis = target_axis(law.target, rows[law.target], *(curve[name] for name in SHOWN if name in curve), predicted)
+    axis = target_axis(law, rows[law.target], *(curve[name] for name in SHOWN if name in curve), predicted)
     if law.is_given:
         notes = [NO_RUNS]
     return Figure(
@@ -119,7 +118,7 @@ def residual_figure(lake: Lakehouse, law: LawCard, *, x: str | None = None) -> F
         Line(ends, np.zeros(2), "", is_thin=True),
         PointMarks(across, residual, "observed against predicted", tone=_by_size(path, rows)[0]),
     )
-    unit = UNITS.get(law.target) if law.is_additive else "log"
+    unit = law.unit if law.is_additive else "log"
     y = Axis("residual", unit, is_log=False, low=-(edge or 1e-3), high=edge or 1e-3)
     return Figure(f"{law.name} · residuals", path.axis, y, marks, (statement,))
 
@@ -161,10 +160,10 @@ def numbers(answer: Answer, law: LawCard) -> dict[str, Array]:
     return {name: floats(table.column(name).to_pylist()) for name in table.column_names if name in wanted}
 
 
-def target_axis(target: str, *shown: Array) -> Axis:
+def target_axis(law: LawCard, *shown: Array) -> Axis:
     """Return the vertical axis of what a law predicts: linear where some of what is shown is zero or less."""
     is_positive = not any(bool((values <= 0).any()) for values in shown)
-    return Axis(target, UNITS.get(target), is_log=is_positive)
+    return Axis(law.target, law.unit, is_log=is_positive)
 
 
 def _ask_along(

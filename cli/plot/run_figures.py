@@ -138,7 +138,24 @@ def curves_figure(
     scale = (
         ToneScale("params", min(sizes), max(sizes)) if len(sizes) == len(shown) and min(sizes) < max(sizes) else None
     )
-    return Figure(title, POSITIONS[x], Axis("loss", "nat/token"), tuple(lines), (statement,), tuple(notes), scale=scale)
+    axis = Axis("loss", loss_unit(lake, ids))
+    return Figure(title, POSITIONS[x], axis, tuple(lines), (statement,), tuple(notes), scale=scale)
+
+
+def loss_unit(lake: Lakehouse, ids: str) -> str | None:
+    """Return the unit of the losses of runs: what they say, or nats a token where tokens are known; None for others.
+
+    Parameters
+    ----------
+    ids : of the runs, as an SQL list without parentheses
+    """
+    has_unit = "loss_unit" in lake.query("SELECT * FROM runs LIMIT 0").column_names
+    said = "loss_unit" if has_unit else "NULL"
+    rows = lake.query(
+        f"SELECT DISTINCT coalesce({said}, CASE WHEN tokens IS NOT NULL THEN 'nat/token' END) AS unit FROM runs "
+        f"WHERE run_id IN ({ids})"
+    ).column("unit").to_pylist()  # fmt: skip
+    return rows[0] if len(rows) == 1 else None
 
 
 def _lines(runs: Sequence[NamedRun], table: Any, x: str) -> list[Mark]:

@@ -18,7 +18,6 @@ from isoflop.cli.report.asking import Asker, parts_of
 from isoflop.cli.report.content import Asked, Code, Drawn, Health, Missing, Part, Quoted, Section, Sentence
 from isoflop.lakehouse.errors import StatementError
 from isoflop.lakehouse.sql.quoting import literal
-from isoflop.lakehouse.units import UNITS
 
 if TYPE_CHECKING:
     from isoflop.lakehouse import Lakehouse
@@ -166,7 +165,7 @@ def _ahead(asker: Asker, law: LawCard) -> Asked:
 
 def _units(law: LawCard) -> dict[str, str | None]:
     """Return the units of what a law predicts and of the ends of its interval."""
-    return dict.fromkeys((law.predicted, "lower", "upper"), UNITS.get(law.target))
+    return dict.fromkeys((law.predicted, "lower", "upper"), law.unit)
 
 
 def _frontier(asker: Asker, law: LawCard) -> tuple[Part, ...]:

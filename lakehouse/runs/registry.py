@@ -8,6 +8,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from isoflop.lakehouse.models.counts import COUNTS
+from isoflop.lakehouse.runs.corrected_counts import correct_counts
 from isoflop.lakehouse.runs.provenance import code_version, is_running
 from isoflop.lakehouse.runs.records import RunRecord, canonical_json, digest
 from isoflop.lakehouse.schema.views import RESERVED, view_statements
@@ -56,6 +57,7 @@ def record_sweep(database: Database, *, name: str, spec: str, runs: Sequence[Run
         ),
     ]
     write_runs(database, runs, statements, {"_members": members})
+    correct_counts(database, runs)
     return sweep_id
 
 

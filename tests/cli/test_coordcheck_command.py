@@ -91,3 +91,26 @@ def test_a_family_without_a_network_of_ours_is_refused(tmp_path: Path) -> None:
     )
     with pytest.raises(UsageError, match="family 'plrf' trains no torch module of ours"):
         asked(str(file))
+
+
+@pytest.mark.parametrize(
+    ("place", "words", "said"),
+    [
+        ("make", ("--depths", "2,4"), "is called as make\\(depth=2\\)"),
+        ("both", (), "is called as both\\(width=64\\)"),
+        ("bad", (), "bad\\(width=64\\) has failed: ValueError: no"),
+    ],
+)
+def test_a_function_that_cannot_be_asked_is_the_users_mistake(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, place: str, words: tuple[str, ...], said: str
+) -> None:
+    more = "\ndef both(width, depth): return make(width)\ndef bad(width): raise ValueError('no')\n"
+    (tmp_path / "faulty.py").write_text(MODEL + more)
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(UsageError, match=said):
+        asked(f"faulty:{place}", *words)
+
+
+def test_two_sizes_and_one_seed_tell_no_error_and_so_nothing() -> None:
+    code, rows = asked("--widths", "32,64", "--seeds", "1", "--steps", "1")
+    assert code == 0 and {row["verdict"] for row in rows} == {"unsure"}

@@ -237,3 +237,11 @@ def test_first_weights_of_standard_are_drawn_as_they_always_were() -> None:
         drawn = torch.nn.init.normal_(torch.empty(weight.shape), std=scale, generator=generator)  # type: ignore[arg-type]
         assert torch.equal(weight, drawn), name  # type: ignore[arg-type]
     assert all(bool((each == 1).all()) for each in model.parameters() if each.ndim == 1)
+
+
+def test_decay_by_sgd_shrinks_matrices_alike_at_every_width_and_depth() -> None:
+    names = {"inputs": 64.0, "wider": 4.0, "deeper": 32.0, "depth": 64.0, "base_depth": 2.0}
+    for table in (NTK, MUP, DEPTH_MUP, COMPLETEP):
+        for role, row in table.items():
+            if row.initial is not None:  # gains and biases do not decay
+                assert value(row.sgd.rate, names) * value(row.sgd.decay, names) == pytest.approx(1.0), role

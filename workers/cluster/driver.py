@@ -81,6 +81,7 @@ def run_sweep(
     run_ids = [record.run_id for record in plan.records]
     orphans = release_orphans(lake)
     refuse_second_driver(lake, sweep.name, run_ids)
+    halver = halver_of(lake, sweep, plan.records)  # refuses what it cannot halve before anything is recorded
     sweep_id = lake.record_sweep(name=sweep.name, spec=sweep.text, runs=plan.records)
     done = ledger.done_runs(lake, run_ids)
     jobs = jobs_of(plan, done)
@@ -104,7 +105,6 @@ def run_sweep(
                         watch(board.state())
                 session.start()
                 allowance = Allowance(lake, run_ids, sweep.max_concurrent, sweep.budget)
-                halver = halver_of(lake, sweep, plan.records)
                 driver = _Driver(
                     lake, sweep, session, board, allowance, halver, fail_fast=fail_fast, force=force
                 )  # fmt: skip

@@ -147,8 +147,10 @@ DEPTH_MUP: Table = {
 
 # Layers add 1 / deeper of what they add at the base, so that what they learn is not linear in the step.
 _WHOLE_HIDDEN = Learning("1 / wider", "wider", "1 / (wider * deeper)")
-_WHOLE_SGD = Learning("deeper")
-_WHOLE_VECTOR = Row(None, adam=Learning(epsilon="1 / (wider * deeper)"), sgd=Learning("wider * deeper", "1 / wider"))
+_WHOLE_SGD = Learning("deeper", "1 / deeper")
+_WHOLE_VECTOR = Row(
+    None, adam=Learning(epsilon="1 / (wider * deeper)"), sgd=Learning("wider * deeper", "1 / (wider * deeper)")
+)
 COMPLETEP: Table = {
     "embedding": _MUP_EMBEDDING,
     "hidden": Row(FAN_IN, adam=_WHOLE_HIDDEN, sgd=_WHOLE_SGD),

@@ -110,6 +110,21 @@ class Transformer(GradientFamily):
             raise wrong_field("vocabulary", f"is {value}, but corpus {corpus.label} has {known} different tokens")
         return value
 
+    @field_validator("also_validate")
+    @classmethod
+    def _is_read(cls, value: dict[str, Any], info: ValidationInfo) -> dict[str, Any]:
+        vocabulary = info.data.get("vocabulary")
+        if value and info.data.get("validation_tokens") == 0:
+            raise wrong_field("also_validate", "is never read where validation_tokens is 0")
+        for name, corpus in value.items():
+            known = corpus.known_vocabulary
+            if known is not None and vocabulary is not None and known > vocabulary:
+                raise wrong_field(
+                    "also_validate",
+                    f"has {name}, of {known} different tokens (corpus {corpus.label}); the vocabulary is {vocabulary}",
+                )
+        return value
+
     @property
     def batch_tokens(self) -> int:
         """Tokens of one step: sequences times their length."""
