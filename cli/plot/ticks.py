@@ -63,7 +63,7 @@ def ticks(low: float, high: float, *, is_log: bool, most: int, notation: str = "
     >>> [tick.label for tick in ticks(1.7, 5.1, is_log=True, most=6)]
     ['2', '3', '4', '5']
     >>> [tick.label for tick in ticks(2e-4, 5e-3, is_log=True, most=5)]
-    ['0.0003', '0.001', '0.003']
+    ['0.0002', '0.0005', '0.001', '0.002', '0.005']
     """
     most = max(2, most)
     values = _decades(low, high, most) if is_log else None

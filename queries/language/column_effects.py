@@ -82,6 +82,7 @@ def chance_of(values: Array, cells: NDArray[np.intp], labels: NDArray[np.intp]) 
     if groups < 2 or count < FEWEST_EACH * groups or spare < 1:
         return None
     within = values - (np.bincount(cells, weights=values) / np.bincount(cells))[cells]
+    within = within / max(float(np.abs(within).max()), 1e-300)  # whose squares are numbers, whatever the values are
     means = np.bincount(labels, weights=within) / np.bincount(labels)
     explained = float(np.sum(means[labels] ** 2))
     left = float(np.sum((within - means[labels]) ** 2))

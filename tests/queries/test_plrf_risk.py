@@ -133,6 +133,7 @@ def measured_frontier(
     return -np.polyfit(spread, between.min(axis=0), 1)[0], np.polyfit(spread, grid[best], 1)[0]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("alpha", "beta"), [(1.0, 0.3), (0.7, 0.3), (1.0, 0.7), (0.8, 1.3)])
 def test_the_frontier_of_the_curves_has_the_exponents(alpha: float, beta: float) -> None:
     eta, xi = measured_frontier(alpha, beta, np.geomspace(30, 1e6, 10).round(), (1e8, 1e11))

@@ -32,6 +32,7 @@ def test_without_richness_they_are_random_features(changes: dict[str, float]) ->
     np.testing.assert_allclose(found.train, train, rtol=1e-6)
 
 
+@pytest.mark.slow
 def test_at_infinite_width_small_steps_are_the_flow() -> None:
     modes = power_law_modes(400, 2.0, 2.0)
     errors = []

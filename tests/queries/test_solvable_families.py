@@ -50,6 +50,7 @@ JOINED = (
 )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("theory", SWEEPS)
 def test_a_sweep_lands_and_a_statement_predicts_it(theory: str, tmp_path: Path) -> None:
     [sweep] = checked_sweeps(parse_documents(SWEEPS[theory]))

@@ -118,6 +118,7 @@ def test_a_ridge_is_tested_on_data_of_another_spectrum() -> None:
     assert ridge_losses(asked, ridge)[0] < said / 2, "the shift matters"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("times", "draws", "tolerance"), [(1, 400, 0.015), (4, 80, 0.006), (16, 8, 0.002)])
 def test_two_resolvents_become_more_than_the_product_of_their_limits(times: int, draws: int, tolerance: float) -> None:
     """tr C s (s + S)^-1 M s~ (s~ + S)^-1 for diagonal C and M, 60 variances repeated, at two complex ridges."""
@@ -153,6 +154,7 @@ RUNS: dict[str, dict[str, Any]] = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("case", RUNS)
 def test_runs_of_the_family_lie_where_it_says(case: str) -> None:
     at, num_runs = np.array([0, 1, 3, 10, 30, 100, 300]), 60

@@ -135,6 +135,7 @@ def test_how_long_is_said_only_where_it_is_known() -> None:
     assert stands([rows[0], rows[2]], costs[:1], None).unknown == "no run is in training"
 
 
+@pytest.mark.slow
 @pytest.mark.cluster
 def test_no_more_runs_train_at_once_than_the_file_says(
     lakehouse: Lakehouse, ray_session: RaySession, tmp_path: Path

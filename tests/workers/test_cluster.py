@@ -174,6 +174,7 @@ def test_a_killed_worker_is_tried_again(
     assert points == [{"n": 4000, "steps": 4000, "last": 4000}]
 
 
+@pytest.mark.slow
 def test_a_worker_that_is_to_go_saves_its_run_which_goes_on(
     lakehouse: Lakehouse, sweep_of: Callable[..., Sweep], ray_session: RaySession
 ) -> None:

@@ -66,6 +66,7 @@ def test_what_a_dead_driver_left_drives_nothing(lakehouse: Lakehouse) -> None:
     assert not is_driven(lakehouse, "abc") and not path.exists()
 
 
+@pytest.mark.slow
 @pytest.mark.cluster
 def test_a_sweep_is_stopped_from_elsewhere_and_goes_on(
     lakehouse: Lakehouse, script_of: Callable[..., Sweep], ray_session: RaySession

@@ -132,6 +132,7 @@ def test_muon_moves_matrices_of_layers_orthogonally_and_others_by_adam() -> None
             torch.testing.assert_close(weight, dict(adam.model.named_parameters())[name], rtol=1e-5, atol=1e-7)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("optimizer", ["lion", "muon"])
 def test_changes_are_flat_over_width_under_mup(optimizer: str) -> None:
     rates: dict[str, Any] = {"lion": {"learning_rate": 0.003}, "muon": {"learning_rate": 0.05}}[optimizer]

@@ -79,6 +79,7 @@ def test_decay_and_rate_make_up_for_each_other_in_width(table: Any) -> None:
             assert kept[0] == pytest.approx(kept[1])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("optimizer", ["adamw", "sgd", "lion", "muon"])
 @pytest.mark.parametrize("scheme", SCALED)
 @pytest.mark.parametrize("tied", [False, True])
@@ -142,6 +143,7 @@ RATES: dict[str, dict[str, Any]] = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("optimizer", RATES)
 def test_activations_and_updates_are_flat_over_width_under_mup_and_not_under_standard(optimizer: str) -> None:
     widths, recipe = (32, 64, 128, 256), {"optimizer": optimizer, **RATES[optimizer]}
@@ -153,6 +155,7 @@ def test_activations_and_updates_are_flat_over_width_under_mup_and_not_under_sta
     assert standard["blocks.1"].change_slope > 0.3
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("optimizer", RATES)
 def test_under_ntk_outputs_move_alike_and_features_ever_less(optimizer: str) -> None:
     found = checked((32, 64, 128, 256), "width", parametrization="ntk", optimizer=optimizer, **RATES[optimizer])
@@ -161,6 +164,7 @@ def test_under_ntk_outputs_move_alike_and_features_ever_less(optimizer: str) -> 
     assert found["blocks.1"].change_slope < -0.2
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("scheme", ["depth_mup", "completep"])
 def test_the_residual_stream_is_flat_over_depth_where_layers_shrink(scheme: str) -> None:
     found = checked((2, 4, 8, 16), "depth", parametrization=scheme, **RATES["adamw"])

@@ -105,6 +105,7 @@ for step in range(1, 101):
 """
 
 
+@pytest.mark.slow
 @pytest.mark.cluster
 def test_halving_ends_what_is_worse_than_the_others_were(
     lakehouse: Lakehouse, ray_session: RaySession, tmp_path: Path

@@ -64,6 +64,7 @@ def test_params_are_the_matrices_and_flops_are_those_of_torch(option: str) -> No
     assert counter.get_total_flops() == family.counts().flops_per_step
 
 
+@pytest.mark.slow
 @every_option
 def test_every_option_learns_and_never_looks_ahead(option: str) -> None:
     family = run(learning_rate=0.01, **OPTIONS[option])
