@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from isoflop.lakehouse import Lakehouse
-from isoflop.workers.cluster import RaySession, run_sweep
+from isoflop.workers.cluster import RaySession, SweepState, run_sweep
 from isoflop.workers.driven import Driven, ask_to_stop, driven_file, is_driven
 from isoflop.workers.sweep import Sweep, load_sweep
 from tests.workers.test_cluster import OnceTraining
@@ -66,6 +66,18 @@ def test_what_a_dead_driver_left_drives_nothing(lakehouse: Lakehouse) -> None:
     assert not is_driven(lakehouse, "abc") and not path.exists()
 
 
+class OnceLogged(OnceTraining):
+    """A watcher that does something when the first run has points in the lake, from which another attempt goes on."""
+
+    def __init__(self, lakehouse: Lakehouse, action: Callable[[], None]) -> None:
+        super().__init__(action)
+        self._lakehouse = lakehouse
+
+    def __call__(self, state: SweepState) -> None:
+        if not self.has_acted and self._lakehouse.query("SELECT count(*) AS n FROM metrics")["n"][0].as_py():
+            super().__call__(state)
+
+
 @pytest.mark.slow
 @pytest.mark.cluster
 def test_a_sweep_is_stopped_from_elsewhere_and_goes_on(
@@ -73,7 +85,7 @@ def test_a_sweep_is_stopped_from_elsewhere_and_goes_on(
 ) -> None:
     sweep = script_of(STEPPING, "grid: {a: [1, 2]}", "max_concurrent: 1")
     sweep_id = lakehouse.record_sweep(name=sweep.name, spec=sweep.text, runs=sweep.expand().records)
-    watch = OnceTraining(lambda: ask_to_stop(lakehouse, sweep_id))
+    watch = OnceLogged(lakehouse, lambda: ask_to_stop(lakehouse, sweep_id))
     state = run_sweep(lakehouse, sweep, session=ray_session, watch=watch)
     assert watch.has_acted and (state.is_interrupted, state.exit_code, state.queued, state.finished) == (
         True,
