@@ -138,8 +138,8 @@ def test_missing_values_stay_missing(lakehouse: Lakehouse, tmp_path: Path) -> No
 @pytest.mark.slow
 def test_a_run_that_has_a_further_setting_now_is_changed(address: str, tmp_path: Path) -> None:
     with Lakehouse(address) as lake:
-        for content in ("run_id,loss,n\na,3,1\nb,3,1\n", "run_id,loss,n,extra\na,2,1.5,7\nb,2,2.5,8\n"):
+        for content in ("run_id,loss,knob\na,3,1\nb,3,1\n", "run_id,loss,knob,extra\na,2,1.5,7\nb,2,2.5,8\n"):
             done = import_table(lake, write(tmp_path / "r.csv", content))
         assert (done.added, done.changed) == (0, 2)
-        rows = lake.query("SELECT loss, n, extra FROM runs ORDER BY run_id").to_pylist()
-        assert rows == [{"loss": 2, "n": 1.5, "extra": 7}, {"loss": 2, "n": 2.5, "extra": 8}]
+        rows = lake.query("SELECT loss, knob, extra FROM runs ORDER BY run_id").to_pylist()
+        assert rows == [{"loss": 2, "knob": 1.5, "extra": 7}, {"loss": 2, "knob": 2.5, "extra": 8}]
