@@ -97,8 +97,8 @@ def test_a_family_without_a_network_of_ours_is_refused(tmp_path: Path) -> None:
     ("place", "words", "said"),
     [
         ("make", ("--depths", "2,4"), "is called as make\\(depth=2\\)"),
-        ("both", (), "is called as both\\(width=64\\)"),
-        ("bad", (), "bad\\(width=64\\) has failed: ValueError: no"),
+        ("both", (), "is called as both\\(width=32\\)"),
+        ("bad", (), "bad\\(width=32\\) has failed: ValueError: no"),
     ],
 )
 def test_a_function_that_cannot_be_asked_is_the_users_mistake(
