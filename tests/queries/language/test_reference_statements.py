@@ -66,7 +66,7 @@ STATEMENTS = (
     ),
     ("SELECT corr(ln(params), residual) FROM (RESIDUALS chin)", ("corr(ln(params), residual)",), 1),
     ("RESIDUALS chin", ("run_id", "loss", "predicted_loss", "residual", "std_residual", "leverage"), 42),
-    ("EXPLAIN FIT loss ~ power(params) FROM runs", ("step", "detail"), 16),
+    ("EXPLAIN FIT loss ~ power(params) FROM runs", ("step", "detail"), 19),
     ("SHOW LAWS", ("name", "version", "form", "status"), 1),
     ("DESCRIBE LAW chin", COEFFICIENTS, 5),
 )  # fmt: skip
