@@ -127,12 +127,12 @@ def test_bits_per_byte_of_tokens_need_their_length(lake: Lakehouse, tmp_path: Pa
 
 def test_text_that_cannot_be_evaluated_fails_before_training(lake: Lakehouse, tmp_path: Path) -> None:
     missing = {"kind": "bytes", "source": str(tmp_path / "none")}
-    outcome = trained(lake, run(also_validate={"other": missing}, steps=10_000))
+    outcome = trained(lake, run(also_validate={"other": missing}, vocabulary=256, steps=10_000))
     assert outcome.status == "failed" and "does not exist" in (outcome.error or "")
-    with pytest.raises(ConfigError, match="of 20 different tokens .*; the vocabulary is 16"):
+    with pytest.raises(ConfigError, match=r"of 20 different tokens .*; the vocabulary is 16"):
         run(also_validate={"other": {"kind": "markov", "vocabulary": 20}})
     with pytest.raises(ConfigError, match="is never read where validation_tokens is 0"):
-        run(also_validate={"other": missing}, validation_tokens=0)
+        run(also_validate={"other": missing}, vocabulary=256, validation_tokens=0)
 
 
 def test_a_sweep_file_names_further_text() -> None:
