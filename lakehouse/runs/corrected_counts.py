@@ -23,7 +23,8 @@ FROM store.runs r JOIN _counts c USING (run_id)
 WHERE {" OR ".join(f"(c.{name} IS NOT NULL AND c.{name} IS DISTINCT FROM r.{name})" for name in COUNTS)}"""
 _CORRECT = f"""
 UPDATE store.runs SET {", ".join(f"{name} = coalesce(c.{name}, runs.{name})" for name in COUNTS)}
-FROM _counts c WHERE runs.run_id = c.run_id"""
+FROM _counts c WHERE runs.run_id = c.run_id
+AND runs.run_id NOT IN (SELECT a.run_id FROM store.attempts a WHERE a.started_at IS NOT NULL)"""
 
 
 def correct_counts(database: Database, runs: Sequence[RunRecord]) -> None:

@@ -31,9 +31,9 @@ def run_named(sql: str, run: Callable[[str], pa.Table]) -> pa.Table:
 
     try:
         return run(sql)
-    except duckdb.ParserException:  # nothing has run: a text is parsed whole
+    except duckdb.ParserException:
         named = with_as(sql)
-        if named is None:
+        if named is None or named == sql:  # a text that parses may have run in part before it failed otherwise
             raise
     return run(named)
 

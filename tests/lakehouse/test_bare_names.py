@@ -46,3 +46,15 @@ def test_what_as_does_not_mend_fails_as_it_is(text: str, tmp_path: Path) -> None
     with isoflop.open(tmp_path / "runs.duckdb") as lake, pytest.raises(duckdb.ParserException) as said:
         lake.query(text)
     assert " AS first" not in str(said.value)
+
+
+def test_a_text_that_parses_is_not_run_again() -> None:
+    ran: list[str] = []
+
+    def fails(text: str) -> pa.Table:
+        ran.append(text)
+        raise duckdb.ParserException("Parser Error: something that only running shows")
+
+    with pytest.raises(duckdb.ParserException):
+        run_named("INSERT INTO t VALUES (1); SELECT 1", fails)
+    assert ran == ["INSERT INTO t VALUES (1); SELECT 1"]

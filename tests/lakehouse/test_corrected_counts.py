@@ -2,24 +2,20 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import pytest
 
 from isoflop.lakehouse import Lakehouse
 from isoflop.lakehouse.runs.records import RunRecord
 
 
-def test_runs_that_have_not_begun_get_the_counts_of_the_file(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_runs_that_have_not_begun_get_the_counts_of_the_file(address: str, capsys: pytest.CaptureFixture[str]) -> None:
     def records(factor: float) -> list[RunRecord]:
         return [
             RunRecord(family="command", config={"width": width}, params=factor * width, flops=10 * factor)
             for width in (8, 16, 32)
         ]
 
-    with Lakehouse(tmp_path / "lake.duckdb") as lake:
+    with Lakehouse(address) as lake:
         lake.record_sweep(name="mine", spec="one", runs=records(1.0))
         with lake.run("command", {"width": 8}) as run:
             run.log(step=1, loss=2.0)
