@@ -5,10 +5,11 @@ from __future__ import annotations
 from pathlib import Path
 
 import duckdb
+import pyarrow as pa
 import pytest
 
 import isoflop
-from isoflop.lakehouse.sql.bare_names import with_as
+from isoflop.lakehouse.sql.bare_names import run_named, with_as
 
 NAMED = "SELECT min(range) first, max(range) last, count(*) value FROM range(5)"
 ROW = [{"first": 0, "last": 4, "value": 5}]
