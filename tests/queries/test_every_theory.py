@@ -14,6 +14,7 @@ from isoflop.workers.families import FAMILIES
 from isoflop.workers.families.packed import PackedExperiment
 
 MODES: dict[str, object] = {"dimension": 40, "spectrum_exponent": 0.75, "target_exponent": 0.1, "learning_rate": 0.1}
+QUADRATIC: dict[str, object] = {"dimension": 5, "samples": 18, "epsilon": 1.0, "learning_rate": 0.5, "steps": 150}
 RUNS: dict[str, list[dict[str, object]]] = {
     "plrf": [
         {"width": 12, "spectrum_exponent": 0.8, "target_exponent": 0.7, "steps": 200},
@@ -39,6 +40,11 @@ RUNS: dict[str, list[dict[str, object]]] = {
         {**MODES, "width": 13, "steps": 20, "richness": 0.3, "samples": 20, "noise": 0.1},
         {**MODES, "width": 14, "steps": 20, "richness": 0.3, "batch_size": 2},
         {**MODES, "width": 15, "steps": 200, "richness": 0.0, "samples": 20, "batch_size": 2},
+    ],
+    "grokking": [
+        {"dimension": 6, "width": 10, "samples": 20, "epsilon": 0.5, "learning_rate": 1.0, "steps": 200},
+        {**QUADRATIC, "width": 12, "paired": True, "optimizer": "gradient_flow", "substeps": 2, "output_scale": 0.5},
+        {**QUADRATIC, "width": 13, "output_scale": 50.0, "seed": 4},
     ],
     "kernel_features": [
         {"points": 30, "dimension": 2, "features": 200, "sampling": "optimal"},

@@ -7,6 +7,7 @@ from isoflop.workers.families.family import Family
 from isoflop.workers.families.feature_learning import FeatureLearning
 from isoflop.workers.families.find import FAMILIES, find_family, known_families
 from isoflop.workers.families.gradient import GradientFamily
+from isoflop.workers.families.grokking import Grokking
 from isoflop.workers.families.kernel_features import KernelFeatures
 from isoflop.workers.families.linear_sgd import LinearSgd
 from isoflop.workers.families.packed import PackedExperiment, PackedFamily, Program
@@ -24,6 +25,7 @@ __all__ = [
     "Family",
     "FeatureLearning",
     "GradientFamily",
+    "Grokking",
     "KernelFeatures",
     "LinearSgd",
     "PackedExperiment",

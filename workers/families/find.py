@@ -10,6 +10,7 @@ from isoflop.workers.families.command import Command
 from isoflop.workers.families.deep_linear import DeepLinear
 from isoflop.workers.families.experiment import Experiment
 from isoflop.workers.families.feature_learning import FeatureLearning
+from isoflop.workers.families.grokking import Grokking
 from isoflop.workers.families.kernel_features import KernelFeatures
 from isoflop.workers.families.linear_sgd import LinearSgd
 from isoflop.workers.families.plrf import Plrf
@@ -18,7 +19,17 @@ from isoflop.workers.families.transformer import Transformer
 
 GROUP = "isoflop.families"  # entry-point group; each entry names a subclass of Experiment
 
-BUILT_IN = (Transformer, Plrf, RandomFeatures, LinearSgd, FeatureLearning, DeepLinear, KernelFeatures, Command)
+BUILT_IN = (
+    Transformer,
+    Plrf,
+    RandomFeatures,
+    LinearSgd,
+    FeatureLearning,
+    DeepLinear,
+    KernelFeatures,
+    Grokking,
+    Command,
+)
 FAMILIES: dict[str, type[Experiment]] = {family.name: family for family in BUILT_IN}
 
 
