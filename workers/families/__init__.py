@@ -10,6 +10,7 @@ from isoflop.workers.families.gradient import GradientFamily
 from isoflop.workers.families.grokking import Grokking
 from isoflop.workers.families.kernel_features import KernelFeatures
 from isoflop.workers.families.linear_sgd import LinearSgd
+from isoflop.workers.families.margin_growth import MarginGrowth
 from isoflop.workers.families.packed import PackedExperiment, PackedFamily, Program
 from isoflop.workers.families.plrf import Plrf
 from isoflop.workers.families.random_features import RandomFeatures
@@ -28,6 +29,7 @@ __all__ = [
     "Grokking",
     "KernelFeatures",
     "LinearSgd",
+    "MarginGrowth",
     "PackedExperiment",
     "PackedFamily",
     "Plrf",

@@ -13,6 +13,7 @@ from isoflop.workers.families.feature_learning import FeatureLearning
 from isoflop.workers.families.grokking import Grokking
 from isoflop.workers.families.kernel_features import KernelFeatures
 from isoflop.workers.families.linear_sgd import LinearSgd
+from isoflop.workers.families.margin_growth import MarginGrowth
 from isoflop.workers.families.plrf import Plrf
 from isoflop.workers.families.random_features import RandomFeatures
 from isoflop.workers.families.transformer import Transformer
