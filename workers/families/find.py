@@ -29,6 +29,7 @@ BUILT_IN = (
     DeepLinear,
     KernelFeatures,
     Grokking,
+    MarginGrowth,
     Command,
 )
 FAMILIES: dict[str, type[Experiment]] = {family.name: family for family in BUILT_IN}

@@ -54,7 +54,9 @@ def draw_trials(task: Xor | Odor, samples: int, probes: int, seed: int) -> tuple
     if isinstance(task, Xor):
         normal = generator.standard_normal((samples + probes, task.dimension))
         both = Trials(RMS / np.sqrt(task.dimension) * normal, np.where(normal[:, 0] * normal[:, 1] > 0, 1.0, -1.0))
-        return Trials(both.inputs[:samples], both.labels[:samples]), Trials(both.inputs[samples:], both.labels[samples:])
+        return Trials(both.inputs[:samples], both.labels[:samples]), Trials(
+            both.inputs[samples:], both.labels[samples:]
+        )
     patterns = generator.standard_normal((task.molecules, task.dimension)) / np.sqrt(task.dimension)
     order = generator.permutation(task.molecules)
     target, outside = order[:MIXTURE], order[MIXTURE:]
