@@ -1,4 +1,4 @@
-"""Worlds drawn at random over the phases: a theory is ranked before the laws that are fitted, on compute beyond theirs."""
+"""Worlds drawn at random over the phases: theories rank before fitted laws, on compute beyond that of the fits."""
 
 from __future__ import annotations
 
