@@ -53,9 +53,7 @@ class Langevin(Component):
     learning_rate: float = Field(default=0.01, gt=0, description="h, time of a step")
     inverse_temperature: float = Field(default=10.0, gt=0, description="of langevin, beta; 1 / beta is a ridge")
     friction: float = Field(default=1.0, gt=0, description="of langevin, per time")
-    burn_in: float = Field(
-        default=0.25, ge=0, lt=1, description="of langevin, part of the steps before means"
-    )
+    burn_in: float = Field(default=0.25, ge=0, lt=1, description="of langevin, part of the steps before means")
 
 
 class DecayingDescent(Component):

@@ -40,8 +40,8 @@ class MeanField(PackedExperiment):
 
     `loss` is the test error over that of predicting 0, `train_loss` the same of the noisy samples, `predictor_loss`
     that of kernel regression with the network's own features, `mean_loss` (langevin) that of predictions averaged since
-    the burn-in. Of the kernel of the last features, Phi: `overlap` is y' Phi y / |y|^2, `alignment` that over |Phi|, and
-    `kernel_change` |Phi - Phi(0)| / |Phi(0)|; deep networks have the overlap of each layer before too. Runs of one
+    the burn-in. Of the kernel of the last features, Phi: `overlap` is y' Phi y / |y|^2, `alignment` that over |Phi|,
+    and `kernel_change` |Phi - Phi(0)| / |Phi(0)|; deep networks have the overlap of each layer before too. Runs of one
     shape and length train in one program.
     """
 
