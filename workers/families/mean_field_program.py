@@ -152,12 +152,13 @@ class Network:
         seen, tested = layers[-1][1], self._last_features(self._tests)
         kernel = seen.T @ seen / run.width
         overlaps = [float(np.sum((value @ data.labels) ** 2)) / run.width / _square(data.labels) for _, value in layers]
+        norm = float(np.linalg.norm(kernel))  # 0 where decay has put every neuron to rest
         found = {
             "loss": _error(self._outputs(tested), data.test_targets),
             "train_loss": _error(self._outputs(seen), data.labels),
             "predictor_loss": _error(self._regressed(seen, tested), data.test_targets),
             "overlap": overlaps[-1],
-            "alignment": overlaps[-1] / float(np.linalg.norm(kernel)),
+            "alignment": overlaps[-1] / norm if norm else 0.0,
             "kernel_change": float(np.linalg.norm(kernel - self._kernel) / np.linalg.norm(self._kernel)),
             "mean_loss": _error(self.mean_predictions(), data.test_targets),
         }

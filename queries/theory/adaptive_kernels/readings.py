@@ -70,7 +70,7 @@ def kernel_facts(neurons: Neurons, task: DrawnTask, ridge: float) -> dict[str, F
     wrong = cross @ missing - targets
     along = neurons.seen @ missing
     pulled = neurons.tested @ wrong - neurons.seen @ (inverse @ (cross.T @ wrong))
-    size, norm = float(labels @ labels), float(np.linalg.norm(kernel))
+    size, norm = float(labels @ labels), float(np.linalg.norm(kernel)) or 1.0  # no kernel, no alignment
     power = (neurons.seen @ labels) ** 2 / size
     overlap = float(labels @ kernel @ labels) / size
     within = np.add.reduce((neurons.seen @ kernel) * neurons.seen, axis=1)
