@@ -117,7 +117,7 @@ class _System:
         problem, count = self._problem, len(self._outer)
         seen, tested = problem.features(self._inner), problem.features(self._inner, tests)
         kernel, scale = self._kernel(seen), 1 / (problem.richness * count)
-        if not np.isfinite(kernel).all():
+        if not (np.isfinite(kernel).all() and np.isfinite(self._outer).all()):
             raise ArithmeticError("the neurons run away: the learning rate is too large for such a richness")
         facts = kernel_facts(Neurons(seen, tested, np.full(count, 1 / count)), task, problem.ridge)
         return {
