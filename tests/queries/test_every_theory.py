@@ -14,6 +14,7 @@ from isoflop.workers.families import FAMILIES
 from isoflop.workers.families.packed import PackedExperiment
 
 MODES: dict[str, object] = {"dimension": 40, "spectrum_exponent": 0.75, "target_exponent": 0.1, "learning_rate": 0.1}
+KERNEL: dict[str, object] = {"dimension": 3, "samples": 8, "test_samples": 20, "richness": 0.7}
 RUNS: dict[str, list[dict[str, object]]] = {
     "plrf": [
         {"width": 12, "spectrum_exponent": 0.8, "target_exponent": 0.7, "steps": 200},
@@ -39,6 +40,12 @@ RUNS: dict[str, list[dict[str, object]]] = {
         {**MODES, "width": 13, "steps": 20, "richness": 0.3, "samples": 20, "noise": 0.1},
         {**MODES, "width": 14, "steps": 20, "richness": 0.3, "batch_size": 2},
         {**MODES, "width": 15, "steps": 200, "richness": 0.0, "samples": 20, "batch_size": 2},
+    ],
+    "mean_field": [
+        {**KERNEL, "width": 12, "steps": 120},
+        {**KERNEL, "width": 14, "steps": 120, "activation": "linear", "depth": 3, "task_seed": 5, "noise": 0.1},
+        {**KERNEL, "width": 16, "steps": 120, "optimizer": "gradient_flow", "learning_rate": 0.05},
+        {**KERNEL, "width": 18, "steps": 120, "optimizer": "gradient_descent", "activation": "relu"},
     ],
     "kernel_features": [
         {"points": 30, "dimension": 2, "features": 200, "sampling": "optimal"},

@@ -9,6 +9,7 @@ from isoflop.workers.families.find import FAMILIES, find_family, known_families
 from isoflop.workers.families.gradient import GradientFamily
 from isoflop.workers.families.kernel_features import KernelFeatures
 from isoflop.workers.families.linear_sgd import LinearSgd
+from isoflop.workers.families.mean_field import MeanField
 from isoflop.workers.families.packed import PackedExperiment, PackedFamily, Program
 from isoflop.workers.families.plrf import Plrf
 from isoflop.workers.families.random_features import RandomFeatures
@@ -26,6 +27,7 @@ __all__ = [
     "GradientFamily",
     "KernelFeatures",
     "LinearSgd",
+    "MeanField",
     "PackedExperiment",
     "PackedFamily",
     "Plrf",
