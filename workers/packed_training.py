@@ -140,7 +140,8 @@ class _Pack:
         for number, run in enumerate(self.runs):
             if not run.is_diverged:
                 values = {name: float(column[number]) for name, column in measured.items()}
-                run.spool.log(run.step, seconds=run.seconds, **values)
+                defined = {name: value for name, value in values.items() if value == value or name in self.limits}
+                run.spool.log(run.step, seconds=run.seconds, **defined)
                 run.is_diverged = any(not values[name] <= most[number] for name, most in self.limits.items())  # NaN too
 
     def _checkpoint(self, *, is_stopped: bool) -> None:

@@ -15,6 +15,7 @@ from isoflop.workers.families.packed import PackedExperiment
 
 MODES: dict[str, object] = {"dimension": 40, "spectrum_exponent": 0.75, "target_exponent": 0.1, "learning_rate": 0.1}
 KERNEL: dict[str, object] = {"dimension": 3, "samples": 8, "test_samples": 20, "richness": 0.7}
+QUADRATIC: dict[str, object] = {"dimension": 5, "samples": 18, "epsilon": 1.0, "learning_rate": 0.5, "steps": 150}
 RUNS: dict[str, list[dict[str, object]]] = {
     "plrf": [
         {"width": 12, "spectrum_exponent": 0.8, "target_exponent": 0.7, "steps": 200},
@@ -46,6 +47,11 @@ RUNS: dict[str, list[dict[str, object]]] = {
         {**KERNEL, "width": 14, "steps": 120, "activation": "linear", "depth": 3, "task_seed": 5, "noise": 0.1},
         {**KERNEL, "width": 16, "steps": 120, "optimizer": "gradient_flow", "learning_rate": 0.05},
         {**KERNEL, "width": 18, "steps": 120, "optimizer": "gradient_descent", "activation": "relu"},
+    ],
+    "grokking": [
+        {"dimension": 6, "width": 10, "samples": 20, "epsilon": 0.5, "learning_rate": 1.0, "steps": 200},
+        {**QUADRATIC, "width": 12, "paired": True, "optimizer": "gradient_flow", "substeps": 2, "output_scale": 0.5},
+        {**QUADRATIC, "width": 13, "output_scale": 50.0, "seed": 4},
     ],
     "kernel_features": [
         {"points": 30, "dimension": 2, "features": 200, "sampling": "optimal"},

@@ -1,5 +1,6 @@
 """What experiments are put together from: optimizers, tasks, parametrizations, number formats; each a small config."""
 
+from isoflop.workers.components.classification import AnyClasses, Odor, Xor
 from isoflop.workers.components.component import Component, Scalar, choices_of, components_of
 from isoflop.workers.components.descent import (
     AnyDescent,
@@ -31,6 +32,7 @@ from isoflop.workers.components.teacher import DecayingTeacher, RoughTeacher, Te
 
 __all__ = [
     "AdamW",
+    "AnyClasses",
     "AnyDescent",
     "AnyOptimizer",
     "AnyParametrization",
@@ -50,6 +52,7 @@ __all__ = [
     "Muon",
     "Mup",
     "Ntk",
+    "Odor",
     "Optimizer",
     "Parametrization",
     "Precision",
@@ -62,6 +65,7 @@ __all__ = [
     "Shape",
     "Standard",
     "Teacher",
+    "Xor",
     "choices_of",
     "components_of",
 ]

@@ -7,8 +7,10 @@ from isoflop.workers.families.family import Family
 from isoflop.workers.families.feature_learning import FeatureLearning
 from isoflop.workers.families.find import FAMILIES, find_family, known_families
 from isoflop.workers.families.gradient import GradientFamily
+from isoflop.workers.families.grokking import Grokking
 from isoflop.workers.families.kernel_features import KernelFeatures
 from isoflop.workers.families.linear_sgd import LinearSgd
+from isoflop.workers.families.margin_growth import MarginGrowth
 from isoflop.workers.families.mean_field import MeanField
 from isoflop.workers.families.packed import PackedExperiment, PackedFamily, Program
 from isoflop.workers.families.plrf import Plrf
@@ -25,8 +27,10 @@ __all__ = [
     "Family",
     "FeatureLearning",
     "GradientFamily",
+    "Grokking",
     "KernelFeatures",
     "LinearSgd",
+    "MarginGrowth",
     "MeanField",
     "PackedExperiment",
     "PackedFamily",

@@ -10,8 +10,10 @@ from isoflop.workers.families.command import Command
 from isoflop.workers.families.deep_linear import DeepLinear
 from isoflop.workers.families.experiment import Experiment
 from isoflop.workers.families.feature_learning import FeatureLearning
+from isoflop.workers.families.grokking import Grokking
 from isoflop.workers.families.kernel_features import KernelFeatures
 from isoflop.workers.families.linear_sgd import LinearSgd
+from isoflop.workers.families.margin_growth import MarginGrowth
 from isoflop.workers.families.mean_field import MeanField
 from isoflop.workers.families.plrf import Plrf
 from isoflop.workers.families.random_features import RandomFeatures
@@ -20,8 +22,18 @@ from isoflop.workers.families.transformer import Transformer
 GROUP = "isoflop.families"  # entry-point group; each entry names a subclass of Experiment
 
 BUILT_IN = (
-    Transformer, Plrf, RandomFeatures, LinearSgd, FeatureLearning, DeepLinear, KernelFeatures, MeanField, Command,
-)  # fmt: skip
+    Transformer,
+    Plrf,
+    RandomFeatures,
+    LinearSgd,
+    FeatureLearning,
+    DeepLinear,
+    KernelFeatures,
+    MeanField,
+    Grokking,
+    MarginGrowth,
+    Command,
+)
 FAMILIES: dict[str, type[Experiment]] = {family.name: family for family in BUILT_IN}
 
 

@@ -24,7 +24,11 @@ class Program(Protocol):
         """Go `num_steps` further in every run."""
 
     def measure(self) -> Measured:
-        """Return what the experiment's `metrics` name, for every run now, each (R,)."""
+        """Return what the experiment's `metrics` name, for every run now, each (R,).
+
+        Beside a `loss`, NaN says that a metric has no value yet, and nothing is logged of it; a loss that is NaN has
+        diverged, as has any metric where there is no loss.
+        """
 
     def state(self, run: int) -> dict[str, Any]:
         """Return what continues one run exactly, as arrays."""
