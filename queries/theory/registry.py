@@ -8,6 +8,7 @@ from importlib.metadata import entry_points
 from isoflop.lakehouse.errors import UnknownName, UsageError, did_you_mean
 from isoflop.queries.theory.dmft_random_features import DMFT_RANDOM_FEATURES
 from isoflop.queries.theory.feature_errors import OPTIMAL_FEATURE_BOUND
+from isoflop.queries.theory.four_regimes import FOUR_REGIMES
 from isoflop.queries.theory.rich_training import RICH_TRAINING
 from isoflop.queries.theory.theory import Theory
 from isoflop.queries.theory.two_point import TWO_POINT
@@ -21,6 +22,7 @@ THEORIES: tuple[Theory, ...] = (
     TWO_POINT,
     RICH_TRAINING,
     OPTIMAL_FEATURE_BOUND,
+    FOUR_REGIMES,
 )
 
 

@@ -9,10 +9,12 @@ from isoflop.workers.families.find import FAMILIES, find_family, known_families
 from isoflop.workers.families.gradient import GradientFamily
 from isoflop.workers.families.kernel_features import KernelFeatures
 from isoflop.workers.families.linear_sgd import LinearSgd
+from isoflop.workers.families.nearest_neighbours import NearestNeighbours
 from isoflop.workers.families.packed import PackedExperiment, PackedFamily, Program
 from isoflop.workers.families.plrf import Plrf
 from isoflop.workers.families.random_features import RandomFeatures
 from isoflop.workers.families.refusal import ConfigError
+from isoflop.workers.families.ridgeless import Ridgeless
 from isoflop.workers.families.transformer import Transformer
 
 __all__ = [
@@ -26,11 +28,13 @@ __all__ = [
     "GradientFamily",
     "KernelFeatures",
     "LinearSgd",
+    "NearestNeighbours",
     "PackedExperiment",
     "PackedFamily",
     "Plrf",
     "Program",
     "RandomFeatures",
+    "Ridgeless",
     "Transformer",
     "find_family",
     "known_families",

@@ -12,13 +12,18 @@ from isoflop.workers.families.experiment import Experiment
 from isoflop.workers.families.feature_learning import FeatureLearning
 from isoflop.workers.families.kernel_features import KernelFeatures
 from isoflop.workers.families.linear_sgd import LinearSgd
+from isoflop.workers.families.nearest_neighbours import NearestNeighbours
 from isoflop.workers.families.plrf import Plrf
 from isoflop.workers.families.random_features import RandomFeatures
+from isoflop.workers.families.ridgeless import Ridgeless
 from isoflop.workers.families.transformer import Transformer
 
 GROUP = "isoflop.families"  # entry-point group; each entry names a subclass of Experiment
 
-BUILT_IN = (Transformer, Plrf, RandomFeatures, LinearSgd, FeatureLearning, DeepLinear, KernelFeatures, Command)
+BUILT_IN = (
+    Transformer, Plrf, RandomFeatures, LinearSgd, FeatureLearning, DeepLinear, KernelFeatures, Ridgeless,
+    NearestNeighbours, Command,
+)  # fmt: skip
 FAMILIES: dict[str, type[Experiment]] = {family.name: family for family in BUILT_IN}
 
 
