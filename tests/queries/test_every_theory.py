@@ -65,6 +65,12 @@ RUNS: dict[str, list[dict[str, object]]] = {
             "representation": "cosine",
         },
     ],
+    "ridgeless": [
+        {"dimension": 100, "spectrum_exponent": 0.75, "samples": 20, "width": 12, "draws": 200},
+        {"dimension": 100, "spectrum_exponent": 1.0, "samples": 20, "width": 40, "draws": 200},
+        {"dimension": 100, "spectrum_exponent": 0.4, "width": 13, "draws": 200},
+        {"dimension": 100, "spectrum_exponent": 0.75, "samples": 14, "draws": 200},
+    ],
 }
 CASES = [(theory, settings) for theory in THEORIES for settings in RUNS[theory.family]]
 AT = np.array([0, 1, 2, 7, 100, 100_000])
@@ -76,7 +82,10 @@ def places(theory: Theory, config: dict[str, object]) -> np.ndarray:
     return AT if theory.name in BEYOND else AT[: int(np.searchsorted(AT, config["steps"], side="right"))]
 
 
-@pytest.fixture(params=CASES, ids=lambda case: f"{case[0].name}-{case[1].get('width', case[1].get('points'))}")
+@pytest.fixture(
+    params=CASES,
+    ids=lambda case: f"{case[0].name}-{case[1].get('width', case[1].get('points', case[1].get('samples')))}",
+)
 def case(request: pytest.FixtureRequest) -> tuple[Theory, PackedExperiment, dict[str, object]]:
     """A theory, a run of its family, and the settings that the theory is told."""
     theory, settings = request.param

@@ -12,10 +12,12 @@ from isoflop.workers.families.kernel_features import KernelFeatures
 from isoflop.workers.families.linear_sgd import LinearSgd
 from isoflop.workers.families.margin_growth import MarginGrowth
 from isoflop.workers.families.mean_field import MeanField
+from isoflop.workers.families.nearest_neighbours import NearestNeighbours
 from isoflop.workers.families.packed import PackedExperiment, PackedFamily, Program
 from isoflop.workers.families.plrf import Plrf
 from isoflop.workers.families.random_features import RandomFeatures
 from isoflop.workers.families.refusal import ConfigError
+from isoflop.workers.families.ridgeless import Ridgeless
 from isoflop.workers.families.transformer import Transformer
 
 __all__ = [
@@ -32,11 +34,13 @@ __all__ = [
     "LinearSgd",
     "MarginGrowth",
     "MeanField",
+    "NearestNeighbours",
     "PackedExperiment",
     "PackedFamily",
     "Plrf",
     "Program",
     "RandomFeatures",
+    "Ridgeless",
     "Transformer",
     "find_family",
     "known_families",
