@@ -6,6 +6,7 @@ import functools
 from importlib.metadata import entry_points
 
 from isoflop.lakehouse.errors import UnknownName, UsageError, did_you_mean
+from isoflop.queries.theory.covariance_sde import COVARIANCE_SDE
 from isoflop.queries.theory.dmft_random_features import DMFT_RANDOM_FEATURES
 from isoflop.queries.theory.feature_errors import OPTIMAL_FEATURE_BOUND
 from isoflop.queries.theory.rich_training import RICH_TRAINING
@@ -21,6 +22,7 @@ THEORIES: tuple[Theory, ...] = (
     TWO_POINT,
     RICH_TRAINING,
     OPTIMAL_FEATURE_BOUND,
+    COVARIANCE_SDE,
 )
 
 

@@ -13,6 +13,7 @@ from isoflop.workers.families.packed import PackedExperiment, PackedFamily, Prog
 from isoflop.workers.families.plrf import Plrf
 from isoflop.workers.families.random_features import RandomFeatures
 from isoflop.workers.families.refusal import ConfigError
+from isoflop.workers.families.shaped_transformer import ShapedTransformer
 from isoflop.workers.families.transformer import Transformer
 
 __all__ = [
@@ -31,6 +32,7 @@ __all__ = [
     "Plrf",
     "Program",
     "RandomFeatures",
+    "ShapedTransformer",
     "Transformer",
     "find_family",
     "known_families",

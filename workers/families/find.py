@@ -14,11 +14,22 @@ from isoflop.workers.families.kernel_features import KernelFeatures
 from isoflop.workers.families.linear_sgd import LinearSgd
 from isoflop.workers.families.plrf import Plrf
 from isoflop.workers.families.random_features import RandomFeatures
+from isoflop.workers.families.shaped_transformer import ShapedTransformer
 from isoflop.workers.families.transformer import Transformer
 
 GROUP = "isoflop.families"  # entry-point group; each entry names a subclass of Experiment
 
-BUILT_IN = (Transformer, Plrf, RandomFeatures, LinearSgd, FeatureLearning, DeepLinear, KernelFeatures, Command)
+BUILT_IN = (
+    Transformer,
+    Plrf,
+    RandomFeatures,
+    LinearSgd,
+    FeatureLearning,
+    DeepLinear,
+    KernelFeatures,
+    ShapedTransformer,
+    Command,
+)
 FAMILIES: dict[str, type[Experiment]] = {family.name: family for family in BUILT_IN}
 
 
