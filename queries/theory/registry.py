@@ -7,6 +7,7 @@ from importlib.metadata import entry_points
 
 from isoflop.lakehouse.errors import UnknownName, UsageError, did_you_mean
 from isoflop.queries.theory.adaptive_kernels.theory import ADAPTIVE_KERNEL
+from isoflop.queries.theory.covariance_sde import COVARIANCE_SDE
 from isoflop.queries.theory.dmft_random_features import DMFT_RANDOM_FEATURES
 from isoflop.queries.theory.feature_errors import OPTIMAL_FEATURE_BOUND
 from isoflop.queries.theory.grokking import GROKKING, GROKKING_WIDE
@@ -28,6 +29,7 @@ THEORIES: tuple[Theory, ...] = (
     GROKKING,
     GROKKING_WIDE,
     FOUR_REGIMES,
+    COVARIANCE_SDE,
 )
 
 

@@ -71,6 +71,12 @@ RUNS: dict[str, list[dict[str, object]]] = {
         {"dimension": 100, "spectrum_exponent": 0.4, "width": 13, "draws": 200},
         {"dimension": 100, "spectrum_exponent": 0.75, "samples": 14, "draws": 200},
     ],
+    "shaped_transformer": [
+        {"width": 32, "depth": 8, "sequence_length": 3, "gamma": 0.5},
+        {"width": 33, "depth": 8, "sequence_length": 2, "gamma": 0.3, "temperature": 0.5, "causal": True},
+        {"width": 34, "depth": 8, "sequence_length": 3, "gamma": 0.3, "feed_forward": True, "seed": 3},
+        {"width": 35, "depth": 8, "sequence_length": 1, "gamma": 0.5},
+    ],
 }
 CASES = [(theory, settings) for theory in THEORIES for settings in RUNS[theory.family]]
 AT = np.array([0, 1, 2, 7, 100, 100_000])
@@ -133,9 +139,10 @@ def test_it_is_the_same_every_time_and_reads_only_its_fields(
         np.testing.assert_allclose(found.deviation[metric][[0, 2, -1]], again.deviation[metric], rtol=1e-13)
 
 
-def test_step_0_is_the_loss_before_training(case: tuple[Theory, PackedExperiment, dict[str, object]]) -> None:
+def test_step_0_is_what_is_before_training(case: tuple[Theory, PackedExperiment, dict[str, object]]) -> None:
     theory, run, config = case
     found = theory.predict(config, places(theory, config))
-    measured = type(run).program([run], type(run).device(TrainOptions())).measure()["loss"][0]
-    assert found.mean["loss"][0] == pytest.approx(measured, rel=1e-12)
-    assert found.deviation["loss"][0] == 0.0
+    measured = type(run).program([run], type(run).device(TrainOptions())).measure()
+    for metric in ("loss",) if "loss" in theory.metrics else theory.metrics:
+        assert found.mean[metric][0] == pytest.approx(measured[metric][0], rel=1e-12)
+        assert found.deviation[metric][0] == 0.0

@@ -18,6 +18,7 @@ from isoflop.workers.families.plrf import Plrf
 from isoflop.workers.families.random_features import RandomFeatures
 from isoflop.workers.families.refusal import ConfigError
 from isoflop.workers.families.ridgeless import Ridgeless
+from isoflop.workers.families.shaped_transformer import ShapedTransformer
 from isoflop.workers.families.transformer import Transformer
 
 __all__ = [
@@ -41,6 +42,7 @@ __all__ = [
     "Program",
     "RandomFeatures",
     "Ridgeless",
+    "ShapedTransformer",
     "Transformer",
     "find_family",
     "known_families",

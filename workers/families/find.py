@@ -19,6 +19,7 @@ from isoflop.workers.families.nearest_neighbours import NearestNeighbours
 from isoflop.workers.families.plrf import Plrf
 from isoflop.workers.families.random_features import RandomFeatures
 from isoflop.workers.families.ridgeless import Ridgeless
+from isoflop.workers.families.shaped_transformer import ShapedTransformer
 from isoflop.workers.families.transformer import Transformer
 
 GROUP = "isoflop.families"  # entry-point group; each entry names a subclass of Experiment
@@ -39,6 +40,9 @@ BUILT_IN = (
     Transformer, Plrf, RandomFeatures, LinearSgd, FeatureLearning, DeepLinear, KernelFeatures, Ridgeless,
     NearestNeighbours, Command,
 )  # fmt: skip
+    ShapedTransformer,
+    Command,
+)
 FAMILIES: dict[str, type[Experiment]] = {family.name: family for family in BUILT_IN}
 
 
