@@ -10,8 +10,8 @@ from isoflop.queries.theory.adaptive_kernels.theory import ADAPTIVE_KERNEL
 from isoflop.queries.theory.covariance_sde import COVARIANCE_SDE
 from isoflop.queries.theory.dmft_random_features import DMFT_RANDOM_FEATURES
 from isoflop.queries.theory.feature_errors import OPTIMAL_FEATURE_BOUND
-from isoflop.queries.theory.grokking import GROKKING, GROKKING_WIDE
 from isoflop.queries.theory.four_regimes import FOUR_REGIMES
+from isoflop.queries.theory.grokking import GROKKING, GROKKING_WIDE
 from isoflop.queries.theory.rich_training import RICH_TRAINING
 from isoflop.queries.theory.theory import Theory
 from isoflop.queries.theory.two_point import TWO_POINT

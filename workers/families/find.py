@@ -32,14 +32,11 @@ BUILT_IN = (
     FeatureLearning,
     DeepLinear,
     KernelFeatures,
+    Ridgeless,
+    NearestNeighbours,
     MeanField,
     Grokking,
     MarginGrowth,
-    Command,
-)
-    Transformer, Plrf, RandomFeatures, LinearSgd, FeatureLearning, DeepLinear, KernelFeatures, Ridgeless,
-    NearestNeighbours, Command,
-)  # fmt: skip
     ShapedTransformer,
     Command,
 )
