@@ -5,7 +5,9 @@ BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 READY_FOR_WORK := $(VENV)/.ready-for-work
 
-.PHONY: demo test test-slow test-long check bench chaos clean help
+STUDIES := $(basename $(notdir $(wildcard cli/studies/*.yaml)))
+
+.PHONY: demo studies test test-slow test-long check bench chaos clean help
 
 help:  ## say what can be made
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
@@ -23,6 +25,10 @@ $(READY_FOR_WORK): $(READY)
 
 demo: $(READY)  ## train a small sweep, land it, fit, cross-validate, extrapolate
 	@$(BIN)/isoflop demo
+
+studies: $(READY)  ## train every study and write its page anew, docs/studies/*.md (about twenty minutes)
+	@mkdir -p .studies
+	@for study in $(STUDIES); do $(BIN)/isoflop study $$study --lake .studies/$$study.duckdb --out docs/studies || exit; done
 
 test: $(READY_FOR_WORK)  ## run the tests: three processes keep two cores busy
 	@$(BIN)/python -m pytest -n 3 --dist loadfile --no-loadscope-reorder --timeout 600
@@ -46,4 +52,4 @@ chaos: $(READY_FOR_WORK)  ## live through 300 random moments (about half an hour
 	@$(BIN)/python -m tests.chaos
 
 clean:  ## remove the environment and the demo's lake
-	@rm -rf $(VENV) demo.duckdb demo.duckdb.*
+	@rm -rf $(VENV) demo.duckdb demo.duckdb.* .studies

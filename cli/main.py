@@ -36,6 +36,7 @@ from isoflop.cli.shell import shell
 from isoflop.cli.sql import sql
 from isoflop.cli.status import status
 from isoflop.cli.stop import stop
+from isoflop.cli.studies.command import study
 from isoflop.cli.submit import submit
 from isoflop.cli.sweep import sweep
 from isoflop.cli.tui.command import tui
@@ -61,7 +62,7 @@ app = typer.Typer(
 )  # fmt: skip
 
 SECTIONS = {
-    "train": (demo, sweep, submit, status, logs, stop, calibrate, coordcheck),
+    "train": (demo, study, sweep, submit, status, logs, stop, calibrate, coordcheck),
     "ask": (
         sql,
         shell,

@@ -42,6 +42,14 @@ def plot(
         str | None,
         typer.Option("--where", "-w", metavar="CONDITION", help="Draw the runs that satisfy an SQL condition."),
     ] = None,
+    sql: Annotated[
+        str | None,
+        typer.Option(
+            "--sql",
+            metavar="STATEMENT",
+            help="Draw an answer: its first column of numbers across, predicted… as lines, text as groups.",
+        ),
+    ] = None,
     x: Annotated[
         str | None,
         typer.Option(
@@ -69,7 +77,7 @@ def plot(
     ascii: Annotated[bool, typer.Option("--ascii", help="Print ASCII characters only.")] = False,
     lake: LakeOption = None,
 ) -> None:
-    """Draw a law with its runs and interval, or the loss curves of runs.
+    """Draw a law with its runs and interval, the loss curves of runs, or an answer.
 
     \b
       isoflop plot chin
@@ -77,6 +85,7 @@ def plot(
       isoflop plot chin --kind isoflop
       isoflop plot published:besiroglu_2024
       isoflop plot --where "family = 'transformer'" --x flops
+      isoflop plot --sql "SELECT params, avg(loss), optimizer FROM runs GROUP BY ALL"
       isoflop plot phases
       isoflop plot --kind phases --where "family = 'plrf'"
     """  # fmt: skip
@@ -88,8 +97,14 @@ def plot(
         )
     if not 0 <= level < 1:
         raise UsageError(f"level {level:g} is not a share between 0 and 1", hint="0.95 is 95 per cent")
+    if sql is not None and (names or kind or where or held_out or x):
+        raise UsageError("--sql says all that is drawn", hint="leave out names, --kind, --where, --held-out and --x")
     with lake_of(names or [], lake) as opened:
-        figure = figure_of(opened, names or [], kind, where, x, to, level or None, held_out)
+        figure = (
+            answered(opened, sql)
+            if sql is not None
+            else figure_of(opened, names or [], kind, where, x, to, level or None, held_out)
+        )
     if out is not None:
         from isoflop.cli.output import note
         from isoflop.cli.plot.image import save
@@ -97,6 +112,13 @@ def plot(
         note(f"wrote {save(figure, out)}")
     else:
         print_figure(figure, width, height, is_ascii=ascii)
+
+
+def answered(lake: Lakehouse, statement: str) -> Figure:
+    """Return the figure of the answer to a statement; the last one's where there are several."""
+    from isoflop.cli.plot.answer_figure import answer_figure
+
+    return answer_figure(lake, lake.sql(statement))
 
 
 def lake_of(names: list[str], address: str | None) -> AbstractContextManager[Lakehouse]:

@@ -188,8 +188,10 @@ def _draw_points(axes: Axes, points: PointMarks, colors: Colormap) -> None:
     size = 14 if points.x.size > 150 else 22
     axes.scatter(points.x, points.y, s=size, c=color, edgecolors="white", linewidths=0.35, zorder=5)
     if points.label:
-        legend_color = DATA if points.tone is None else FAINT
-        axes.scatter([], [], s=22, c=legend_color, edgecolors="white", linewidths=0.35, label=_mathtext(points.label))
+        legend_color = DATA if points.tone is None else FAINT if np.ndim(points.tone) else colors(points.tone)
+        axes.scatter(
+            [], [], s=22, color=legend_color, edgecolors="white", linewidths=0.35, label=_mathtext(points.label)
+        )
 
 
 def _label_thin_lines(axes: Axes, figure: Figure, colors: Colormap) -> None:

@@ -6,8 +6,11 @@ import functools
 from importlib.metadata import entry_points
 
 from isoflop.lakehouse.errors import UnknownName, UsageError, did_you_mean
+from isoflop.queries.theory.adaptive_kernels.theory import ADAPTIVE_KERNEL
+from isoflop.queries.theory.covariance_sde import COVARIANCE_SDE
 from isoflop.queries.theory.dmft_random_features import DMFT_RANDOM_FEATURES
 from isoflop.queries.theory.feature_errors import OPTIMAL_FEATURE_BOUND
+from isoflop.queries.theory.four_regimes import FOUR_REGIMES
 from isoflop.queries.theory.grokking import GROKKING, GROKKING_WIDE
 from isoflop.queries.theory.rich_training import RICH_TRAINING
 from isoflop.queries.theory.theory import Theory
@@ -22,8 +25,11 @@ THEORIES: tuple[Theory, ...] = (
     TWO_POINT,
     RICH_TRAINING,
     OPTIMAL_FEATURE_BOUND,
+    ADAPTIVE_KERNEL,
     GROKKING,
     GROKKING_WIDE,
+    FOUR_REGIMES,
+    COVARIANCE_SDE,
 )
 
 

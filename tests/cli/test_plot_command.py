@@ -3,12 +3,16 @@ from __future__ import annotations
 import shutil
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from isoflop.cli.plot import plot
+from isoflop.cli.plot.answer_figure import answer_figure
+from isoflop.cli.plot.figure import Line, PointMarks
+from isoflop.lakehouse import Lakehouse
 from isoflop.lakehouse.errors import EmptySelection, UsageError
 
 
@@ -110,3 +114,32 @@ def test_printing_to_the_terminal_loads_no_matplotlib(laws_path: str) -> None:
     )
     done = subprocess.run([sys.executable, "-c", check], capture_output=True, text=True, check=True)
     assert done.stdout.splitlines()[-1] == "[]"
+
+
+def test_an_answer_is_drawn_with_groups_predictions_and_interval(
+    command_line: Callable[..., tuple[int, str, str]], curves_file: Path, tmp_path: Path
+) -> None:
+    lake = str(curves_file)
+    statement = "SELECT step, loss, loss * 1.1 AS predicted, run_id AS run FROM curves"
+    code, out, err = command_line("plot", "--lake", lake, "--sql", statement, "--ascii")
+    assert code == 0 and out.startswith("loss over step"), err
+    picture = tmp_path / "answer.svg"
+    code, _, err = command_line("plot", "--lake", lake, "--sql", statement, "--out", str(picture))
+    assert code == 0 and "<svg" in picture.read_text(encoding="utf-8"), err
+    code, _, err = command_line("plot", "--lake", lake, "--sql", "SELECT 'a' AS word, 1 AS only")
+    assert code != 0 and "the answer has 1 column of numbers and 1 rows" in err
+    code, _, err = command_line("plot", "w64", "--lake", lake, "--sql", statement)
+    assert code == 2 and "--sql says all that is drawn" in err
+
+
+def test_groups_have_colors_of_their_own_and_the_first_twelve_are_drawn(curves_lake: Lakehouse) -> None:
+    asked = "SELECT i % 15 AS a, i AS b, 0.9 * i AS predicted, 'g' || (i % 15) AS name FROM range(60) t(i) ORDER BY i"
+    figure = answer_figure(curves_lake, curves_lake.sql(asked))
+    points, lines = figure.of(PointMarks), figure.of(Line)
+    assert len(points) == len(lines) == 12 and figure.notes == ("12 of 15 groups",)
+    assert [mark.label for mark in points] == [f"g{number}" for number in range(12)]
+    assert len({mark.tone for mark in points}) == 12 and [mark.tone for mark in lines] == [mark.tone for mark in points]
+    curves = answer_figure(
+        curves_lake, curves_lake.sql("SELECT i // 2 AS x, i AS y, 'g' || (i % 2) AS n FROM range(40) t(i)")
+    )
+    assert len(curves.of(Line)) == 2 and not curves.of(PointMarks)

@@ -14,6 +14,7 @@ from isoflop.workers.families import FAMILIES
 from isoflop.workers.families.packed import PackedExperiment
 
 MODES: dict[str, object] = {"dimension": 40, "spectrum_exponent": 0.75, "target_exponent": 0.1, "learning_rate": 0.1}
+KERNEL: dict[str, object] = {"dimension": 3, "samples": 8, "test_samples": 20, "richness": 0.7}
 QUADRATIC: dict[str, object] = {"dimension": 5, "samples": 18, "epsilon": 1.0, "learning_rate": 0.5, "steps": 150}
 RUNS: dict[str, list[dict[str, object]]] = {
     "plrf": [
@@ -41,6 +42,12 @@ RUNS: dict[str, list[dict[str, object]]] = {
         {**MODES, "width": 14, "steps": 20, "richness": 0.3, "batch_size": 2},
         {**MODES, "width": 15, "steps": 200, "richness": 0.0, "samples": 20, "batch_size": 2},
     ],
+    "mean_field": [
+        {**KERNEL, "width": 12, "steps": 120},
+        {**KERNEL, "width": 14, "steps": 120, "activation": "linear", "depth": 3, "task_seed": 5, "noise": 0.1},
+        {**KERNEL, "width": 16, "steps": 120, "optimizer": "gradient_flow", "learning_rate": 0.05},
+        {**KERNEL, "width": 18, "steps": 120, "optimizer": "gradient_descent", "activation": "relu"},
+    ],
     "grokking": [
         {"dimension": 6, "width": 10, "samples": 20, "epsilon": 0.5, "learning_rate": 1.0, "steps": 200},
         {**QUADRATIC, "width": 12, "paired": True, "optimizer": "gradient_flow", "substeps": 2, "output_scale": 0.5},
@@ -58,6 +65,18 @@ RUNS: dict[str, list[dict[str, object]]] = {
             "representation": "cosine",
         },
     ],
+    "ridgeless": [
+        {"dimension": 100, "spectrum_exponent": 0.75, "samples": 20, "width": 12, "draws": 200},
+        {"dimension": 100, "spectrum_exponent": 1.0, "samples": 20, "width": 40, "draws": 200},
+        {"dimension": 100, "spectrum_exponent": 0.4, "width": 13, "draws": 200},
+        {"dimension": 100, "spectrum_exponent": 0.75, "samples": 14, "draws": 200},
+    ],
+    "shaped_transformer": [
+        {"width": 32, "depth": 8, "sequence_length": 3, "gamma": 0.5},
+        {"width": 33, "depth": 8, "sequence_length": 2, "gamma": 0.3, "temperature": 0.5, "causal": True},
+        {"width": 34, "depth": 8, "sequence_length": 3, "gamma": 0.3, "feed_forward": True, "seed": 3},
+        {"width": 35, "depth": 8, "sequence_length": 1, "gamma": 0.5},
+    ],
 }
 CASES = [(theory, settings) for theory in THEORIES for settings in RUNS[theory.family]]
 AT = np.array([0, 1, 2, 7, 100, 100_000])
@@ -69,7 +88,10 @@ def places(theory: Theory, config: dict[str, object]) -> np.ndarray:
     return AT if theory.name in BEYOND else AT[: int(np.searchsorted(AT, config["steps"], side="right"))]
 
 
-@pytest.fixture(params=CASES, ids=lambda case: f"{case[0].name}-{case[1].get('width', case[1].get('points'))}")
+@pytest.fixture(
+    params=CASES,
+    ids=lambda case: f"{case[0].name}-{case[1].get('width', case[1].get('points', case[1].get('samples')))}",
+)
 def case(request: pytest.FixtureRequest) -> tuple[Theory, PackedExperiment, dict[str, object]]:
     """A theory, a run of its family, and the settings that the theory is told."""
     theory, settings = request.param
@@ -117,9 +139,10 @@ def test_it_is_the_same_every_time_and_reads_only_its_fields(
         np.testing.assert_allclose(found.deviation[metric][[0, 2, -1]], again.deviation[metric], rtol=1e-13)
 
 
-def test_step_0_is_the_loss_before_training(case: tuple[Theory, PackedExperiment, dict[str, object]]) -> None:
+def test_step_0_is_what_is_before_training(case: tuple[Theory, PackedExperiment, dict[str, object]]) -> None:
     theory, run, config = case
     found = theory.predict(config, places(theory, config))
-    measured = type(run).program([run], type(run).device(TrainOptions())).measure()["loss"][0]
-    assert found.mean["loss"][0] == pytest.approx(measured, rel=1e-12)
-    assert found.deviation["loss"][0] == 0.0
+    measured = type(run).program([run], type(run).device(TrainOptions())).measure()
+    for metric in ("loss",) if "loss" in theory.metrics else theory.metrics:
+        assert found.mean[metric][0] == pytest.approx(measured[metric][0], rel=1e-12)
+        assert found.deviation[metric][0] == 0.0

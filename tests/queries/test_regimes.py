@@ -20,8 +20,8 @@ def test_the_exponents(exponent: float) -> None:
     sizes, large = np.geomspace(64, 1024, 5), np.geomspace(1000, 16_000, 5)
     assert slope(sizes, [cell_of(size, 1e12, exponent).loss for size in sizes]) == pytest.approx(-exponent, abs=0.03)
     assert slope(sizes, [cell_of(1e12, size, exponent).loss for size in sizes]) == pytest.approx(-exponent, abs=0.03)
-    cells = [cell_of(size, 32, exponent) for size in large]
-    assert slope(large, [cell.loss - cell.limit for cell in cells]) == pytest.approx(-1, abs=0.03)
+    for cells in ([cell_of(size, 32, exponent) for size in large], [cell_of(32, size, exponent) for size in large]):
+        assert slope(large, [cell.loss - cell.limit for cell in cells]) == pytest.approx(-1, abs=0.03)
 
 
 def test_data_and_params_may_change_places() -> None:

@@ -42,6 +42,13 @@ grid: {sampling: [default, optimal]}
 derive: {points: 60, dimension: 3, features: 64, representation: "'cosine'"}
 seeds: 20
 """,
+    "four_regimes": """
+name: regimes
+family: ridgeless
+grid: {samples: [60, 240]}
+derive: {dimension: 400, width: 120, spectrum_exponent: 0.75, draws: 20}
+seeds: 20
+""",
 }
 JOINED = (
     "SELECT r.seed, avg(m.value / p.value - 1) AS bias, avg(((m.value - p.value) / p.deviation) ** 2) AS distance "

@@ -9,10 +9,11 @@ from pathlib import Path
 
 import pytest
 
-from isoflop.lakehouse import Lakehouse
+from isoflop.lakehouse import Lakehouse, RunRecord, Spool
 from isoflop.lakehouse.errors import FileError
 from isoflop.workers.cluster import RaySession, checkpoint_folder, run_sweep
-from isoflop.workers.stop_rules import CurveWatch
+from isoflop.workers.cluster.halving import Halver
+from isoflop.workers.stop_rules import CurveWatch, Halving
 from isoflop.workers.sweep import checked_sweeps, load_sweep
 from isoflop.workers.sweep_file import parse_documents
 
@@ -103,6 +104,22 @@ for step in range(1, 101):
     print(json.dumps({"step": step, "loss": float(sys.argv[1]) + 1 / step}), flush=True)
     time.sleep(0.05)
 """
+
+
+def test_what_is_done_is_compared_with_however_late_one_looks(lakehouse: Lakehouse) -> None:
+    for values, backwards in (((1, 2), False), ((3, 4), True)):  # by name, either may come first
+        records = [RunRecord(family="command", config={"a": a}, seed=0, steps=100) for a in values]
+        worse, better = sorted(records, key=lambda record: record.run_id, reverse=backwards)
+        lakehouse.record_runs([worse, better])
+        attempts = lakehouse.begin_attempts([worse.run_id, better.run_id], "test")
+        for record, steps, loss in ((worse, 12, 3.0), (better, 100, 2.0)):
+            with Spool(lakehouse.spool_folder, record.run_id, attempts[record.run_id]) as spool:
+                for step in range(1, steps + 1):
+                    spool.log(step, loss=loss + 1 / step)
+        lakehouse.drain()
+        halver = Halver(lakehouse, Halving(grace_steps=10, factor=2), [worse, better])
+        ended = halver.losers([(worse.run_id, attempts[worse.run_id])])
+        assert list(ended.values()) == ["stop_when: halving at step 10: others had less than 3.1000"]
 
 
 @pytest.mark.slow

@@ -26,7 +26,7 @@ WORST = 1e300  # stands for a loss that is not finite, which the scheduler's per
 _POINTS = """
 SELECT m.run_id, m.attempt, m.step, m.value FROM metrics m SEMI JOIN _ids USING (run_id)
 WHERE m.metric = 'loss' AND m.step > coalesce((SELECT s.step FROM _seen s WHERE s.run_id = m.run_id), -1)
-ORDER BY m.step, m.run_id
+ORDER BY m.run_id IN (SELECT t.run_id FROM _training t), m.step, m.run_id
 """
 
 
@@ -64,8 +64,12 @@ class Halver:
         self._lost: dict[str, str] = {}
 
     def losers(self, training: Iterable[Key]) -> Mapping[Key, str]:
-        """Read what is new in the curves and return which of the attempts in training end, each with the reason."""
-        for point in self._points():
+        """Read what is new in the curves and return which of the attempts in training end, each with the reason.
+
+        Runs that are done come first: what a run in training is compared with does not hang on when one looks.
+        """
+        training = list(training)
+        for point in self._points([run_id for run_id, _ in training]):
             run_id, step, loss = point["run_id"], point["step"], point["value"]
             self._seen[run_id] = step
             if run_id not in self._trials:
@@ -77,14 +81,15 @@ class Halver:
                 self._lost[run_id] = f"stop_when: halving at step {step}: others had less than {format_number(loss)}"
         return {key: self._lost[key[0]] for key in training if key[0] in self._lost}
 
-    def _points(self) -> list[dict[str, Any]]:
+    def _points(self, training: Sequence[str]) -> list[dict[str, Any]]:
         import pyarrow as pa
 
-        ids = pa.table({"run_id": pa.array(self._run_ids, pa.string())})
+        ids, in_training = (pa.table({"run_id": pa.array(of, pa.string())}) for of in (self._run_ids, training))
         seen = pa.table(
             {"run_id": pa.array(list(self._seen), pa.string()), "step": pa.array(list(self._seen.values()), pa.int64())}
         )
-        found: list[dict[str, Any]] = self._lake.query(_POINTS, None, {"_ids": ids, "_seen": seen}).to_pylist()
+        tables = {"_ids": ids, "_seen": seen, "_training": in_training}
+        found: list[dict[str, Any]] = self._lake.query(_POINTS, None, tables).to_pylist()
         return found
 
 

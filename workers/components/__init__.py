@@ -4,11 +4,15 @@ from isoflop.workers.components.classification import AnyClasses, Odor, Xor
 from isoflop.workers.components.component import Component, Scalar, choices_of, components_of
 from isoflop.workers.components.descent import (
     AnyDescent,
+    DecayingDescent,
+    DecayingFlow,
     ExactFlow,
     GradientDescent,
     GradientFlow,
     HeavyBall,
+    Langevin,
     LinearModelDescent,
+    RegularizedDescent,
 )
 from isoflop.workers.components.optimizers import AdamW, AnyOptimizer, Lion, Muon, Optimizer, Sgd
 from isoflop.workers.components.parametrization import (
@@ -34,12 +38,15 @@ __all__ = [
     "AnyParametrization",
     "CompleteP",
     "Component",
+    "DecayingDescent",
+    "DecayingFlow",
     "DecayingTeacher",
     "DepthMup",
     "ExactFlow",
     "GradientDescent",
     "GradientFlow",
     "HeavyBall",
+    "Langevin",
     "LinearModelDescent",
     "Lion",
     "Muon",
@@ -49,6 +56,7 @@ __all__ = [
     "Optimizer",
     "Parametrization",
     "Precision",
+    "RegularizedDescent",
     "RoleWeight",
     "RoughTeacher",
     "Scalar",

@@ -14,8 +14,12 @@ from isoflop.workers.families.grokking import Grokking
 from isoflop.workers.families.kernel_features import KernelFeatures
 from isoflop.workers.families.linear_sgd import LinearSgd
 from isoflop.workers.families.margin_growth import MarginGrowth
+from isoflop.workers.families.mean_field import MeanField
+from isoflop.workers.families.nearest_neighbours import NearestNeighbours
 from isoflop.workers.families.plrf import Plrf
 from isoflop.workers.families.random_features import RandomFeatures
+from isoflop.workers.families.ridgeless import Ridgeless
+from isoflop.workers.families.shaped_transformer import ShapedTransformer
 from isoflop.workers.families.transformer import Transformer
 
 GROUP = "isoflop.families"  # entry-point group; each entry names a subclass of Experiment
@@ -28,8 +32,12 @@ BUILT_IN = (
     FeatureLearning,
     DeepLinear,
     KernelFeatures,
+    Ridgeless,
+    NearestNeighbours,
+    MeanField,
     Grokking,
     MarginGrowth,
+    ShapedTransformer,
     Command,
 )
 FAMILIES: dict[str, type[Experiment]] = {family.name: family for family in BUILT_IN}

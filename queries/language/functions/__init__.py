@@ -14,6 +14,7 @@ from isoflop.queries.language.functions.linear_networks import (
     RICH_EXPONENTS,
     SGD_LOSSES,
 )
+from isoflop.queries.language.functions.networks import COVARIANCE_SDE
 from isoflop.queries.language.functions.random_features import PHASE_CURVES, PHASES, REGIMES
 
 TABLE_FUNCTIONS: tuple[TableFunction, ...] = (
@@ -25,6 +26,7 @@ TABLE_FUNCTIONS: tuple[TableFunction, ...] = (
     RANDOM_FEATURE_LOSSES,
     SGD_LOSSES,
     FEATURE_BOUNDS,
+    COVARIANCE_SDE,
 )
 NAMES = {function.name: function for function in TABLE_FUNCTIONS}
 

@@ -32,7 +32,7 @@ from isoflop.queries.language.verbs.keeping import (
     SHOW_LAW_FORMS,
     SHOW_LAWS,
 )
-from isoflop.queries.language.verbs.predicting import PREDICT_RUNS, SHOW_THEORIES
+from isoflop.queries.language.verbs.predicting import DESCRIBE_THEORY, PREDICT_RUNS, SHOW_THEORIES
 from isoflop.queries.language.verbs.published import SHOW_PUBLISHED_LAWS
 from isoflop.queries.language.verbs.sweeping import OPTIMUM
 
@@ -53,6 +53,7 @@ VERBS: Verbs = (
     RESIDUALS,
     PREDICT_RUNS,
     SHOW_THEORIES,
+    DESCRIBE_THEORY,
     FORECAST,
     SHOW_FORECASTS,
     CROSS_VALIDATE,

@@ -24,6 +24,13 @@ USAGE = "PREDICT RUNS BY volterra_plrf FROM runs"
 
 
 @dataclass(frozen=True)
+class DescribeTheory(Span):
+    """`DESCRIBE THEORY name`."""
+
+    theory: Name
+
+
+@dataclass(frozen=True)
 class PredictRuns(Span):
     """`PREDICT RUNS BY theory [FROM …]`; without a source, of all runs of the theory's family."""
 
@@ -189,4 +196,70 @@ SHOW_THEORIES = Verb(
         examples=("SELECT theory, family, metrics FROM (SHOW THEORIES LIKE 'volt%')",),
     ),
     briefs=(Brief("list the theories that predict runs", "SHOW THEORIES"),),
+)
+
+
+class DescribeTheoryPlan:
+    """A theory, told line by line.
+
+    Raises
+    ------
+    StatementError : when there is no such theory
+    """
+
+    def __init__(self, question: Question, node: DescribeTheory) -> None:
+        self._theory = _theory(question, node.theory)
+
+    def steps(self) -> Steps:
+        """Return the theory."""
+        return [("theory", f"{self._theory.name} {self._theory.version} ({self._theory.source})")]
+
+    def run(self) -> pa.Table:
+        """Return what it is about, what it predicts, what it reads and what may be fitted."""
+        import sys
+
+        import pyarrow as pa
+
+        theory = self._theory
+        told = (sys.modules[type(theory).__module__].__doc__ or "").strip().partition("\n")[0]
+        rows = [
+            ("what", theory.name, told),
+            ("version", theory.name, theory.version),
+            ("source", theory.name, theory.source),
+            ("family", theory.family, f"its runs, along the axis {theory.axis}"),
+        ]
+        rows += [("metric", metric, unit) for metric, unit in theory.metrics.items()]
+        for field in theory.fields:
+            rows.append(("setting", field, "may be missing" if field in theory.optional_fields else "is read"))
+        rows += [("free", coefficient.name, "may be fitted") for coefficient in theory.free]
+        kinds, names, said = zip(*rows, strict=True)
+        return pa.table({"part": pa.array(kinds), "name": pa.array(names), "meaning": pa.array(said)})
+
+
+def _read_described(reader: TokenReader) -> DescribeTheory:
+    start = reader.begin("DESCRIBE THEORY")
+    theory = reader.name("the name of a theory", "SHOW THEORIES lists them")
+    return DescribeTheory(start, reader.end, theory)
+
+
+DESCRIBE_THEORY = Verb(
+    words="DESCRIBE THEORY",
+    needs=lambda token: token.is_name,
+    is_of_program=True,
+    rule="DESCRIBE THEORY theory",
+    node=DescribeTheory,
+    parse=_read_described,
+    plan=DescribeTheoryPlan,
+    page=Page(
+        purpose="Tells what a theory is about: its paper, the metrics it predicts, the settings it reads.",
+        sample="DESCRIBE THEORY volterra_plrf",
+        columns={
+            "part": "`what`, `version`, `source`, `family`, `metric`, `setting`, or `free` for a number to fit",
+            "name": "of the theory, its family, the metric or the setting",
+            "meaning": "in words; of a metric its unit",
+        },
+        examples=("SELECT name, meaning FROM (DESCRIBE THEORY volterra_plrf) WHERE part IN ('family', 'metric')",),
+        mistakes=("DESCRIBE THEORY volterra",),
+    ),
+    briefs=(Brief("tell what a theory is about", "DESCRIBE THEORY volterra_plrf"),),
 )
