@@ -27,6 +27,7 @@ ADVICE = {
     "counts_in_billions": "times 1e9",
     "epochs_below_one": "the tokens seen for unique ones, and epochs 1",
     "x_at_one": "`WHERE x > 1`",
+    "before_saturation": "`WHERE step >= t99`",
     "shares_sum_to_one": "leave one out",
     "shares_do_not_sum": "correct these rows, or leave them out",
     "rows_together": "nothing; `WITH (bootstrap = 'case')` undoes it, `WITH (cluster = …)` groups by something else",

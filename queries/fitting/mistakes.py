@@ -28,7 +28,13 @@ CERTAIN = 5.0  # standard errors of that correlation above zero: one false alarm
 
 def notes_on_mistakes(law: Law, rows: Data) -> list[Note]:
     """Return notes on inputs that cannot be meant so, or tell little: epochs below one, shares, nearly equal sizes."""
-    return [*_epochs(law, rows), *_not_above_one(law, rows), *_shares(law, rows), *_narrow(law, rows)]
+    return [
+        *_epochs(law, rows),
+        *_not_above_one(law, rows),
+        *_before_saturation(law, rows),
+        *_shares(law, rows),
+        *_narrow(law, rows),
+    ]
 
 
 def narrow_inputs(law: Law, support: Array) -> list[tuple[int, float]]:
@@ -63,6 +69,16 @@ def _not_above_one(law: Law, rows: Data) -> list[Note]:
     (name,) = input_names(law)
     message = f"{_count(low)} {name} of one or less, where one over its logarithm is no part of the curve; "
     return [Note("x_at_one", message + f"leave them out: WHERE {name} > 1")]
+
+
+def _before_saturation(law: Law, rows: Data) -> list[Note]:
+    if law.name != "margin_growth" or not (early := rows.inputs[:, 0] < rows.inputs[:, 1]).any():
+        return []
+    step, t99 = input_names(law)
+    message = (
+        f"{_count(early)} a {step} before {t99}, when samples were still misclassified and margins have another law; "
+    )
+    return [Note("before_saturation", message + f"leave them out: WHERE {step} >= {t99}")]
 
 
 def notes_on_misfit(law: Law, values: Array, residuals: Array, num_free: int) -> list[Note]:

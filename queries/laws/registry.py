@@ -21,6 +21,7 @@ from isoflop.queries.laws.kaplan_floor import KAPLAN_FLOOR
 from isoflop.queries.laws.law import Law, coefficient_names, input_names
 from isoflop.queries.laws.learning_curves import EXP4, ILOG2, MMF4, VAP3, WBL4
 from isoflop.queries.laws.loss_in_time import LOSS_IN_TIME
+from isoflop.queries.laws.margin_growth import MARGIN_GROWTH
 from isoflop.queries.laws.mixture import FAMILIES, FEWEST, MIXTURE3, MIXTURE_ADDITIVE3, MOST
 from isoflop.queries.laws.moe import MOE
 from isoflop.queries.laws.moe_granularity import MOE_GRANULARITY
@@ -73,6 +74,7 @@ LAWS: dict[str, Law] = {
         EXP4,
         VAP3,
         ILOG2,
+        MARGIN_GROWTH,
         DATA_CONSTRAINED,
         WIDTH_DEPTH,
         PRECISION,

@@ -72,6 +72,7 @@ PLANTED = {
     "exp4": Planted((0.05, -0.4, 0.9, 0.4), (EXAMPLES,), target="accuracy"),
     "vap3": Planted((-0.6, -20.0, 0.04), (EXAMPLES,), target="accuracy"),
     "ilog2": Planted((0.9, 0.95), (EXAMPLES,), target="accuracy"),
+    "margin_growth": Planted((0.0182, 0.0216, 1.0), ((700.0, 1e5), (50.0, 150.0)), target="margin"),
     "data_constrained": Planted(
         (1.87, 521.0, 1488.0, 0.353, 0.353, 15.4, 5.31), ((1e7, 1e10), (1e8, 1e11), (1.0, 60.0))
     ),

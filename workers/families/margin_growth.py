@@ -43,7 +43,8 @@ class MarginGrowth(PackedExperiment):
     `results` has `t99`, the first step with a train accuracy of 0.99, every measure then (`margin_at_t99`), and of
     reversal, where all labels are flipped and training goes on, the steps to a train accuracy of 0.9: from where the
     run stood at t99, and from its end, `reversal_at_t99` and `reversal_at_end`; what was not reached is not there.
-    Runs of one shape and length train in one program.
+
+    Weight decay is zero, and the config says so. Runs of one shape and length train in one program.
     """
 
     name: ClassVar[str] = "margin_growth"
