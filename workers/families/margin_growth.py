@@ -22,10 +22,10 @@ from pydantic import Field, field_validator
 from isoflop.lakehouse.models.counts import Counts
 from isoflop.workers.components import AnyClasses, Scalar
 from isoflop.workers.devices import Device
+from isoflop.workers.families.margin_program import DECODED, MarginProgram
 from isoflop.workers.families.packed import PackedExperiment, Program
 from isoflop.workers.families.refusal import wrong_field
 
-DECODED = (20, 50, 100)  # neurons that a decoder sees, as many as are recorded at once
 BYTES = 8  # of a float64
 
 
@@ -113,6 +113,4 @@ class MarginGrowth(PackedExperiment):
     @classmethod
     def program(cls, runs: Sequence[Self], device: Device) -> Program:
         """Return the program that advances these runs together, on a core."""
-        from isoflop.workers.families.margin_program import MarginProgram
-
         return MarginProgram(runs)

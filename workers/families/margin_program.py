@@ -11,14 +11,13 @@ import math
 import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 from isoflop.workers.components import Odor, Xor
 from isoflop.workers.components.classification import MIXTURE
-from isoflop.workers.families.margin_growth import DECODED, MarginGrowth
 
 TASK, WEIGHTS, DECODER = 0, 1, 2  # streams of random numbers of a run
 RMS = 2.0  # |x| of an input of xor, so that fields of neurons are of order 1
@@ -28,8 +27,56 @@ SOFT_FROM = 0.5  # train loss times samples below which the soft margin only gro
 HARDNESS = 1e4  # C of the support vector machine; larger ones settle late and change no digit that is shown
 MOST_ITERATIONS = 200_000  # of it, 0.2 s; activity that a plane separates takes a thousand to a hundred thousand
 FOLDS = 5
+DECODED = (20, 50, 100)  # neurons that a decoder sees, as many as are recorded at once
 
 Floats = NDArray[np.float64]
+
+
+class MarginRun(Protocol):
+    """What the program needs to know of a run; see `isoflop.workers.families.margin_growth`."""
+
+    @property
+    def seed(self) -> int:
+        """Of everything that is drawn."""
+
+    @property
+    def task(self) -> Xor | Odor:
+        """What is told apart."""
+
+    @property
+    def width(self) -> int:
+        """N, neurons."""
+
+    @property
+    def samples(self) -> int:
+        """P, trained on."""
+
+    @property
+    def probes(self) -> int:
+        """Not trained on."""
+
+    @property
+    def output_scale(self) -> float:
+        """Output scale, alpha."""
+
+    @property
+    def frozen(self) -> bool:
+        """Whether the features stay."""
+
+    @property
+    def learning_rate(self) -> float:
+        """Rate, eta."""
+
+    @property
+    def readout_noise(self) -> float:
+        """Of a decoded neuron."""
+
+    @property
+    def reversal_steps(self) -> int:
+        """At most, with flipped labels."""
+
+    def metrics(self) -> Mapping[str, str]:
+        """Return what is measured."""
 
 
 @dataclass(frozen=True)
@@ -129,7 +176,7 @@ def _standardized(activity: Floats) -> Floats:
 class MarginProgram:
     """R networks of one shape, one after another."""
 
-    def __init__(self, runs: Sequence[MarginGrowth]) -> None:
+    def __init__(self, runs: Sequence[MarginRun]) -> None:
         self._networks = [_Network(run) for run in runs]
         self._metrics = tuple(runs[0].metrics())
 
@@ -171,7 +218,7 @@ class MarginProgram:
 class _Descent:
     """Gradient descent of one network on some trials, with what it says of them now."""
 
-    def __init__(self, run: MarginGrowth, trials: Trials, weights: Weights) -> None:
+    def __init__(self, run: MarginRun, trials: Trials, weights: Weights) -> None:
         self._run, self._trials, self.weights = run, trials, weights
         self._look()
 
@@ -203,7 +250,7 @@ class _Descent:
 class _Network:
     """One run."""
 
-    def __init__(self, run: MarginGrowth) -> None:
+    def __init__(self, run: MarginRun) -> None:
         self._run, self._step = run, 0
         self._trials, self._probes = draw_trials(run.task, run.samples, run.probes, run.seed)
         self._descent = _Descent(run, self._trials, draw_weights(run.width, run.task.dimension, run.seed))

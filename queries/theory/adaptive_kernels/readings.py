@@ -154,7 +154,8 @@ class Equilibrium:
 
     def readings(self) -> dict[str, Reading | Change]:
         """Return each metric at equilibrium."""
-        inverse = np.linalg.inv(self.among + self.ridge * np.eye(len(self.among)))
+        damped = self.among + self.ridge * np.eye(len(self.among))
+        inverse = np.asarray(np.linalg.inv(damped), dtype=np.float64)
         kernel, cross = self.neurons.kernels()
         tested = self.tested - self.across @ inverse @ self.across.T
         seen = self.among - self.among @ inverse @ self.among

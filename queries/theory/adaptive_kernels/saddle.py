@@ -147,16 +147,15 @@ def minimize_action(
         lambda missing: action(problem, gamma, features, logarithms, missing),
         start, jac=True, method="L-BFGS-B", options={"maxiter": iterations},
     )  # fmt: skip
-    best: Array = found.x
-    return best
+    return np.asarray(found.x, dtype=np.float64)
 
 
 def _regression(problem: Problem, weights: Array) -> Array:
     """Delta of the particles' kernel."""
     features = problem.features(weights)
     kernel = features.T @ features / len(features)
-    found: Array = np.linalg.solve(kernel + problem.ridge * np.eye(len(kernel)), problem.labels)
-    return found
+    damped = kernel + problem.ridge * np.eye(len(kernel))
+    return np.asarray(np.linalg.solve(damped, problem.labels), dtype=np.float64)
 
 
 def _resampled(logarithms: Array, generator: np.random.Generator) -> Array:
