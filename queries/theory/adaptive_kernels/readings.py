@@ -109,7 +109,7 @@ class Change:
     ----------
     squared : |Phi - Phi(0)|^2 in the limit
     noise : what N neurons add, times N
-    size : |Phi(0)|
+    size, size_noise : |Phi(0)|^2 in the limit, and what N neurons add, times N
     now, before, both, first : variances of one neuron's phi' (Phi - Phi(0)) phi in the end and before training, its
         covariance there with phi' Phi(0) phi, and the variance of that
     """
@@ -117,6 +117,7 @@ class Change:
     squared: float
     noise: float
     size: float
+    size_noise: float
     now: float
     before: float
     both: float
@@ -124,9 +125,9 @@ class Change:
 
     def at_width(self, width: int) -> tuple[float, float]:
         """Return mean and deviation of one network."""
-        squared = self.squared + self.noise / width
-        ends = (self.now + self.before) / squared + 2 * self.both / self.size**2 + squared * self.first / self.size**4
-        return float(np.sqrt(squared)) / self.size, float(np.sqrt(max(ends, 0.0) / width)) / self.size
+        squared, size = self.squared + self.noise / width, self.size + self.size_noise / width
+        ends = (self.now + self.before) / squared + 2 * self.both / size + squared * self.first / size**2
+        return float(np.sqrt(squared / size)), float(np.sqrt(max(ends, 0.0) / width / size))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -160,13 +161,17 @@ class Equilibrium:
         tested = self.tested - self.across @ inverse @ self.across.T
         seen = self.among - self.among @ inverse @ self.among
         outputs = self.task.labels - self.ridge * self.missing
+        facts = kernel_facts(self.neurons, self.task, self.ridge)
+        found: dict[str, Reading | Change] = {
+            name: Reading(fact.value, variance=self._variance(fact.slope, inverse)) for name, fact in facts.items()
+        }
         return {
+            **found,
             "loss": self._sampled(cross @ self.missing, self.task.test_targets, tested),
             "train_loss": self._sampled(outputs, self.task.labels, seen),
-            **{
-                name: Reading(fact.value, variance=self._variance(fact.slope, inverse))
-                for name, fact in kernel_facts(self.neurons, self.task, self.ridge).items()
-            },
+            "alignment": self._aligned(
+                facts["alignment"], self.neurons, self._variance(facts["alignment"].slope, inverse)
+            ),
             "kernel_change": self._change(kernel, inverse),
         }
 
@@ -176,7 +181,16 @@ class Equilibrium:
         return {
             **{"loss": Reading(1.0), "train_loss": Reading(1.0), "kernel_change": Reading(0.0)},
             **{name: Reading(fact.value, variance=PAIRED * float(np.var(fact.slope))) for name, fact in facts.items()},
+            "alignment": self._aligned(
+                facts["alignment"], self.first, PAIRED * float(np.var(facts["alignment"].slope)), PAIRED
+            ),
         }
+
+    def _aligned(self, fact: Fact, neurons: Neurons, variance: float, tied: int = 1) -> Reading:
+        """The alignment, which is lower for what N neurons, tied in such groups, add to |Phi|."""
+        kernel, _ = neurons.kernels()
+        added = tied * _scatter(neurons, kernel) / float(np.sum(kernel**2))
+        return Reading(fact.value, rise=-fact.value * added / 2, variance=variance)
 
     def _sampled(self, predicted: Array, wanted: Array, covariance: Array) -> Reading:
         """The error of one sample of a network, whose outputs scatter by a covariance / (N gamma^2)."""
@@ -199,7 +213,7 @@ class Equilibrium:
         return Change(
             squared=float(np.sum(moved**2)),
             noise=PAIRED * _scatter(self.first, before) + _scatter(self.neurons, kernel),
-            size=float(np.linalg.norm(before)),
+            size=float(np.sum(before**2)), size_noise=PAIRED * _scatter(self.first, before),
             now=self._variance(slope, inverse), before=spread[0, 0], both=spread[0, 1], first=spread[1, 1],
         )  # fmt: skip
 
