@@ -8,6 +8,7 @@ from importlib.metadata import entry_points
 from isoflop.lakehouse.errors import UnknownName, UsageError, did_you_mean
 from isoflop.queries.theory.adaptive_kernels.theory import ADAPTIVE_KERNEL
 from isoflop.queries.theory.covariance_sde import COVARIANCE_SDE
+from isoflop.queries.theory.deep_linear_dmft import DEEP_LINEAR_DMFT
 from isoflop.queries.theory.dmft_random_features import DMFT_RANDOM_FEATURES
 from isoflop.queries.theory.feature_errors import OPTIMAL_FEATURE_BOUND
 from isoflop.queries.theory.four_regimes import FOUR_REGIMES
@@ -24,6 +25,7 @@ THEORIES: tuple[Theory, ...] = (
     DMFT_RANDOM_FEATURES,
     TWO_POINT,
     RICH_TRAINING,
+    DEEP_LINEAR_DMFT,
     OPTIMAL_FEATURE_BOUND,
     ADAPTIVE_KERNEL,
     GROKKING,

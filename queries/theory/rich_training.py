@@ -38,11 +38,12 @@ from functools import lru_cache
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from isoflop.lakehouse.models.spectrum import power_law
 from isoflop.queries.theory.equivalents import Array, Modes, power_law_modes
 from isoflop.queries.theory.feature_learning import rich_exponents
+from isoflop.queries.theory.input_site import InputSite, SeenData
+from isoflop.queries.theory.marching import held_on, march, padded
 from isoflop.queries.theory.student_losses import predicted_losses
 from isoflop.queries.theory.theory import PredictedCurves, Setting, Steps, Theory
 
@@ -50,9 +51,8 @@ MOST_STEPS = 150  # of students that are not lazy; 20 seconds
 EXACT_MODES = 30  # kept one by one; curves are smooth in the mode's number, by 1e-4 of a mode from there on
 PANELS_PER_DECADE = 4  # of the others
 WINDOW = 5  # steps by which the window grows
-MOST_SWEEPS = 60  # within a window
-ACCURACY = 1e-8  # relative change of losses in a sweep at which a window is done
 LARGEST = 1e8  # of an entry that has not settled yet; no student is so far off
+UNSETTLED = "the equations do not settle: the learning rate is too large for such a richness"
 REMEMBERED = 64  # curves, for runs that differ by their seed
 
 
@@ -96,12 +96,9 @@ def rich_losses(student: RichStudent, steps: int) -> RichCurves:
     ArithmeticError : if a window does not settle, or losses grow without bound
     """
     state = _State(student, min(WINDOW, steps))
-    while True:
-        state.settle()
-        if state.size == steps:
-            break
-        state.grow(min(state.size + WINDOW, steps))
-    return state.curves()
+    march(state, steps, WINDOW, LARGEST, UNSETTLED)
+    found = state.site.curves()
+    return RichCurves(found.test, np.sqrt(found.variance), found.train)
 
 
 class _State:
@@ -110,94 +107,34 @@ class _State:
     def __init__(self, student: RichStudent, size: int) -> None:
         modes = student.modes
         self._student, self.size = student, size
-        whole = np.ones((size, size))
-        self._slopes = whole * float(modes.count @ (modes.variance * modes.power))  # C_a
-        self._losses = whole * float(modes.count @ modes.power)  # C_0
+        data = SeenData(
+            modes=modes, samples=student.samples, batch_size=student.batch_size, noise=student.noise
+        )  # fmt: skip
+        self.site = InputSite(data, size, float(modes.count @ modes.power))
+        self._slopes = np.full((size, size), float(modes.count @ (modes.variance * modes.power)))  # C_a
         self._response: Array = np.zeros((size, size))  # R
-        self._by_samples: Array = np.eye(size)  # R_1
-        self._spread: Array = np.empty(0)  # (K, T), of what is missing of each mode
-        self._mean: Array = np.empty(0)
 
     def grow(self, size: int) -> None:
         """Go on to a longer window: correlations as at its last step, no responses yet."""
-        place = np.minimum(np.arange(size), self.size - 1)
-        self._slopes, self._losses = self._slopes[np.ix_(place, place)], self._losses[np.ix_(place, place)]
-        response, by_samples = np.zeros((size, size)), np.eye(size)
-        response[: self.size, : self.size], by_samples[: self.size, : self.size] = self._response, self._by_samples
-        self._response, self._by_samples, self.size = response, by_samples, size
+        self.site.grow(size)
+        self._slopes, self._response, self.size = held_on(self._slopes, size), padded(self._response, size), size
 
-    def settle(self) -> None:
-        """Sweep until losses stay."""
-        before = np.zeros(self.size)
-        for _ in range(MOST_SWEEPS):
-            with np.errstate(over="ignore", invalid="ignore"):
-                self._sweep()
-            now = np.diag(self._losses)
-            if not np.isfinite(now).all():
-                break
-            if np.max(np.abs(now - before)) < ACCURACY * np.max(np.abs(now)):
-                if np.max(now) >= LARGEST:
-                    break
-                return
-            before = now.copy()
-        raise ArithmeticError("the equations do not settle: the learning rate is too large for such a richness")
+    def watched(self) -> Array:
+        """Return the losses."""
+        return np.diag(self.site.losses)
 
-    def curves(self) -> RichCurves:
-        """Return the losses of the window."""
-        modes, student = self._student.modes, self._student
-        spread = np.maximum(self._spread, 0.0)
-        variance = (modes.count * modes.variance**2) @ (4 * self._mean**2 * spread + 2 * spread**2)
-        test = np.diag(self._losses).copy()
-        train = np.diag(self._seen()).copy() if np.isfinite(student.samples) else test + student.noise
-        return RichCurves(test, np.sqrt(variance), train)
-
-    def _seen(self) -> Array:
-        """The correlations C_1 of what is missed on the samples."""
-        found: Array = self._by_samples @ (self._losses + self._student.noise) @ self._by_samples.T
-        return found
-
-    def _sweep(self) -> None:
-        student, modes = self._student, self._student.modes
-        variance, weight = modes.variance[:, None, None], modes.count * modes.variance
-        one, below = np.eye(self.size), np.tril(np.ones((self.size, self.size)), -1)
+    def sweep(self) -> None:
+        """Put features, readout and modes through their equations."""
+        student, one = self._student, np.eye(self.size)
+        below = np.tril(np.ones((self.size, self.size)), -1)
         pull, gain = student.rate * below, student.rate * student.richness
         moved = np.linalg.solve(one - gain * pull @ (self._slopes * below), pull)
         readout = moved @ self._slopes @ moved.T
         features = moved + gain * readout * below  # U
-        held = np.linalg.inv(one + variance * (self._response @ self._by_samples))  # H, (K, T, T)
-        taught = self._by_samples @ _summed(weight, held)
-        back = np.linalg.inv(one + taught @ features / student.width)  # Q, G = -taught
-        noise = features @ self._slopes @ features.T / student.width
-        source = (modes.power / modes.variance)[:, None, None] + noise
-        batches = self._batches()
-        kicked = self._response @ batches @ self._response.T
-        unlearned = held @ (source + variance * kicked) @ held.transpose(0, 2, 1)
-        seen = variance * (self._by_samples @ held)  # Y
-        slopes = _summed(modes.count, seen @ source @ seen.transpose(0, 2, 1))
-        if batches.any():
-            left = one - seen @ self._response
-            slopes = slopes + _summed(weight, left @ batches @ left.transpose(0, 2, 1))
-        if np.isfinite(student.samples):
-            answered = _summed(weight, held) @ self._response
-            self._by_samples = np.asarray(np.linalg.inv(one + answered / student.samples), np.float64)
-        self._losses = _summed(weight, unlearned)
-        self._slopes = np.clip(back @ slopes @ back.T, -LARGEST, LARGEST)
+        self.site.sweep(self._response, features @ self._slopes @ features.T / student.width)
+        back = np.linalg.inv(one + self.site.taught @ features / student.width)  # Q, G = -taught
+        self._slopes = np.clip(back @ self.site.gradients @ back.T, -LARGEST, LARGEST)
         self._response = np.clip(features @ back, -LARGEST, LARGEST)
-        self._mean = held.sum(axis=2) * np.sqrt(modes.power / modes.variance)[:, None]
-        self._spread = np.einsum("ktt->kt", unlearned) - self._mean**2
-
-    def _batches(self) -> Array:
-        """The correlations c that a step's data add."""
-        student = self._student
-        if np.isfinite(student.samples):
-            return self._seen() / student.samples
-        return np.diag(np.diag(self._losses) + student.noise) / student.batch_size
-
-
-def _summed(weight: Array, each: NDArray[Any]) -> Array:
-    """The sum over modes, (T, T), of a matrix for each, (K, T, T)."""
-    found: Array = np.tensordot(weight, each, axes=1)
-    return found
 
 
 class RichTraining(Theory):

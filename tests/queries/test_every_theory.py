@@ -53,6 +53,20 @@ RUNS: dict[str, list[dict[str, object]]] = {
         {**QUADRATIC, "width": 12, "paired": True, "optimizer": "gradient_flow", "substeps": 2, "output_scale": 0.5},
         {**QUADRATIC, "width": 13, "output_scale": 50.0, "seed": 4},
     ],
+    "deep_linear": [
+        {**MODES, "width": 12, "depth": 1, "steps": 20, "learning_rate": 0.02},
+        {**MODES, "width": 13, "depth": 3, "steps": 20, "samples": 60, "noise": 0.1, "learning_rate": 0.02},
+        {
+            **MODES,
+            "width": 14,
+            "depth": 2,
+            "batch_size": 80,
+            "parametrization": "ntk",
+            "learning_rate": 0.02,
+            "steps": 20,
+        },
+        {**MODES, "width": 15, "depth": 3, "steps": 20, "branch_scale": 1.0, "learning_rate": 0.01},
+    ],
     "kernel_features": [
         {"points": 30, "dimension": 2, "features": 200, "sampling": "optimal"},
         {"points": 30, "dimension": 3, "features": 200, "variance": 0.05},

@@ -170,3 +170,82 @@ def test_what_belongs_to_the_flow_is_refused_for_descent() -> None:
         network(optimizer="adam")
     with pytest.raises(ConfigError, match="'spectrum_exponent' is -1; it should be at least 0"):
         network(spectrum_exponent=-1)
+
+
+def residual_loss(run: DeepLinear, entries: list[torch.Tensor], inputs: torch.Tensor, labels: torch.Tensor) -> Any:
+    """Half the mean squared error of the network as the definition has it, on inputs (P, D)."""
+    hidden = inputs @ entries[0].T / np.sqrt(run.dimension)
+    for matrix in entries[1:-1]:
+        passed = hidden @ matrix.T / np.sqrt(run.width)
+        hidden = passed if run.branch is None else hidden + run.branch * passed
+    function = np.sqrt(run.dimension) / (run.gamma * run.width) * hidden @ entries[-1]
+    return 0.5 * ((labels - function) ** 2).mean()
+
+
+@pytest.mark.parametrize("branches", [{}, {"branch_scale": 0.8}, {"branch_scale": 0.6, "branch_exponent": 0.0}])
+@pytest.mark.parametrize("data", [{"samples": 9}, {"batch_size": 7}, {"samples": 9, "batch_size": 4}])
+def test_data_and_branches_are_descent_on_the_definition(branches: dict[str, float], data: dict[str, int]) -> None:
+    run = network(depth=3, noise=0.2, learning_rate=0.03, richness=1.3, seed=4, **branches, **data)
+    variances, target = unit_task(run.dimension, **run.task.model_dump())
+
+    def drawn(stream: list[int], count: int) -> tuple[Floats, Floats]:
+        generator = np.random.default_rng([run.seed, *stream])
+        inputs = generator.standard_normal((count, run.dimension)) * np.sqrt(variances)
+        labels = inputs @ target / np.sqrt(run.dimension) + np.sqrt(0.2) * generator.standard_normal(count)
+        return inputs, labels
+
+    entries = [torch.from_numpy(each).requires_grad_() for each in first_entries(run)]
+    losses = []
+    for step in range(11):
+        inputs, labels = drawn([1], run.samples) if run.samples else drawn([2, step], run.batch_size or 0)
+        whole = [torch.from_numpy(each) for each in (inputs, labels)]
+        losses.append(2 * float(residual_loss(run, entries, whole[0], whole[1]).detach()))
+        if run.samples and run.batch_size:
+            chosen = np.random.default_rng([run.seed, 2, step]).integers(run.samples, size=run.batch_size)
+            whole = [torch.from_numpy(each[chosen]) for each in (inputs, labels)]
+        gradients = torch.autograd.grad(residual_loss(run, entries, whole[0], whole[1]), entries)
+        with torch.no_grad():
+            for entry, gradient in zip(entries, gradients, strict=True):
+                entry -= run.optimizer.learning_rate * run.gamma**2 * run.width * gradient
+    found = simulated(run, list(range(11)))
+    if run.samples:
+        np.testing.assert_allclose(found["train_loss"], losses, rtol=1e-9)
+    else:
+        np.testing.assert_allclose(found["train_loss"], found["loss"] + 0.2, rtol=1e-12)
+    state = DeepLinear.program([run], Processor())
+    state.advance(11)
+    scales = [np.sqrt(run.dimension), *[np.sqrt(run.width)] * 2, 1.0]
+    for number, (entry, scale) in enumerate(zip(entries, scales, strict=True)):
+        np.testing.assert_allclose(state.state(0)[f"weight_{number}"], entry.detach().numpy() / scale, atol=1e-10)
+        assert np.abs(entry.detach().numpy() - first_entries(run)[number]).max() > 0.01, "nothing was learned"
+
+
+def test_the_first_loss_of_residual_networks_has_a_limit_in_depth_under_the_root_of_it_alone() -> None:
+    """E L(0) = 1 + (1 + beta^2 / L)^(L-1) / (gamma^2 nu). Source: Bordelon and Pehlevan 2025 (arXiv:2502.02531)."""
+    shape = {"dimension": 60, "width": 60, "spectrum_exponent": 0.0, "target_exponent": 0.0, "branch_scale": 1.0}
+    for depth, exponent in ((2, 0.5), (8, 0.5), (8, 0.0)):
+        losses = [
+            network(**shape, depth=depth, branch_exponent=exponent, seed=seed) for seed in range(200)
+        ]  # fmt: skip
+        values = [DeepLinear.program([run], Processor()).measure()["loss"][0] for run in losses]
+        expected = 1 + (1 + depth ** (-2 * exponent)) ** (depth - 1)
+        assert abs(np.mean(values) - expected) < 3.5 * np.std(values) / np.sqrt(200), (depth, exponent)
+
+
+def test_runs_of_older_sweep_files_are_the_runs_they_were() -> None:
+    run = network(seed=2)
+    assert run.record().run_id == "nueb2axhsvbr"
+    assert simulated(run, [40])["loss"][0] == pytest.approx(0.015541712198505439, rel=1e-12)
+
+
+@pytest.mark.parametrize(
+    ("changes", "problem"),
+    [
+        ({"branch_exponent": 0.5}, "'branch_exponent' is given without branch_scale, which makes a network residual"),
+        ({"batch_size": 4, "optimizer": "gradient_flow"}, "'batch_size' is 4, and a flow has no batches"),
+        ({"samples": 10**8}, r"'samples' is 100000000, of 12 modes: 1\.2e\+09 entries, 8\.94 GiB; at most 2"),
+    ],
+)
+def test_what_makes_no_sense_is_refused(changes: dict[str, Any], problem: str) -> None:
+    with pytest.raises(ConfigError, match=problem):
+        network(**changes)

@@ -1,18 +1,19 @@
 """The deep linear family: a linear network of several layers that learns a linear teacher by the exact gradient.
 
-    x_k ~ N(0, lambda_k), k = 1..D        target <x, b> / sqrt(D)
+    x_k ~ N(0, lambda_k), k = 1..D        y = <x, b> / sqrt(D) + noise
     h1 = W0 x / sqrt(D),  h(l+1) = W(l) h(l) / sqrt(N), l = 1..L-1,   f = sqrt(D) / (gamma N) <w, h(L)>
-    all entries N(0, 1) at the start;  nu = N / D
+    all entries N(0, 1) at the start;  nu = N / D;  with residual branches h(l+1) = h(l) + b W(l) h(l) / sqrt(N)
 
 With V0 = W0 / sqrt(D) and V(l) = W(l) / sqrt(N) the network is f = <u, x> / sqrt(D). Let v = b - u be what is not
-learned yet and q = lambda * v. One forward pass h of the vector q and one backward pass g from w give the gradient of
-the population risk without any sample:
+learned yet and q = lambda * v, or X^T r sqrt(D) / P where P samples X miss their labels by r. One forward pass h of the
+vector q and one backward pass g from w give the gradient:
 
     h(1) = V0 q,  h(l+1) = V(l) h(l);     g(L) = w,  g(l) = V(l)^T g(l+1);     u = V0^T g(1) / (gamma nu)
     V0 += eta gamma g(1) q^T / D,   V(l) += eta gamma g(l+1) h(l)^T / N,   w += eta gamma h(L)
 
-which is gradient descent on half the risk with the learning rate eta gamma^2 N of the entries. The modes of the
-data are scaled so that their mean variance is 1 and the teacher's risk is 1: with both exponents 0 they are isotropic.
+(branches add what they are added to, and V(l) moves b times as much), which is gradient descent on half the mean
+squared error with the learning rate eta gamma^2 N of the entries. The modes of the data are scaled so that their mean
+variance is 1 and the teacher's risk is 1: with both exponents 0 they are isotropic.
 
 Arrays: D modes, N width, L hidden layers, R runs. Each run is computed by itself in float64, so its bits do not
 depend on its company.
@@ -27,23 +28,33 @@ from typing import Any, ClassVar, Literal, Self
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from isoflop.lakehouse.models.counts import Counts
+from isoflop.lakehouse.models.deep_linear import branch_of, draw_layers, gamma_of, learned_by
 from isoflop.lakehouse.models.spectrum import unit_task
 from isoflop.workers.components import AnyDescent, GradientDescent, GradientFlow, Scalar, Teacher
 from isoflop.workers.devices import Device
 from isoflop.workers.families.packed import PackedExperiment, Program
+from isoflop.workers.families.refusal import wrong_field
 
 Floats = NDArray[np.float64]
+SAMPLES, BATCHES = 1, 2  # streams of random numbers of a run; its weights are drawn from the seed itself
 BYTES = 8  # of a float64
+MOST_ENTRIES = 2**28  # of samples: 2 GiB
 MOST_MODES = 100_000  # a matrix of so many by so many takes 80 GB
 
 
 class DeepLinear(PackedExperiment):
-    """A deep linear network on a power-law teacher, by the exact gradient of the population risk.
+    """A deep linear network on a power-law teacher, plain or with residual branches.
 
-    It sees no samples, so a run has steps and no tokens. Runs of one shape and length train in one program.
+    Without `samples` and `batch_size` the gradient is that of the population; with samples that of all of them, or of
+    batches drawn from them, with replacement; with `batch_size` alone every batch is fresh, one pass over data without
+    end. `branch_scale` makes the layers residual, their branches `branch_scale` / depth^`branch_exponent`: 1/2 has a
+    limit of depth, 0 has none.
+
+    `loss` is the exact test loss without the labels' noise, `train_loss` that of the samples, or the population's, with
+    it. Runs of one shape and length train in one program.
     """
 
     name: ClassVar[str] = "deep_linear"
@@ -62,6 +73,32 @@ class DeepLinear(PackedExperiment):
     parametrization: Literal["mean_field", "ntk"] = Field(
         default="mean_field", description="ntk divides gamma by sqrt(nu), so that wide networks are lazy"
     )
+    samples: int | None = Field(default=None, ge=1, description="P, drawn once; by default data have no end")
+    batch_size: int | None = Field(
+        default=None, ge=1, description="B, averaged: of the samples, or fresh; by default no batches"
+    )
+    noise: float | None = Field(default=None, ge=0, description="variance of the labels' noise; by default none")
+    branch_scale: float | None = Field(
+        default=None, ge=0, description="beta_r of residual branches; by default layers are plain"
+    )
+    branch_exponent: float | None = Field(
+        default=None, ge=0, description="branches are branch_scale / depth^this; by default 1/2 of residual ones"
+    )
+
+    @model_validator(mode="after")
+    def _fits_together(self) -> Self:
+        entries = self.dimension * max(self.samples or 0, self.batch_size or 0)
+        if entries > MOST_ENTRIES:
+            field, size = ("samples", self.samples) if self.samples else ("batch_size", self.batch_size)
+            problem = f"of {self.dimension} modes: {entries:.2g} entries, {BYTES * entries / 2**30:.3g} GiB; at most 2"
+            raise wrong_field(field, f"is {size}, {problem}")
+        if self.batch_size is not None and isinstance(self.optimizer, GradientFlow):
+            raise wrong_field("batch_size", f"is {self.batch_size}, and a flow has no batches; leave one of both out")
+        if self.branch_scale is None and self.branch_exponent is not None:
+            raise wrong_field("branch_exponent", "is given without branch_scale, which makes a network residual")
+        if self.branch_scale is not None and self.branch_exponent is None:
+            object.__setattr__(self, "branch_exponent", 0.5)
+        return self
 
     @property
     def length(self) -> int:
@@ -71,7 +108,12 @@ class DeepLinear(PackedExperiment):
     @property
     def gamma(self) -> float:
         """The richness that the width makes of the one given."""
-        return self.richness if self.parametrization == "mean_field" else self.richness / np.sqrt(self.ratio)
+        return gamma_of(self.richness, self.parametrization, self.ratio)
+
+    @property
+    def branch(self) -> float | None:
+        """The factor of a residual branch, b; None in a plain network."""
+        return branch_of(self.branch_scale, self.branch_exponent, self.depth)
 
     @property
     def ratio(self) -> float:
@@ -79,24 +121,33 @@ class DeepLinear(PackedExperiment):
         return self.width / self.dimension
 
     def metrics(self) -> Mapping[str, str]:
-        """Return the exact risk, and how much of the teacher the network has: over all modes, and of single ones."""
-        return {"loss": "1", "alignment": "1", **{f"alignment_{mode}": "1" for mode in shown_modes(self.dimension)}}
+        """Return the losses, and how much of the teacher the network has: over all modes, and of single ones."""
+        return {
+            "loss": "1",
+            "train_loss": "1",
+            "alignment": "1",
+            **{f"alignment_{mode}": "1" for mode in shown_modes(self.dimension)},
+        }
 
     def counts(self) -> Counts:
         """Return weights, operations and memory; what a step moves in memory is not counted.
 
         A gradient is two passes of 4 M operations in all, M entries in the matrices, and M products; descent adds
-        two operations an entry. Runge and Kutta take four gradients and 13 operations an entry a part of a step.
+        two operations an entry. Runge and Kutta take four gradients and 13 operations an entry a part of a step. Each
+        gradient takes two products with the rows of the batch.
         """
         matrices = self.width * self.dimension + (self.depth - 1) * self.width**2
         params = matrices + self.width
         flow = self.optimizer if isinstance(self.optimizer, GradientFlow) else None
-        once = 5 * matrices + 2 * params if flow is None else flow.substeps * (20 * matrices + 13 * params)
+        rows = 4 * (self.batch_size or self.samples or 0) * self.dimension
+        once = 5 * matrices + 2 * params + rows
+        if flow is not None:
+            once = flow.substeps * (20 * matrices + 13 * params + 4 * rows)
         return Counts(
             params=params,
             params_non_embedding=params,
             flops_per_step=once,
-            memory_bytes=BYTES * params * (2 if flow is None else 6),
+            memory_bytes=BYTES * (params * (2 if flow is None else 6) + (self.samples or 0) * self.dimension),
             depth=self.depth,
         )
 
@@ -106,7 +157,7 @@ class DeepLinear(PackedExperiment):
 
     def pack_key(self) -> Hashable:
         """Runs whose arrays have one shape and one length go together."""
-        return (self.name, self.dimension, self.width, self.depth, self.steps)
+        return (self.name, self.dimension, self.width, self.depth, self.samples, self.batch_size, self.steps)
 
     @classmethod
     def program(cls, runs: Sequence[Self], device: Device) -> Program:
@@ -140,7 +191,7 @@ class DeepLinearProgram:
                     network.step()
 
     def measure(self) -> dict[str, Floats]:
-        """Return risk and alignments of every run now, each (R,)."""
+        """Return losses and alignments of every run now, each (R,)."""
         with np.errstate(over="ignore", invalid="ignore", divide="ignore"):
             rows = [network.measure() for network in self._networks]
         return {name: np.array([row[name] for row in rows]) for name in self._metrics}
@@ -150,8 +201,9 @@ class DeepLinearProgram:
         return {f"weight_{number}": weight.copy() for number, weight in enumerate(self._networks[run].weights)}
 
     def restore(self, step: int, states: Sequence[Mapping[str, Any]]) -> None:
-        """Continue every run from its weights."""
+        """Continue every run from its weights after `step` steps."""
         for network, state in zip(self._networks, states, strict=True):
+            network.steps = step
             for number, weight in enumerate(network.weights):
                 weight[:] = state[f"weight_{number}"]
 
@@ -165,14 +217,13 @@ class _Network:
 
     def __init__(self, run: DeepLinear) -> None:
         self.variances, self.target = unit_task(run.dimension, run.task.spectrum_exponent, run.task.target_exponent)
-        self._gamma, self._ratio, self._optimizer = run.gamma, run.ratio, run.optimizer
+        self._run, self._optimizer, self.steps = run, run.optimizer, 0
         self._modes = np.array(shown_modes(run.dimension)) - 1
-        generator = np.random.default_rng(run.seed)
-        inputs = [run.dimension, *[run.width] * (run.depth - 1)]
-        self.weights: list[Floats] = [
-            *(generator.standard_normal((run.width, count)) / np.sqrt(count) for count in inputs),
-            generator.standard_normal(run.width),
-        ]
+        self._spread = np.sqrt(self.variances / run.dimension)  # of a mode of x / sqrt(D)
+        self.weights = draw_layers(run.dimension, run.width, run.depth, run.seed)
+        self._inputs: Floats | None = None
+        if run.samples is not None:
+            self._inputs, self._noise = self._data(np.random.default_rng([run.seed, SAMPLES]), run.samples)
         self.initial_loss = self.measure()["loss"]
 
     def step(self) -> None:
@@ -180,47 +231,71 @@ class _Network:
         rate = self._optimizer.learning_rate
         if isinstance(self._optimizer, GradientDescent):
             self.weights = _moved(self.weights, self._velocity(self.weights), rate)
-            return
-        part = rate / self._optimizer.substeps
-        for _ in range(self._optimizer.substeps):
-            self.weights = self._after(self.weights, part)
+        else:
+            part = rate / self._optimizer.substeps
+            for _ in range(self._optimizer.substeps):
+                self.weights = self._after(self.weights, part)
+        self.steps += 1
 
     def measure(self) -> dict[str, float]:
-        """Return the risk, the cosine between network and teacher, and u/b of single modes."""
+        """Return the losses, the cosine between network and teacher, and u/b of single modes."""
         learned, _ = self._backward(self.weights)
         missing = self.target - learned
         ours, theirs = self.variances * learned, self.variances * self.target
         size = np.sqrt((ours @ learned) * (theirs @ self.target))
         modes = (learned / self.target)[self._modes]
+        loss = float(np.mean(self.variances * missing**2))
+        trained = loss + (self._run.noise or 0.0)
+        if self._inputs is not None:
+            trained = float(np.mean((self._inputs @ missing + self._noise) ** 2))
         return {
-            "loss": float(np.mean(self.variances * missing**2)),
+            "loss": loss,
+            "train_loss": trained,
             "alignment": float((ours @ self.target) / size) if size != 0 else 0.0,
             **{f"alignment_{mode + 1}": float(value) for mode, value in zip(self._modes, modes, strict=True)},
         }
 
     def _backward(self, weights: list[Floats]) -> tuple[Floats, list[Floats]]:
         """Return u, (D,), and g(1) to g(L), each (N,)."""
-        *hidden, last = weights
-        backward = [last]
-        for matrix in hidden[:0:-1]:
-            backward.insert(0, matrix.T @ backward[0])
-        return hidden[0].T @ backward[0] / (self._gamma * self._ratio), backward
+        return learned_by(weights, self._run.gamma * self._run.ratio, self._run.branch)
+
+    def _pull(self, missing: Floats) -> Floats:
+        """Return q, (D,), of what is not learned yet, (D,)."""
+        run, inputs = self._run, self._inputs
+        if run.batch_size is not None:
+            generator = np.random.default_rng([run.seed, BATCHES, self.steps])
+            if inputs is None:
+                inputs, noise = self._data(generator, run.batch_size)
+            else:
+                chosen = generator.integers(len(inputs), size=run.batch_size)
+                inputs, noise = inputs[chosen], self._noise[chosen]
+        elif inputs is None:
+            return self.variances * missing
+        else:
+            noise = self._noise
+        return inputs.T @ (inputs @ missing + noise) * (run.dimension / len(inputs))
+
+    def _data(self, generator: np.random.Generator, count: int) -> tuple[Floats, Floats]:
+        """Return inputs over the root of D, (count, D), and the noise of their labels, (count,)."""
+        inputs = generator.standard_normal((count, self._run.dimension)) * self._spread
+        return inputs, np.sqrt(self._run.noise or 0.0) * generator.standard_normal(count)
 
     def _velocity(self, weights: list[Floats]) -> list[Floats]:
         """Return how fast each weight moves at learning rate 1, in the shapes of the weights."""
         learned, backward = self._backward(weights)
         *hidden, _ = weights
-        forward = [self.variances * (self.target - learned)]  # q, then h(1) to h(L)
-        for matrix in hidden:
-            forward.append(matrix @ forward[-1])
+        branch = self._run.branch
+        forward = [self._pull(self.target - learned)]  # q, then h(1) to h(L)
+        for layer, matrix in enumerate(hidden):
+            passed = matrix @ forward[-1]
+            forward.append(passed if branch is None or layer == 0 else forward[-1] + branch * passed)
+        gains = [1.0, *[1.0 if branch is None else branch] * (len(hidden) - 1)]
         return [
             *(
-                np.multiply.outer(after * (self._gamma / count), before)
-                for after, before, count in zip(
-                    backward, forward[:-1], [matrix.shape[1] for matrix in hidden], strict=True
-                )
+                np.multiply.outer(after * (gain * self._run.gamma / len(before)), before)
+                for after, before, gain in zip(backward, forward[:-1], gains, strict=True)
             ),
-            self._gamma * forward[-1],
+            self._run.gamma * forward[-1],
         ]
 
     def _after(self, weights: list[Floats], time: float) -> list[Floats]:
