@@ -155,8 +155,7 @@ def _regression(problem: Problem, weights: Array) -> Array:
     """Delta of the particles' kernel."""
     features = problem.features(weights)
     kernel = features.T @ features / len(features)
-    found: Array = np.linalg.solve(kernel + problem.ridge * np.eye(len(kernel)), problem.labels)
-    return found
+    return np.asarray(np.linalg.solve(kernel + problem.ridge * np.eye(len(kernel)), problem.labels), np.float64)
 
 
 def _resampled(logarithms: Array, generator: np.random.Generator) -> Array:
