@@ -43,7 +43,6 @@ class _WideNetwork(RegressorMixin, BaseEstimator):  # type: ignore[misc]
         "input_scale": [Interval(Real, 0, None, closed="neither")],
         "bias": [Interval(Real, 0, None, closed="left")],
         "noise": [Interval(Real, 0, None, closed="neither")],
-        "standardize": ["boolean"],
     }
 
     activation: str
@@ -51,7 +50,6 @@ class _WideNetwork(RegressorMixin, BaseEstimator):  # type: ignore[misc]
     input_scale: float
     bias: float
     noise: float
-    standardize: bool
 
     @_fit_context(prefer_skip_nested_validation=True)  # type: ignore[untyped-decorator]
     def fit(self, X: Any, y: ArrayLike) -> Self:
@@ -67,10 +65,8 @@ class _WideNetwork(RegressorMixin, BaseEstimator):  # type: ignore[misc]
         FitError : if there is no such network, as of a `richness` too large for the noise
         ValueError : if X, y or a parameter is of no use, as scikit-learn says
         """
-        rows, labels = validate_data(self, X, y, dtype=np.float64, y_numeric=True)
-        self.column_means_, self.column_scales_ = np.zeros(rows.shape[1]), np.ones(rows.shape[1])
-        if self.standardize:
-            self.column_means_, self.column_scales_ = rows.mean(axis=0), _scale(rows.std(axis=0))
+        rows, labels = validate_data(self, X, y, dtype=np.float64, order="C", y_numeric=True)
+        self.column_means_, self.column_scales_ = rows.mean(axis=0), _scale(rows.std(axis=0))
         self.label_mean_, self.label_scale_ = float(labels.mean()), float(_scale(labels.std()))
         self.inputs_ = self._scaled(rows)
         try:
@@ -88,7 +84,7 @@ class _WideNetwork(RegressorMixin, BaseEstimator):  # type: ignore[misc]
         NotFittedError : before `fit`
         """
         check_is_fitted(self)
-        rows = self._scaled(validate_data(self, X, reset=False, dtype=np.float64))
+        rows = self._scaled(validate_data(self, X, reset=False, dtype=np.float64, order="C"))
         return np.asarray(self.label_mean_ + self.label_scale_ * self._predicted(rows))
 
     def _scaled(self, rows: Array) -> Array:
@@ -119,22 +115,20 @@ class _LazyNetwork(_WideNetwork):
         input_scale: float = 1.0,
         bias: float = 1.0,
         noise: float = 0.1,
-        standardize: bool = True,
     ) -> None:
         self.activation = activation
         self.depth = depth
         self.input_scale = input_scale
         self.bias = bias
         self.noise = noise
-        self.standardize = standardize
 
     def kernel(self, X: Any, other: Any = None) -> Array:
         """Return the kernel (R, S) between rows (R, P) and others (S, P), or the rows of the fit."""
         check_is_fitted(self)
-        left = self._scaled(validate_data(self, X, reset=False, dtype=np.float64))
+        left = self._scaled(validate_data(self, X, reset=False, dtype=np.float64, order="C"))
         if other is None:
             return self._kernel(left, self.inputs_)
-        return self._kernel(left, self._scaled(validate_data(self, other, reset=False, dtype=np.float64)))
+        return self._kernel(left, self._scaled(validate_data(self, other, reset=False, dtype=np.float64, order="C")))
 
     def _kernel(self, left: Array, right: Array) -> Array:
         return lazy_kernels(left, right, self.activation, self.depth)[self._tangent]
@@ -157,7 +151,6 @@ class NNGPRegressor(_LazyNetwork):
     input_scale : s_0, deviation of a neuron's field on a typical row
     bias : size of a constant column beside the others; 0 for a network without
     noise : the ridge [variance of the labels]
-    standardize : whether columns are brought to mean 0 and deviation 1
 
     Attributes
     ----------
@@ -193,8 +186,7 @@ class AdaptiveKernelRegressor(_WideNetwork):
     input_scale : s_0, deviation of a neuron's field on a typical row
     bias : size of a constant column beside the others; 0 for a network without
     noise : the ridge, 1 / beta [variance of the labels]
-    standardize : whether columns are brought to mean 0 and deviation 1
-    particles : neurons of a round of annealing; ten times as many make the kernel
+    particles : neurons of a round of annealing, ten times as many make the kernel; more until two seeds agree
     random_state : of the particles
 
     Attributes
@@ -230,7 +222,6 @@ class AdaptiveKernelRegressor(_WideNetwork):
         input_scale: float = 1.0,
         bias: float = 1.0,
         noise: float = 0.1,
-        standardize: bool = True,
         particles: int = 1000,
         random_state: Any = 0,
     ) -> None:
@@ -240,7 +231,6 @@ class AdaptiveKernelRegressor(_WideNetwork):
         self.input_scale = input_scale
         self.bias = bias
         self.noise = noise
-        self.standardize = standardize
         self.particles = particles
         self.random_state = random_state
 

@@ -60,7 +60,7 @@ def solve_linear(problem: Problem, depth: int = 1) -> LinearSaddle:
 
     Example
     -------
-    >>> white = Problem(inputs=np.eye(8), labels=np.eye(8)[0], activation="linear", richness=15.85, ridge=0.01)
+    >>> white = Problem(inputs=np.eye(8), labels=np.eye(8)[0], activation="linear", richness=10**1.2, ridge=0.01)
     >>> round(solve_linear(white).scale, 4)
     16.3471
     """

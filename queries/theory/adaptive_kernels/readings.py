@@ -110,6 +110,7 @@ class Change:
     squared : |Phi - Phi(0)|^2 in the limit
     noise : what N neurons add, times N
     size, size_noise : |Phi(0)|^2 in the limit, and what N neurons add, times N
+    entries : how many independent ones Phi(0) has, as its participation ratio says
     now, before, both, first : variances of one neuron's phi' (Phi - Phi(0)) phi in the end and before training, its
         covariance there with phi' Phi(0) phi, and the variance of that
     """
@@ -118,6 +119,7 @@ class Change:
     noise: float
     size: float
     size_noise: float
+    entries: float
     now: float
     before: float
     both: float
@@ -127,7 +129,8 @@ class Change:
         """Return mean and deviation of one network."""
         squared, size = self.squared + self.noise / width, self.size + self.size_noise / width
         ends = (self.now + self.before) / squared + 2 * self.both / size + squared * self.first / size**2
-        return float(np.sqrt(squared / size)), float(np.sqrt(max(ends, 0.0) / width / size))
+        own = (self.noise / width) ** 2 / (2 * self.entries * squared)  # the noise is a sum of squares, and scatters
+        return float(np.sqrt(squared / size)), float(np.sqrt((max(ends, 0.0) / width + own) / size))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -157,6 +160,7 @@ class Equilibrium:
         """Return each metric at equilibrium."""
         damped = self.among + self.ridge * np.eye(len(self.among))
         inverse = np.asarray(np.linalg.inv(damped), dtype=np.float64)
+        inverse = np.asarray(np.linalg.inv(self.among + self.ridge * np.eye(len(self.among))), np.float64)
         kernel, cross = self.neurons.kernels()
         tested = self.tested - self.across @ inverse @ self.across.T
         seen = self.among - self.among @ inverse @ self.among
@@ -210,10 +214,12 @@ class Equilibrium:
             for each, matrix in ((self.neurons, moved), (self.first, moved), (self.first, before))
         )
         spread = PAIRED * np.cov(drift, own)
+        ratio = float(np.trace(before)) ** 2 / float(np.sum(before**2))
         return Change(
             squared=float(np.sum(moved**2)),
             noise=PAIRED * _scatter(self.first, before) + _scatter(self.neurons, kernel),
             size=float(np.sum(before**2)), size_noise=PAIRED * _scatter(self.first, before),
+            entries=ratio * (ratio + 1) / 2,
             now=self._variance(slope, inverse), before=spread[0, 0], both=spread[0, 1], first=spread[1, 1],
         )  # fmt: skip
 
