@@ -160,7 +160,6 @@ class Equilibrium:
         """Return each metric at equilibrium."""
         damped = self.among + self.ridge * np.eye(len(self.among))
         inverse = np.asarray(np.linalg.inv(damped), dtype=np.float64)
-        inverse = np.asarray(np.linalg.inv(self.among + self.ridge * np.eye(len(self.among))), np.float64)
         kernel, cross = self.neurons.kernels()
         tested = self.tested - self.across @ inverse @ self.across.T
         seen = self.among - self.among @ inverse @ self.among

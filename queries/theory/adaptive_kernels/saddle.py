@@ -156,7 +156,6 @@ def _regression(problem: Problem, weights: Array) -> Array:
     kernel = features.T @ features / len(features)
     damped = kernel + problem.ridge * np.eye(len(kernel))
     return np.asarray(np.linalg.solve(damped, problem.labels), dtype=np.float64)
-    return np.asarray(np.linalg.solve(kernel + problem.ridge * np.eye(len(kernel)), problem.labels), np.float64)
 
 
 def _resampled(logarithms: Array, generator: np.random.Generator) -> Array:
