@@ -44,7 +44,8 @@ class MarginGrowth(PackedExperiment):
     reversal, where all labels are flipped and training goes on, the steps to a train accuracy of 0.9: from where the
     run stood at t99, and from its end, `reversal_at_t99` and `reversal_at_end`; what was not reached is not there.
 
-    Weight decay is zero, and the config says so. Runs of one shape and length train in one program.
+    Weight decay is zero, and the config says so. Runs of one shape, length and
+    output scale train in one program.
     """
 
     name: ClassVar[str] = "margin_growth"
@@ -107,8 +108,9 @@ class MarginGrowth(PackedExperiment):
         return {**super().config(), "weight_decay": 0.0}
 
     def pack_key(self) -> Hashable:
-        """Runs whose arrays have one shape and one length go together."""
-        return (self.name, self.task.kind, self.task.dimension, self.width, self.samples, self.probes, self.steps)
+        """Runs of one shape, length and output scale go together; lazy ones take twice as long to measure."""
+        shape = (self.task.kind, self.task.dimension, self.width, self.samples, self.probes, self.steps)
+        return (self.name, *shape, self.output_scale)
 
     @classmethod
     def program(cls, runs: Sequence[Self], device: Device) -> Program:
