@@ -9,6 +9,7 @@ from isoflop.lakehouse.errors import UnknownName, UsageError, did_you_mean
 from isoflop.queries.theory.covariance_sde import COVARIANCE_SDE
 from isoflop.queries.theory.dmft_random_features import DMFT_RANDOM_FEATURES
 from isoflop.queries.theory.feature_errors import OPTIMAL_FEATURE_BOUND
+from isoflop.queries.theory.kernel_recursion import KERNEL_RECURSION
 from isoflop.queries.theory.rich_training import RICH_TRAINING
 from isoflop.queries.theory.theory import Theory
 from isoflop.queries.theory.two_point import TWO_POINT
@@ -23,6 +24,7 @@ THEORIES: tuple[Theory, ...] = (
     RICH_TRAINING,
     OPTIMAL_FEATURE_BOUND,
     COVARIANCE_SDE,
+    KERNEL_RECURSION,
 )
 
 
