@@ -45,6 +45,13 @@ def covariance_root(covariance: Floats, least: float = 0.0) -> tuple[Floats, Sig
     return root, is_finite & (values[..., 0] < least)
 
 
+def summed(values: Floats, num_axes: int) -> Floats:
+    """Return sums over the last axes, added in an order that does not depend on the size of the others."""
+    flat = np.ascontiguousarray(values).reshape(*values.shape[: values.ndim - num_axes], -1)
+    found: Floats = np.add.reduce(flat, axis=-1)
+    return found
+
+
 def covariance_metrics(covariance: Floats) -> dict[str, Floats]:
     """Return what is measured of covariances (..., T, T), each (...,), by the names of `METRICS`.
 
@@ -55,10 +62,10 @@ def covariance_metrics(covariance: Floats) -> dict[str, Floats]:
     variances = np.diagonal(covariance, axis1=-2, axis2=-1)
     scale = np.sqrt(variances)
     correlations = covariance / scale[..., :, None] / scale[..., None, :]
-    total, squares = (np.add.reduce(each, axis=(-2, -1)) for each in (correlations, correlations**2))
+    total, squares = summed(correlations, 2), summed(correlations**2, 2)
     pairs = count * (count - 1)
     return {
-        "variance": np.add.reduce(variances, axis=-1) / count,
+        "variance": summed(variances, 1) / count,
         "correlation": (total - count) / pairs if pairs else np.ones_like(total),
         "rank": count**2 / squares,
     }

@@ -13,6 +13,7 @@ from isoflop.queries.theory.dmft_random_features import DMFT_RANDOM_FEATURES
 from isoflop.queries.theory.feature_errors import OPTIMAL_FEATURE_BOUND
 from isoflop.queries.theory.four_regimes import FOUR_REGIMES
 from isoflop.queries.theory.grokking import GROKKING, GROKKING_WIDE
+from isoflop.queries.theory.kernel_recursion import KERNEL_RECURSION
 from isoflop.queries.theory.rich_training import RICH_TRAINING
 from isoflop.queries.theory.theory import Theory
 from isoflop.queries.theory.two_point import TWO_POINT
@@ -32,6 +33,7 @@ THEORIES: tuple[Theory, ...] = (
     GROKKING_WIDE,
     FOUR_REGIMES,
     COVARIANCE_SDE,
+    KERNEL_RECURSION,
 )
 
 

@@ -91,9 +91,15 @@ RUNS: dict[str, list[dict[str, object]]] = {
         {"width": 34, "depth": 8, "sequence_length": 3, "gamma": 0.3, "feed_forward": True, "seed": 3},
         {"width": 35, "depth": 8, "sequence_length": 1, "gamma": 0.5},
     ],
+    "attention_kernels": [
+        {"head_width": 4, "heads": 4, "depth": 8, "sequence_length": 3},
+        {"head_width": 2, "heads": 40, "depth": 8, "sequence_length": 3, "attention_exponent": 0.5, "seed": 3},
+        {"head_width": 64, "heads": 1, "depth": 8, "normalized": False, "feed_forward": False, "depth_exponent": 0.5},
+    ],
 }
 CASES = [(theory, settings) for theory in THEORIES for settings in RUNS[theory.family]]
 AT = np.array([0, 1, 2, 7, 100, 100_000])
+DRAWN_AT_FIRST = {"kernel_recursion"}  # theories of runs that differ before their first layer, by weights of the inputs
 BEYOND = {"volterra_plrf"}  # theories that also say what steps after a run's last one would have brought
 
 
@@ -106,6 +112,10 @@ def places(theory: Theory, config: dict[str, object]) -> np.ndarray:
     params=CASES,
     ids=lambda case: f"{case[0].name}-{case[1].get('width', case[1].get('points', case[1].get('samples')))}",
 )
+SIZES = ("width", "points", "heads")  # one of them tells the runs of a family apart
+
+
+@pytest.fixture(params=CASES, ids=lambda case: f"{case[0].name}-{next(filter(None, map(case[1].get, SIZES)), None)}")
 def case(request: pytest.FixtureRequest) -> tuple[Theory, PackedExperiment, dict[str, object]]:
     """A theory, a run of its family, and the settings that the theory is told."""
     theory, settings = request.param
@@ -158,5 +168,9 @@ def test_step_0_is_what_is_before_training(case: tuple[Theory, PackedExperiment,
     found = theory.predict(config, places(theory, config))
     measured = type(run).program([run], type(run).device(TrainOptions())).measure()
     for metric in ("loss",) if "loss" in theory.metrics else theory.metrics:
-        assert found.mean[metric][0] == pytest.approx(measured[metric][0], rel=1e-12)
-        assert found.deviation[metric][0] == 0.0
+        mean, deviation = found.mean[metric][0], found.deviation[metric][0]
+        if theory.name in DRAWN_AT_FIRST:
+            assert abs(measured[metric][0] - mean) <= 4 * deviation
+        else:
+            assert measured[metric][0] == pytest.approx(mean, rel=1e-12)
+            assert deviation == 0.0

@@ -1,5 +1,6 @@
 """What can be run: one file each, a frozen config that `train` turns into a run."""
 
+from isoflop.workers.families.attention_kernels import AttentionKernels
 from isoflop.workers.families.command import Command
 from isoflop.workers.families.deep_linear import DeepLinear
 from isoflop.workers.families.experiment import Experiment
@@ -23,6 +24,7 @@ from isoflop.workers.families.transformer import Transformer
 
 __all__ = [
     "FAMILIES",
+    "AttentionKernels",
     "Command",
     "ConfigError",
     "DeepLinear",

@@ -6,6 +6,7 @@ import functools
 from importlib.metadata import entry_points
 
 from isoflop.lakehouse.errors import UsageError, did_you_mean
+from isoflop.workers.families.attention_kernels import AttentionKernels
 from isoflop.workers.families.command import Command
 from isoflop.workers.families.deep_linear import DeepLinear
 from isoflop.workers.families.experiment import Experiment
@@ -38,6 +39,7 @@ BUILT_IN = (
     Grokking,
     MarginGrowth,
     ShapedTransformer,
+    AttentionKernels,
     Command,
 )
 FAMILIES: dict[str, type[Experiment]] = {family.name: family for family in BUILT_IN}
