@@ -108,11 +108,7 @@ def places(theory: Theory, config: dict[str, object]) -> np.ndarray:
     return AT if theory.name in BEYOND else AT[: int(np.searchsorted(AT, config["steps"], side="right"))]
 
 
-@pytest.fixture(
-    params=CASES,
-    ids=lambda case: f"{case[0].name}-{case[1].get('width', case[1].get('points', case[1].get('samples')))}",
-)
-SIZES = ("width", "points", "heads")  # one of them tells the runs of a family apart
+SIZES = ("width", "points", "heads", "samples")  # one of them tells the runs of a family apart
 
 
 @pytest.fixture(params=CASES, ids=lambda case: f"{case[0].name}-{next(filter(None, map(case[1].get, SIZES)), None)}")
