@@ -205,7 +205,11 @@ LANGEVIN = [
 ]  # fmt: skip
 
 
-@pytest.mark.parametrize("settings", LANGEVIN, ids=["tanh", "relu", "linear"])
+@pytest.mark.parametrize(
+    "settings",
+    [LANGEVIN[0], pytest.param(LANGEVIN[1], marks=pytest.mark.slow), LANGEVIN[2]],
+    ids=("tanh", "relu", "linear"),
+)
 def test_sampled_networks_have_its_means_and_scatter(settings: dict[str, Any]) -> None:
     """Thirty networks: means within 4 standard errors and 5 per cent, for what 1 / N adds; scatter by 0.6 to 1.5."""
     runs, program = trained(30, **settings)
