@@ -21,7 +21,6 @@ WIDE = {
     *("cli/sweep.py:sweep", "cli/coordcheck.py:coordcheck", "cli/lake.py:gc"),
     "lakehouse/models/counts.py:transformer_counts",
     *("queries/planning/isoflop.py:compare_approaches", "queries/planning/plan.py:plan_runs"),
-    "queries/estimators/kernel_regressors.py:__init__",  # scikit-learn reads the settings off the constructor
 }
 
 
