@@ -63,7 +63,7 @@ def test_a_study_is_run_and_written(command_line: Run, tmp_path: Path) -> None:
     text = (pages / "kernel_features.md").read_text(encoding="utf-8")
     assert BLOCK.findall(text) == [block.text for block in STUDIES["kernel_features"].blocks() if block.kind != "prose"]
     optimal = re.findall(
-        r"^\| \d \| (?:cosine|positive) \| optimal \| ([\d.]+) \| [\d.]+ \| [\d.]+ \|$", text, re.MULTILINE
+        r"^\| \d \| (?:cosine|positive) \| optimal \| (\d\.\d+) \| [\d.]+ \| [\d.]+ \|$", text, re.MULTILINE
     )
     assert len(optimal) == 4 and all(0.8 < float(ratio) < 1.25 for ratio in optimal), optimal
     assert (pages / PICTURE.findall(text)[0]).exists()
