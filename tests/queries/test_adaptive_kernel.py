@@ -19,7 +19,8 @@ from isoflop.queries.theory.adaptive_kernels.saddle import Problem, action, solv
 from isoflop.queries.theory.adaptive_kernels.theory import ADAPTIVE_KERNEL
 from isoflop.workers import TrainOptions
 from isoflop.workers.families import MeanField
-from isoflop.workers.families.mean_field_program import MeanFieldProgram
+from isoflop.workers.families.mean_field_program import MeanFieldNetwork
+from isoflop.workers.families.one_by_one import OneByOne
 
 Array = np.ndarray
 PRINTED = {  # c of white data at beta = 100: gamma = 10^-1.8, 10^-0.4, 10^0.2, 10^1.2 and 100, by layers
@@ -58,11 +59,11 @@ def distance(found: Array, wanted: Array) -> float:
     return float(np.linalg.norm(found - wanted) / np.linalg.norm(wanted))
 
 
-def trained(count: int = 1, **settings: Any) -> tuple[list[MeanField], MeanFieldProgram]:
+def trained(count: int = 1, **settings: Any) -> tuple[list[MeanField], OneByOne[MeanFieldNetwork]]:
     """Runs with seeds from 0, trained to their end."""
     runs = [MeanField.parse({**settings, "seed": seed}) for seed in range(count)]
     program = MeanField.program(runs, MeanField.device(TrainOptions()))
-    assert isinstance(program, MeanFieldProgram)
+    assert isinstance(program, OneByOne)
     program.advance(runs[0].steps)
     return runs, program
 

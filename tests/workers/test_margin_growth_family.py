@@ -15,13 +15,14 @@ from isoflop.workers import TrainOptions
 from isoflop.workers.components import Odor, Xor
 from isoflop.workers.families import ConfigError, MarginGrowth
 from isoflop.workers.families.margin_program import (
-    MarginProgram,
+    MarginNetwork,
     decoding_accuracy,
     draw_trials,
     draw_weights,
     representation_margin,
     separation,
 )
+from isoflop.workers.families.one_by_one import OneByOne
 
 Floats = NDArray[np.float64]
 
@@ -30,13 +31,13 @@ def network(**changes: Any) -> MarginGrowth:
     return MarginGrowth.parse({**MarginGrowth.example, "seed": 3, **changes})
 
 
-def program(run: MarginGrowth) -> MarginProgram:
+def program(run: MarginGrowth) -> OneByOne[MarginNetwork]:
     found = MarginGrowth.program([run], MarginGrowth.device(TrainOptions()))
-    assert isinstance(found, MarginProgram)
+    assert isinstance(found, OneByOne)
     return found
 
 
-def now(found: MarginProgram) -> dict[str, float]:
+def now(found: OneByOne[MarginNetwork]) -> dict[str, float]:
     return {name: float(value[0]) for name, value in found.measure().items()}
 
 

@@ -108,7 +108,7 @@ def test_the_first_causal_token_gathers_nothing_but_itself() -> None:
     program = program_of(runs)
     shares = program._attention(np.random.default_rng(0).standard_normal((2, 4, 4)))  # type: ignore[attr-defined]
     np.testing.assert_allclose(shares[:, 0], [[1, 0, 0, 0]] * 2, atol=1e-15)
-    assert np.triu(shares[0], 1).any() == False  # noqa: E712
+    assert not np.triu(shares[0], 1).any()
     np.testing.assert_allclose(shares.sum(axis=2), 1.0)
 
 

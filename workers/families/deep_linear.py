@@ -35,11 +35,12 @@ from isoflop.lakehouse.models.deep_linear import branch_of, draw_layers, gamma_o
 from isoflop.lakehouse.models.spectrum import unit_task
 from isoflop.workers.components import AnyDescent, GradientDescent, GradientFlow, Scalar, Teacher
 from isoflop.workers.devices import Device
+from isoflop.workers.families.one_by_one import OneByOne
 from isoflop.workers.families.packed import PackedExperiment, Program
 from isoflop.workers.families.refusal import wrong_field
+from isoflop.workers.families.seen_rows import SeenRows
 
 Floats = NDArray[np.float64]
-SAMPLES, BATCHES = 1, 2  # streams of random numbers of a run; its weights are drawn from the seed itself
 BYTES = 8  # of a float64
 MOST_ENTRIES = 2**28  # of samples: 2 GiB
 MOST_MODES = 100_000  # a matrix of so many by so many takes 80 GB
@@ -162,7 +163,7 @@ class DeepLinear(PackedExperiment):
     @classmethod
     def program(cls, runs: Sequence[Self], device: Device) -> Program:
         """Return the program that advances these runs together, on a core."""
-        return DeepLinearProgram(runs)
+        return OneByOne([_Network(run) for run in runs], runs[0].metrics())
 
 
 def shown_modes(dimension: int) -> tuple[int, ...]:
@@ -176,42 +177,6 @@ def shown_modes(dimension: int) -> tuple[int, ...]:
     return tuple(2**power for power in range(dimension.bit_length()))
 
 
-class DeepLinearProgram:
-    """R networks of one shape, one after another."""
-
-    def __init__(self, runs: Sequence[DeepLinear]) -> None:
-        self._networks = [_Network(run) for run in runs]
-        self._metrics = tuple(runs[0].metrics())
-
-    def advance(self, num_steps: int) -> None:
-        """Take `num_steps` steps in every run; one that grows without bound overflows quietly."""
-        with np.errstate(over="ignore", invalid="ignore"):
-            for network in self._networks:
-                for _ in range(num_steps):
-                    network.step()
-
-    def measure(self) -> dict[str, Floats]:
-        """Return losses and alignments of every run now, each (R,)."""
-        with np.errstate(over="ignore", invalid="ignore", divide="ignore"):
-            rows = [network.measure() for network in self._networks]
-        return {name: np.array([row[name] for row in rows]) for name in self._metrics}
-
-    def state(self, run: int) -> dict[str, Any]:
-        """Return the weights of one run."""
-        return {f"weight_{number}": weight.copy() for number, weight in enumerate(self._networks[run].weights)}
-
-    def restore(self, step: int, states: Sequence[Mapping[str, Any]]) -> None:
-        """Continue every run from its weights after `step` steps."""
-        for network, state in zip(self._networks, states, strict=True):
-            network.steps = step
-            for number, weight in enumerate(network.weights):
-                weight[:] = state[f"weight_{number}"]
-
-    def results(self, run: int) -> dict[str, float]:
-        """Return the risk before the first step."""
-        return {"initial_loss": self._networks[run].initial_loss}
-
-
 class _Network:
     """One run: its weights V0 (N, D), V1 to V(L-1) (N, N) and w (N,)."""
 
@@ -219,14 +184,12 @@ class _Network:
         self.variances, self.target = unit_task(run.dimension, run.task.spectrum_exponent, run.task.target_exponent)
         self._run, self._optimizer, self.steps = run, run.optimizer, 0
         self._modes = np.array(shown_modes(run.dimension)) - 1
-        self._spread = np.sqrt(self.variances / run.dimension)  # of a mode of x / sqrt(D)
+        noise = run.dimension * (run.noise or 0.0)  # errors of <b - u, x> are sqrt(D) times those of f
+        self._rows = SeenRows(self.variances, noise, run.samples, run.batch_size, run.seed)
         self.weights = draw_layers(run.dimension, run.width, run.depth, run.seed)
-        self._inputs: Floats | None = None
-        if run.samples is not None:
-            self._inputs, self._noise = self._data(np.random.default_rng([run.seed, SAMPLES]), run.samples)
         self.initial_loss = self.measure()["loss"]
 
-    def step(self) -> None:
+    def advance(self) -> None:
         """Take one step, or let the time of one pass."""
         rate = self._optimizer.learning_rate
         if isinstance(self._optimizer, GradientDescent):
@@ -245,47 +208,37 @@ class _Network:
         size = np.sqrt((ours @ learned) * (theirs @ self.target))
         modes = (learned / self.target)[self._modes]
         loss = float(np.mean(self.variances * missing**2))
-        trained = loss + (self._run.noise or 0.0)
-        if self._inputs is not None:
-            trained = float(np.mean((self._inputs @ missing + self._noise) ** 2))
         return {
             "loss": loss,
-            "train_loss": trained,
+            "train_loss": self._rows.train_loss(missing, loss * self._run.dimension) / self._run.dimension,
             "alignment": float((ours @ self.target) / size) if size != 0 else 0.0,
             **{f"alignment_{mode + 1}": float(value) for mode, value in zip(self._modes, modes, strict=True)},
         }
 
+    def state(self) -> dict[str, Any]:
+        """Return the weights."""
+        return {f"weight_{number}": weight.copy() for number, weight in enumerate(self.weights)}
+
+    def restore(self, step: int, state: Mapping[str, Any]) -> None:
+        """Continue from weights after some steps."""
+        self.steps = step
+        for number, weight in enumerate(self.weights):
+            weight[:] = state[f"weight_{number}"]
+
+    def results(self) -> dict[str, float]:
+        """Return the risk before the first step."""
+        return {"initial_loss": self.initial_loss}
+
     def _backward(self, weights: list[Floats]) -> tuple[Floats, list[Floats]]:
         """Return u, (D,), and g(1) to g(L), each (N,)."""
         return learned_by(weights, self._run.gamma * self._run.ratio, self._run.branch)
-
-    def _pull(self, missing: Floats) -> Floats:
-        """Return q, (D,), of what is not learned yet, (D,)."""
-        run, inputs = self._run, self._inputs
-        if run.batch_size is not None:
-            generator = np.random.default_rng([run.seed, BATCHES, self.steps])
-            if inputs is None:
-                inputs, noise = self._data(generator, run.batch_size)
-            else:
-                chosen = generator.integers(len(inputs), size=run.batch_size)
-                inputs, noise = inputs[chosen], self._noise[chosen]
-        elif inputs is None:
-            return self.variances * missing
-        else:
-            noise = self._noise
-        return inputs.T @ (inputs @ missing + noise) * (run.dimension / len(inputs))
-
-    def _data(self, generator: np.random.Generator, count: int) -> tuple[Floats, Floats]:
-        """Return inputs over the root of D, (count, D), and the noise of their labels, (count,)."""
-        inputs = generator.standard_normal((count, self._run.dimension)) * self._spread
-        return inputs, np.sqrt(self._run.noise or 0.0) * generator.standard_normal(count)
 
     def _velocity(self, weights: list[Floats]) -> list[Floats]:
         """Return how fast each weight moves at learning rate 1, in the shapes of the weights."""
         learned, backward = self._backward(weights)
         *hidden, _ = weights
         branch = self._run.branch
-        forward = [self._pull(self.target - learned)]  # q, then h(1) to h(L)
+        forward = [self._rows.pull(self.target - learned, self.steps)]  # q, then h(1) to h(L)
         for layer, matrix in enumerate(hidden):
             passed = matrix @ forward[-1]
             forward.append(passed if branch is None or layer == 0 else forward[-1] + branch * passed)

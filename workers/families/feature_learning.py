@@ -24,10 +24,12 @@ from isoflop.lakehouse.models.counts import Counts
 from isoflop.lakehouse.models.spectrum import power_law
 from isoflop.workers.components import RoughTeacher, Scalar
 from isoflop.workers.devices import Device
+from isoflop.workers.families.one_by_one import OneByOne
 from isoflop.workers.families.packed import PackedExperiment, Program
 from isoflop.workers.families.refusal import wrong_field
+from isoflop.workers.families.seen_rows import SeenRows
 
-FEATURES, SAMPLES, BATCHES = 0, 1, 2  # streams of random numbers of a run
+FEATURES = 0  # stream of random numbers of a run from which its features are drawn
 MOST_ENTRIES = 2**28  # of features and samples: 2 GiB, and as much again for those that it began with
 BYTES = 8  # of a float64
 
@@ -110,44 +112,7 @@ class FeatureLearning(PackedExperiment):
     @classmethod
     def program(cls, runs: Sequence[Self], device: Device) -> Program:
         """Return the program that advances these runs together, on a core."""
-        return FeatureLearningProgram(runs)
-
-
-class FeatureLearningProgram:
-    """R networks of one shape, one after another."""
-
-    def __init__(self, runs: Sequence[FeatureLearning]) -> None:
-        self._networks = [_Network(run) for run in runs]
-        self._metrics = tuple(runs[0].metrics())
-        self._initial = [network.measure()["loss"] for network in self._networks]
-
-    def advance(self, num_steps: int) -> None:
-        """Take `num_steps` steps in every run; one that grows without bound overflows quietly."""
-        with np.errstate(over="ignore", invalid="ignore"):
-            for network in self._networks:
-                for _ in range(num_steps):
-                    network.advance()
-
-    def measure(self) -> dict[str, Floats]:
-        """Return losses and what was learned of every run now, each (R,)."""
-        with np.errstate(over="ignore", invalid="ignore", divide="ignore"):
-            rows = [network.measure() for network in self._networks]
-        return {name: np.array([row[name] for row in rows]) for name in self._metrics}
-
-    def state(self, run: int) -> dict[str, Any]:
-        """Return the weights of one run."""
-        network = self._networks[run]
-        return {"readout": network.readout.copy(), "features": network.features.copy()}
-
-    def restore(self, step: int, states: Sequence[Mapping[str, Any]]) -> None:
-        """Continue every run from its weights after `step` steps."""
-        for network, state in zip(self._networks, states, strict=True):
-            network.step = step
-            network.readout, network.features = np.array(state["readout"]), np.array(state["features"])
-
-    def results(self, run: int) -> dict[str, float]:
-        """Return the loss before the first step."""
-        return {"initial_loss": self._initial[run]}
+        return OneByOne([_Network(run) for run in runs], runs[0].metrics())
 
 
 class _Network:
@@ -160,14 +125,13 @@ class _Network:
         self.features: Floats = np.random.default_rng([run.seed, FEATURES]).standard_normal((run.width, run.dimension))
         self._drawn = self.features.copy()
         self.readout = np.zeros(run.width)
-        self._inputs: Floats | None = None
-        if run.samples is not None:
-            self._inputs, self._noise = self._data(np.random.default_rng([run.seed, SAMPLES]), run.samples)
+        self._rows = SeenRows(self._variances, run.noise, run.samples, run.batch_size, run.seed)
+        self._initial_loss = self.measure()["loss"]
 
     def advance(self) -> None:
         """Take one step."""
         run = self._run
-        slope = self._slope(self._target - self.features.T @ self.readout / run.width)
+        slope = self._rows.pull(self._target - self.features.T @ self.readout / run.width, self.step)
         before = self.readout
         self.readout = before + run.learning_rate * self.features @ slope
         if run.richness:
@@ -180,35 +144,23 @@ class _Network:
         learned = self.features.T @ self.readout / self._run.width
         missing = self._target - learned
         loss = float(self._variances @ missing**2)
-        trained = loss + self._run.noise
-        if self._inputs is not None:
-            trained = float(np.mean((self._inputs @ missing + self._noise) ** 2))
         size = np.sqrt((self._variances @ learned**2) * (self._variances @ self._target**2))
         overlap = float((self._variances * learned) @ self._target)
         return {
             "loss": loss,
-            "train_loss": trained,
+            "train_loss": self._rows.train_loss(missing, loss),
             "readout": float(self.readout @ self.readout) / self._run.width,
             "alignment": overlap / float(size) if size != 0 else 0.0,
         }
 
-    def _slope(self, missing: Floats) -> Floats:
-        """Return g, (M,), of what is missing, (M,)."""
-        run, inputs = self._run, self._inputs
-        if run.batch_size is not None:
-            generator = np.random.default_rng([run.seed, BATCHES, self.step])
-            if inputs is None:
-                inputs, noise = self._data(generator, run.batch_size)
-            else:
-                chosen = generator.integers(len(inputs), size=run.batch_size)
-                inputs, noise = inputs[chosen], self._noise[chosen]
-        elif inputs is None:
-            return self._variances * missing
-        else:
-            noise = self._noise
-        return inputs.T @ (inputs @ missing + noise) / len(inputs)
+    def state(self) -> dict[str, Any]:
+        """Return the weights."""
+        return {"readout": self.readout.copy(), "features": self.features.copy()}
 
-    def _data(self, generator: np.random.Generator, count: int) -> tuple[Floats, Floats]:
-        """Return inputs (count, M) and the noise of their labels, (count,)."""
-        inputs = generator.standard_normal((count, self._run.dimension)) * np.sqrt(self._variances)
-        return inputs, np.sqrt(self._run.noise) * generator.standard_normal(count)
+    def restore(self, step: int, state: Mapping[str, Any]) -> None:
+        """Continue from weights after some steps."""
+        self.step, self.readout, self.features = step, np.array(state["readout"]), np.array(state["features"])
+
+    def results(self) -> dict[str, float]:
+        """Return the loss before the first step."""
+        return {"initial_loss": self._initial_loss}

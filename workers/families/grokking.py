@@ -28,6 +28,7 @@ from isoflop.lakehouse.models.grokking import WEIGHTS, draw_neurons, draw_task, 
 from isoflop.lakehouse.models.runge_kutta import stepped
 from isoflop.workers.components import AnyDescent, GradientDescent, GradientFlow, Scalar
 from isoflop.workers.devices import Device
+from isoflop.workers.families.one_by_one import OneByOne
 from isoflop.workers.families.packed import PackedExperiment, Program
 from isoflop.workers.families.refusal import wrong_field
 
@@ -121,50 +122,7 @@ class Grokking(PackedExperiment):
     @classmethod
     def program(cls, runs: Sequence[Self], device: Device) -> Program:
         """Return the program that advances these runs together, on a core."""
-        return GrokkingProgram(runs)
-
-
-class GrokkingProgram:
-    """R networks of one shape, one after another."""
-
-    def __init__(self, runs: Sequence[Grokking]) -> None:
-        self._networks = [_Network(run) for run in runs]
-        self._metrics = tuple(runs[0].metrics())
-
-    def advance(self, num_steps: int) -> None:
-        """Take `num_steps` steps in every run; one that grows without bound overflows quietly."""
-        with np.errstate(over="ignore", invalid="ignore"):
-            for network in self._networks:
-                for _ in range(num_steps):
-                    network.advance()
-
-    def measure(self) -> dict[str, Floats]:
-        """Return losses and what was learned of every run now, each (R,)."""
-        with np.errstate(over="ignore", invalid="ignore"):
-            rows = [network.measure() for network in self._networks]
-        return {name: np.array([row[name] for row in rows]) for name in self._metrics}
-
-    def state(self, run: int) -> dict[str, Any]:
-        """Return the weights of one run, and when it had learned what."""
-        network = self._networks[run]
-        return {
-            "weights": network.weights.copy(),
-            "crossings": np.array([network.crossings[name] for name in CROSSINGS]),
-        }
-
-    def restore(self, step: int, states: Sequence[Mapping[str, Any]]) -> None:
-        """Continue every run from its weights after `step` steps."""
-        for network, state in zip(self._networks, states, strict=True):
-            network.step, network.weights = step, np.array(state["weights"])
-            network.crossings = dict(zip(CROSSINGS, np.asarray(state["crossings"]).tolist(), strict=True))
-
-    def results(self, run: int) -> dict[str, float]:
-        """Return when samples and rule were learned, and what was so then."""
-        crossings = self._networks[run].crossings
-        reached = {name: value for name, value in crossings.items() if not math.isnan(value)}
-        if "t_train" in reached and "t_test" in reached:
-            reached["gap"] = reached["t_test"] / reached["t_train"]
-        return reached
+        return OneByOne([_Network(run) for run in runs], runs[0].metrics())
 
 
 class _Network:
@@ -194,6 +152,25 @@ class _Network:
         now = neurons_of(self.weights)
         train_loss, _ = self._losses()
         return {"train_loss": train_loss, **measures(self._task, now, self._first, run.output_scale, run.epsilon)}
+
+    def state(self) -> dict[str, Any]:
+        """Return the weights, and when what was learned."""
+        return {
+            "weights": self.weights.copy(),
+            "crossings": np.array([self.crossings[name] for name in CROSSINGS]),
+        }
+
+    def restore(self, step: int, state: Mapping[str, Any]) -> None:
+        """Continue from weights after some steps."""
+        self.step, self.weights = step, np.array(state["weights"])
+        self.crossings = dict(zip(CROSSINGS, np.asarray(state["crossings"]).tolist(), strict=True))
+
+    def results(self) -> dict[str, float]:
+        """Return when samples and rule were learned, and what was so then."""
+        reached = {name: value for name, value in self.crossings.items() if not math.isnan(value)}
+        if "t_train" in reached and "t_test" in reached:
+            reached["gap"] = reached["t_test"] / reached["t_train"]
+        return reached
 
     def _watch(self) -> None:
         """Write down the time at which a loss has fallen so far for the first time."""

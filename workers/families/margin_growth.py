@@ -22,7 +22,8 @@ from pydantic import Field, field_validator
 from isoflop.lakehouse.models.counts import Counts
 from isoflop.workers.components import AnyClasses, Scalar
 from isoflop.workers.devices import Device
-from isoflop.workers.families.margin_program import DECODED, MarginProgram
+from isoflop.workers.families.margin_program import DECODED, MarginNetwork
+from isoflop.workers.families.one_by_one import OneByOne
 from isoflop.workers.families.packed import PackedExperiment, Program
 from isoflop.workers.families.refusal import wrong_field
 
@@ -115,4 +116,4 @@ class MarginGrowth(PackedExperiment):
     @classmethod
     def program(cls, runs: Sequence[Self], device: Device) -> Program:
         """Return the program that advances these runs together, on a core."""
-        return MarginProgram(runs)
+        return OneByOne([MarginNetwork(run) for run in runs], runs[0].metrics())

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -74,9 +74,6 @@ class MarginRun(Protocol):
     @property
     def reversal_steps(self) -> int:
         """At most, with flipped labels."""
-
-    def metrics(self) -> Mapping[str, str]:
-        """Return what is measured."""
 
 
 @dataclass(frozen=True)
@@ -173,48 +170,6 @@ def _standardized(activity: Floats) -> Floats:
     return scaled
 
 
-class MarginProgram:
-    """R networks of one shape, one after another."""
-
-    def __init__(self, runs: Sequence[MarginRun]) -> None:
-        self._networks = [_Network(run) for run in runs]
-        self._metrics = tuple(runs[0].metrics())
-
-    def advance(self, num_steps: int) -> None:
-        """Take `num_steps` steps in every run; one that grows without bound overflows quietly."""
-        with np.errstate(over="ignore", invalid="ignore"):
-            for network in self._networks:
-                for _ in range(num_steps):
-                    network.advance()
-
-    def measure(self) -> dict[str, Floats]:
-        """Return every measure of every run now, each (R,); NaN where it is not defined."""
-        rows = [network.measure() for network in self._networks]
-        return {name: np.array([row[name] for row in rows]) for name in self._metrics}
-
-    def state(self, run: int) -> dict[str, Any]:
-        """Return the weights of one run, and those at t99."""
-        network = self._networks[run]
-        now = {"features": network.weights.features.copy(), "readout": network.weights.readout.copy()}
-        if network.saturated is None:
-            return now
-        t99, then = network.saturated
-        return {**now, "t99": np.array(t99), "features_at_t99": then.features, "readout_at_t99": then.readout}
-
-    def restore(self, step: int, states: Sequence[Mapping[str, Any]]) -> None:
-        """Continue every run from its weights after `step` steps."""
-        for network, state in zip(self._networks, states, strict=True):
-            saturated = None
-            if "t99" in state:
-                then = Weights(np.array(state["features_at_t99"]), np.array(state["readout_at_t99"]))
-                saturated = int(state["t99"]), then
-            network.resume(step, Weights(np.array(state["features"]), np.array(state["readout"])), saturated)
-
-    def results(self, run: int) -> dict[str, float]:
-        """Return t99, every measure then, and how long labels that are flipped take to be learned."""
-        return self._networks[run].results()
-
-
 class _Descent:
     """Gradient descent of one network on some trials, with what it says of them now."""
 
@@ -247,7 +202,7 @@ class _Descent:
         self._look()
 
 
-class _Network:
+class MarginNetwork:
     """One run."""
 
     def __init__(self, run: MarginRun) -> None:
@@ -272,10 +227,22 @@ class _Network:
         if self.saturated is None and self._descent.accuracy >= SATURATED:
             self.saturated = self._step, self.weights
 
-    def resume(self, step: int, weights: Weights, saturated: tuple[int, Weights] | None) -> None:
-        """Go on from weights after some steps."""
-        self._step, self.saturated = step, saturated
-        self._descent = _Descent(self._run, self._trials, weights)
+    def state(self) -> dict[str, Any]:
+        """Return the weights, and those at t99."""
+        now = {"features": self.weights.features.copy(), "readout": self.weights.readout.copy()}
+        if self.saturated is None:
+            return now
+        t99, then = self.saturated
+        return {**now, "t99": np.array(t99), "features_at_t99": then.features, "readout_at_t99": then.readout}
+
+    def restore(self, step: int, state: Mapping[str, Any]) -> None:
+        """Continue from weights after some steps."""
+        self._step, self.saturated = step, None
+        if "t99" in state:
+            then = Weights(np.array(state["features_at_t99"]), np.array(state["readout_at_t99"]))
+            self.saturated = int(state["t99"]), then
+        now = Weights(np.array(state["features"]), np.array(state["readout"]))
+        self._descent = _Descent(self._run, self._trials, now)
 
     def measure(self) -> dict[str, float]:
         """Return every measure now."""

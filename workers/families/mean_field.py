@@ -27,7 +27,8 @@ from isoflop.lakehouse.models.counts import Counts
 from isoflop.lakehouse.models.mean_field import wrong_size
 from isoflop.workers.components import DecayingFlow, Langevin, RegularizedDescent, Scalar
 from isoflop.workers.devices import Device
-from isoflop.workers.families.mean_field_program import MeanFieldProgram
+from isoflop.workers.families.mean_field_program import MeanFieldNetwork
+from isoflop.workers.families.one_by_one import OneByOne
 from isoflop.workers.families.packed import PackedExperiment, Program
 from isoflop.workers.families.refusal import wrong_field
 
@@ -142,4 +143,4 @@ class MeanField(PackedExperiment):
     @classmethod
     def program(cls, runs: Sequence[Self], device: Device) -> Program:
         """Return the program that advances these runs together, on a core."""
-        return MeanFieldProgram(runs)
+        return OneByOne([MeanFieldNetwork(run) for run in runs], runs[0].metrics())

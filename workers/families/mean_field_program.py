@@ -1,4 +1,4 @@
-"""Networks in the mean-field scale, one after another: their motion, and what is measured of them.
+"""Networks in the mean-field scale: their motion, and what is measured of them.
 
 Weights are kept as W0 (N, D), W1 to W(L-1) (N, N) and a (N,), in float64. Langevin steps are BAOAB: half a kick, half a
 drift, a turn of the velocities by friction and noise, half a drift, half a kick. The noise of a step is drawn from the
@@ -9,7 +9,7 @@ Source: Lauditi, Bordelon and Pehlevan 2025 (arXiv:2502.07998); Leimkuhler and M
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any, Protocol
 
 import numpy as np
@@ -50,44 +50,8 @@ class MeanFieldRun(Protocol):
     def data_seed(self) -> int:
         """Of the data."""
 
-    def metrics(self) -> Mapping[str, str]:
-        """What is measured."""
 
-
-class MeanFieldProgram:
-    """R networks of one shape, one after another."""
-
-    def __init__(self, runs: Sequence[MeanFieldRun]) -> None:
-        self.networks = [Network(run) for run in runs]
-        self._metrics = tuple(runs[0].metrics())
-
-    def advance(self, num_steps: int) -> None:
-        """Take `num_steps` steps in every run; one that grows without bound overflows quietly."""
-        with np.errstate(over="ignore", invalid="ignore"):
-            for network in self.networks:
-                network.advance(num_steps)
-
-    def measure(self) -> dict[str, Floats]:
-        """Return what is measured of every run now, each (R,)."""
-        with np.errstate(over="ignore", invalid="ignore", divide="ignore"):
-            rows = [network.measure() for network in self.networks]
-        return {name: np.array([row[name] for row in rows]) for name in self._metrics}
-
-    def state(self, run: int) -> dict[str, Any]:
-        """Return weights, velocities and the sum of predictions of one run."""
-        return self.networks[run].state()
-
-    def restore(self, step: int, states: Sequence[Mapping[str, Any]]) -> None:
-        """Continue every run from its state after `step` steps."""
-        for network, state in zip(self.networks, states, strict=True):
-            network.restore(step, state)
-
-    def results(self, run: int) -> dict[str, float]:
-        """Return the error of the kernel regression before the first step: that of the lazy network."""
-        return {"initial_predictor_loss": self.networks[run].initial_predictor_loss}
-
-
-class Network:
+class MeanFieldNetwork:
     """One run."""
 
     def __init__(self, run: MeanFieldRun) -> None:
@@ -108,21 +72,20 @@ class Network:
         self._kernel = first.T @ first / run.width  # Phi(0), (P, P)
         self.initial_predictor_loss = self.measure()["predictor_loss"]
 
-    def advance(self, num_steps: int) -> None:
-        """Take steps."""
+    def advance(self) -> None:
+        """Take a step."""
         optimizer = self._run.optimizer
-        for _ in range(num_steps):
-            if isinstance(optimizer, Langevin):
-                self._langevin(optimizer)
-            elif isinstance(optimizer, DecayingFlow):
-                self._flow(optimizer)
-            else:
-                self.weights = _moved(self.weights, self._velocity(self.weights), optimizer.learning_rate)
-            self._step += 1
-            if isinstance(optimizer, Langevin):
-                since = self._step - optimizer.burn_in * self._run.steps
-                if since > 0 and self._step % BETWEEN_MEANS == 0:
-                    self._sum, self._count = self._sum + self.predictions(), self._count + 1
+        if isinstance(optimizer, Langevin):
+            self._langevin(optimizer)
+        elif isinstance(optimizer, DecayingFlow):
+            self._flow(optimizer)
+        else:
+            self.weights = _moved(self.weights, self._velocity(self.weights), optimizer.learning_rate)
+        self._step += 1
+        if isinstance(optimizer, Langevin):
+            since = self._step - optimizer.burn_in * self._run.steps
+            if since > 0 and self._step % BETWEEN_MEANS == 0:
+                self._sum, self._count = self._sum + self.predictions(), self._count + 1
 
     def predictions(self) -> Floats:
         """Return f at the test points, (T,)."""
@@ -176,6 +139,10 @@ class Network:
         self.weights = [np.array(state[f"weight_{place}"]) for place in range(len(self.weights))]
         self._velocities = [np.array(state[f"velocity_{place}"]) for place in range(len(self._velocities))]
         self._sum, self._count = np.array(state["sum"]), int(state["count"])
+
+    def results(self) -> dict[str, float]:
+        """Return the error of the kernel regression before the first step: that of the lazy network."""
+        return {"initial_predictor_loss": self.initial_predictor_loss}
 
     def _forward(self, weights: Weights, inputs: Floats) -> list[tuple[Floats, Floats]]:
         """Return h and phi(h) of each layer, (N, n) each, for n scaled inputs (n, D)."""
