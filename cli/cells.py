@@ -7,6 +7,8 @@ where seven do not, whole numbers stand in full. The other formats keep every di
 from __future__ import annotations
 
 import math
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import replace
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
@@ -23,6 +25,7 @@ FEWEST_DIGITS, MOST_DIGITS = 4, 7  # 70B and 6.796B; seven still fit where a flo
 EXACT_BELOW = 1e6  # `999,999` is no wider than `1.234M`
 LARGEST_LETTER = 1e15  # beyond `999.9T` nobody reads letters
 LETTERS = ((1e12, "T"), (1e9, "B"), (1e6, "M"))
+BRIEF_FIT = ("law", "form", "rows", "dropped", "objective", "rmse_log", "status")
 ENDS = ("_lower", "_upper")  # of an interval, in the unit of what it is about
 MORE_UNITS = {"step": "count", "last_step": "count", "first_step": "count", "points": "count"}
 
@@ -35,6 +38,25 @@ def table_cells(answer: Answer) -> tuple[list[str], list[list[str]]]:
     ]
     names = [visible(name) for name in unique_names(table.column_names)]
     return names, [list(row) for row in zip(*columns, strict=True)]
+
+
+def brief_fit(answer: Answer) -> Answer:
+    """Return the answer of a FIT without the columns that are long, or that its coefficients beside it show better."""
+    if answer.beside is None:
+        return answer
+    kept = [name for name in BRIEF_FIT if name in answer.columns]
+    return replace(answer, table=answer.table.select(kept))
+
+
+def markdown_rows(names: Sequence[str], rows: Iterable[Sequence[str]], written: Callable[[str], str]) -> list[str]:
+    """Return the lines of a table in Markdown.
+
+    Parameters
+    ----------
+    written : makes of a cell what does not end it, and is read as it is meant
+    """
+    head, *lines = ["| " + " | ".join(map(written, row)) + " |" for row in (names, *rows)]
+    return [head, "|" + " --- |" * len(names), *lines]
 
 
 def unit_of(name: str, answer: Answer) -> str | None:

@@ -16,7 +16,7 @@ from datetime import datetime
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
-from isoflop.cli.cells import table_cells
+from isoflop.cli.cells import markdown_rows, table_cells
 from isoflop.cli.widths import fit, natural_width, on_its_side
 from isoflop.lakehouse.visible import visible
 
@@ -177,11 +177,7 @@ def _write_arrow(table: pa.Table) -> None:
 
 def _markdown(answer: Answer) -> str:
     columns, rows = _flat(answer.arrow())
-    names, *lines = [
-        "| " + " | ".join(cell.replace("|", "\\|").replace("\n", " ") for cell in row) + " |"
-        for row in (columns, *rows)
-    ]
-    return "\n".join([names, "|" + " --- |" * len(columns), *lines])
+    return "\n".join(markdown_rows(columns, rows, lambda cell: cell.replace("|", "\\|").replace("\n", " ")))
 
 
 def _print_table(answer: Answer, title: str | None, is_paged: bool = False) -> None:

@@ -11,7 +11,7 @@ import typer
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from isoflop.lakehouse import Answer, Lakehouse
+    from isoflop.lakehouse import Lakehouse
 
 DEMO_LAKE = "demo.duckdb"
 SWEEPS = ("transformer.yaml", "plrf.yaml")
@@ -52,7 +52,6 @@ QUESTIONS: tuple[tuple[str, tuple[str, ...]], ...] = (
         ),
     ),
 )
-FIT_COLUMNS = ("law", "form", "rows", "dropped", "objective", "rmse_log", "status", "coefficients")
 
 NEXT = """What to type next:
   isoflop tui --lake {lake}
@@ -78,10 +77,9 @@ def demo(
     """
     from isoflop.cli.options import open_lake
     from isoflop.cli.output import stderr_console
-    from isoflop.cli.progress import watching
+    from isoflop.cli.training import train_all
     from isoflop.lakehouse.exchange import import_table
     from isoflop.lakehouse.exchange.published import find_published
-    from isoflop.workers.cluster import RaySession, run_sweep
     from isoflop.workers.sweep import load_sweeps
 
     console = stderr_console()
@@ -90,12 +88,7 @@ def demo(
     sweeps = [sweep for name in SWEEPS for sweep in load_sweeps(str(folder / name), QUICK[name] if quick else ())]
     with open_lake(lake, hold=True) as opened:
         import_table(opened, find_published("chinchilla_epoch"))
-        with RaySession() as ray:
-            for sweep in sweeps:
-                with watching(console) as watch:
-                    state = run_sweep(opened, sweep, session=ray, watch=watch)
-                if state.exit_code:
-                    raise typer.Exit(state.exit_code)
+        train_all(opened, sweeps)
         trained = time.perf_counter() - began
         ask(opened)
     _close(console, lake, trained, time.perf_counter() - began)
@@ -103,6 +96,7 @@ def demo(
 
 def ask(lake: Lakehouse) -> None:
     """Ask the demo's questions, print statement and answer of each, and draw the first law."""
+    from isoflop.cli.cells import brief_fit
     from isoflop.cli.output import show, stdout_console
     from isoflop.cli.plot.command import print_figure
     from isoflop.cli.plot.law_card import read_law
@@ -114,16 +108,9 @@ def ask(lake: Lakehouse) -> None:
         for statement in statements:
             out.print(f"\n> {statement};", style="cyan", markup=False, highlight=False)
             answer = lake.sql(statement)
-            show(_without(answer) if "FIT " in statement else answer)
+            show(brief_fit(answer))
     out.print()
     print_figure(law_figure(lake, read_law(lake, "published"), x=None, to=float(GOPHER), level=0.95, held_out=None))
-
-
-def _without(answer: Answer) -> Answer:
-    """Return a fit's row without the columns that the following statements show better."""
-    from dataclasses import replace
-
-    return replace(answer, table=answer.table.select([name for name in FIT_COLUMNS if name in answer.columns]))
 
 
 def _close(console: Console, lake: str, trained: float, total: float) -> None:

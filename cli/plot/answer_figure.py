@@ -1,7 +1,7 @@
 """The figure of an answer: its law, or its first column of numbers and the others.
 
 The first column of numbers goes across. `lower` and `upper` are an interval, a column whose name begins with
-`predicted` is a line, others are points; a column of text makes groups, each with its color.
+`predicted` is a line, others are points; a column of text makes groups, each with its color where there are few.
 """
 
 from __future__ import annotations
@@ -82,17 +82,18 @@ def _numbers_figure(answer: Answer) -> Figure:
         measured = [name for name in others if name not in (*predicted, "lower", "upper")][: None if texts else 1]
     upright = (*measured, *predicted) or (others[0],)
     labels = _labels(table, texts)
+    if (kinds := len(set(labels))) > MOST_GROUPS:  # names of runs, say; whose colors nobody could tell apart
+        labels = [""] * len(labels)
     groups = _grouped(table, labels, names)
     marks = [mark for group in groups for mark in _marks(group, across, measured, predicted)]
     shown = [group.columns[name] for group in groups for name in upright]
-    left_out = len(set(labels)) - len(groups)
     return Figure(
         f"{upright[0]} over {across}",
         Axis(across, answer.units.get(across), is_log=_is_wide(np.concatenate([g.columns[across] for g in groups]))),
         Axis(upright[0], answer.units.get(upright[0]), is_log=_is_wide(np.concatenate(shown))),
         tuple(marks),
         (answer.statement,),
-        (f"{len(groups)} of {len(groups) + left_out} groups",) if left_out else (),
+        (f"{kinds} groups in one color; {MOST_GROUPS} can be told apart",) if kinds > MOST_GROUPS else (),
     )
 
 
@@ -116,7 +117,7 @@ def _grouped(table: pa.Table, labels: list[str], names: list[str]) -> list[_Grou
         name: floats([np.nan if value is None else float(value) for value in table.column(name).to_pylist()])
         for name in names
     }
-    owners, kinds = np.asarray(labels, dtype=object), list(dict.fromkeys(labels))[:MOST_GROUPS]
+    owners, kinds = np.asarray(labels, dtype=object), list(dict.fromkeys(labels))
     tones = np.linspace(0, 1, len(kinds)).tolist() if len(kinds) > 1 else [None]
     found = []
     for label, tone in zip(kinds, tones, strict=True):

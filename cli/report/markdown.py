@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-from isoflop.cli.cells import table_cells
+from isoflop.cli.cells import markdown_rows, table_cells
 from isoflop.cli.plot.terminal import draw
 from isoflop.cli.report.advice import ADVICE, STATUS
 from isoflop.cli.report.content import Asked, Code, Drawn, Health, Missing, Part, Quoted, Report, Sentence
@@ -51,8 +51,7 @@ def _table(asked: Asked) -> list[str]:
     names, rows = table_cells(asked.answer)
     if asked.is_on_side and len(rows) == 1:
         names, rows = ["what", "value"], [list(pair) for pair in zip(names, rows[0], strict=True)]
-    lines = ["| " + " | ".join(map(_words, row)) + " |" for row in (names, *rows)]
-    return [lines[0], "|" + " --- |" * len(names), *lines[1:]]
+    return markdown_rows(names, rows, _words)
 
 
 def _health(health: Health) -> list[str]:

@@ -18,7 +18,6 @@ if TYPE_CHECKING:
     from isoflop.lakehouse import Answer, Lakehouse
 
 MOST_ROWS, FIRST_ROWS = 24, 4  # of an answer on a written page; of a longer one the first
-FIT_COLUMNS = ("law", "form", "rows", "dropped", "objective", "rmse_log", "status")
 
 
 def study(
@@ -80,24 +79,18 @@ def _list() -> Answer:
 def _trained(study: Study, address: str) -> Iterator[Lakehouse]:
     """Give a lake that holds the runs of a study."""
     from isoflop.cli.options import open_lake
-    from isoflop.cli.output import stderr_console
-    from isoflop.cli.progress import watching
-    from isoflop.workers.cluster import RaySession, run_sweep
+    from isoflop.cli.training import train_all
     from isoflop.workers.sweep import load_sweeps
 
     sweeps = load_sweeps(str(study.sweep))
     with open_lake(address, hold=True) as lake:
-        with RaySession() as ray:
-            for sweep in sweeps:
-                with watching(stderr_console()) as watch:
-                    state = run_sweep(lake, sweep, session=ray, watch=watch)
-                if state.exit_code:
-                    raise typer.Exit(state.exit_code)
+        train_all(lake, sweeps)
         yield lake
 
 
 def _print(lake: Lakehouse, study: Study) -> None:
     """Print the page, each statement with its answer."""
+    from isoflop.cli.cells import brief_fit
     from isoflop.cli.output import say, show, stdout_console
     from isoflop.cli.plot.command import print_figure
 
@@ -109,11 +102,12 @@ def _print(lake: Lakehouse, study: Study) -> None:
         if block.kind == "plot":
             print_figure(_figure(lake, block))
         else:
-            show(_told(lake.sql(block.text)))
+            show(brief_fit(lake.sql(block.text)))
 
 
 def _write(lake: Lakehouse, study: Study, folder: Path) -> Path:
     """Write the page with its answers and pictures, and return its path."""
+    from isoflop.cli.cells import brief_fit
     from isoflop.cli.plot.image import save
 
     parts, drawn = [], 0
@@ -127,7 +121,7 @@ def _write(lake: Lakehouse, study: Study, folder: Path) -> Path:
             picture = save(_figure(lake, block), folder / f"{study.name}_{drawn}.svg")
             parts.append(f"![{block.title or study.title}]({picture.name})")
         else:
-            parts.append(_table(_told(lake.sql(block.text))))
+            parts.append(_table(brief_fit(lake.sql(block.text))))
     sweep = study.sweep.read_text(encoding="utf-8").strip()
     how = f"`isoflop study {study.name}` trains this and asks the statements above:"
     parts.append(f"## Made by\n\n{how}\n\n```yaml\n{sweep}\n```")
@@ -143,24 +137,15 @@ def _figure(lake: Lakehouse, block: Block) -> Figure:
     return replace(figure, title=block.title) if block.title else figure
 
 
-def _told(answer: Answer) -> Answer:
-    """Return a fit's row without the columns that its coefficients beside it show better."""
-    if answer.beside is None:
-        return answer
-    kept = [name for name in FIT_COLUMNS if name in answer.columns]
-    return replace(answer, table=answer.table.select(kept))
-
-
 def _table(answer: Answer) -> str:
     """Return an answer in Markdown, as people read it: its rows, what stands beside them, its notes."""
-    from isoflop.cli.cells import table_cells
+    from isoflop.cli.cells import markdown_rows, table_cells
     from isoflop.lakehouse import Answer
     from isoflop.lakehouse.visible import visible_line
 
     names, rows = table_cells(answer)
     kept = rows if len(rows) <= MOST_ROWS else rows[:FIRST_ROWS]
-    shown = [names, ["---"] * len(names), *kept]
-    lines = ["| " + " | ".join(visible_line(cell).replace("|", "\\|") for cell in row) + " |" for row in shown]
+    lines = markdown_rows(names, kept, lambda cell: visible_line(cell).replace("|", "\\|"))
     if len(rows) > len(kept):
         lines.append(f"\n*and {len(rows) - len(kept):,} more rows*")
     if answer.beside is not None:

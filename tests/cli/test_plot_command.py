@@ -132,13 +132,18 @@ def test_an_answer_is_drawn_with_groups_predictions_and_interval(
     assert code == 2 and "--sql says all that is drawn" in err
 
 
-def test_groups_have_colors_of_their_own_and_the_first_twelve_are_drawn(curves_lake: Lakehouse) -> None:
-    asked = "SELECT i % 15 AS a, i AS b, 0.9 * i AS predicted, 'g' || (i % 15) AS name FROM range(60) t(i) ORDER BY i"
-    figure = answer_figure(curves_lake, curves_lake.sql(asked))
+def test_groups_have_colors_of_their_own_and_many_are_drawn_alike(curves_lake: Lakehouse) -> None:
+    asked = "SELECT i % {n} AS a, i AS b, 0.9 * i AS predicted, 'g' || (i % {n}) AS name FROM range(60) t(i) ORDER BY i"
+    figure = answer_figure(curves_lake, curves_lake.sql(asked.format(n=12)))
     points, lines = figure.of(PointMarks), figure.of(Line)
-    assert len(points) == len(lines) == 12 and figure.notes == ("12 of 15 groups",)
+    assert len(points) == len(lines) == 12 and not figure.notes
     assert [mark.label for mark in points] == [f"g{number}" for number in range(12)]
     assert len({mark.tone for mark in points}) == 12 and [mark.tone for mark in lines] == [mark.tone for mark in points]
+    many = answer_figure(curves_lake, curves_lake.sql(asked.format(n=15)))
+    (drawn,) = many.of(PointMarks)
+    assert drawn.x.size == 60 and drawn.tone is None and "15 groups in one color" in many.notes[0]
+    runs = answer_figure(curves_lake, curves_lake.sql("SELECT name, params, loss FROM runs, range(20) t(i)"))
+    assert runs.of(PointMarks) and sum(mark.x.size for mark in runs.of(PointMarks)) == 80
     curves = answer_figure(
         curves_lake, curves_lake.sql("SELECT i // 2 AS x, i AS y, 'g' || (i % 2) AS n FROM range(40) t(i)")
     )

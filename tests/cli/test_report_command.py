@@ -65,8 +65,9 @@ def lake_file(laws_file: Path, tmp_path_factory: pytest.TempPathFactory) -> Path
 
 
 @pytest.fixture(scope="module")
-def lake(lake_file: Path) -> Iterator[Lakehouse]:
-    with open_here(lake_file) as opened:
+def lake(lake_file: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lakehouse]:
+    """A copy that is open: the file itself is closed, so that tests may copy it."""
+    with open_here(shutil.copy(lake_file, tmp_path_factory.mktemp("open") / "mine.duckdb")) as opened:
         yield opened
 
 
