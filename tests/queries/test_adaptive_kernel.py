@@ -223,6 +223,7 @@ def test_sampled_networks_have_its_means_and_scatter(settings: dict[str, Any]) -
         assert 0.6 < measured[metric].std() / spread < 1.5, metric
 
 
+@pytest.mark.slow
 def test_deep_linear_networks_have_its_errors_and_overlap() -> None:
     """Twelve networks at eight times, so far apart that they are nearly independent."""
     settings: dict[str, Any] = {
@@ -265,6 +266,7 @@ def test_networks_under_decay_follow_its_trajectory(optimizer: str) -> None:
                 assert 0.4 < measured[metric].std() / found.deviation[metric][place] < 2.5, metric
 
 
+@pytest.mark.slow
 def test_neurons_at_rest_are_regression_with_their_kernel() -> None:
     problem, tests = small_problem(1.0)
     data = draw_task("tanh_square", 6, 30, 300, 0.0, 0)

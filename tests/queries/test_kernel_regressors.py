@@ -122,6 +122,7 @@ def test_without_richness_an_adaptive_kernel_is_the_lazy_one() -> None:
     np.testing.assert_allclose(linear, deep, rtol=1e-6)
 
 
+@pytest.mark.slow
 def test_adapting_helps_where_few_columns_matter() -> None:
     model = AdaptiveKernelRegressor("tanh", input_scale=2.0, particles=200)
     lazy = GridSearchCV(NNGPRegressor("tanh", input_scale=2.0), {"noise": [1, 0.3, 0.1, 0.03, 0.01]}, cv=4)
@@ -137,6 +138,7 @@ def test_it_works_in_grids_and_pipelines() -> None:
     assert grid.best_params_ == {"adaptivekernelregressor__richness": 1.0}
 
 
+@pytest.mark.slow
 def test_a_seed_gives_the_same_fit_and_another_one_nearly() -> None:
     first, again, other = (
         AdaptiveKernelRegressor("relu", particles=500, random_state=seed).fit(ROWS[:40], LABELS[:40]).predict(ROWS)

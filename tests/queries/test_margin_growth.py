@@ -48,6 +48,7 @@ def test_1_a_rich_network_goes_on_after_its_last_mistake() -> None:
     assert curves["decoding_accuracy_100"][-1] > results["decoding_accuracy_100_at_t99"]
 
 
+@pytest.mark.slow
 def test_2_a_lazy_one_does_not_and_frozen_features_stay() -> None:
     curves, results = trained("xor", 100.0)
     assert curves["probe_accuracy"][-1] - results["probe_accuracy_at_t99"] <= 0.03
@@ -65,6 +66,7 @@ def test_2_a_lazy_one_does_not_and_frozen_features_stay() -> None:
         assert program.measure()["train_loss"][0] < 0.95 * before["train_loss"][0]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("task", "scale"), [("xor", 1.0), ("xor", 2.0), ("odor", 2.0)])
 def test_3_soft_margins_only_grow(task: str, scale: float) -> None:
     soft = trained(task, scale)[0]["soft_margin"]
