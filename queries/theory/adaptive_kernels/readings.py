@@ -172,9 +172,6 @@ class Equilibrium:
             **found,
             "loss": self._sampled(cross @ self.missing, self.task.test_targets, tested),
             "train_loss": self._sampled(outputs, self.task.labels, seen),
-            "alignment": self._aligned(
-                facts["alignment"], self.neurons, self._variance(facts["alignment"].slope, inverse)
-            ),
             "kernel_change": self._change(kernel, inverse),
         }
 
@@ -184,16 +181,7 @@ class Equilibrium:
         return {
             **{"loss": Reading(1.0), "train_loss": Reading(1.0), "kernel_change": Reading(0.0)},
             **{name: Reading(fact.value, variance=PAIRED * float(np.var(fact.slope))) for name, fact in facts.items()},
-            "alignment": self._aligned(
-                facts["alignment"], self.first, PAIRED * float(np.var(facts["alignment"].slope)), PAIRED
-            ),
         }
-
-    def _aligned(self, fact: Fact, neurons: Neurons, variance: float, tied: int = 1) -> Reading:
-        """The alignment, which is lower for what N neurons, tied in such groups, add to |Phi|."""
-        kernel, _ = neurons.kernels()
-        added = tied * _scatter(neurons, kernel) / float(np.sum(kernel**2))
-        return Reading(fact.value, rise=-fact.value * added / 2, variance=variance)
 
     def _sampled(self, predicted: Array, wanted: Array, covariance: Array) -> Reading:
         """The error of one sample of a network, whose outputs scatter by a covariance / (N gamma^2)."""
