@@ -37,6 +37,7 @@ from isoflop.lakehouse.models.attention_kernels import (
     stream_kernel,
 )
 from isoflop.lakehouse.models.shaped_attention import covariance_root
+from isoflop.queries.theory.adaptive_kernels.lazy import arc_cosines
 from isoflop.queries.theory.equivalents import Array
 from isoflop.queries.theory.theory import PredictedCurves, Setting, Steps, Theory
 
@@ -105,14 +106,9 @@ class HeadLimit:
 
 
 def rectified_kernel(kernel: Array) -> Array:
-    """Return E phi(u_i) phi(u_j) for u ~ N(0, kernel) and phi(x) = sqrt(2) max(x, 0).
-
-    Source: Cho and Saul 2009, the arc-cosine kernel of order 1.
-    """
-    scale = np.sqrt(np.outer(np.diag(kernel), np.diag(kernel)))
-    cosine = np.clip(kernel / scale, -1, 1)
-    found: Array = scale * (np.sqrt(1 - cosine**2) + cosine * (np.pi - np.arccos(cosine))) / np.pi
-    return found
+    """Return E phi(u_i) phi(u_j) for u ~ N(0, kernel) and phi(x) = sqrt(2) max(x, 0)."""
+    sizes = np.diag(kernel)
+    return 2 * arc_cosines(kernel, sizes, sizes)[0]
 
 
 class KernelRecursion(Theory):

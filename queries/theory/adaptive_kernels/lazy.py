@@ -39,7 +39,7 @@ def lazy_kernels(left: Array, right: Array, activation: str, depth: int = 1) -> 
         if activation == "linear":
             tangent = kernel + tangent
         elif activation == "relu":
-            kernel, slopes = _arc_cosine(kernel, rows, columns)
+            kernel, slopes = arc_cosines(kernel, rows, columns)
             tangent, rows, columns = kernel + slopes * tangent, rows / 2, columns / 2
         else:
             kernel, slopes, rows, columns = _by_series(kernel, rows, columns, activation)
@@ -61,18 +61,18 @@ def regressed(kernel: Array, cross: Array, labels: Array, ridge: float) -> Array
     return found
 
 
-def _cosines(kernel: Array, rows: Array, columns: Array) -> Array:
-    """Correlations of normals with covariances (n, m) and variances (n,) and (m,); 0 where one has none."""
-    size = np.sqrt(np.multiply.outer(rows, columns))
-    return np.clip(np.divide(kernel, size, out=np.zeros_like(kernel), where=size > 0), -1, 1)
-
-
-def _arc_cosine(kernel: Array, rows: Array, columns: Array) -> tuple[Array, Array]:
-    """E relu relu and E relu' relu'."""
+def arc_cosines(kernel: Array, rows: Array, columns: Array) -> tuple[Array, Array]:
+    """Return E relu relu and E relu' relu', (n, m) each, of normals with covariances (n, m) and variances (n,) and (m,)."""
     cosines = _cosines(kernel, rows, columns)
     angle = np.arccos(cosines)
     size = np.sqrt(np.multiply.outer(rows, columns))
     return size * (np.sin(angle) + (np.pi - angle) * cosines) / (2 * np.pi), (np.pi - angle) / (2 * np.pi)
+
+
+def _cosines(kernel: Array, rows: Array, columns: Array) -> Array:
+    """Correlations of normals with covariances (n, m) and variances (n,) and (m,); 0 where one has none."""
+    size = np.sqrt(np.multiply.outer(rows, columns))
+    return np.clip(np.divide(kernel, size, out=np.zeros_like(kernel), where=size > 0), -1, 1)
 
 
 def _by_series(kernel: Array, rows: Array, columns: Array, activation: str) -> tuple[Array, Array, Array, Array]:
