@@ -62,7 +62,7 @@ def regressed(kernel: Array, cross: Array, labels: Array, ridge: float) -> Array
 
 
 def arc_cosines(kernel: Array, rows: Array, columns: Array) -> tuple[Array, Array]:
-    """Return E relu relu and E relu' relu', (n, m) each, of normals with covariances (n, m) and variances (n,) and (m,)."""
+    """Return E relu relu and E relu' relu', (n, m) each, of normals of covariances (n, m), variances (n,) and (m,)."""
     cosines = _cosines(kernel, rows, columns)
     angle = np.arccos(cosines)
     size = np.sqrt(np.multiply.outer(rows, columns))
