@@ -64,12 +64,12 @@ class DecayingDescent(Component):
     weight_decay: float = Field(default=0.1, gt=0, description="lambda of the decay, per time; a ridge in the end")
 
 
-class DecayingFlow(DecayingDescent):
+class DecayingFlow(Component):
     """Weights follow the gradient continuously, and decay; integrated by Runge and Kutta."""
 
-    kind: Literal["gradient_flow"] = Field(  # type: ignore[assignment]
-        default="gradient_flow", description="which one moves the weights"
-    )
+    kind: Literal["gradient_flow"] = Field(default="gradient_flow", description="which one moves the weights")
+    learning_rate: float = Field(default=0.01, gt=0, description="h, time of a step")
+    weight_decay: float = Field(default=0.1, gt=0, description="lambda of the decay, per time; a ridge in the end")
     substeps: int = Field(default=1, ge=1, description="of gradient_flow, parts of a step of fourth order each")
 
 
