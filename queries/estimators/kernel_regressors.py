@@ -186,7 +186,8 @@ class AdaptiveKernelRegressor(_WideNetwork):
     input_scale : s_0, deviation of a neuron's field on a typical row
     bias : size of a constant column beside the others; 0 for a network without
     noise : the ridge, 1 / beta [variance of the labels]
-    particles : neurons of a round of annealing, ten times as many make the kernel; more until two seeds agree
+    particles : neurons of a round of annealing, at least, ten times as many make the kernel; at least 5 a row are
+        taken, and up to four times as many where they do not settle
     random_state : of the particles
 
     Attributes

@@ -122,6 +122,25 @@ def test_without_richness_an_adaptive_kernel_is_the_lazy_one() -> None:
     np.testing.assert_allclose(linear, deep, rtol=1e-6)
 
 
+def test_few_particles_do_not_fit_themselves() -> None:
+    """A small ridge and 60 rows: what 60 or 300 particles came to had nothing to do with the network."""
+    random = np.random.default_rng(1)
+    rows = random.standard_normal((260, 10))
+    labels = np.sin(1.5 * rows[:, 0]) + 0.3 * rows[:, 1] + 0.1 * random.standard_normal(260)
+    said = [
+        AdaptiveKernelRegressor("tanh", particles=count, noise=0.01, random_state=seed).fit(rows[:60], labels[:60])
+        for count in (60, 600) for seed in (0, 1)
+    ]  # fmt: skip
+    first, *others = (model.predict(rows[60:]) for model in said)
+    assert all(np.linalg.norm(first - other) < 0.1 * np.linalg.norm(first) for other in others)
+    assert all(model.score(rows[:60], labels[:60]) > 0.9 for model in said)
+
+
+def test_particles_that_do_not_settle_are_no_fit() -> None:
+    with pytest.raises(FitError, match=r"particles do not settle: richness 50 is too large for a ridge of 0.001"):
+        AdaptiveKernelRegressor("relu", richness=50, noise=1e-3).fit(ROWS[:30], LABELS[:30])
+
+
 @pytest.mark.slow
 def test_adapting_helps_where_few_columns_matter() -> None:
     model = AdaptiveKernelRegressor("tanh", input_scale=2.0, particles=200)
